@@ -1,0 +1,77 @@
+"""Every error a user can cause or meet, under one root.
+
+Each message is one line that says what was wrong and what to do next. The command line prints it and
+exits with the error's ``exit_code``.
+"""
+
+from __future__ import annotations
+
+
+class AutoGateError(Exception):
+    """Root of all errors AutoGate raises on purpose."""
+
+    exit_code = 2
+
+
+class UnitError(AutoGateError):
+    """A quantity without a unit, with an unknown unit, or out of range."""
+
+
+class ModelError(AutoGateError):
+    """A network that is unknown, cannot be built, or cannot be traced."""
+
+
+class WeightsError(AutoGateError):
+    """Weights that are missing, corrupt, unsafe to load, or made for another network."""
+
+
+class DataError(AutoGateError):
+    """A dataset that is unknown, missing, empty or damaged."""
+
+
+class SpaceError(AutoGateError):
+    """A search space with an unknown key, family or value."""
+
+
+class PolicyError(AutoGateError):
+    """A policy that does not fit the network it is applied to."""
+
+
+class DeviceError(AutoGateError):
+    """A device that is not there or cannot be used as asked."""
+
+
+class ProfileError(AutoGateError):
+    """A latency profile that is damaged, foreign or incomplete."""
+
+
+class StudyError(AutoGateError):
+    """A study that is unknown, or exists with another configuration."""
+
+
+class StorageError(AutoGateError):
+    """A database or directory that cannot be used."""
+
+
+class ExportError(AutoGateError):
+    """A deliverable that cannot be written, or does not reproduce the live model."""
+
+
+class TrainingError(AutoGateError):
+    """Training that cannot start or went wrong (for example a loss that is not finite)."""
+
+
+class BudgetInfeasibleError(AutoGateError):
+    """No policy meets the budget.
+
+    Attributes:
+        fastest_ms: The lowest latency that can be reached, in milliseconds.
+        budget_ms: The budget that was asked for, in milliseconds.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, fastest_ms: float, budget_ms: float) -> None:
+        super().__init__(message)
+        self.fastest_ms = fastest_ms
+        self.budget_ms = budget_ms

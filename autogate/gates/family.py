@@ -1,0 +1,212 @@
+"""What a gate family is: one object that describes itself once, for every part of AutoGate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from autogate.errors import PolicyError
+from autogate.policy import Gate, GeneValue
+from autogate.records import Site, SiteKind
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One value that a family's gate is free to take.
+
+    Attributes:
+        name: Name in the policy.
+        default: Value used where a policy does not name the gene.
+        low: Smallest value allowed, for numbers.
+        high: Largest value allowed, for numbers.
+        choices: Values allowed, for text.
+    """
+
+    name: str
+    default: GeneValue
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: GeneValue, where: str) -> GeneValue:
+        """Return ``value`` in the gene's own type.
+
+        Raises:
+            PolicyError: If the value is of another type or out of range; names the site.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
+            return value
+        if isinstance(value, (str, bool)):
+            raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
+        assert self.low is not None  # noqa: S101 - every numeric gene has a range
+        assert self.high is not None  # noqa: S101
+        if not self.low <= value <= self.high:
+            raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {value:g}")
+        return int(value) if isinstance(self.default, int) else float(value)
+
+
+@dataclass(frozen=True)
+class DenseParts:
+    """The dense network's own modules around a site.
+
+    Attributes:
+        producer: Map sites: the convolution that writes the map, if there is exactly one.
+        norm: Map sites: the batch normalisation right after the producer, if any.
+        branch: Block sites whose unit is one chain: its layers in order.
+    """
+
+    producer: nn.Conv2d | None = None
+    norm: nn.BatchNorm2d | None = None
+    branch: tuple[nn.Module, ...] = ()
+
+
+class TrainingGate(nn.Module):
+    """A gate in its training form: it computes everything and masks or scales the result.
+
+    ``forward(value, context)`` gets, at a map site, the map ``[N, C, H, W]`` that the consumer reads and
+    the producer's input; at a block site, the branch's result and the block's input. It returns what takes
+    the place of ``value``.
+
+    Attributes:
+        shut: Whether the branch contributes nothing, in training too; it is then not computed at all.
+        replaces_branch: Whether the gate computes from the block's input alone; ``value`` is then None.
+        decision: After a forward pass in evaluation of a gate whose cost varies: kept count per image,
+            int64 ``[N]``.
+    """
+
+    shut: bool = False
+    replaces_branch: bool = False
+    decision: torch.Tensor | None = None
+
+    def extra_loss(self) -> torch.Tensor | None:
+        """Return the gate's own loss term for the last forward pass, or None."""
+        return None
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell the gate how much of its training has passed, in [0, 1]; for schedules."""
+
+
+class CompactEditor(Protocol):
+    """What a family may do to a network on its way to the compact form."""
+
+    def skip_block(self, site: str) -> None:
+        """Hand the block's input on as its result."""
+
+    def replace_block(
+        self, site: str, make: Callable[[nn.Module, nn.Module | None], nn.Module]
+    ) -> None:
+        """Put ``make(branch, finish)`` in place of the block; it maps the block's input to its result.
+
+        ``branch`` is the dense branch as a module; ``finish`` is the activation after the sum, or None if
+        there is none, with the block's input known to pass it unchanged.
+        """
+
+    def keep_channels(self, site: str, kept: torch.Tensor) -> None:
+        """Cut the map's producer, chain and consumer down to the channels ``kept``, int64 ``[k]``."""
+
+    def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
+        """Put ``make(consumer)`` in place of the convolution that reads the map."""
+
+    def select_channels(self, site: str, select: nn.Module, width: int) -> None:
+        """Run producer and consumer on the channels that ``select(producer input)`` returns."""
+
+
+class Family(ABC):
+    """A gate family.
+
+    Attributes:
+        name: Name in policies and search spaces.
+        kinds: Kinds of site it can stand at.
+        varies: Whether its cost depends on the input.
+        has_weights: Whether its gates have weights of their own.
+        dropout: Whether targeted dropout has something to act on.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[frozenset[SiteKind]]
+    varies: ClassVar[bool] = False
+    has_weights: ClassVar[bool] = False
+    dropout: ClassVar[bool] = False
+
+    @abstractmethod
+    def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
+        """Return the genes of a gate at a site of this kind."""
+
+    def fits(self, site: Site) -> str | None:
+        """Return None if the family can stand at ``site``, else the reason why it cannot."""
+        if site.kind not in self.kinds:
+            return f"{self.name} stands at {' and '.join(sorted(self.kinds))} sites only"
+        return None
+
+    def complete(self, site: Site, gate: Gate) -> Gate:
+        """Return ``gate`` with every gene present and checked.
+
+        Raises:
+            PolicyError: If the family does not fit the site, or a gene is unknown or out of range.
+        """
+        where = f"{self.name} at {site.name}"
+        if (reason := self.fits(site)) is not None:
+            raise PolicyError(f"{where} does not fit: {reason}")
+        genes = {gene.name: gene for gene in self.genes(site.kind)}
+        if unknown := sorted(set(gate.genes) - set(genes)):
+            known = ", ".join(genes) or "none"
+            raise PolicyError(f"{where}: unknown gene {unknown[0]!r}; known genes: {known}")
+        values = {name: gene.check(gate.genes.get(name, gene.default), where) for name, gene in genes.items()}
+        return Gate(self.name, values)
+
+    def is_open(self, site: Site, gate: Gate) -> bool:
+        """Whether the gate, with these genes, changes nothing and can be left out."""
+        return False
+
+    @abstractmethod
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> TrainingGate:
+        """Return the gate's training form, initialised for a network that was trained dense.
+
+        ``dropout`` is the probability with which a training step really drops the gate's targets.
+        """
+
+    @abstractmethod
+    def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
+        """Rebuild the network around ``site`` so that the gated work is really left out."""
+
+    def decisions(self, site: Site, gate: Gate) -> tuple[int | None, ...]:
+        """Return the decisions to profile, lightest first; ``(None,)`` for a gate of fixed cost."""
+        return (None,)
+
+    @abstractmethod
+    def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
+        """Return, by convolution name, the share of its dense MACs that is left, as the paper counts it.
+
+        ``decision`` is the mean kept count of a gate whose cost varies; None means fully open.
+        """
+
+    def extra_macs(self, site: Site, gate: Gate) -> int:
+        """Return the MACs per image of the gate itself."""
+        return 0
+
+
+def kept_count(total: int, ratio: float) -> int:
+    """Return ``total - floor(ratio * total)``, robust against binary fractions such as 0.29 * 100."""
+    return total - int(ratio * total + 1e-9)
+
+
+def top_k_mask(score: torch.Tensor, k: int) -> torch.Tensor:
+    """Return 1.0 at the ``k`` highest scores of each row and 0.0 elsewhere; shapes ``[N, M] -> [N, M]``."""
+    return torch.zeros_like(score).scatter_(1, score.topk(k, dim=1).indices, 1.0)
+
+
+def soften(mask: torch.Tensor, dropout: float) -> torch.Tensor:
+    """Open each shut entry of a 0/1 mask again with probability ``1 - dropout``.
+
+    This is targeted dropout: the targets are the lowest-ranked units, and only they are ever dropped.
+    """
+    if dropout >= 1:
+        return mask
+    return torch.maximum(mask, (torch.rand_like(mask) >= dropout).to(mask.dtype))

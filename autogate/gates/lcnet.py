@@ -1,0 +1,234 @@
+"""``lcnet``: per input, a small network decides whether a block (L-Net) or which channels (C-Net) run.
+
+Source: LC-Net (arXiv 2007.15151), faithful to its abstract only: decisions per instance, two levels, and
+retained outputs scaled by the predictor's own score. Everything else is a reconstruction: squeeze, one
+hidden layer of max(C / 16, 8), sigmoid; a hard threshold with a straight-through gradient; both biases start
+so that scores are about 0.9. Evaluation has no noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate
+from autogate.policy import Gate
+from autogate.records import Site, SiteKind
+
+_OPEN_BIAS = math.log(0.9 / 0.1)
+_SCALES = {"score": 1.0, "2score": 2.0}
+# Weight of the squared distance between the mean opening and its target.
+_BUDGET_WEIGHT = 2.0
+
+
+class Predictor(nn.Module):
+    """Squeeze, one hidden layer, and a sigmoid score per output."""
+
+    def __init__(self, channels: int, outputs: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 8)
+        self.hidden = nn.Linear(channels, hidden)
+        self.score = nn.Linear(hidden, outputs)
+        nn.init.normal_(self.score.weight, std=0.01)
+        nn.init.constant_(self.score.bias, _OPEN_BIAS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scores, ``[N, C, H, W] -> [N, outputs]``, each in (0, 1)."""
+        return torch.sigmoid(self.score(F.relu(self.hidden(x.mean(dim=(2, 3))))))
+
+
+class ThresholdGate(TrainingGate):
+    """Opens where the score reaches ``tau`` and scales what it lets pass."""
+
+    def __init__(self, predictor: Predictor, tau: float, scale: str, target: float) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.tau = tau
+        self.scale = scale
+        self.target = target
+        self.progress = 1.0
+        self._opening: torch.Tensor | None = None
+
+    def set_progress(self, fraction: float) -> None:
+        """Lower the target opening linearly from 1 over the first half of the training."""
+        self.progress = min(1.0, 2.0 * fraction)
+
+    def extra_loss(self) -> torch.Tensor | None:
+        """Return the weighted squared distance between the mean opening and its current target."""
+        if self._opening is None:
+            return None
+        target = 1.0 - self.progress * (1.0 - self.target)
+        return _BUDGET_WEIGHT * (self._opening - target) ** 2
+
+    def open_and_scale(self, context: torch.Tensor) -> torch.Tensor:
+        """Return the factor of each output, ``[N, outputs]``: 0 where shut, else the scale."""
+        score = self.predictor(context)
+        hard = (score >= self.tau).to(score.dtype)
+        gate = hard + score - score.detach() if self.training else hard
+        self._opening = gate.mean() if self.training else None
+        if not self.training:
+            self.decision = hard.sum(dim=1).long()
+        return gate * scale_of(score, self.scale)
+
+
+def scale_of(score: torch.Tensor, scale: str) -> torch.Tensor:
+    """Return what a kept output is multiplied with; same shape as ``score``."""
+    return score * _SCALES[scale] if scale in _SCALES else torch.ones_like(score)
+
+
+class LayerGate(ThresholdGate):
+    """L-Net in training form: the whole block, open or shut per image."""
+
+    def __init__(self, predictor: Predictor, tau: float, scale: str, target: float, residual: bool) -> None:
+        super().__init__(predictor, tau, scale, target)
+        self.residual = residual
+
+    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the scaled addend of a residual unit, or the mixture of a plain one, ``[N, C, H, W]``."""
+        factor = self.open_and_scale(context)[:, :, None, None]
+        if self.residual:
+            return value * factor
+        shut = (factor == 0).to(value.dtype)
+        return value * factor + context * shut
+
+
+class ChannelGate(ThresholdGate):
+    """C-Net in training form: each channel of a map, open or shut per image."""
+
+    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the scaled map, ``[N, C, H, W]``; ``context`` is the producer's input."""
+        return value * self.open_and_scale(context)[:, :, None, None]
+
+
+class SkippedBlock(nn.Module):
+    """L-Net in compact form: the branch runs for the images whose gate is open, and for no other."""
+
+    def __init__(self, gate: LayerGate, branch: nn.Module, finish: nn.Module | None) -> None:
+        super().__init__()
+        self.gate = gate
+        self.branch = branch
+        self.finish = finish
+        self.scripted: int | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
+        score = self.gate.predictor(x)
+        if torch.compiler.is_exporting():
+            return torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
+        is_open = score[:, 0] >= self.gate.tau
+        if self.scripted is not None:
+            is_open = torch.full_like(is_open, bool(self.scripted))
+        index = is_open.nonzero()[:, 0]
+        if len(index) == len(x):
+            return self._run(x, score)
+        if len(index) == 0:
+            return x
+        result = x.clone()
+        result[index] = self._run(x[index], score[index])
+        return result
+
+    def _run(self, x: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+        value = self.branch(x) * scale_of(score, self.gate.scale)[:, :, None, None]
+        if self.gate.residual:
+            value = value + x
+        result: torch.Tensor = value if self.finish is None else self.finish(value)
+        return result
+
+
+def _hand_on(x: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
+    # torch.cond forbids a branch that returns its own input.
+    return x.clone()
+
+
+class ChannelSelect(nn.Module):
+    """C-Net in compact form: says which channels run and what they are scaled with.
+
+    With more than one image the channels that any image needs run, and each image's own factors follow.
+    """
+
+    def __init__(self, gate: ChannelGate) -> None:
+        super().__init__()
+        self.gate = gate
+        self.scripted: int | None = None
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the channels to run, int64 ``[k]``, and their factors, ``[N, k]``."""
+        score = self.gate.predictor(x)
+        is_open = score >= self.gate.tau
+        if self.scripted is not None:
+            index = score.mean(dim=0).topk(self.scripted).indices
+            is_open = torch.ones_like(is_open)
+        else:
+            index = is_open.any(dim=0).nonzero()[:, 0]
+            if len(index) == 0:
+                index = index.new_zeros(1)  # no kernel runs on no channel; its factor is 0
+        factor = scale_of(score, self.gate.scale) * is_open.to(score.dtype)
+        return index, factor.index_select(1, index)
+
+
+class LcNet(Family):
+    """Decide per input which blocks and channels run, and scale what they give."""
+
+    name = "lcnet"
+    kinds = frozenset[SiteKind]({"block", "map"})
+    varies = True
+    has_weights = True
+
+    def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
+        """``target``: mean opening aimed at; ``tau``: threshold; ``scale``: of what is kept."""
+        return (
+            Gene("target", 0.5, low=0.0, high=1.0),
+            Gene("tau", 0.5, low=0.01, high=0.99),
+            Gene("scale", "score", choices=("score", "2score", "none")),
+            Gene("reduction", 16, low=1, high=1024),
+        )
+
+    def fits(self, site: Site) -> str | None:
+        """A channel gate needs a producer, and no per-channel weights between producer and consumer."""
+        if (reason := super().fits(site)) is not None or site.kind == "block":
+            return reason
+        if not site.has_producer:
+            return "no single convolution writes the map"
+        return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
+
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ThresholdGate:
+        """Return the gate with about 0.9 of it open."""
+        genes = gate.genes
+        common = float(genes["tau"]), str(genes["scale"]), float(genes["target"])
+        reduction = int(genes["reduction"])
+        if site.kind == "block":
+            return LayerGate(Predictor(site.channels, 1, reduction), *common, site.residual)
+        inputs = site.convs[0].in_channels
+        return ChannelGate(Predictor(inputs, site.channels, reduction), *common)
+
+    def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
+        """Wrap the block in a branch, or let producer and consumer run on the selected channels."""
+        if isinstance(trained, LayerGate):
+            editor.replace_block(site.name, lambda branch, finish: SkippedBlock(trained, branch, finish))
+        else:
+            assert isinstance(trained, ChannelGate)  # noqa: S101 - attach() made it
+            editor.select_channels(site.name, ChannelSelect(trained), site.channels)
+
+    def decisions(self, site: Site, gate: Gate) -> tuple[int | None, ...]:
+        """A block is shut or open; of channels, a ladder of counts."""
+        if site.kind == "block":
+            return (0, 1)
+        c = site.channels
+        return tuple(sorted({max(1, c // 4), max(1, c // 2), max(1, 3 * c // 4), c}))
+
+    def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
+        """The block's share is its mean opening; producer and consumer shrink with the open channels."""
+        full = 1 if site.kind == "block" else site.channels
+        share = 1.0 if decision is None else decision / full
+        return {conv.name: share for conv in site.convs}
+
+    def extra_macs(self, site: Site, gate: Gate) -> int:
+        """MACs of the predictor."""
+        inputs = site.channels if site.kind == "block" else site.convs[0].in_channels
+        outputs = 1 if site.kind == "block" else site.channels
+        hidden = max(inputs // int(gate.genes["reduction"]), 8)
+        return hidden * (inputs + outputs)

@@ -1,0 +1,89 @@
+"""``magnitude``: channels of an inner map removed for good, those with the smallest filters first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate, kept_count, soften
+from autogate.policy import Gate
+from autogate.records import Site, SiteKind
+
+
+def filter_norms(dense: DenseParts) -> torch.Tensor:
+    """Return the L2 norm of each of the producer's filters, ``[C]``.
+
+    Batch normalisation makes a filter's own norm arbitrary, so its scale ``|gamma| / sigma`` is counted in.
+    """
+    assert dense.producer is not None  # noqa: S101 - fits() asks for a producer
+    norms = dense.producer.weight.detach().flatten(1).norm(dim=1)
+    if dense.norm is not None:
+        assert dense.norm.running_var is not None  # noqa: S101 - a network in evaluation keeps statistics
+        sigma = torch.sqrt(dense.norm.running_var + dense.norm.eps)
+        norms = norms * dense.norm.weight.detach().abs() / sigma
+    return norms
+
+
+class ChannelMask(TrainingGate):
+    """Zeroes fixed channels of a map.
+
+    Attributes:
+        kept: The channels that stay, sorted, int64 ``[k]``.
+    """
+
+    kept: torch.Tensor
+    mask: torch.Tensor
+
+    def __init__(self, kept: torch.Tensor, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.register_buffer("kept", kept)
+        mask = torch.zeros(1, channels, 1, 1, device=kept.device)
+        mask[:, kept] = 1.0
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the map ``[N, C, H, W]`` with the removed channels at zero."""
+        mask = self.mask
+        if self.training and self.dropout < 1:
+            mask = soften(mask.expand(value.shape[0], -1, 1, 1), self.dropout)
+        return value * mask.to(value.dtype)
+
+
+class Magnitude(Family):
+    """Remove the channels with the smallest filters."""
+
+    name = "magnitude"
+    kinds = frozenset[SiteKind]({"map"})
+    dropout = True
+
+    def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
+        """``ratio``: share of the channels that is removed."""
+        return (Gene("ratio", 0.5, low=0.0, high=0.97),)
+
+    def fits(self, site: Site) -> str | None:
+        """The map needs a producer whose filters can be removed."""
+        if (reason := super().fits(site)) is not None:
+            return reason
+        return None if site.has_producer else "no single convolution writes the map"
+
+    def is_open(self, site: Site, gate: Gate) -> bool:
+        """A ratio that removes no channel changes nothing."""
+        return kept_count(site.channels, float(gate.genes["ratio"])) == site.channels
+
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ChannelMask:
+        """Rank the channels by their filters as they are now."""
+        k = kept_count(site.channels, float(gate.genes["ratio"]))
+        kept = filter_norms(dense).topk(k).indices.sort().values
+        return ChannelMask(kept, site.channels, dropout)
+
+    def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
+        """Cut the removed channels out of every weight that touches the map."""
+        assert isinstance(trained, ChannelMask)  # noqa: S101 - attach() made it
+        editor.keep_channels(site.name, trained.kept)
+
+    def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
+        """Producer and consumer shrink with the map."""
+        share = kept_count(site.channels, float(gate.genes["ratio"])) / site.channels
+        return {conv.name: share for conv in site.convs}

@@ -1,0 +1,131 @@
+"""The complete answer of a search: which gate stands where, and how it is trained.
+
+A policy is plain, immutable data with one canonical JSON form. It says nothing about weights or devices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from autogate.errors import PolicyError
+
+SCHEMA = "autogate.policy/1"
+GeneValue = float | int | str | bool
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that stands for ``value``: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the first 16 hex digits of the SHA-256 of ``value``'s canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: a family and the values of its genes.
+
+    Attributes:
+        family: Name in the family registry, such as ``drop`` or ``antidote``.
+        genes: Gene values by gene name.
+    """
+
+    family: str
+    genes: Mapping[str, GeneValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", MappingProxyType(dict(sorted(self.genes.items()))))
+
+    def __hash__(self) -> int:
+        return hash((self.family, tuple(self.genes.items())))
+
+    def __str__(self) -> str:
+        values = ",".join(f"{name}={value}" for name, value in self.genes.items())
+        return f"{self.family}({values})" if values else self.family
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the gate as JSON-ready data."""
+        return {"family": self.family, "genes": dict(self.genes)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Gate:
+        """Rebuild a gate from :meth:`to_json`.
+
+        Raises:
+            PolicyError: If the data is not a gate.
+        """
+        if not isinstance(data, dict) or set(data) - {"family", "genes"} or "family" not in data:
+            raise PolicyError(f"a gate needs the keys 'family' and 'genes', found {data!r}")
+        genes = data.get("genes", {})
+        if not isinstance(genes, dict) or not all(isinstance(v, GeneValue) for v in genes.values()):
+            raise PolicyError(f"the genes of gate {data['family']!r} must be plain values, found {genes!r}")
+        return cls(str(data["family"]), genes)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Gates by site name, and the knobs they are trained with.
+
+    Attributes:
+        gates: Gate by site name; a site that is not named stays dense.
+        training: Training knobs, such as ``targeted_dropout``; they change weights, never execution.
+    """
+
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+    training: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gates", MappingProxyType(dict(sorted(self.gates.items()))))
+        object.__setattr__(self, "training", MappingProxyType(dict(sorted(self.training.items()))))
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __iter__(self) -> Iterator[tuple[str, Gate]]:
+        return iter(self.gates.items())
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether no gate stands anywhere."""
+        return not self.gates
+
+    @property
+    def digest(self) -> str:
+        """Identity of the whole policy, training knobs included."""
+        return digest(self.to_json())
+
+    @property
+    def execution_digest(self) -> str:
+        """Identity of what runs: the policy without its training knobs."""
+        return digest({**self.to_json(), "training": {}})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the policy as JSON-ready data."""
+        return {
+            "schema": SCHEMA,
+            "gates": {site: gate.to_json() for site, gate in self.gates.items()},
+            "training": dict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Policy:
+        """Rebuild a policy from :meth:`to_json`.
+
+        Raises:
+            PolicyError: If the data is not a policy, or of a newer version than this AutoGate reads.
+        """
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
+            raise PolicyError(f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file")
+        gates = {str(site): Gate.from_json(gate) for site, gate in data.get("gates", {}).items()}
+        return cls(gates, {str(k): float(v) for k, v in data.get("training", {}).items()})
+
+
+DENSE = Policy()

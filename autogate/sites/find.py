@@ -1,0 +1,246 @@
+"""Find the sites of a network from its graph.
+
+Three patterns are looked for: a residual unit whose shortcut is the identity, a plain
+convolution-activation unit that keeps its input's shape, and a feature map that exactly one convolution
+reads. Class names play no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import fx, nn
+
+from autogate.errors import ModelError
+from autogate.records import ConvSpec, Site
+from autogate.sites.graph import (
+    chw,
+    conv_of,
+    conv_spec,
+    is_activation,
+    is_add,
+    is_depthwise,
+    is_trunk,
+    keeps_channels_apart,
+    module_of,
+    region,
+)
+from autogate.sites.trace import record_shapes, trace
+
+
+@dataclass(frozen=True)
+class BlockNodes:
+    """Nodes of a block site: ``join`` adds ``entry`` and ``branch``; without a join the unit is plain."""
+
+    entry: str
+    branch: str
+    join: str | None
+    end: str
+    inner: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MapNodes:
+    """Nodes of a map site; ``chain`` runs from after the producer up to the value the consumer reads."""
+
+    producer: str | None
+    chain: tuple[str, ...]
+    value: str
+    consumer: str
+
+
+@dataclass
+class Network:
+    """A traced network with its sites.
+
+    Attributes:
+        model: The user's network.
+        graph: Its fx graph, with the shapes of a batch of one in ``meta["shape"]``.
+        input_shape: Channels, height and width of one input.
+        sites: Sites by name, in the order in which data meets them.
+        nodes: Nodes of each site, by site name.
+    """
+
+    model: nn.Module
+    graph: fx.Graph
+    input_shape: tuple[int, int, int]
+    sites: dict[str, Site]
+    nodes: dict[str, BlockNodes | MapNodes]
+
+    def block(self, site: str) -> BlockNodes:
+        """Return the nodes of a block site."""
+        nodes = self.nodes[site]
+        assert isinstance(nodes, BlockNodes)  # noqa: S101 - guarded by the site's kind
+        return nodes
+
+    def map(self, site: str) -> MapNodes:
+        """Return the nodes of a map site."""
+        nodes = self.nodes[site]
+        assert isinstance(nodes, MapNodes)  # noqa: S101 - guarded by the site's kind
+        return nodes
+
+
+def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
+    """Trace ``model`` and find every site in it.
+
+    Args:
+        model: A network that takes one image batch, float32 ``[N, C, H, W]``.
+        input_shape: Channels, height and width of one input.
+
+    Raises:
+        ModelError: If the network cannot be traced, or no gate fits anywhere; names module and reason.
+    """
+    graph = trace(model)
+    parameter = next(model.parameters(), None)
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
+    found: list[tuple[fx.Node, Site, BlockNodes | MapNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
+    if not found:
+        raise ModelError(
+            f"{type(model).__name__} has no site for a gate: it has no residual unit with an identity shortcut, no "
+            "shape-preserving convolution unit, and no feature map read by a single convolution"
+        )
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    found.sort(key=lambda item: (order[item[0]], item[1].kind))
+    stages = _stages(site for _, site, _ in found)
+    blocks = [(site.name, nodes) for _, site, nodes in found if isinstance(nodes, BlockNodes)]
+    sites: dict[str, Site] = {}
+    for _, site, nodes in found:
+        inside: tuple[str, ...] = ()
+        if isinstance(nodes, MapNodes):
+            inside = tuple(name for name, block in blocks if {nodes.producer, nodes.consumer} & {*block.inner})
+        sites[site.name] = replace(site, stage=stages[site.name], inside=inside)
+    return Network(model, graph, input_shape, sites, {site.name: nodes for _, site, nodes in found})
+
+
+def _stages(sites: Iterator[Site]) -> dict[str, str]:
+    """Number the resolutions in order of appearance; that is what "stage" means for any CNN."""
+    numbers: dict[tuple[int, int], int] = {}
+    return {site.name: f"stage{numbers.setdefault(site.shape[1:], len(numbers) + 1)}" for site in sites}
+
+
+def _convs(nodes: list[fx.Node], model: nn.Module) -> tuple[ConvSpec, ...]:
+    pairs = [(node, module_of(node, model)) for node in nodes]
+    return tuple(conv_spec(node, conv) for node, conv in pairs if isinstance(conv, nn.Conv2d))
+
+
+def _common_path(nodes: list[fx.Node]) -> str:
+    """Longest module path that contains all modules the nodes call."""
+    paths = [str(node.target).split(".") for node in nodes if node.op == "call_module"]
+    shared: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    if len(paths) == 1:
+        return ".".join(paths[0])
+    return ".".join(shared) or ".".join(paths[0])
+
+
+def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, BlockNodes]]:
+    names: set[str] = set()
+
+    def site_of(entry: fx.Node, inner: list[fx.Node], path: str, residual: bool) -> Site:
+        name = f"block:{path}"
+        while name in names:
+            name += "'"
+        names.add(name)
+        shape = chw(entry)
+        assert shape is not None  # noqa: S101 - checked by both patterns
+        convs = _convs(inner, model)
+        plain = all(len(node.all_input_nodes) == 1 for node in inner)
+        macs = sum(conv.macs for conv in convs)
+        return Site(name, "block", "", shape, macs, convs, residual=residual, plain_chain=plain)
+
+    for node in graph.nodes:
+        if is_add(node) and (unit := _residual_unit(node)) is not None:
+            entry, branch, inner = unit
+            if not _convs(inner, model):
+                continue
+            users = list(node.users)
+            end = users[0] if len(users) == 1 and is_activation(users[0], model) else node
+            site = site_of(entry, inner, _common_path(inner), residual=True)
+            yield inner[0], site, BlockNodes(entry.name, branch.name, node.name, end.name, _names(inner))
+        elif (chain := _plain_unit(node, model)) is not None:
+            entry = node.all_input_nodes[0]
+            site = site_of(entry, chain, str(node.target), residual=False)
+            yield node, site, BlockNodes(entry.name, chain[-1].name, None, chain[-1].name, _names(chain))
+
+
+def _names(nodes: list[fx.Node]) -> tuple[str, ...]:
+    return tuple(node.name for node in nodes)
+
+
+def _residual_unit(join: fx.Node) -> tuple[fx.Node, fx.Node, list[fx.Node]] | None:
+    """Return entry, branch end and branch of ``join = entry + branch(entry)``, if it is one."""
+    for entry, branch in (join.all_input_nodes, join.all_input_nodes[::-1]):
+        if chw(entry) is None or not chw(entry) == chw(branch) == chw(join) or len(branch.users) != 1:
+            continue
+        inner = region(entry, branch)
+        if inner is not None:
+            return entry, branch, inner
+    return None
+
+
+def _plain_unit(node: fx.Node, model: nn.Module) -> list[fx.Node] | None:
+    """Return convolution, normalisation and activation of a shape-preserving unit on the trunk."""
+    conv = conv_of(node, model)
+    if conv is None or conv.groups != 1 or chw(node) is None:
+        return None
+    entry = node.all_input_nodes[0]
+    if chw(entry) != chw(node) or len(entry.users) != 1:
+        return None
+    chain = [node]
+    while not is_activation(chain[-1], model):
+        users = list(chain[-1].users)
+        follows = len(users) == 1 and (
+            is_activation(users[0], model) or isinstance(module_of(users[0], model), nn.BatchNorm2d)
+        )
+        if not follows:
+            return None
+        chain.append(users[0])
+    return chain if is_trunk(entry) and is_trunk(chain[-1]) else None
+
+
+def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, MapNodes]]:
+    for consumer in graph.nodes:
+        conv = conv_of(consumer, model)
+        if conv is None or conv.groups != 1:
+            continue
+        value = consumer.all_input_nodes[0]
+        chain: list[fx.Node] = []
+        node = value
+        while (
+            len(node.users) == 1
+            and keeps_channels_apart(node, model)
+            and (len(node.all_input_nodes) == 1)
+        ):
+            chain.insert(0, node)
+            node = node.all_input_nodes[0]
+        shape = chw(value)
+        if len(node.users) != 1 or shape is None or shape[1] * shape[2] == 1:
+            continue
+        producer = conv_of(node, model)
+        if producer is not None and producer.groups == 1:
+            specs = (conv_spec(node, producer), conv_spec(consumer, conv))
+            macs = sum(spec.macs for spec in specs) + sum(spec.macs for spec in _convs(chain, model))
+            name = f"map:{node.target}"
+            site = Site(
+                name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model)
+            )
+            yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
+        elif node.op == "call_function" and node.target in (torch.cat, torch.concat) and chain:
+            spec = conv_spec(consumer, conv)
+            site = Site(f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False)
+            yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)
+
+
+def _is_plain(chain: list[fx.Node], model: nn.Module) -> bool:
+    """Whether the chain holds no per-channel weights once a leading batch normalisation is folded away."""
+    modules = [module_of(node, model) for node in chain]
+    if modules and isinstance(modules[0], nn.BatchNorm2d):
+        modules = modules[1:]
+    weighted = (isinstance(m, nn.BatchNorm2d) or (isinstance(m, nn.Conv2d) and is_depthwise(m)) for m in modules)
+    return not any(weighted)

@@ -1,0 +1,135 @@
+"""Questions about fx graphs that finding sites and placing gates both ask."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from autogate.records import ConvSpec
+
+_ADDS: set[Callable[..., Any]] = {operator.add, torch.add}
+# Activations for which act(act(x)) == act(x), so that one of two in a row can go.
+_IDEMPOTENT_MODULES = (nn.ReLU, nn.ReLU6)
+_IDEMPOTENT_FUNCTIONS: set[Callable[..., Any]] = {F.relu, F.relu6, torch.relu, torch.relu_}
+_ACTIVATION_MODULES = (
+    *_IDEMPOTENT_MODULES, nn.SiLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish, nn.Sigmoid, nn.Tanh,
+)  # fmt: skip
+_ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {F.silu, F.gelu, F.hardswish, F.leaky_relu, F.mish}
+# Modules that treat every channel on its own and have no per-channel weights.
+_CHANNELWISE_MODULES = (
+    *_ACTIVATION_MODULES, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.Identity,
+)  # fmt: skip
+_CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {F.max_pool2d, F.avg_pool2d, F.dropout}
+
+
+def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
+    """Return the module the node calls, or None for any other node."""
+    return model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def is_add(node: fx.Node) -> bool:
+    """Whether the node adds two tensors."""
+    return node.op == "call_function" and node.target in _ADDS and len(node.all_input_nodes) == 2
+
+
+def is_activation(node: fx.Node, model: nn.Module) -> bool:
+    """Whether the node is an elementwise activation."""
+    if node.op == "call_function":
+        return node.target in _ACTIVATION_FUNCTIONS
+    if node.op == "call_method":
+        return node.target in ("relu", "relu_")
+    return isinstance(module_of(node, model), _ACTIVATION_MODULES)
+
+
+def activation_key(node: fx.Node, model: nn.Module) -> str | None:
+    """Return a name shared by equal activations that change nothing when applied twice, else None."""
+    module = module_of(node, model)
+    if isinstance(module, _IDEMPOTENT_MODULES):
+        return "relu6" if isinstance(module, nn.ReLU6) else "relu"
+    if node.op == "call_function" and node.target in _IDEMPOTENT_FUNCTIONS:
+        return "relu6" if node.target is F.relu6 else "relu"
+    if node.op == "call_method" and node.target in ("relu", "relu_"):
+        return "relu"
+    return None
+
+
+def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
+    """Return the zero-padded convolution the node calls, if its weights are used by this node alone."""
+    module = module_of(node, model)
+    if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return None
+    shared = sum(other.op == "call_module" and other.target == node.target for other in node.graph.nodes) > 1
+    return None if shared else module
+
+
+def is_depthwise(conv: nn.Conv2d) -> bool:
+    """Whether every channel has a filter of its own and nothing mixes channels."""
+    return conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
+
+
+def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
+    """Whether the node maps each channel of one tensor to the same channel of its result."""
+    if node.op == "call_function":
+        return node.target in _CHANNELWISE_FUNCTIONS
+    module = module_of(node, model)
+    if isinstance(module, nn.Conv2d):
+        return is_depthwise(module)
+    return is_activation(node, model) or isinstance(module, (*_CHANNELWISE_MODULES, nn.BatchNorm2d))
+
+
+def chw(node: fx.Node) -> tuple[int, int, int] | None:
+    """Return channels, height and width of a node that holds a feature map, else None."""
+    shape = node.meta.get("shape")
+    return (shape[1], shape[2], shape[3]) if shape is not None and len(shape) == 4 else None
+
+
+def conv_spec(node: fx.Node, conv: nn.Conv2d) -> ConvSpec:
+    """Describe the convolution that ``node`` calls; shapes must have been recorded."""
+    shape = chw(node)
+    assert shape is not None  # noqa: S101 - a convolution's result is a feature map
+    kernel = (int(conv.kernel_size[0]), int(conv.kernel_size[1]))
+    macs = shape[0] * shape[1] * shape[2] * conv.in_channels // conv.groups * kernel[0] * kernel[1]
+    stride = (int(conv.stride[0]), int(conv.stride[1]))
+    return ConvSpec(
+        str(node.target), conv.in_channels, conv.out_channels, kernel, stride, conv.groups, macs
+    )
+
+
+def region(entry: fx.Node, end: fx.Node) -> list[fx.Node] | None:
+    """Return the nodes that lead from ``entry`` (not included) to ``end``, in order.
+
+    None if the region reads any tensor but ``entry``'s, or if a node inside it is read from outside.
+    """
+    order = {node: i for i, node in enumerate(entry.graph.nodes)}
+    inside: set[fx.Node] = set()
+    todo = [end]
+    while todo:
+        node = todo.pop()
+        if node is entry or node in inside:
+            continue
+        if node.op == "placeholder" or (order[node] < order[entry] and node.op != "get_attr"):
+            return None
+        inside.add(node)
+        todo += node.all_input_nodes
+    if end not in inside or not any(entry in node.all_input_nodes for node in inside):
+        return None
+    if any(user not in inside for node in inside if node is not end for user in node.users):
+        return None
+    return sorted(inside, key=order.__getitem__)
+
+
+def is_trunk(node: fx.Node) -> bool:
+    """Whether everything after the node depends on the network's input through the node alone."""
+    order = {other: i for i, other in enumerate(node.graph.nodes)}
+    position = order[node]
+    for other, i in order.items():
+        if i >= position or other.op in ("get_attr", "output"):
+            continue
+        if any(order[user] > position for user in other.users):
+            return False
+    return True

@@ -1,0 +1,153 @@
+"""Trace a network into an fx graph that calls the user's own modules.
+
+Tracing freezes ``self.training``. Two things undo that: a flag handed to a functional call is read from the
+graph module again, and a module that takes another path in training than in evaluation is kept whole.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from autogate.errors import ModelError
+
+_IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
+_MAX_RETRACES = 200
+
+
+class _Tracer(fx.Tracer):
+    """Opens every module except torch's own and those named in ``whole``."""
+
+    def __init__(self, whole: frozenset[str]) -> None:
+        super().__init__()
+        self.whole = whole
+        self.entered: list[str] = []
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        self.entered.append(self.path_of_module(m))
+        result = super().call_module(m, forward, args, kwargs)
+        self.entered.pop()
+        return result
+
+
+def trace(model: nn.Module) -> fx.Graph:
+    """Return the graph of ``model``; its nodes call the model's own modules by their paths.
+
+    Args:
+        model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
+
+    Raises:
+        ModelError: If the forward pass cannot be traced; names the module and the reason.
+    """
+    whole: frozenset[str] = frozenset()
+    was_training = model.training
+    try:
+        for _ in range(_MAX_RETRACES):
+            in_training = _trace_once(model.train(), whole)
+            in_evaluation = _trace_once(model.eval(), whole)
+            differs = _first_difference(in_training, in_evaluation)
+            if differs is None:
+                _read_training_flag_anew(in_training, in_evaluation)
+                _make_out_of_place(in_training)
+                return in_training
+            if differs in ("", *whole):
+                break
+            whole |= {differs}
+    finally:
+        model.train(was_training)
+    raise ModelError(
+        f"{type(model).__name__} takes another path in training than in evaluation outside any submodule; "
+        "move that part into a module of its own"
+    )
+
+
+def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
+    tracer = _Tracer(whole)
+    try:
+        return tracer.trace(model)
+    except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
+        where = tracer.entered[-1] if tracer.entered else type(model).__name__
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"cannot trace module {where!r}: {reason}; rewrite its forward without that") from error
+
+
+def _owner(node: fx.Node) -> str:
+    """Path of the module whose forward made the node; "" for the network itself."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    paths = [str(entry[0]) for entry in stack]
+    if node.op == "call_module":
+        paths = [path for path in paths if path != node.target]
+    return paths[-1] if paths else ""
+
+
+def _first_difference(training: fx.Graph, evaluation: fx.Graph) -> str | None:
+    """Path of the module in which the two graphs part, or None if they are the same."""
+    pairs = list(zip(training.nodes, evaluation.nodes, strict=False))
+    for ours, theirs in pairs:
+        if (ours.op, ours.target) != (theirs.op, theirs.target):
+            return max(_owner(ours), _owner(theirs), key=lambda path: path.count(".") + bool(path))
+    if len(training.nodes) != len(evaluation.nodes):
+        return ""
+    return None
+
+
+def _read_training_flag_anew(graph: fx.Graph, evaluation: fx.Graph) -> None:
+    for node, twin in zip(graph.nodes, evaluation.nodes, strict=True):
+        if node.op != "call_function":
+            continue
+        args, kwargs = list(node.args), dict(node.kwargs)
+        flags = [(args, i) for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)]
+        flags += [(kwargs, key) for key in node.kwargs if _flips(node.kwargs[key], twin.kwargs.get(key))]
+        if not flags:
+            continue
+        with graph.inserting_before(node):
+            flag = graph.create_node("get_attr", "training")
+        for holder, key in flags:
+            holder[key] = flag  # type: ignore[index, call-overload]
+        node.args, node.kwargs = tuple(args), kwargs
+
+
+def _flips(in_training: Any, in_evaluation: Any) -> bool:
+    return in_training is True and in_evaluation is False
+
+
+def _make_out_of_place(graph: fx.Graph) -> None:
+    """Replace ``a += b`` by ``a + b``, so that a gate may hand on a tensor that others still read."""
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in _IN_PLACE:
+            node.target = _IN_PLACE[node.target]
+        elif node.op == "call_function" and node.kwargs.get("inplace") is True:
+            node.kwargs = {**node.kwargs, "inplace": False}
+
+
+class _ShapeRecorder(fx.Interpreter):
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, torch.Tensor):
+            n.meta["shape"] = tuple(value.shape)
+        return value
+
+
+def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> None:
+    """Run ``model`` once on ``example`` and store each tensor's shape in its node's ``meta["shape"]``."""
+    module = fx.GraphModule(model, graph)
+    was_training = model.training
+    model.eval()
+    module.eval()
+    try:
+        with torch.no_grad():
+            _ShapeRecorder(module).run(example)
+    except Exception as error:  # any failure of the user's forward pass on this input
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
+            "check --input-size and --weights"
+        ) from error
+    finally:
+        model.train(was_training)

@@ -1,0 +1,226 @@
+"""Rebuild a network so that gated work is really left out: the only form that is timed or exported."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from autogate.gates import TrainingGate, get_family
+from autogate.policy import Policy
+from autogate.sites import BlockNodes, MapNodes, Network
+from autogate.sites.graph import activation_key, conv_of, module_of, region
+from autogate.surgery.graph_copy import GraphCopy, assemble
+from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
+from autogate.surgery.training_form import gate_path
+
+UNIT = "unit"
+"""Key in a node's ``meta`` under which the latency side finds the number of the node's unit."""
+
+
+def compact_form(network: Network, policy: Policy, gates: Mapping[str, TrainingGate]) -> fx.GraphModule:
+    """Return the compact form of ``network`` under ``policy``, in evaluation mode, with weights of its own.
+
+    Batch normalisation is folded and repeated activations are removed for every policy, the dense one
+    included, so that a comparison of two compact forms compares gates and nothing else.
+
+    Args:
+        network: The network, with trained weights in ``network.model``.
+        policy: A canonical policy.
+        gates: Trained gates by site.
+    """
+    editor = _Editor(network)
+    order = {"magnitude": 0}
+    at_maps = [site for site, _ in policy if network.sites[site].kind == "map"]
+    at_blocks = [site for site, _ in policy if network.sites[site].kind == "block"]
+    # Static cuts come first, then what wraps convolutions, then what wraps whole blocks.
+    for site in [*sorted(at_maps, key=lambda site: order.get(policy.gates[site].family, 1)), *at_blocks]:
+        gate = policy.gates[site]
+        trained = copy.deepcopy(gates[site]).eval()
+        get_family(gate.family).compact(network.sites[site], gate, trained, editor)
+    return editor.finish()
+
+
+class _Editor(GraphCopy):
+    """Edits a copy of the dense graph; see :class:`autogate.gates.CompactEditor`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.modules: dict[str, nn.Module] = {}
+        self.model = copy.deepcopy(network.model).eval()
+        self._fold_norms()
+
+    def finish(self) -> fx.GraphModule:
+        """Return the edited network."""
+        self._remove_repeated_activations()
+        self.graph.lint()
+        form = assemble(self.model, self.graph, self.modules)
+        form.eval()
+        return form.requires_grad_(False)
+
+    def skip_block(self, site: str) -> None:
+        """Hand the block's input on as its result."""
+        nodes = self.network.block(site)
+        self.redirect(self.nodes[nodes.join or nodes.end], self.nodes[nodes.entry])
+
+    def replace_block(self, site: str, make: Callable[[nn.Module, nn.Module | None], nn.Module]) -> None:
+        """Put ``make(branch, finish)`` in place of the block."""
+        nodes = self.network.block(site)
+        entry = self.nodes[nodes.entry]
+        last, finish = self._end_of_block(nodes)
+        if nodes.join is None:
+            branch_end = self.nodes[nodes.end]
+        else:
+            join = self.nodes[nodes.join]
+            branch_end = next(node for node in join.all_input_nodes if node is not entry)
+        branch = self._extract(entry, branch_end)
+        self._replace(last, make(branch, finish), (entry,), gate_path(site))
+
+    def keep_channels(self, site: str, kept: torch.Tensor) -> None:
+        """Cut producer, chain and consumer down to the channels ``kept``."""
+        nodes = self.network.map(site)
+        assert nodes.producer is not None  # noqa: S101 - the family asked for one
+        producer = self.nodes[nodes.producer]
+        self._swap(producer, lambda m: slice_channels(m, outputs=kept))
+        # A folded normalisation stands for its convolution here, so the same node may come twice.
+        for node in dict.fromkeys(self.nodes[name] for name in nodes.chain):
+            if node is not producer and isinstance(self._module(node), (nn.BatchNorm2d, nn.Conv2d)):
+                self._swap(node, lambda m: slice_channels(m, inputs=kept, outputs=kept))
+        self._swap(self.nodes[nodes.consumer], lambda m: slice_channels(m, inputs=kept))
+
+    def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
+        """Put ``make(consumer)`` in place of the convolution that reads the map."""
+        node = self.nodes[self.network.map(site).consumer]
+        conv = self._module(node)
+        assert isinstance(conv, nn.Conv2d)  # noqa: S101 - canonical policies have no two gates at one consumer
+        self._replace(node, make(conv), (node.all_input_nodes[0],), gate_path(site))
+
+    def select_channels(self, site: str, select: nn.Module, width: int) -> None:
+        """Run producer and consumer on the channels that ``select(producer input)`` returns."""
+        nodes = self.network.map(site)
+        assert nodes.producer is not None  # noqa: S101 - the family asked for one
+        producer, consumer = self.nodes[nodes.producer], self.nodes[nodes.consumer]
+        path = gate_path(site)
+        with self.graph.inserting_before(producer):
+            self.modules[path] = select
+            choice = self.graph.call_module(path, (producer.all_input_nodes[0],))
+            index = self.graph.call_function(pick_index, (choice,))
+            factor = self.graph.call_function(pick_factor, (choice,))
+        for node in (choice, index, factor):
+            node.meta = dict(producer.meta)
+        self._swap(producer, SelectedConv.around)
+        producer.kwargs = {**producer.kwargs, "outputs": index}
+        self._swap(consumer, SelectedConv.around)
+        consumer.kwargs = {**consumer.kwargs, "inputs": index, "factor": factor}
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        if node.op != "call_module":
+            return None
+        target = str(node.target)
+        return self.modules[target] if target in self.modules else self.model.get_submodule(target)
+
+    def _swap(self, node: fx.Node, change: Callable[[Any], nn.Module]) -> None:
+        self.modules[str(node.target)] = change(self._module(node))
+
+    def _replace(self, old: fx.Node, module: nn.Module, args: tuple[fx.Node, ...], path: str) -> None:
+        self.modules[path] = module
+        with self.graph.inserting_after(old):
+            new = self.graph.call_module(path, args)
+        new.meta = dict(old.meta)
+        self.redirect(old, new)
+
+    def _end_of_block(self, nodes: BlockNodes) -> tuple[fx.Node, nn.Module | None]:
+        """Return the block's last node to replace, and the final activation if it belongs inside."""
+        end, join = self.nodes[nodes.end], self.nodes[nodes.join or nodes.end]
+        if end is join:
+            return end, None
+        dense = {node.name: node for node in self.network.graph.nodes}
+        key = activation_key(dense[nodes.end], self.network.model)
+        if key is None or not _is_fixed_point(dense[nodes.entry], key, self.network.model):
+            return join, None
+        return end, nn.ReLU6() if key == "relu6" else nn.ReLU()
+
+    def _extract(self, entry: fx.Node, end: fx.Node) -> fx.GraphModule:
+        """Return the region from ``entry`` to ``end`` as a module of one argument."""
+        inner = region(entry, end)
+        assert inner is not None  # noqa: S101 - the site was found by this test
+        graph = fx.Graph()
+        copies = {entry: graph.placeholder("x")}
+        for node in inner:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+        graph.output(copies[end])
+        return assemble(self.model, graph, self.modules)
+
+    def _fold_norms(self) -> None:
+        for node in list(self.graph.nodes):
+            norm = module_of(node, self.model)
+            if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+                continue
+            conv_node = node.all_input_nodes[0]
+            conv = conv_of(conv_node, self.model)
+            if conv is None or len(conv_node.users) != 1:
+                continue
+            self.modules[str(conv_node.target)] = fuse_conv_bn_eval(conv, norm)
+            self.redirect(node, conv_node)
+
+    def _remove_repeated_activations(self) -> None:
+        for node in list(self.graph.nodes):
+            key = None if str(node.target) in self.modules else activation_key(node, self.model)
+            if key is None:
+                continue
+            source = node.all_input_nodes[0]
+            if source.op == "call_module" and str(source.target) in self.modules:
+                continue
+            if _is_fixed_point(source, key, self.model, self.modules):
+                node.replace_all_uses_with(source)
+                self.graph.erase_node(node)
+
+
+def _is_fixed_point(
+    node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None
+) -> bool:
+    """Whether the activation ``key`` leaves the node's value unchanged, because it was applied before."""
+    if own and node.op == "call_module" and str(node.target) in own:
+        return False
+    if activation_key(node, model) == key:
+        return True
+    if isinstance(module_of(node, model), (nn.MaxPool2d, nn.Identity, nn.Dropout)):
+        return _is_fixed_point(node.all_input_nodes[0], key, model, own)
+    return False
+
+
+def slice_channels(
+    module: nn.Module, inputs: torch.Tensor | None = None, outputs: torch.Tensor | None = None
+) -> nn.Module:
+    """Return a copy of a convolution or normalisation with only the named channels, int64 ``[k]`` each."""
+    if isinstance(module, nn.BatchNorm2d):
+        assert outputs is not None  # noqa: S101 - a normalisation has one set of channels
+        norm = nn.BatchNorm2d(len(outputs), eps=module.eps, momentum=module.momentum).eval()
+        norm.load_state_dict({k: v[outputs] if v.ndim else v for k, v in module.state_dict().items()})
+        return norm
+    assert isinstance(module, nn.Conv2d)  # noqa: S101 - nothing else is sliced
+    weight, bias, groups = module.weight.detach(), module.bias, module.groups
+    if groups > 1:
+        assert outputs is not None  # noqa: S101 - a depthwise convolution keeps its channels together
+        groups = len(outputs)
+        inputs = None
+    if outputs is not None:
+        weight = weight[outputs]
+        bias = None if bias is None else bias[outputs]
+    if inputs is not None:
+        weight = weight[:, inputs]
+    conv: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, weight.shape[1] * groups, weight.shape[0], module.kernel_size, module.stride, module.padding,
+        module.dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
+    )  # fmt: skip
+    conv.weight.data = weight.clone()
+    if conv.bias is not None and bias is not None:
+        conv.bias.data = bias.detach().clone()
+    return conv
+
+
+__all__ = ["UNIT", "MapNodes", "compact_form", "slice_channels"]

@@ -1,0 +1,59 @@
+"""A copy of a network's graph that can be edited while its nodes keep their dense names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import fx, nn
+
+from autogate.sites import Network
+
+
+class GraphCopy:
+    """An editable copy of ``network.graph``.
+
+    Attributes:
+        graph: The copy.
+        nodes: The node that now stands for each node of the dense graph, by the dense node's name.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        output = self.graph.graph_copy(network.graph, copies)
+        self.graph.output(output)
+        for original, node in copies.items():
+            node.meta = dict(original.meta)
+        self.nodes = {original.name: node for original, node in copies.items()}
+
+    def redirect(self, old: fx.Node, new: fx.Node) -> None:
+        """Let everyone read ``new`` who read ``old``, and remember it for later edits."""
+        old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+        for name, node in self.nodes.items():
+            if node is old:
+                self.nodes[name] = new
+        # A dead node would still count as a reader of the region it once belonged to.
+        self.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+
+
+def assemble(model: nn.Module, graph: fx.Graph, extra: Mapping[str, nn.Module]) -> fx.GraphModule:
+    """Return a module that runs ``graph`` on the modules of ``model`` and ``extra``, shared by reference."""
+    root: dict[str, Any] = {}
+    for node in graph.nodes:
+        target = str(node.target)
+        if node.op == "call_module":
+            root[target] = extra[target] if target in extra else model.get_submodule(target)
+        elif node.op == "get_attr":
+            root[target] = _attribute(model, target)
+    form = fx.GraphModule(root, graph, class_name=type(model).__name__)
+    form.train(model.training)
+    return form
+
+
+def _attribute(model: nn.Module, path: str) -> Any:
+    value: Any = model
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value

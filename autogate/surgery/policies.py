@@ -1,0 +1,65 @@
+"""Make a policy canonical for a network: complete, free of gates without effect, and free of conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autogate.errors import PolicyError
+from autogate.gates import get_family
+from autogate.policy import Gate, Policy
+from autogate.records import Site
+
+_FULL_DROPOUT = 1.0
+
+
+def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False) -> Policy:
+    """Return the canonical form of ``policy``; two policies that do the same have the same form.
+
+    Gates that change nothing go, map gates inside a block that never runs go, and a training knob that has
+    nothing to act on goes. Where two gates need the same convolution in ways that exclude each other, the
+    later one goes, or with ``strict`` it is an error.
+
+    Raises:
+        PolicyError: If a site is unknown, or a gate does not fit its site.
+    """
+    gates: dict[str, Gate] = {}
+    for name, gate in policy:
+        if name not in sites:
+            raise PolicyError(f"the network has no site {name!r}; `autogate sites` lists them")
+        family = get_family(gate.family)
+        complete = family.complete(sites[name], gate)
+        if not family.is_open(sites[name], complete):
+            gates[name] = complete
+    for name in list(gates):
+        if any(_block_rules_out(gates[block], sites[block]) for block in sites[name].inside if block in gates):
+            del gates[name]
+    _resolve_conflicts(gates, sites, strict)
+    acts = any(get_family(gate.family).dropout for gate in gates.values())
+    training = {key: value for key, value in policy.training.items() if acts and value != _FULL_DROPOUT}
+    return Policy(gates, training)
+
+
+def targeted_dropout(policy: Policy) -> float:
+    """Probability with which a training step really drops what the policy drops in evaluation."""
+    return policy.training.get("targeted_dropout", _FULL_DROPOUT)
+
+
+def _block_rules_out(gate: Gate, block: Site) -> bool:
+    """Whether a gate at the block leaves map gates inside it without effect, or without a stable shape."""
+    return gate.family in ("drop", "mod") or not block.residual
+
+
+def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
+    """Remove ``lcnet`` channel gates whose predictor would read a map that another gate has thinned."""
+    for name in [name for name in sites if name in gates and sites[name].kind == "map"]:
+        if gates[name].family != "lcnet":
+            continue
+        producer = sites[name].convs[0].name
+        other = next((n for n in gates if sites[n].kind == "map" and sites[n].consumer.name == producer), None)
+        if other is None:
+            continue
+        if strict:
+            raise PolicyError(
+                f"{gates[other].family} at {other} and lcnet at {name} both need {producer}; drop one of the two"
+            )
+        del gates[name]
