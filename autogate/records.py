@@ -98,3 +98,240 @@ class Site:
     def consumer(self) -> ConvSpec:
         """The convolution that reads the map."""
         return self.convs[-1]
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """What a trained policy turned out to do where its cost varies.
+
+    Attributes:
+        decisions: Kept count per validation image, by site: 0 or 1 for a block, channels for a map. Empty
+            for policies of fixed cost. All lists follow the same order of images.
+    """
+
+    decisions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def mean(self, site: str) -> float | None:
+        """Return the mean kept count at ``site``, or None if its cost is fixed."""
+        trace = self.decisions.get(site)
+        return sum(trace) / len(trace) if trace else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {site: list(trace) for site, trace in self.decisions.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Realisation:
+        """Rebuild the record from :meth:`to_json`."""
+        return cls({site: tuple(int(v) for v in trace) for site, trace in data.items()})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network is executed: everything on which a latency depends, besides the network.
+
+    Attributes:
+        device: Device name as torch writes it, such as ``cpu`` or ``cuda:0``.
+        device_name: The hardware's own name.
+        batch_size: Images per call.
+        dtype: Element type, such as ``float32``.
+        layout: ``contiguous`` or ``channels_last``.
+        threads: CPU threads used by one call.
+        runtime: ``eager``.
+        versions: Versions of what runs the network: torch, and the driver on a GPU.
+    """
+
+    device: str
+    device_name: str
+    batch_size: int
+    dtype: str
+    layout: str
+    threads: int
+    runtime: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {**asdict(self), "versions": dict(self.versions)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Setting:
+        """Rebuild the record from :meth:`to_json`."""
+        return cls(**{**data, "versions": dict(data["versions"])})
+
+    def differences(self, other: Setting) -> list[str]:
+        """Return one line per field in which the two settings differ."""
+        ours, theirs = self.to_json(), other.to_json()
+        return [f"{key} is {theirs[key]!r}, not {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
+
+
+@dataclass(frozen=True)
+class UnitSample:
+    """Time of one unit of a network, in place.
+
+    Attributes:
+        key: What ran: the unit's type and the gates in it.
+        ms: Median over passes, in milliseconds.
+        iqr_ms: Interquartile range over passes.
+        passes: Number of passes.
+        network: Number of the network, within the profile, in which the unit ran.
+    """
+
+    key: str
+    ms: float
+    iqr_ms: float
+    passes: int
+    network: int
+
+
+@dataclass(frozen=True)
+class NetworkSample:
+    """Time of one whole network.
+
+    Attributes:
+        policy: The policy, as JSON-ready data.
+        keys: Keys of its units, in order.
+        ms: Median over passes, in milliseconds.
+        iqr_ms: Interquartile range over passes.
+        passes: Number of passes.
+        network: Number of the network within the profile.
+    """
+
+    policy: Mapping[str, Any]
+    keys: tuple[str, ...]
+    ms: float
+    iqr_ms: float
+    passes: int
+    network: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measurements of one network's units and of whole gated networks, from one device in one setting."""
+
+    setting: Setting
+    model: str
+    input_shape: tuple[int, int, int]
+    created_utc: str
+    units: tuple[UnitSample, ...]
+    networks: tuple[NetworkSample, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A predicted latency in milliseconds: statistics over inputs, and bounds on each.
+
+    Attributes:
+        mean: Mean over inputs.
+        p50: Median over inputs.
+        p95: 95th percentile over inputs.
+        max: Slowest input.
+        error: Relative half-width of the 95 % prediction interval.
+    """
+
+    mean: float
+    p50: float
+    p95: float
+    max: float
+    error: float
+
+    def stat(self, name: LatencyStat) -> float:
+        """Return one statistic over inputs, in milliseconds."""
+        return float(getattr(self, name))
+
+    def upper(self, name: LatencyStat) -> float:
+        """Return the one-sided 95 % upper bound of a statistic, in milliseconds."""
+        return self.stat(name) * (1.0 + self.error)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measured latency in milliseconds: statistics over inputs of each input's median over repeats.
+
+    Attributes:
+        mean: Mean over inputs.
+        p50: Median over inputs.
+        p95: 95th percentile over inputs.
+        max: Slowest input.
+        interval: 95 % bootstrap interval of the statistic the budget binds.
+        inputs: Number of different inputs.
+        repeats: Repeats of each input.
+    """
+
+    mean: float
+    p50: float
+    p95: float
+    max: float
+    interval: tuple[float, float]
+    inputs: int
+    repeats: int
+
+    def stat(self, name: LatencyStat) -> float:
+        """Return one statistic over inputs, in milliseconds."""
+        return float(getattr(self, name))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {**asdict(self), "interval": list(self.interval)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Dense and gated, measured interleaved in one run.
+
+    Attributes:
+        dense: The dense network.
+        gated: The gated network.
+        ratio: Gated over dense, of the chosen statistic.
+        ratio_interval: 95 % bootstrap interval of the ratio.
+        setting: How both ran.
+    """
+
+    dense: Measurement
+    gated: Measurement
+    ratio: float
+    ratio_interval: tuple[float, float]
+    setting: Setting
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {
+            "dense": self.dense.to_json(),
+            "gated": self.gated.to_json(),
+            "ratio": self.ratio,
+            "ratio_interval": list(self.ratio_interval),
+            "setting": self.setting.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Comparison:
+        """Rebuild the record from :meth:`to_json`."""
+
+        def measurement(part: Mapping[str, Any]) -> Measurement:
+            return Measurement(**{**part, "interval": tuple(part["interval"])})
+
+        return cls(
+            measurement(data["dense"]), measurement(data["gated"]), float(data["ratio"]),
+            (float(data["ratio_interval"][0]), float(data["ratio_interval"][1])), Setting.from_json(data["setting"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluationKey:
+    """What an accuracy depends on; equal keys are never trained twice in one database."""
+
+    policy: str
+    task: str
+    recipe: str
+    fidelity: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of a trained policy on the validation images, as a fraction."""
+
+    key: EvaluationKey
+    val_accuracy: float
+    realisation: Realisation
+    seconds: float

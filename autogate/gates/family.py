@@ -176,8 +176,15 @@ class Family(ABC):
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Rebuild the network around ``site`` so that the gated work is really left out."""
 
-    def decisions(self, site: Site, gate: Gate) -> tuple[int | None, ...]:
-        """Return the decisions to profile, lightest first; ``(None,)`` for a gate of fixed cost."""
+    def limits(self, site: Site, batch_size: int) -> str | None:
+        """Return why the family can save nothing at ``site`` with this batch size, or None if it may."""
+        return None
+
+    def decisions(self, site: Site, gate: Gate, batch_size: int) -> tuple[int | None, ...]:
+        """Return the decisions to profile, lightest first; ``(None,)`` for a gate of fixed cost.
+
+        A decision is what one batch needs: images at a block site, channels at a map site.
+        """
         return (None,)
 
     @abstractmethod

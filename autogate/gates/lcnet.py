@@ -121,7 +121,7 @@ class SkippedBlock(nn.Module):
             return torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
         is_open = score[:, 0] >= self.gate.tau
         if self.scripted is not None:
-            is_open = torch.full_like(is_open, bool(self.scripted))
+            is_open = torch.arange(len(x), device=x.device) < self.scripted
         index = is_open.nonzero()[:, 0]
         if len(index) == len(x):
             return self._run(x, score)
@@ -213,12 +213,16 @@ class LcNet(Family):
             assert isinstance(trained, ChannelGate)  # noqa: S101 - attach() made it
             editor.select_channels(site.name, ChannelSelect(trained), site.channels)
 
-    def decisions(self, site: Site, gate: Gate) -> tuple[int | None, ...]:
-        """A block is shut or open; of channels, a ladder of counts."""
-        if site.kind == "block":
-            return (0, 1)
-        c = site.channels
-        return tuple(sorted({max(1, c // 4), max(1, c // 2), max(1, 3 * c // 4), c}))
+    def limits(self, site: Site, batch_size: int) -> str | None:
+        """Channels chosen per image leave a batch of several with nearly all of them."""
+        if site.kind == "map" and batch_size > 1:
+            return f"channels chosen per image cannot be left out of a batch of {batch_size}"
+        return None
+
+    def decisions(self, site: Site, gate: Gate, batch_size: int) -> tuple[int | None, ...]:
+        """A ladder of open images at a block site, of open channels at a map site."""
+        full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, 1)
+        return tuple(sorted({lowest, *(max(1, full * quarter // 4) for quarter in (1, 2, 3, 4))}))
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """The block's share is its mean opening; producer and consumer shrink with the open channels."""

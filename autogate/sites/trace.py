@@ -55,6 +55,7 @@ def trace(model: nn.Module) -> fx.Graph:
             if differs is None:
                 _read_training_flag_anew(in_training, in_evaluation)
                 _make_out_of_place(in_training)
+                _remove_identities(in_training, model)
                 return in_training
             if differs in ("", *whole):
                 break
@@ -124,6 +125,14 @@ def _make_out_of_place(graph: fx.Graph) -> None:
             node.target = _IN_PLACE[node.target]
         elif node.op == "call_function" and node.kwargs.get("inplace") is True:
             node.kwargs = {**node.kwargs, "inplace": False}
+
+
+def _remove_identities(graph: fx.Graph, model: nn.Module) -> None:
+    """Let readers of an ``nn.Identity`` read its input, so that an identity shortcut looks like one."""
+    for node in list(graph.nodes):
+        if node.op == "call_module" and type(model.get_submodule(str(node.target))) is nn.Identity:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)
 
 
 class _ShapeRecorder(fx.Interpreter):

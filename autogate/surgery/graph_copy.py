@@ -46,13 +46,14 @@ def assemble(model: nn.Module, graph: fx.Graph, extra: Mapping[str, nn.Module]) 
         if node.op == "call_module":
             root[target] = extra[target] if target in extra else model.get_submodule(target)
         elif node.op == "get_attr":
-            root[target] = _attribute(model, target)
+            root[target] = attribute(model, target)
     form = fx.GraphModule(root, graph, class_name=type(model).__name__)
     form.train(model.training)
     return form
 
 
-def _attribute(model: nn.Module, path: str) -> Any:
+def attribute(model: nn.Module, path: str) -> Any:
+    """Return what stands at a dotted path in ``model``."""
     value: Any = model
     for part in path.split("."):
         value = getattr(value, part)

@@ -1,0 +1,234 @@
+"""Predict the latency of a gated network from a profile.
+
+A network's time is the sum of its units' times, measured in place; an affine correction fitted on whole
+networks takes out what marking adds, and what whole networks still deviate by is the prediction interval.
+A unit form that was never seen is composed from the forms of its gates alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from autogate.errors import ProfileError
+from autogate.gates import get_family
+from autogate.latency.units import Unit, cut_into_units
+from autogate.policy import DENSE, Gate, Policy
+from autogate.records import Estimate, Profile, Realisation
+from autogate.sites import Network
+
+# Two-sided 95 % quantile of Student's t by degrees of freedom; one-sided bounds use it too, on the safe side.
+_T95 = {1: 12.7, 2: 4.3, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 15: 2.13, 20: 2.09}
+_MIN_ERROR = 0.005
+_CALIBRATION_SHARE = 3
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the model can say about one gate at one site, compared with no gate there.
+
+    Attributes:
+        saved_ms: Predicted saving in its lightest realisation; negative if the gate costs time.
+    """
+
+    saved_ms: float
+
+
+class LatencyModel:
+    """Predicts latencies of one network in one setting.
+
+    Args:
+        profile: Measurements of this network.
+        network: The network; its sites and units must be those that were profiled.
+
+    Raises:
+        ProfileError: If the profile was made of another network.
+    """
+
+    def __init__(self, profile: Profile, network: Network) -> None:
+        self.profile = profile
+        self.network = network
+        self.units = cut_into_units(network)
+        samples: dict[str, list[float]] = defaultdict(list)
+        for sample in profile.units:
+            samples[sample.key].append(sample.ms)
+        self._unit_ms = {key: float(np.median(values)) for key, values in samples.items()}
+        missing = [unit.type for unit in self.units if unit.type not in self._unit_ms]
+        if missing:
+            raise ProfileError(
+                f"the profile of {profile.model!r} lacks unit {missing[0]} of this network; it was made of another "
+                "network or input size; profile this one with `autogate profile`"
+            )
+        self._composed: dict[str, float] = {}
+        self._offset_ms, self._slope, self.error = self._calibrate()
+        self.dense_ms = self.predict(DENSE).p50
+
+    def predict(self, policy: Policy, realisation: Realisation | None = None) -> Estimate:
+        """Return the predicted latency of a canonical policy.
+
+        Gates whose cost varies are replayed from ``realisation``; without one they count as fully open.
+
+        Raises:
+            ProfileError: If the policy holds a gate that was never profiled.
+        """
+        traces = self._batched_traces(policy, realisation)
+        total: np.ndarray | float = 0.0
+        for unit in self.units:
+            total = total + self._unit_time(unit, policy.gates, traces)
+        times = self._offset_ms + self._slope * np.atleast_1d(np.asarray(total, dtype=np.float64))
+        p50, p95 = np.percentile(times, [50, 95])
+        return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error)
+
+    def lightest(self, policy: Policy) -> Estimate:
+        """Return the latency of ``policy`` if every varying gate took its lightest decision."""
+        decisions = {}
+        for site, gate in policy:
+            family = get_family(gate.family)
+            if family.varies:
+                options = family.decisions(self.network.sites[site], gate, self._batch_size)
+                decisions[site] = np.array([float(options[0] or 0)])
+        total = sum(float(np.max(self._unit_time(unit, policy.gates, decisions))) for unit in self.units)
+        ms = self._offset_ms + self._slope * total
+        return Estimate(ms, ms, ms, ms, self.error)
+
+    def coverage(self, site: str, gate: Gate) -> Coverage:
+        """Return what a lone gate saves.
+
+        Raises:
+            ProfileError: If the gate was never profiled.
+        """
+        saved = self.dense_ms - self.lightest(Policy({site: gate})).p50
+        return Coverage(saved)
+
+    @property
+    def _batch_size(self) -> int:
+        return self.profile.setting.batch_size
+
+    def _batched_traces(self, policy: Policy, realisation: Realisation | None) -> dict[str, np.ndarray]:
+        """Kept count per batch, by site: images per batch for blocks, channels for maps."""
+        traces: dict[str, np.ndarray] = {}
+        for site, gate in policy:
+            family = get_family(gate.family)
+            if not family.varies:
+                continue
+            place = self.network.sites[site]
+            trace = realisation.decisions.get(site) if realisation else None
+            if not trace:
+                options = family.decisions(place, gate, self._batch_size)
+                traces[site] = np.array([float(options[-1] or 0)])
+            elif place.kind == "block":
+                whole = max(1, len(trace) // self._batch_size)
+                counts = np.resize(np.asarray(trace, dtype=np.float64), whole * self._batch_size)
+                traces[site] = counts.reshape(whole, self._batch_size).sum(axis=1)
+            else:
+                traces[site] = np.asarray(trace, dtype=np.float64)
+        return traces
+
+    def _unit_time(
+        self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]
+    ) -> np.ndarray | float:
+        """Time of one unit in milliseconds: a number, or one per batch if a gate in it varies."""
+        here = [site for site in unit.sites if site in gates]
+        varying = [site for site in here if site in traces]
+        if not varying:
+            return self._form_ms(unit, gates, {})
+        ladders = {site: self._ladder(site, gates[site]) for site in varying}
+        grids: list[list[int]] = [list(ladders[site]) for site in varying]
+        return self._interpolate(unit, gates, varying, grids, {}, traces)
+
+    def _interpolate(
+        self,
+        unit: Unit,
+        gates: Mapping[str, Gate],
+        sites: list[str],
+        grids: list[list[int]],
+        fixed: dict[str, int | None],
+        traces: Mapping[str, np.ndarray],
+    ) -> np.ndarray | float:
+        """Interpolate linearly between profiled decisions, one varying site after the other."""
+        if not sites:
+            return self._form_ms(unit, gates, fixed)
+        site, ladder = sites[0], grids[0]
+        rows = [
+            np.broadcast_to(
+                self._interpolate(unit, gates, sites[1:], grids[1:], {**fixed, site: step}, traces), traces[site].shape
+            )
+            for step in ladder
+        ]
+        table = np.stack(rows)
+        position = np.interp(traces[site], ladder, np.arange(len(ladder)))
+        low = np.minimum(position.astype(int), len(ladder) - 1)
+        high = np.minimum(low + 1, len(ladder) - 1)
+        columns = np.arange(len(position))
+        share = position - low
+        blend: np.ndarray = table[low, columns] * (1 - share) + table[high, columns] * share
+        return blend
+
+    def _ladder(self, site: str, gate: Gate) -> list[int]:
+        options = get_family(gate.family).decisions(self.network.sites[site], gate, self._batch_size)
+        return [int(option or 0) for option in options]
+
+    def _form_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
+        """Time of one form of a unit: measured if it was seen, else composed from its gates alone."""
+        key = unit.key(gates, decisions)
+        if key in self._unit_ms:
+            return self._unit_ms[key]
+        if key not in self._composed:
+            self._composed[key] = self._compose(unit, gates, decisions)
+        return self._composed[key]
+
+    def _compose(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
+        dense = self._unit_ms[unit.type]
+        ratio = 1.0
+        for site in unit.sites:
+            if site not in gates:
+                continue
+            decision = decisions.get(site)
+            block_shut = self.network.sites[site].kind == "block" and decision == 0
+            alone = unit.key({site: gates[site]}, decisions)
+            if alone not in self._unit_ms:
+                raise ProfileError(
+                    f"{gates[site]} at {site} was never profiled on this device; profile it with "
+                    "`autogate profile --space` and a space that holds it"
+                )
+            if block_shut:
+                return self._unit_ms[alone]
+            ratio *= self._unit_ms[alone] / dense
+        return dense * ratio
+
+    def _calibrate(self) -> tuple[float, float, float]:
+        """Fit measured = offset + slope * composed on whole networks; return it and the interval.
+
+        Every third network is held out of the fit and used for the interval alone.
+        """
+        composed, measured = [], []
+        for sample in self.profile.networks:
+            try:
+                parts = [self._unit_ms[key] for key in sample.keys]
+            except KeyError:
+                continue
+            composed.append(sum(parts))
+            measured.append(sample.ms)
+        x, y = np.array(composed), np.array(measured)
+        if len(x) < 2 * _CALIBRATION_SHARE:
+            raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
+        held = np.arange(len(x)) % _CALIBRATION_SHARE == _CALIBRATION_SHARE - 1
+        slope, offset = _relative_fit(x[~held], y[~held])
+        residual = np.log(y[held] / np.maximum(offset + slope * x[held], 1e-9))
+        spread = float(np.sqrt(np.mean(residual**2)))
+        n = int(held.sum())
+        quantile = next(t for dof, t in reversed(_T95.items()) if dof <= n)
+        error = math.exp(quantile * spread * math.sqrt(1 + 1 / n)) - 1
+        slope, offset = _relative_fit(x, y)
+        return offset, slope, max(error, _MIN_ERROR)
+
+
+def _relative_fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Least squares of relative errors: slope and intercept of y on x, each row weighted by 1 / y."""
+    a = np.stack([x / y, 1 / y], axis=1)
+    slope, offset = np.linalg.lstsq(a, np.ones(len(y)), rcond=None)[0]
+    return float(slope), float(offset)

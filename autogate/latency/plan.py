@@ -1,0 +1,89 @@
+"""Choose the gated networks that a profile runs, so that every unit is seen in every form."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autogate.gates import get_family
+from autogate.latency.units import Unit, keys_of
+from autogate.policy import DENSE, Gate, Policy
+from autogate.records import Site
+from autogate.space.bound import DENSE_CHOICE, BoundSpace
+from autogate.surgery import canonical
+
+_DENSE_SHARE = 0.5
+_ATTEMPTS = 40
+
+
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """One network of a profile: a policy, and the decisions its varying gates are told to take."""
+
+    policy: Policy
+    decisions: Mapping[str, int | None]
+
+
+def plan_alone(space: BoundSpace, sites: Mapping[str, Site], batch_size: int) -> list[PlannedNetwork]:
+    """Return the dense network, and one network per gate and decision, with that gate wherever it fits."""
+    places: dict[Gate, list[str]] = {}
+    for site, gate in space.gates():
+        places.setdefault(gate, []).append(site)
+    chosen = [PlannedNetwork(DENSE, {})]
+    for gate, where in places.items():
+        policy = canonical(Policy(dict.fromkeys(where, gate)), sites)
+        left = [site for site in where if site not in policy.gates]
+        # Gates that exclude each other at neighbouring sites take turns.
+        for part in (policy, canonical(Policy(dict.fromkeys(left, gate)), sites)) if left else (policy,):
+            ladders = {site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates}
+            steps = max((len(ladder) for ladder in ladders.values()), default=0)
+            for step in range(steps):
+                decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
+                chosen.append(PlannedNetwork(part, decisions))
+    return chosen
+
+
+def plan_networks(
+    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int, *, count: int, seed: int
+) -> list[PlannedNetwork]:
+    """Return the dense network and ``count - 1`` gated ones.
+
+    Each is the one, among some random ones, that shows the most unit forms seen least so far; the density
+    of gates varies from network to network, so that light and heavy ones are both there.
+    """
+    rng = random.Random(seed)
+    seen: Counter[str] = Counter()
+    chosen = [PlannedNetwork(DENSE, {})]
+    seen.update(keys_of(units, DENSE, {}))
+    while len(chosen) < count:
+        candidates = [_random(space, sites, batch_size, rng) for _ in range(_ATTEMPTS)]
+        best = max(candidates, key=lambda c: sum(1 / (1 + seen[k]) ** 2 for k in set(_keys(units, c))))
+        seen.update(_keys(units, best))
+        chosen.append(best)
+    return chosen
+
+
+def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
+    return keys_of(units, network.policy, network.decisions)
+
+
+def _random(
+    space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random
+) -> PlannedNetwork:
+    share = rng.uniform(0.2, 1.0) * (1 - _DENSE_SHARE)
+    dense_blocks = rng.random() < _DENSE_SHARE
+
+    def pick(choices: tuple[str, ...], kind: str) -> str:
+        gated = [choice for choice in choices if choice != DENSE_CHOICE]
+        stays = rng.random() >= (share if kind == "block" or not dense_blocks else 1 - share / 2)
+        return DENSE_CHOICE if stays or not gated else rng.choice(gated)
+
+    choices = {d.name: pick(d.choices, d.kind) for d in space.decisions if len(d.choices) > 1}
+    policy = canonical(space.policy(choices), sites)
+    decisions = {}
+    for site, gate in policy:
+        options = get_family(gate.family).decisions(sites[site], gate, batch_size)
+        decisions[site] = rng.choice(options)
+    return PlannedNetwork(Policy(policy.gates), decisions)

@@ -1,0 +1,208 @@
+"""Profile a network on the device at hand: every unit in every form, in place, in whole gated networks."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autogate.gates import get_family
+from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
+from autogate.latency.threads import inference
+from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
+from autogate.latency.units import Unit, cut_into_units, keys_of
+from autogate.policy import DENSE, Gate
+from autogate.records import NetworkSample, Profile, Setting, UnitSample
+from autogate.sites import Network
+from autogate.space.bound import BoundSpace
+from autogate.surgery import attach_gates, compact_form, gate_path
+
+_SECONDS_PER_LAYOUT = 1.5
+_SCREEN_SHARE = 0.3
+_NETWORKS = 28
+_MIN_NETWORKS = 10
+_MIN_ROUNDS = 4
+# A lone gate must bring its unit below this share of the dense time to be worth more measurements.
+_PAYING = 0.97
+
+Progress = Callable[[float, str], None]
+
+
+def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> str:
+    """Return the memory layout in which the dense network runs fastest on the device.
+
+    Dense gets the same help as gated: the layout it likes best is the one both are measured in.
+    """
+    layouts = ("contiguous", "channels_last")
+    times: dict[str, list[float]] = {layout: [] for layout in layouts}
+    subjects = []
+    for layout in layouts:
+        setting = setting_for(layout)
+        module = prepare(compact_form(network, DENSE, {}), setting)
+        x = random_input(network.input_shape, setting)
+        subjects.append(_timed(module, x, Clock(torch.device(setting.device)), times[layout]))
+    with inference(setting_for(layouts[0])):
+        interleave(subjects, seconds=len(layouts) * _SECONDS_PER_LAYOUT, min_rounds=7)
+    return min(layouts, key=lambda layout: float(np.median(times[layout])))
+
+
+def _timed(module: torch.nn.Module, x: torch.Tensor, clock: Clock, times: list[float]) -> Callable[[], None]:
+    def run() -> None:
+        start = clock.now()
+        module(x)
+        times.append(clock.between_ms(start, clock.now()))
+
+    return run
+
+
+def take_profile(
+    network: Network,
+    space: BoundSpace,
+    setting: Setting,
+    *,
+    model: str,
+    seconds: float = 40.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Profile:
+    """Measure gated networks for about ``seconds`` seconds and return the samples.
+
+    A first round runs every gate alone, everywhere it fits; gates that save nothing in any unit are then
+    left out, so that the rest of the time goes to mixtures of the gates that can pay.
+
+    Args:
+        network: The network; its weights do not matter.
+        space: The gates to cover.
+        setting: How to run.
+        model: The network's name, kept in the profile.
+        seconds: Time to spend; a few passes of every planned network are always made.
+        seed: Seed of the plan and of the order of passes.
+        progress: Called with a fraction in [0, 1] and what is going on.
+    """
+    start = time.monotonic()
+    units = cut_into_units(network)
+    x = random_input(network.input_shape, setting, seed)
+
+    def report(what: str) -> Callable[[int], bool]:
+        def watch(rounds: int) -> bool:
+            if progress is not None:
+                progress(min(1.0, (time.monotonic() - start) / seconds), f"{what}, round {rounds}")
+            return False
+
+        return watch
+
+    alone = plan_alone(space, network.sites, setting.batch_size)
+    screened = _run(network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), first=0)
+    paying = space.restricted(_pays(network, units, setting, screened))
+    mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
+    left = seconds - (time.monotonic() - start)
+    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), first=len(alone))
+    # What was seen among mixed networks is not taken from the first round: that was another time.
+    again = {sample.key for sample in profiled.units}
+    samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Profile(setting, model, network.input_shape, created, tuple(samples), tuple(profiled.networks))
+
+
+@dataclass
+class _Samples:
+    units: list[UnitSample]
+    networks: list[NetworkSample]
+
+
+def _run(
+    network: Network,
+    units: tuple[Unit, ...],
+    plan: list[PlannedNetwork],
+    setting: Setting,
+    x: torch.Tensor,
+    seconds: float,
+    seed: int,
+    watch: Callable[[int], bool],
+    first: int,
+) -> _Samples:
+    """Time all planned networks interleaved for ``seconds``, the building included."""
+    end = time.monotonic() + seconds
+    subjects = []
+    for planned in plan:
+        subjects.append(_Subject(network, units, planned, setting))
+        watch(0)
+        if time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
+            break
+    with inference(setting):
+        runs = [subject.run(x) for subject in subjects]
+        passes = interleave(
+            runs, seconds=end - time.monotonic(), warm_up=1, min_rounds=_MIN_ROUNDS, seed=seed, done=watch
+        )
+    samples = _Samples([], [])
+    for number, subject in enumerate(subjects, start=first):
+        parts, whole = subject.samples(number, passes)
+        samples.units += parts
+        samples.networks.append(whole)
+    return samples
+
+
+def _pays(
+    network: Network, units: tuple[Unit, ...], setting: Setting, screened: _Samples
+) -> Callable[[str, Gate], bool]:
+    """Whether a lone gate, at its lightest, saves time in any of the units it touches."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for sample in screened.units:
+        times[sample.key].append(sample.ms)
+
+    def pays(site: str, gate: Gate) -> bool:
+        decision = get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
+        for unit in units:
+            if site in unit.sites:
+                alone = times.get(unit.key({site: gate}, {site: decision}))
+                if alone is None or np.median(alone) < _PAYING * np.median(times[unit.type]):
+                    return True
+        return False
+
+    return pays
+
+
+class _Subject:
+    """One planned network: its compact form with unit marks, and the times seen so far."""
+
+    def __init__(
+        self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting
+    ) -> None:
+        self.planned = planned
+        compact = compact_form(network, planned.policy, attach_gates(network, planned.policy))
+        script(compact, planned.decisions)
+        prepare(compact, setting)
+        self.marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
+        self.keys = keys_of(units, planned.policy, planned.decisions)
+        self.times: list[tuple[float, dict[int, float]]] = []
+
+    def run(self, x: torch.Tensor) -> Callable[[], None]:
+        """Return a call that runs the network once and keeps its times."""
+        return lambda: self.times.append(self.marked.run(x))
+
+    def samples(self, number: int, passes: int) -> tuple[list[UnitSample], NetworkSample]:
+        """Return one sample per unit, and one of the whole; a unit with nothing left takes 0 ms."""
+        times = self.times[-passes:]
+        units = []
+        for index, key in enumerate(self.keys):
+            median, iqr = _median_iqr([parts.get(index, 0.0) for _, parts in times])
+            units.append(UnitSample(key, median, iqr, passes, number))
+        median, iqr = _median_iqr([whole for whole, _ in times])
+        return units, NetworkSample(self.planned.policy.to_json(), self.keys, median, iqr, passes, number)
+
+
+def _median_iqr(times_ms: list[float]) -> tuple[float, float]:
+    low, median, high = np.percentile(times_ms, [25, 50, 75])
+    return float(median), float(high - low)
+
+
+def script(compact: torch.nn.Module, decisions: Mapping[str, int | None]) -> None:
+    """Tell the varying gates of a compact network which decision to take, whatever the input."""
+    for site, decision in decisions.items():
+        if decision is not None:
+            compact.get_submodule(gate_path(site)).scripted = decision  # type: ignore[assignment]
