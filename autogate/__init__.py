@@ -1,0 +1,71 @@
+"""AutoGate: search gates for CNNs under a latency budget that is measured on your device.
+
+Names are resolved when they are first used, so that ``import autogate`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autogate.api import (
+        Study,
+        apply,
+        compact,
+        doctor,
+        export,
+        measure,
+        pareto,
+        predict,
+        profile,
+        resume,
+        search,
+        show,
+        sites,
+        spaces,
+        studies,
+    )
+    from autogate.errors import AutoGateError, BudgetInfeasibleError
+    from autogate.policy import Gate, Policy
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AutoGateError": "autogate.errors",
+    "BudgetInfeasibleError": "autogate.errors",
+    "Gate": "autogate.policy",
+    "Policy": "autogate.policy",
+}
+
+__all__ = [
+    "AutoGateError",
+    "BudgetInfeasibleError",
+    "Gate",
+    "Policy",
+    "Study",
+    "apply",
+    "compact",
+    "doctor",
+    "export",
+    "measure",
+    "pareto",
+    "predict",
+    "profile",
+    "resume",
+    "search",
+    "show",
+    "sites",
+    "spaces",
+    "studies",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module(_HOMES.get(name, "autogate.api")), name)
+    raise AttributeError(f"module 'autogate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -41,7 +41,9 @@ class Gene:
         """
         if self.choices:
             if value not in self.choices:
-                raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
+                raise PolicyError(
+                    f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+                )
             return value
         if isinstance(value, (str, bool)):
             raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
@@ -99,9 +101,7 @@ class CompactEditor(Protocol):
     def skip_block(self, site: str) -> None:
         """Hand the block's input on as its result."""
 
-    def replace_block(
-        self, site: str, make: Callable[[nn.Module, nn.Module | None], nn.Module]
-    ) -> None:
+    def replace_block(self, site: str, make: Callable[[nn.Module, nn.Module | None], nn.Module]) -> None:
         """Put ``make(branch, finish)`` in place of the block; it maps the block's input to its result.
 
         ``branch`` is the dense branch as a module; ``finish`` is the activation after the sum, or None if
@@ -186,6 +186,10 @@ class Family(ABC):
         A decision is what one batch needs: images at a block site, channels at a map site.
         """
         return (None,)
+
+    def typical(self, site: Site, gate: Gate, batch_size: int) -> float | None:
+        """Return the decision that training aims at, on the scale of :meth:`decisions`; None if it is fixed."""
+        return None
 
     @abstractmethod
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:

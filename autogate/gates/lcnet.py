@@ -193,7 +193,11 @@ class LcNet(Family):
             return reason
         if not site.has_producer:
             return "no single convolution writes the map"
-        return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
+        return (
+            None
+            if site.plain_chain
+            else "layers with per-channel weights stand between producer and consumer"
+        )
 
     def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""
@@ -223,6 +227,10 @@ class LcNet(Family):
         """A ladder of open images at a block site, of open channels at a map site."""
         full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, 1)
         return tuple(sorted({lowest, *(max(1, full * quarter // 4) for quarter in (1, 2, 3, 4))}))
+
+    def typical(self, site: Site, gate: Gate, batch_size: int) -> float:
+        """The target share of the images or channels."""
+        return float(gate.genes["target"]) * (batch_size if site.kind == "block" else site.channels)
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """The block's share is its mean opening; producer and consumer shrink with the open channels."""

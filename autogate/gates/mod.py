@@ -143,10 +143,14 @@ class Mod(Family):
         hidden = max(1, site.channels // int(gate.genes["reduction"]))
 
         def shrunk(conv: ConvSpec) -> int:
-            pixels = conv.macs * conv.groups // (
-                conv.in_channels * conv.out_channels * conv.kernel[0] * conv.kernel[1]
+            pixels = (
+                conv.macs
+                * conv.groups
+                // (conv.in_channels * conv.out_channels * conv.kernel[0] * conv.kernel[1])
             )
-            inputs, outputs, groups = _shrunk_widths(conv.in_channels, conv.out_channels, conv.groups, site.channels, k)
+            inputs, outputs, groups = _shrunk_widths(
+                conv.in_channels, conv.out_channels, conv.groups, site.channels, k
+            )
             return pixels * inputs // groups * outputs * conv.kernel[0] * conv.kernel[1]
 
         return 2 * site.channels * hidden + sum(shrunk(conv) for conv in site.convs)

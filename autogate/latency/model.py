@@ -9,20 +9,33 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from autogate.errors import ProfileError
-from autogate.gates import get_family
+from autogate.gates import Family, get_family
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Estimate, Profile, Realisation
+from autogate.records import Estimate, Profile, Realisation, Site
 from autogate.sites import Network
 
 # Two-sided 95 % quantile of Student's t by degrees of freedom; one-sided bounds use it too, on the safe side.
-_T95 = {1: 12.7, 2: 4.3, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 15: 2.13, 20: 2.09}
+_T95 = {
+    1: 12.7,
+    2: 4.3,
+    3: 3.18,
+    4: 2.78,
+    5: 2.57,
+    6: 2.45,
+    7: 2.36,
+    8: 2.31,
+    9: 2.26,
+    10: 2.23,
+    15: 2.13,
+    20: 2.09,
+}
 _MIN_ERROR = 0.005
 _CALIBRATION_SHARE = 3
 
@@ -33,9 +46,11 @@ class Coverage:
 
     Attributes:
         saved_ms: Predicted saving in its lightest realisation; negative if the gate costs time.
+        typical_ms: Predicted saving if the gate does what it is trained for.
     """
 
     saved_ms: float
+    typical_ms: float
 
 
 class LatencyModel:
@@ -85,12 +100,18 @@ class LatencyModel:
 
     def lightest(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate took its lightest decision."""
+        return self._scripted(policy, lambda family, site, gate: float(self._ladder(site.name, gate)[0]))
+
+    def typical(self, policy: Policy) -> Estimate:
+        """Return the latency of ``policy`` if every varying gate met the target it is trained for."""
+        return self._scripted(policy, lambda family, site, gate: family.typical(site, gate, self._batch_size))
+
+    def _scripted(self, policy: Policy, decide: Callable[[Family, Site, Gate], float | None]) -> Estimate:
         decisions = {}
         for site, gate in policy:
             family = get_family(gate.family)
             if family.varies:
-                options = family.decisions(self.network.sites[site], gate, self._batch_size)
-                decisions[site] = np.array([float(options[0] or 0)])
+                decisions[site] = np.array([decide(family, self.network.sites[site], gate) or 0.0])
         total = sum(float(np.max(self._unit_time(unit, policy.gates, decisions))) for unit in self.units)
         ms = self._offset_ms + self._slope * total
         return Estimate(ms, ms, ms, ms, self.error)
@@ -101,8 +122,8 @@ class LatencyModel:
         Raises:
             ProfileError: If the gate was never profiled.
         """
-        saved = self.dense_ms - self.lightest(Policy({site: gate})).p50
-        return Coverage(saved)
+        alone = Policy({site: gate})
+        return Coverage(self.dense_ms - self.lightest(alone).p50, self.dense_ms - self.typical(alone).p50)
 
     @property
     def _batch_size(self) -> int:
@@ -155,7 +176,8 @@ class LatencyModel:
         site, ladder = sites[0], grids[0]
         rows = [
             np.broadcast_to(
-                self._interpolate(unit, gates, sites[1:], grids[1:], {**fixed, site: step}, traces), traces[site].shape
+                self._interpolate(unit, gates, sites[1:], grids[1:], {**fixed, site: step}, traces),
+                traces[site].shape,
             )
             for step in ladder
         ]
@@ -215,7 +237,9 @@ class LatencyModel:
             measured.append(sample.ms)
         x, y = np.array(composed), np.array(measured)
         if len(x) < 2 * _CALIBRATION_SHARE:
-            raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
+            raise ProfileError(
+                "the profile holds too few whole networks to calibrate; profile again for longer"
+            )
         held = np.arange(len(x)) % _CALIBRATION_SHARE == _CALIBRATION_SHARE - 1
         slope, offset = _relative_fit(x[~held], y[~held])
         residual = np.log(y[held] / np.maximum(offset + slope * x[held], 1e-9))

@@ -28,16 +28,18 @@ class PlannedNetwork:
 
 def plan_alone(space: BoundSpace, sites: Mapping[str, Site], batch_size: int) -> list[PlannedNetwork]:
     """Return the dense network, and one network per gate and decision, with that gate wherever it fits."""
-    places: dict[Gate, list[str]] = {}
+    places: dict[tuple[Gate, str], list[str]] = {}
     for site, gate in space.gates():
-        places.setdefault(gate, []).append(site)
+        places.setdefault((gate, sites[site].kind), []).append(site)
     chosen = [PlannedNetwork(DENSE, {})]
-    for gate, where in places.items():
+    for (gate, _), where in places.items():
         policy = canonical(Policy(dict.fromkeys(where, gate)), sites)
         left = [site for site in where if site not in policy.gates]
         # Gates that exclude each other at neighbouring sites take turns.
         for part in (policy, canonical(Policy(dict.fromkeys(left, gate)), sites)) if left else (policy,):
-            ladders = {site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates}
+            ladders = {
+                site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates
+            }
             steps = max((len(ladder) for ladder in ladders.values()), default=0)
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
@@ -46,7 +48,13 @@ def plan_alone(space: BoundSpace, sites: Mapping[str, Site], batch_size: int) ->
 
 
 def plan_networks(
-    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int, *, count: int, seed: int
+    space: BoundSpace,
+    sites: Mapping[str, Site],
+    units: tuple[Unit, ...],
+    batch_size: int,
+    *,
+    count: int,
+    seed: int,
 ) -> list[PlannedNetwork]:
     """Return the dense network and ``count - 1`` gated ones.
 

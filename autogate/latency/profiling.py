@@ -97,11 +97,13 @@ def take_profile(
         return watch
 
     alone = plan_alone(space, network.sites, setting.batch_size)
-    screened = _run(network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), first=0)
+    screened = _run(
+        network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), 20
+    )
     paying = space.restricted(_pays(network, units, setting, screened))
     mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
     left = seconds - (time.monotonic() - start)
-    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), first=len(alone))
+    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), 80, optional=True)
     # What was seen among mixed networks is not taken from the first round: that was another time.
     again = {sample.key for sample in profiled.units}
     samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
@@ -124,23 +126,33 @@ def _run(
     seconds: float,
     seed: int,
     watch: Callable[[int], bool],
-    first: int,
+    max_rounds: int,
+    optional: bool = False,
 ) -> _Samples:
-    """Time all planned networks interleaved for ``seconds``, the building included."""
+    """Time the planned networks interleaved for ``seconds``, the building included.
+
+    Where they are ``optional``, building stops when half of the time is gone.
+    """
     end = time.monotonic() + seconds
     subjects = []
     for planned in plan:
         subjects.append(_Subject(network, units, planned, setting))
         watch(0)
-        if time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
+        if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
             break
     with inference(setting):
         runs = [subject.run(x) for subject in subjects]
         passes = interleave(
-            runs, seconds=end - time.monotonic(), warm_up=1, min_rounds=_MIN_ROUNDS, seed=seed, done=watch
+            runs,
+            seconds=end - time.monotonic(),
+            warm_up=1,
+            min_rounds=_MIN_ROUNDS,
+            max_rounds=max_rounds,
+            seed=seed,
+            done=watch,
         )
     samples = _Samples([], [])
-    for number, subject in enumerate(subjects, start=first):
+    for number, subject in enumerate(subjects):
         parts, whole = subject.samples(number, passes)
         samples.units += parts
         samples.networks.append(whole)
@@ -202,7 +214,12 @@ def _median_iqr(times_ms: list[float]) -> tuple[float, float]:
 
 
 def script(compact: torch.nn.Module, decisions: Mapping[str, int | None]) -> None:
-    """Tell the varying gates of a compact network which decision to take, whatever the input."""
-    for site, decision in decisions.items():
-        if decision is not None:
-            compact.get_submodule(gate_path(site)).scripted = decision  # type: ignore[assignment]
+    """Tell the varying gates of a compact network which decision to take, whatever the input.
+
+    A map gate inside a gated block lives below the block's gate.
+    """
+    paths = {gate_path(site): decision for site, decision in decisions.items() if decision is not None}
+    for name, module in compact.named_modules():
+        for path, decision in paths.items():
+            if name == path or name.endswith("." + path):
+                module.scripted = decision  # type: ignore[assignment]

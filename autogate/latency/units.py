@@ -69,7 +69,9 @@ def cut_into_units(network: Network) -> tuple[Unit, ...]:
 def _groups(nodes: list[fx.Node], model: nn.Module) -> list[list[fx.Node]]:
     """Cut at every node that alone carries everything on; pieces without weights join their predecessor."""
     order = {node: i for i, node in enumerate(nodes)}
-    last_use = [max((order.get(user, len(nodes)) for user in node.users), default=i) for node, i in order.items()]
+    last_use = [
+        max((order.get(user, len(nodes)) for user in node.users), default=i) for node, i in order.items()
+    ]
     groups: list[list[fx.Node]] = [[]]
     reach = -1
     for i, node in enumerate(nodes):

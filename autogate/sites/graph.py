@@ -19,12 +19,22 @@ _IDEMPOTENT_FUNCTIONS: set[Callable[..., Any]] = {F.relu, F.relu6, torch.relu, t
 _ACTIVATION_MODULES = (
     *_IDEMPOTENT_MODULES, nn.SiLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish, nn.Sigmoid, nn.Tanh,
 )  # fmt: skip
-_ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {F.silu, F.gelu, F.hardswish, F.leaky_relu, F.mish}
+_ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {
+    F.silu,
+    F.gelu,
+    F.hardswish,
+    F.leaky_relu,
+    F.mish,
+}
 # Modules that treat every channel on its own and have no per-channel weights.
 _CHANNELWISE_MODULES = (
     *_ACTIVATION_MODULES, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.Identity,
 )  # fmt: skip
-_CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {F.max_pool2d, F.avg_pool2d, F.dropout}
+_CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {
+    F.max_pool2d,
+    F.avg_pool2d,
+    F.dropout,
+}
 
 
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
@@ -95,9 +105,7 @@ def conv_spec(node: fx.Node, conv: nn.Conv2d) -> ConvSpec:
     kernel = (int(conv.kernel_size[0]), int(conv.kernel_size[1]))
     macs = shape[0] * shape[1] * shape[2] * conv.in_channels // conv.groups * kernel[0] * kernel[1]
     stride = (int(conv.stride[0]), int(conv.stride[1]))
-    return ConvSpec(
-        str(node.target), conv.in_channels, conv.out_channels, kernel, stride, conv.groups, macs
-    )
+    return ConvSpec(str(node.target), conv.in_channels, conv.out_channels, kernel, stride, conv.groups, macs)
 
 
 def region(entry: fx.Node, end: fx.Node) -> list[fx.Node] | None:

@@ -75,7 +75,9 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
         where = tracer.entered[-1] if tracer.entered else type(model).__name__
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot trace module {where!r}: {reason}; rewrite its forward without that") from error
+        raise ModelError(
+            f"cannot trace module {where!r}: {reason}; rewrite its forward without that"
+        ) from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -103,7 +105,9 @@ def _read_training_flag_anew(graph: fx.Graph, evaluation: fx.Graph) -> None:
         if node.op != "call_function":
             continue
         args, kwargs = list(node.args), dict(node.kwargs)
-        flags = [(args, i) for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)]
+        flags = [
+            (args, i) for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)
+        ]
         flags += [(kwargs, key) for key in node.kwargs if _flips(node.kwargs[key], twin.kwargs.get(key))]
         if not flags:
             continue

@@ -1,0 +1,24 @@
+"""``autogate doctor``."""
+
+from __future__ import annotations
+
+from autogate import api
+from autogate.cli.options import Format, FormatOption, Storage
+from autogate.cli.printing import console, print_json, print_table
+
+
+def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """Show versions, devices and whether the machine is quiet enough to measure."""
+    facts = api.doctor(storage=storage)
+    if output is Format.json:
+        print_json(facts)
+        return
+    rows = [("python", facts["python"]), ("cpu", facts["cpu"]), ("gpus", ", ".join(facts["gpus"]) or "none")]
+    rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
+    known = facts["studies"]
+    rows.append(("studies", known if isinstance(known, str) else ", ".join(known) or "none"))
+    print_table("this machine", ("", ""), rows)
+    if not facts["quiet"]:
+        console().print(
+            f"load average {facts['load']:.1f}: other work will disturb measurements; stop it first"
+        )

@@ -1,0 +1,67 @@
+"""The ``autogate`` command: its sub-commands, and how errors end it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from autogate.cli import (
+    doctor,
+    export,
+    measure,
+    pareto,
+    predict,
+    profile,
+    resume,
+    search,
+    show,
+    sites,
+    spaces,
+    studies,
+)
+from autogate.cli.progress import current_study
+from autogate.errors import AutoGateError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="autogate",
+    help="Search gates for a CNN under a latency budget that is measured on your device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (
+    search, resume, show, pareto, export, measure, profile, predict, studies, sites, spaces, doctor,
+):  # fmt: skip
+    app.command(module.__name__.rsplit(".", 1)[1])(module.command)
+
+
+def main() -> None:
+    """Run the command line; exit with 0, 2 (wrong input), 3 (budget not met) or 130 (interrupted)."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = app(standalone_mode=False)
+    except AutoGateError as error:
+        console.print(f"autogate: {error}", markup=False)
+        sys.exit(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _interrupted(console)
+    except typer.TyperException as error:
+        console.print(f"autogate: {error.format_message()}; see autogate --help", markup=False)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted(console: Console) -> None:
+    study = current_study()
+    rest = f"; nothing finished is lost, continue with: autogate resume {study}" if study else ""
+    console.print(f"autogate: interrupted{rest}", markup=False)
+    sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

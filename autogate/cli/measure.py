@@ -1,0 +1,46 @@
+"""``autogate measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autogate import api
+from autogate.cli.options import Format, FormatOption, Stat, StatOption, Threads
+from autogate.cli.printing import print_json, print_table
+from autogate.units import parse_duration
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="Directory written by autogate export.")],
+    device: Annotated[str | None, typer.Option(help="Device [default: the one it was searched for].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per call [default: as searched].")] = None,
+    layout: Annotated[str | None, typer.Option(help="Memory layout [default: as searched].")] = None,
+    threads: Threads = None,
+    time: Annotated[str, typer.Option(help="Longest time to spend.")] = "20s",
+    latency_stat: StatOption = Stat.p95,
+    output: FormatOption = Format.table,
+) -> None:
+    """Measure an export beside its dense network, interleaved, on this device."""
+    result = api.measure(
+        path, device=device, batch_size=batch_size, layout=layout, threads=threads, seconds=parse_duration(time),
+        latency_stat=latency_stat.value,
+    )  # fmt: skip
+    if output is Format.json:
+        print_json(result)
+        return
+    setting = result["setting"]
+    rows = [
+        (name, *(f"{result[name][key]:.3f}" for key in ("mean", "p50", "p95", "max")),
+         f"[{result[name]['interval'][0]:.3f}, {result[name]['interval'][1]:.3f}]", str(result[name]["repeats"]))
+        for name in ("dense", "gated")
+    ]  # fmt: skip
+    low, high = result["ratio_interval"]
+    print_table(
+        f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, {setting['layout']}, "
+        f"{setting['threads']} threads; gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
+        ("ms", "mean", "p50", "p95", "max", f"95 % interval of {latency_stat.value}", "repeats"),
+        rows,
+    )

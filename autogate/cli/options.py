@@ -1,0 +1,86 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from autogate.errors import AutoGateError, UnitError
+from autogate.records import LatencyStat
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+
+
+class Stat(StrEnum):
+    """A statistic over inputs."""
+
+    mean = "mean"
+    p50 = "p50"
+    p95 = "p95"
+    max = "max"
+
+
+StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
+FormatOption = Annotated[
+    Format, typer.Option("--format", "-f", help="table, or json: one document on stdout.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="AUTOGATE_STORAGE",
+        help="Database URL [default: sqlite:///studies/autogate.db].",
+        show_envvar=True,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="resnet20…110, vgg16_bn_cifar, densenet40, a torchvision name, timm:NAME or package.module:factory."
+    ),
+]
+Space = Annotated[
+    str, typer.Option(help="Search space: a shipped name (see `autogate spaces`) or a YAML file.")
+]
+Device = Annotated[str, typer.Option(help="Target device that is profiled and measured: auto, cpu, cuda:0.")]
+BatchSize = Annotated[int, typer.Option(help="Images per call on the target.")]
+Dtype = Annotated[str, typer.Option(help="Element type on the target: float32, float16 or bfloat16.")]
+Layout = Annotated[
+    str, typer.Option(help="Memory layout on the target: auto (dense's fastest), contiguous, channels_last.")
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [default: all cores].")]
+InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+StatOption = Annotated[Stat, typer.Option(help="Statistic over inputs that the budget binds.")]
+
+
+def triple(text: str | None, name: str) -> tuple[float, float, float] | None:
+    """Parse three comma-separated numbers, one per RGB channel."""
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3:
+        raise UnitError(
+            f"--{name} {text!r} must be three numbers, one per channel; write it like 0.485,0.456,0.406"
+        )
+    return values[0], values[1], values[2]
+
+
+def stat_name(stat: Stat) -> LatencyStat:
+    """Return the statistic as the library names it."""
+    return stat.value
+
+
+def refuse_nothing(value: str | None, name: str) -> None:
+    """Refuse an empty text where a name is needed."""
+    if value is not None and not value.strip():
+        raise AutoGateError(f"--{name} is empty; give a name")

@@ -1,0 +1,54 @@
+"""``autogate pareto``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autogate import api
+from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.printing import console, print_json, print_table
+
+
+def command(
+    study: StudyName,
+    latency_budget: Annotated[
+        str | None, typer.Option(help="Judge by this budget instead; trains nothing.")
+    ] = None,
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Show the front of a stored study, under its own or another budget; trains nothing."""
+    document = api.pareto(study, latency_budget=latency_budget, storage=storage)
+    if output is Format.json:
+        print_json(document)
+        return
+    stat = document["latency_stat"]
+    rows = [
+        (str(p["trial"]), f"{p['val_accuracy']:.2%}", f"{p['predicted_ms']['p50']:.3f}", f"{p['predicted_ms']['upper']:.3f}",
+         "" if p["measured_ms"] is None else f"{p['measured_ms'][stat]:.3f}")
+        for p in document["front"]
+    ]  # fmt: skip
+    columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
+    print_table(f"front of {study}", columns, rows)
+    if document["budget_ms"] is None:
+        return
+    out = console()
+    out.print(
+        f"budget {document['budget']} = {document['budget_ms']:.3f} ms against the profiled dense network"
+    )
+    best = document["best_predicted"]
+    if best is None:
+        out.print("no trained candidate is predicted within it; search again with this budget")
+    else:
+        out.print(
+            f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training"
+        )
+    measured = document["best_measured"]
+    if measured is None:
+        out.print("no measured finalist meets it")
+    else:
+        out.print(
+            f"best measured within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}"
+        )

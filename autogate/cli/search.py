@@ -1,0 +1,145 @@
+"""``autogate search``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from autogate import api
+from autogate.cli.options import (
+    BatchSize,
+    Device,
+    Dtype,
+    Format,
+    FormatOption,
+    InputSize,
+    Layout,
+    Model,
+    Seed,
+    Space,
+    Stat,
+    StatOption,
+    Storage,
+    Threads,
+    stat_name,
+    triple,
+)
+from autogate.cli.printing import console, print_json, print_search, print_table
+from autogate.cli.progress import TerminalReporter
+from autogate.search.config import DEFAULT_TRIALS
+from autogate.units import parse_bytes, parse_duration
+
+NOT_MET = 3
+
+
+def command(
+    latency_budget: Annotated[
+        str | None, typer.Option(help="Such as 5ms, 800us, 60% or 0.6x of dense.")
+    ] = None,
+    max_drop: Annotated[
+        str | None, typer.Option(help="Instead: the fastest policy at most this far below dense.")
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Instead: accuracy and latency as two objectives.")
+    ] = False,
+    model: Model = "resnet20",
+    data: Annotated[
+        str, typer.Option(help="digits, an image folder, a torchvision dataset, or package.module:factory.")
+    ] = "digits",
+    weights: Annotated[
+        str | None, typer.Option(help="DEFAULT, a torchvision weights name, or a file.")
+    ] = None,
+    new_head: Annotated[
+        bool, typer.Option("--new-head", help="Replace a head of another class count.")
+    ] = False,
+    train_dense: Annotated[
+        bool, typer.Option("--train-dense", help="Train the base network, whatever the data's size.")
+    ] = False,
+    study: Annotated[str | None, typer.Option(help="Name of the study [default: a fresh one].")] = None,
+    storage: Storage = None,
+    space: Space = "unified",
+    trials: Annotated[
+        int, typer.Option(help="Proposals that end complete, rejected or reused.")
+    ] = DEFAULT_TRIALS,
+    trainings: Annotated[int | None, typer.Option(help="Most candidates to train.")] = None,
+    finalists: Annotated[int, typer.Option(help="Finalists to train fully and measure.")] = 2,
+    device: Device = "auto",
+    train_device: Annotated[
+        str | None, typer.Option(help="Device that trains [default: the target].")
+    ] = None,
+    batch_size: BatchSize = 1,
+    dtype: Dtype = "float32",
+    layout: Layout = "auto",
+    threads: Threads = None,
+    latency_stat: StatOption = Stat.p95,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a finalist's training [default: by data size].")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: each stage's own].")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")
+    ] = None,
+    seed: Seed = 0,
+    input_size: InputSize = None,
+    mean: Annotated[str | None, typer.Option(help="Mean per channel, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Standard deviation per channel, such as 0.229,0.224,0.225.")
+    ] = None,
+    memory_limit: Annotated[str, typer.Option(help="Decoded images above this stay on disk.")] = "2GiB",
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision download a dataset.")] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="Search for the device of this profile; results stay predicted.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")
+    ] = False,
+    output: FormatOption = Format.table,
+) -> int:
+    """Search gates under a latency budget, and measure the best."""
+    settings: dict[str, Any] = {
+        "latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto, "weights": weights,
+        "new_head": new_head, "train_dense": train_dense, "trials": trials, "trainings": trainings,
+        "finalists": finalists, "device": device, "train_device": train_device, "batch_size": batch_size,
+        "dtype": dtype, "layout": layout, "threads": threads, "latency_stat": stat_name(latency_stat),
+        "epochs": epochs, "lr": lr, "timeout_s": None if timeout is None else parse_duration(timeout), "seed": seed,
+        "input_size": input_size, "mean": triple(mean, "mean"), "std": triple(std, "std"),
+        "memory_limit_bytes": parse_bytes(memory_limit), "download": download, "profile": profile,
+    }  # fmt: skip
+    reporter = TerminalReporter()
+    if dry_run:
+        _print_dry_run(
+            api.dry_run(model=model, data=data, space=space, storage=storage, reporter=reporter, **settings),
+            output,
+        )
+        return 0
+    found = api.search(model, data, study=study, storage=storage, space=space, reporter=reporter, **settings)
+    return print_result(found.document(), output)
+
+
+def print_result(document: dict[str, Any], output: Format) -> int:
+    """Print a finished study and return the exit code: 3 if a budget was given and nothing meets it."""
+    if output is Format.json:
+        print_json(document)
+    else:
+        print_search(document)
+        console().print(f"study {document['study']}: autogate show {document['study']}")
+    judged = document["budget_ms"] is not None and (document["best"] or document["closest"])
+    return NOT_MET if judged and document["best"] is None else 0
+
+
+def _print_dry_run(facts: dict[str, Any], output: Format) -> None:
+    if output is Format.json:
+        print_json(facts)
+        return
+    rows = [
+        ("dense, predicted", f"{facts['dense_ms']:.3f} ms"),
+        ("lightest reachable, predicted", f"{facts['lightest_ms']:.3f} ms"),
+        ("budget", "none" if facts["budget_ms"] is None else f"{facts['budget_ms']:.3f} ms"),
+        ("reachable", "yes" if facts["reachable"] else "no"),
+        ("decisions", facts["decisions"]),
+        ("combinations", f"{facts['combinations']:.3g}"),
+    ]
+    print_table(f"{facts['device']}, batch {facts['batch_size']}", ("", ""), rows)
+    for line in facts["cannot_pay"]:
+        console().print(f"cannot pay here: {line}", markup=False)

@@ -1,0 +1,27 @@
+"""``autogate show``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autogate import api
+from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.printing import print_json, print_search, print_winner
+
+
+def command(
+    study: StudyName,
+    which: Annotated[str | None, typer.Argument(help="best, or the trial number of a finalist.")] = None,
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Show a study, or one of its finalists: policy per site, cost columns, predicted and measured."""
+    document = api.show(study, which or "best", storage=storage)
+    if output is Format.json:
+        print_json(document)
+    elif which is None or document["best"] is None:
+        print_search(document)
+    else:
+        print_winner(document, document["best"])

@@ -1,0 +1,38 @@
+"""``autogate sites``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autogate import api
+from autogate.cli.options import Format, FormatOption, InputSize, Model
+from autogate.cli.printing import print_json, print_table
+
+
+def command(
+    model: Model = "resnet20",
+    input_size: InputSize = None,
+    num_classes: Annotated[int | None, typer.Option(help="Outputs of the classifier.")] = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """List the places in a network where gates can stand."""
+    rows = api.sites(model, input_size=input_size, num_classes=num_classes)
+    if output is Format.json:
+        print_json(rows)
+        return
+    print_table(
+        f"{len(rows)} sites of {model}",
+        ("site", "stage", "shape", "MACs", "families"),
+        [
+            (
+                row["name"],
+                row["stage"],
+                "x".join(map(str, row["shape"])),
+                f"{row['macs']:,}",
+                " ".join(row["families"]),
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,20 @@
+"""Profile devices, predict and measure latencies of gated networks."""
+
+from autogate.latency.comparing import compare
+from autogate.latency.device import resolve_device, setting_of
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines
+from autogate.latency.profiling import fastest_layout, take_profile
+
+__all__ = [
+    "LatencyModel",
+    "compare",
+    "fastest_layout",
+    "from_lines",
+    "profile_digest",
+    "read_profile",
+    "resolve_device",
+    "setting_of",
+    "take_profile",
+    "to_lines",
+]

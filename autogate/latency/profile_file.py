@@ -1,0 +1,78 @@
+"""Profiles as JSON lines: a header, then one line per sample, then a line that says how many there were."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autogate.errors import ProfileError
+from autogate.policy import canonical_json, digest
+from autogate.records import NetworkSample, Profile, Setting, UnitSample
+
+SCHEMA = "autogate.profile/1"
+
+
+def to_lines(profile: Profile) -> str:
+    """Return the profile as JSON lines."""
+    header = {
+        "schema": SCHEMA,
+        "model": profile.model,
+        "input_shape": list(profile.input_shape),
+        "created_utc": profile.created_utc,
+        "setting": profile.setting.to_json(),
+    }
+    rows: list[dict[str, Any]] = [header]
+    rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
+    rows += [{"t": "net", **asdict(sample), "keys": list(sample.keys)} for sample in profile.networks]
+    rows.append({"t": "end", "samples": len(rows) - 1})
+    return "".join(canonical_json(row) + "\n" for row in rows)
+
+
+def from_lines(text: str, where: str) -> Profile:
+    """Rebuild a profile from :func:`to_lines`.
+
+    Raises:
+        ProfileError: If the text is truncated, damaged or of another schema; names ``where``.
+    """
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        header, end = rows[0], rows[-1]
+        if header.get("schema") != SCHEMA:
+            raise ProfileError(f"{where} has schema {header.get('schema')!r}, not {SCHEMA}; profile again")
+        if end.get("t") != "end" or end["samples"] != len(rows) - 2:
+            raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
+        units, networks = [], []
+        for row in rows[1:-1]:
+            fields = {key: value for key, value in row.items() if key != "t"}
+            if row["t"] == "unit":
+                units.append(UnitSample(**fields))
+            else:
+                networks.append(NetworkSample(**{**fields, "keys": tuple(fields["keys"])}))
+        c, h, w = header["input_shape"]
+        setting = Setting.from_json(header["setting"])
+        return Profile(
+            setting, header["model"], (c, h, w), header["created_utc"], tuple(units), tuple(networks)
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ProfileError(
+            f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again"
+        ) from None
+
+
+def read_profile(path: Path) -> Profile:
+    """Read a profile file.
+
+    Raises:
+        ProfileError: If it cannot be read or is not a profile.
+    """
+    try:
+        return from_lines(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"cannot read profile {path}: {error}") from None
+
+
+def profile_digest(profile: Profile) -> str:
+    """Return the identity of a profile's content."""
+    return digest(to_lines(profile))

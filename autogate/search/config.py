@@ -1,0 +1,143 @@
+"""The resolved configuration of a search, stored with its study."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from autogate.errors import AutoGateError
+from autogate.records import LatencyStat
+from autogate.units import LatencyBudget, parse_drop
+
+DEFAULT_TRIALS = 40
+# Settings that may change from one run of a study to the next, because no accuracy depends on them.
+FREE = ("trials", "trainings", "timeout_s", "finalists")
+
+
+class SearchConfig(BaseModel):
+    """Everything a search depends on, except the code and the machine.
+
+    Attributes:
+        model: Network, as the user names it.
+        data: Dataset, as the user names it.
+        weights: Weights, or None to train the base network first.
+        new_head: Whether a head of another class count is replaced.
+        train_dense: Whether the base network may be trained on a large dataset.
+        space: The search space, resolved.
+        latency_budget: The budget, such as ``5ms`` or ``60%``; None in the other two modes.
+        max_drop: Largest loss of validation accuracy, such as ``0.5%``; then the fastest policy wins.
+        pareto: Whether accuracy and latency are both objectives.
+        latency_stat: Statistic over inputs that the budget binds.
+        device: Target device, ``auto`` resolved.
+        train_device: Device that trains.
+        batch_size: Images per call on the target.
+        dtype: Element type on the target.
+        layout: Memory layout on the target, or ``auto`` for the one dense likes best.
+        threads: CPU threads on the target; None for all cores.
+        trials: Proposals to end complete, rejected or reused.
+        trainings: Most candidates to train; None for no limit.
+        finalists: Finalists that are fully trained and measured, more if none meets the budget.
+        epochs: Epochs of a finalist's fine-tuning; None chooses by the size of the data.
+        lr: Peak learning rate; None for each stage's own.
+        timeout_s: Seconds after which no new trial starts.
+        seed: Seed of everything random.
+        input_size: Height and width of the input; None to ask weights and data.
+        mean: Mean per channel; None to ask weights and data.
+        std: Standard deviation per channel; None likewise.
+        memory_limit_bytes: Decoded images above this stay on disk.
+        download: Whether a torchvision dataset may be downloaded.
+        profile: Path of a profile of another device to search for; None to profile this one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "resnet20"
+    data: str = "digits"
+    weights: str | None = None
+    new_head: bool = False
+    train_dense: bool = False
+    space: dict[str, Any]
+    latency_budget: str | None = None
+    max_drop: str | None = None
+    pareto: bool = False
+    latency_stat: LatencyStat = "p95"
+    device: str = "auto"
+    train_device: str | None = None
+    batch_size: int = 1
+    dtype: str = "float32"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    threads: int | None = None
+    trials: int = DEFAULT_TRIALS
+    trainings: int | None = None
+    finalists: int = 2
+    epochs: int | None = None
+    lr: float | None = None
+    timeout_s: float | None = None
+    seed: int = 0
+    input_size: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    memory_limit_bytes: int = 2 * 2**30
+    download: bool = False
+    profile: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchConfig:
+        modes = [self.latency_budget is not None, self.max_drop is not None, self.pareto]
+        if sum(modes) != 1:
+            raise ValueError("give exactly one of --latency-budget 5ms, --max-drop 0.5% and --pareto")
+        if self.latency_budget is not None:
+            LatencyBudget.parse(self.latency_budget)
+        if self.max_drop is not None:
+            parse_drop(self.max_drop)
+        for name in (
+            "batch_size",
+            "threads",
+            "trials",
+            "trainings",
+            "finalists",
+            "epochs",
+            "lr",
+            "timeout_s",
+            "input_size",
+        ):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name.replace('_', '-')} must be above zero, not {value:g}")
+        return self
+
+    @property
+    def budget(self) -> LatencyBudget | None:
+        """The latency budget, if there is one."""
+        return None if self.latency_budget is None else LatencyBudget.parse(self.latency_budget)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON-ready data."""
+        return self.model_dump(mode="json")
+
+    def differences(self, other: SearchConfig) -> list[str]:
+        """Return one line per setting that differs and may not change within a study."""
+        ours, theirs = self.to_json(), other.to_json()
+        changed = [key for key in ours if key not in FREE and ours[key] != theirs[key]]
+        return [f"{key} is {_short(theirs[key])} there and {_short(ours[key])} here" for key in changed]
+
+
+def make_config(**settings: Any) -> SearchConfig:
+    """Return a checked configuration.
+
+    Raises:
+        AutoGateError: If a setting is unknown or out of range; says which.
+    """
+    try:
+        return SearchConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise AutoGateError(f"{where}: {message}" if where else message) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."

@@ -1,0 +1,110 @@
+"""A study as one JSON document, made from the database alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autogate.policy import Policy
+from autogate.records import Measurement
+from autogate.search.config import SearchConfig
+from autogate.search.verdict import choose_best, judge, pareto_front
+from autogate.store import FinalistRecord, Store, TrialRecord
+from autogate.units import LatencyBudget, parse_drop
+
+SCHEMA = "autogate.search/1"
+
+
+def search_document(store: Store, study: str, budget: LatencyBudget | None = None) -> dict[str, Any]:
+    """Return the document of a study.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        budget: A budget to judge by instead of the study's own.
+
+    Raises:
+        StudyError: If there is no such study.
+    """
+    stored, facts = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    budget = budget or config.budget
+    trials = store.trials(study)
+    finalists = [f for f in store.finalists(study) if f.profile == facts.get("profile")]
+    best, closest = choose_best(finalists, budget, floor_of(config, facts))
+    shown = best or closest
+    setting = facts.get("setting", {})
+    dense = facts.get("dense")
+    return {
+        "schema": SCHEMA,
+        "study": study,
+        "storage": store.shown_url,
+        "device": setting.get("device_name"),
+        "batch_size": config.batch_size,
+        "dtype": config.dtype,
+        "runtime": setting.get("runtime"),
+        "budget_ms": _budget_ms(budget, shown, facts),
+        "budget_ms_search": facts.get("budget_ms_search"),
+        "budget_binding": facts.get("budget_binding"),
+        "latency_stat": config.latency_stat,
+        "dense": None if dense is None else {
+            **dense, "measured_ms": None if shown is None else _measured(shown.comparison.dense),
+        },
+        "best": None if best is None else finalist_document(best, budget),
+        "closest": None if closest is None else finalist_document(closest, budget),
+        "front": [_point(t, finalists) for t in pareto_front(trials, config.latency_stat)],
+        "trials": store.count_trials(study),
+        "seconds": facts.get("seconds", {}),
+    }  # fmt: skip
+
+
+def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
+    """Return the lowest validation accuracy the study allows, or None."""
+    if config.max_drop is None or "dense" not in facts:
+        return None
+    return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
+
+
+def _budget_ms(
+    budget: LatencyBudget | None, shown: FinalistRecord | None, facts: dict[str, Any]
+) -> float | None:
+    """The budget in milliseconds; a relative one refers to the dense network measured beside the winner."""
+    if budget is None:
+        return None
+    if shown is not None:
+        return budget.limit_ms(shown.comparison.dense.p50)
+    return facts.get("budget_ms_search") if budget.fraction is not None else budget.absolute_ms
+
+
+def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None) -> dict[str, Any]:
+    """Return a finalist: its policy, its cost columns, and its latency predicted and measured."""
+    predicted = finalist.predicted
+    return {
+        "trial": finalist.trial,
+        "policy_digest": finalist.policy.digest,
+        "policy": finalist.policy.to_json(),
+        "val_accuracy": finalist.val_accuracy,
+        "test_accuracy": finalist.test_accuracy,
+        **finalist.costs,
+        "predicted_ms": {key: predicted[key] for key in ("p50", "p95", "upper")},
+        "measured_ms": _measured(finalist.comparison.gated),
+        "ratio": finalist.comparison.ratio,
+        "ratio_interval": list(finalist.comparison.ratio_interval),
+        "meets_budget": judge(finalist.comparison, budget).met,
+    }
+
+
+def _measured(measurement: Measurement) -> dict[str, Any]:
+    return measurement.to_json()
+
+
+def _point(trial: TrialRecord, finalists: list[FinalistRecord]) -> dict[str, Any]:
+    policy = trial.policy or Policy()
+    measured = next((f for f in finalists if f.policy.digest == policy.digest), None)
+    predicted = trial.predicted or {}
+    return {
+        "trial": trial.number,
+        "policy_digest": policy.digest,
+        "val_accuracy": trial.val_accuracy,
+        "predicted_ms": {key: predicted[key] for key in ("p50", "p95", "upper")},
+        "measured_ms": None if measured is None else _measured(measured.comparison.gated),
+    }

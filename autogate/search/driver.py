@@ -1,0 +1,233 @@
+"""The search loop: propose, canonicalise, reuse or predict, reject or train, store, tell."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import TrialState
+
+from autogate.errors import TrainingError
+from autogate.latency import LatencyModel
+from autogate.policy import Policy
+from autogate.records import Estimate, Evaluation
+from autogate.search.costs import paper_macs, predicted_statistics
+from autogate.search.evaluator import Evaluator
+from autogate.search.objective import ACCURACY, PREDICTED, Objective
+from autogate.search.proposals import Choices, Proposer
+from autogate.search.reporter import Reporter
+from autogate.store import COUNTED, Store, TrialRecord
+from autogate.training import Recipe
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+_FAILURES_IN_A_ROW = 5
+_REDRAWS = 20
+SHORT = "short"
+
+
+class Driver:
+    """Runs the trials of one study.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        objective: What the search is after.
+        latency: Predicts latencies.
+        proposer: Draws candidates.
+        evaluator: Trains and scores them.
+        recipe: Recipe of a candidate's short training.
+        reporter: Hears of every trial.
+        seed: Seed of the sampler.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        objective: Objective,
+        latency: LatencyModel,
+        proposer: Proposer,
+        evaluator: Evaluator,
+        recipe: Recipe,
+        reporter: Reporter,
+        seed: int,
+    ) -> None:
+        self.store = store
+        self.name = study
+        self.objective = objective
+        self.latency = latency
+        self.proposer = proposer
+        self.evaluator = evaluator
+        self.recipe = recipe
+        self.reporter = reporter
+        self.seed = seed
+        self.records = store.trials(study)
+        self.distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
+        }
+        self.optuna_study = self._open()
+
+    def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
+        """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
+        self._settle_interrupted()
+        start = time.monotonic()
+        failures = 0
+        while self._done() < trials:
+            if timeout_s is not None and time.monotonic() - start > timeout_s:
+                self.reporter.note(f"time is up after {self._done()} trials")
+                return
+            if trainings is not None and sum(r.outcome == "complete" for r in self.records) >= trainings:
+                return
+            record = self._one_trial()
+            self.records.append(record)
+            failures = failures + 1 if record.outcome == "failed" else 0
+            self.reporter.trial(record, self.best(), self._done(), trials)
+            if failures >= _FAILURES_IN_A_ROW:
+                raise TrainingError(
+                    f"{failures} trials failed in a row, the last one because: {record.reason}"
+                )
+
+    def best(self) -> TrialRecord | None:
+        """Return the best candidate so far by its short training and prediction."""
+        accepted = [r for r in self.records if self._accepted(r)]
+        return min(accepted, key=self._rank, default=None)
+
+    def _accepted(self, record: TrialRecord) -> bool:
+        if record.outcome != "complete" or record.val_accuracy is None or record.predicted is None:
+            return False
+        return self.objective.acceptable(record.val_accuracy, record.predicted["upper"])
+
+    def _rank(self, record: TrialRecord) -> tuple[float, float]:
+        assert record.val_accuracy is not None and record.predicted is not None  # noqa: S101, PT018 - _accepted
+        return self.objective.rank(record.val_accuracy, record.predicted[self.objective.stat])
+
+    def _done(self) -> int:
+        return sum(record.outcome in COUNTED for record in self.records)
+
+    def _open(self) -> optuna.Study:
+        storage = optuna.storages.RDBStorage(
+            self.store.engine.url.render_as_string(hide_password=False),
+            engine_kwargs={"connect_args": {"timeout": 30}} if self.store.engine.name == "sqlite" else None,
+        )
+        # The sampler's own stream must not start over when a study is resumed.
+        sampler = optuna.samplers.TPESampler(
+            seed=self.seed * 10_007 + len(self.records), n_startup_trials=10, multivariate=True,
+            constant_liar=False,
+        )  # fmt: skip
+        return optuna.create_study(
+            storage=storage, study_name=self.name, sampler=sampler, load_if_exists=True,
+            directions=self.objective.directions,
+        )  # fmt: skip
+
+    def _settle_interrupted(self) -> None:
+        """Tell trials that an earlier process left running: from a stored evaluation, or as failed."""
+        known = {record.number: record for record in self.records}
+        for frozen in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            record = known.get(frozen.number)
+            if record is not None and record.outcome == "complete" and record.val_accuracy is not None:
+                assert record.policy is not None  # noqa: S101 - a complete trial has one
+                values = self.objective.values(record.val_accuracy, self.latency.predict(record.policy))
+                self.optuna_study.tell(frozen.number, values)
+                continue
+            self.optuna_study.tell(frozen.number, state=TrialState.FAIL)
+            if record is None:
+                self.optuna_study.enqueue_trial(frozen.params)
+
+    def _one_trial(self) -> TrialRecord:
+        start = time.monotonic()
+        trial = self._ask()
+        policy = self.proposer.policy(trial.params)
+        estimate = self.latency.predict(policy)
+        lightest = self.latency.lightest(policy)
+        trial.set_constraint(PREDICTED, self.objective.excess_ms(lightest))
+        key = self.evaluator.key(policy, self.recipe, SHORT)
+        self.store.add_policy(policy)
+        known = self.store.find_evaluation(key)
+        if not self.objective.fits(lightest):
+            excess = self.objective.excess_ms(lightest)
+            outcome, reason = "rejected", f"predicted {excess:.3f} ms over the budget"
+            record = self._record(trial.number, outcome, policy, None, estimate, reason, start)
+            self.store.add_trial(self.name, record)
+            self.optuna_study.tell(trial, state=TrialState.PRUNED)
+            return record
+        reason = None
+        if known is None:
+            try:
+                known, _ = self.evaluator.run(policy, self.recipe, SHORT, self.reporter)
+            except TrainingError as error:
+                record = self._record(trial.number, "failed", policy, None, estimate, str(error), start)
+                self.store.add_trial(self.name, record)
+                self.optuna_study.tell(trial, state=TrialState.FAIL)
+                return record
+            # Committed before the trial is told: after a kill between the two, nothing is trained twice.
+            self.store.add_evaluation(known)
+            outcome = "complete"
+        else:
+            # An evaluation of another study, or of a process that died, is as good as a new one.
+            mine = any(r.policy is not None and r.policy.digest == policy.digest for r in self.records)
+            outcome = "reused" if mine else "complete"
+        estimate = self.latency.predict(policy, known.realisation)
+        record = self._record(trial.number, outcome, policy, known, estimate, reason, start)
+        self.store.add_trial(self.name, record)
+        if self.objective.floor is not None:
+            trial.set_constraint(ACCURACY, self.objective.floor - known.val_accuracy)
+        self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate))
+        return record
+
+    def _record(
+        self,
+        number: int,
+        outcome: str,
+        policy: Policy,
+        evaluation: Evaluation | None,
+        estimate: Estimate,
+        reason: str | None,
+        start: float,
+    ) -> TrialRecord:
+        predicted = predicted_statistics(estimate, self.objective.stat)
+        realisation = None if evaluation is None else evaluation.realisation
+        costs = {"macs_paper": float(paper_macs(self.latency.network, policy, realisation))}
+        accuracy = None if evaluation is None else evaluation.val_accuracy
+        return TrialRecord(
+            number, outcome, policy, accuracy, predicted, costs, reason, time.monotonic() - start
+        )
+
+    def _ask(self) -> optuna.Trial:
+        """Return the next candidate: a seed, a guided one, a neighbour of the best, or the sampler's own."""
+        waiting = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        number = len(self.optuna_study.get_trials(deepcopy=False)) - len(waiting)
+        rng = random.Random(f"{self.seed}/{number}")
+        if not waiting:
+            choices = self._own_proposal(number, rng)
+            if choices is not None:
+                self.optuna_study.enqueue_trial(choices)
+        return self.optuna_study.ask(self.distributions)
+
+    def _own_proposal(self, number: int, rng: random.Random) -> Choices | None:
+        seeds = self.proposer.seeds()
+        if number < len(seeds):
+            return seeds[number]
+        kind = number % 3
+        if kind == 2 and self.objective.mode != "pareto":
+            return None
+        for _ in range(_REDRAWS):
+            best = self.best()
+            choices: Choices | None
+            if kind == 0 or best is None:
+                choices = self.proposer.guided(rng, None)
+            else:
+                choices = self.proposer.neighbour(self._choices_of(best), rng)
+            if choices is not None and not self._seen(choices):
+                return choices
+        return None
+
+    def _choices_of(self, record: TrialRecord) -> Choices:
+        frozen = self.optuna_study.get_trials(deepcopy=False)[record.number]
+        return dict(frozen.params)
+
+    def _seen(self, choices: Mapping[str, str]) -> bool:
+        digest = self.proposer.policy(choices).digest
+        return any(record.policy is not None and record.policy.digest == digest for record in self.records)

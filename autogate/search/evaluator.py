@@ -1,0 +1,150 @@
+"""Judge a candidate: start from the shared weights, fine-tune briefly, recalibrate, score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autogate.gates import TrainingGate
+from autogate.policy import DENSE, Policy
+from autogate.records import Evaluation, EvaluationKey, Realisation
+from autogate.search.reporter import Reporter
+from autogate.search.task import Task
+from autogate.sites import Network
+from autogate.space.bound import DENSE_CHOICE, BoundSpace
+from autogate.surgery import attach_gates, canonical, gate_path, training_form
+from autogate.training import Bank, Recipe, clone, recalibrate, score, train
+
+TrainFunction = Callable[[nn.Module], None]
+ScoreFunction = Callable[[nn.Module], float]
+_SENSITIVITY_IMAGES = 8000
+
+
+@dataclass
+class Trained:
+    """A trained candidate.
+
+    Attributes:
+        network: The network with the candidate's own weights.
+        gates: Its trained gates by site.
+        val_accuracy: Accuracy on validation images, as a fraction.
+        realisation: Decisions of varying gates, by site.
+    """
+
+    network: Network
+    gates: dict[str, TrainingGate]
+    val_accuracy: float
+    realisation: Realisation
+
+
+class Evaluator:
+    """Trains and scores candidates from one start.
+
+    Args:
+        task: Network, data and devices.
+        start: Network with the shared weights.
+        bank: Shared gates with weights.
+        start_digest: Identity of the shared weights.
+        seed: Seed of the training.
+        train_fn: Trains a network in place, instead of the built-in recipe.
+        score_fn: Scores a network, higher is better, instead of validation accuracy.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        start: Network,
+        bank: Bank,
+        start_digest: str,
+        seed: int,
+        train_fn: TrainFunction | None = None,
+        score_fn: ScoreFunction | None = None,
+    ) -> None:
+        self.task = task
+        self.start = start
+        self.bank = bank
+        self.start_digest = start_digest
+        self.seed = seed
+        self.train_fn = train_fn
+        self.score_fn = score_fn
+
+    def key(self, policy: Policy, recipe: Recipe, fidelity: str) -> EvaluationKey:
+        """Return the key under which the evaluation is stored."""
+        return EvaluationKey(
+            policy.digest,
+            self.task.digest,
+            f"{recipe.digest[:8]}{self.start_digest[:8]}",
+            fidelity,
+            self.seed,
+        )
+
+    def run(
+        self, policy: Policy, recipe: Recipe, fidelity: str, reporter: Reporter
+    ) -> tuple[Evaluation, Trained]:
+        """Train and score ``policy``; return what is to be stored, and the trained network.
+
+        Raises:
+            TrainingError: If the loss stops being finite.
+        """
+        start = time.monotonic()
+        trained = self.train(policy, recipe, reporter)
+        seconds = time.monotonic() - start
+        key = self.key(policy, recipe, fidelity)
+        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds), trained
+
+    def train(self, policy: Policy, recipe: Recipe, reporter: Reporter) -> Trained:
+        """Train and score ``policy`` from the shared weights."""
+        network, bank = clone(
+            self.start, {key: gate for key, gate in self.bank.items() if key in set(policy)}
+        )
+        gates = attach_gates(network, policy, bank)
+        form = training_form(network, gates)
+        device = self.task.trainer
+        if self.train_fn is not None:
+            form.to(device).train()
+            self.train_fn(form)
+        else:
+            train(
+                form, self.task.data.train, recipe, seed=self.seed, device=device, progress=reporter.progress
+            )
+        recalibrate(form, self.task.data.train, seed=self.seed, device=device)
+        accuracy, traces = score(form, self.task.data.val, device=device)
+        if self.score_fn is not None:
+            accuracy = self.score_fn(form)
+        by_path = {gate_path(site): site for site, _ in policy}
+        decisions = {by_path[path]: trace for path, trace in traces.decisions.items()}
+        network.model.eval()
+        return Trained(network, gates, accuracy, Realisation(decisions))
+
+    def sensitivities(self, space: BoundSpace, reporter: Reporter) -> dict[tuple[str, str], float]:
+        """Return the increase of the validation loss by each choice alone, without training."""
+        options = [(d, choice) for d in space.decisions for choice in d.choices if choice != DENSE_CHOICE]
+        images = max(64, min(512, _SENSITIVITY_IMAGES // max(1, len(options))))
+        dense = self._loss(DENSE, images)
+        result = {}
+        for i, (decision, choice) in enumerate(options):
+            policy = canonical(space.policy({decision.name: choice}), self.start.sites)
+            loss = self._loss(Policy(policy.gates), images)
+            result[(decision.name, choice)] = max(loss - dense, 1e-3)
+            reporter.progress((i + 1) / len(options), f"{decision.name} {choice}")
+        return result
+
+    def _loss(self, policy: Policy, images: int) -> float:
+        """Mean cross entropy on the first ``images`` validation images, gates as in evaluation."""
+        form = (
+            training_form(self.start, attach_gates(self.start, policy, self.bank))
+            .to(self.task.trainer)
+            .eval()
+        )
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for batch, labels in self.task.data.val.batches(64, limit=images):
+                logits = form(batch.to(self.task.trainer).contiguous(memory_format=torch.channels_last))
+                total += float(F.cross_entropy(logits.float().cpu(), labels, reduction="sum"))
+                count += len(labels)
+        return total / count

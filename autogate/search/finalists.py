@@ -1,0 +1,148 @@
+"""The last stage: train the best candidates fully, measure them beside dense, decide whether the budget is met."""
+
+from __future__ import annotations
+
+import torch
+
+from autogate.data import Split
+from autogate.gates import get_family
+from autogate.latency import LatencyModel, compare
+from autogate.policy import DENSE, Policy
+from autogate.records import Comparison, LatencyStat, Realisation
+from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
+from autogate.search.evaluator import Evaluator
+from autogate.search.reporter import Reporter
+from autogate.search.verdict import judge
+from autogate.search.weights_io import pack
+from autogate.store import FinalistRecord, Store, TrialRecord
+from autogate.surgery import compact_form, gate_path, training_form
+from autogate.training import Recipe, score
+from autogate.units import LatencyBudget
+
+_MEASURE_S = 20.0
+_LONGER = 3.0
+_VARYING_INPUTS = 64
+_FIXED_INPUTS = 8
+FULL = "full"
+
+
+class FinalStage:
+    """Trains, measures and stores finalists.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        evaluator: Trains candidates.
+        recipe: Recipe of a finalist's training.
+        latency: Predicts latencies; its profile says how to run on the target.
+        profile: Identity of that profile.
+        budget: The latency budget, if any.
+        stat: Statistic the budget binds.
+        reporter: Hears of progress.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        evaluator: Evaluator,
+        recipe: Recipe,
+        latency: LatencyModel,
+        profile: str,
+        budget: LatencyBudget | None,
+        stat: LatencyStat,
+        reporter: Reporter,
+    ) -> None:
+        self.store = store
+        self.study = study
+        self.evaluator = evaluator
+        self.recipe = recipe
+        self.latency = latency
+        self.setting = latency.profile.setting
+        self.profile = profile
+        self.budget = budget
+        self.stat = stat
+        self.reporter = reporter
+
+    def run(self, ranked: list[TrialRecord], wanted: int) -> list[FinalistRecord]:
+        """Work through ``ranked`` until ``wanted`` finalists are there and one of them meets the budget."""
+        known = {record.policy.digest: record for record in self.store.finalists(self.study)}
+        done: list[FinalistRecord] = []
+        for trial in ranked:
+            assert trial.policy is not None  # noqa: S101 - ranked candidates are complete
+            record = known.get(trial.policy.digest) or self._finish(trial)
+            done.append(record)
+            if len(done) >= wanted and any(judge(r.comparison, self.budget).met for r in done):
+                break
+        return done
+
+    def _finish(self, trial: TrialRecord) -> FinalistRecord:
+        policy = trial.policy
+        assert policy is not None  # noqa: S101 - see run()
+        with self.reporter.stage("fine-tune finalists"):
+            self.reporter.progress(0.0, f"trial {trial.number}")
+            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
+            self.store.add_policy(policy)
+            self.store.add_evaluation(evaluation)
+            form = training_form(trained.network, trained.gates)
+            task = self.evaluator.task
+            test_accuracy, _ = score(form, task.data.test, device=task.trainer)
+        with self.reporter.stage("measure finalists"):
+            compact = compact_form(trained.network, policy, trained.gates)
+            costs = self._costs(policy, compact, evaluation.realisation)
+            comparison = self._measure(policy, compact)
+        content = pack(trained.network.model, {gate_path(site): gate for site, gate in trained.gates.items()})
+        record = FinalistRecord(
+            policy, self.profile, trial.number, evaluation.val_accuracy, test_accuracy, costs,
+            predicted_statistics(self.latency.predict(policy, evaluation.realisation), self.stat), comparison,
+            evaluation.realisation, self.store.add_artifact("finalist", content),
+        )  # fmt: skip
+        self.store.add_finalist(self.study, record)
+        return record
+
+    def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
+        inputs = measuring_inputs(
+            self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy)
+        )
+        return {
+            "macs_paper": paper_macs(self.latency.network, policy, realisation),
+            "macs_realisable": realisable_macs(compact, inputs),
+            "params": parameter_count(compact),
+        }
+
+    def _measure(self, policy: Policy, gated: torch.nn.Module) -> Comparison:
+        task = self.evaluator.task
+        varies = policy_varies(policy)
+        inputs = measuring_inputs(task.data.val, self.setting.batch_size, varies)
+        dense = compact_form(task.network, DENSE, {})
+        comparison = compare(
+            dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S
+        )
+        if not judge(comparison, self.budget).met:
+            comparison = compare(
+                dense,
+                gated,
+                inputs,
+                self.setting,
+                varies=varies,
+                stat=self.stat,
+                seconds=_LONGER * _MEASURE_S,
+                seed=1,
+            )
+        return comparison
+
+
+def policy_varies(policy: Policy) -> bool:
+    """Whether the policy's cost depends on the input."""
+    return any(get_family(gate.family).varies for _, gate in policy)
+
+
+def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.Tensor]:
+    """Return real batches of exactly ``batch_size`` images, ``[batch, 3, S, S]`` each."""
+    wanted = _VARYING_INPUTS if varies else _FIXED_INPUTS
+    limit = min(len(split), wanted * batch_size)
+    images = torch.cat([images for images, _ in split.batches(64, limit=limit)])
+    while len(images) < batch_size:
+        images = torch.cat([images, images])
+    starts = range(0, len(images) - batch_size + 1, batch_size)
+    return [images[start : start + batch_size] for start in starts][:wanted]

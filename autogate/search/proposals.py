@@ -1,0 +1,199 @@
+"""Where candidates come from: seeds that make sense, neighbours of the best, and Optuna's sampler.
+
+The space of a network is large, and most of it is far too slow or far too pruned. Guided proposals fill the
+budget with the gates that cost the least accuracy per millisecond saved, by a sensitivity measured once on
+the shared weights; noise on that measure keeps them different.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autogate.gates import get_family
+from autogate.latency import LatencyModel
+from autogate.policy import Gate, Policy
+from autogate.records import Site
+from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace
+from autogate.surgery import canonical
+
+_NOISE = 0.5
+Choices = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What each choice of each decision costs, alone, on the shared weights.
+
+    Attributes:
+        loss_increase: Increase of the validation loss by (decision, choice); never below a small floor.
+        saved_ms: Predicted saving in milliseconds by (decision, choice).
+    """
+
+    loss_increase: Mapping[tuple[str, str], float]
+    saved_ms: Mapping[tuple[str, str], float]
+
+
+class Proposer:
+    """Draws choices for candidates.
+
+    Args:
+        space: The decisions and choices.
+        sites: Sites of the network.
+        fits: Whether a canonical policy is within the budget by prediction.
+        sensitivity: Cost and saving of each choice alone.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        space: BoundSpace,
+        sites: Mapping[str, Site],
+        fits: Callable[[Policy], bool],
+        sensitivity: Sensitivity,
+        seed: int,
+    ) -> None:
+        self.space = space
+        self.sites = sites
+        self.fits = fits
+        self.sensitivity = sensitivity
+        self.seed = seed
+
+    def policy(self, choices: Mapping[str, str]) -> Policy:
+        """Return the canonical policy of ``choices``."""
+        return canonical(self.space.policy(choices), self.sites)
+
+    def seeds(self) -> list[Choices]:
+        """Return the first candidates: dense, each family alone filling the budget, and all mixed.
+
+        Each family also comes uniformly: one gate at every site it fits.
+        """
+        families = sorted({gate.family for _, gate in self.space.gates()})
+        proposals: list[Choices] = [self._complete({})]
+        for family in (None, *families):
+            filled = self.guided(random.Random(self.seed), family, noise=0.0)
+            if filled is not None:
+                proposals.append(filled)
+        proposals += [self._uniform(gate) for gate in self._lone_gates(families)]
+        return _distinct(proposals)
+
+    def guided(self, rng: random.Random, family: str | None, noise: float = _NOISE) -> Choices | None:
+        """Fill the budget greedily by loss per millisecond, with multiplicative noise on the ratio.
+
+        None if all that was tried together does not reach the budget.
+
+        Args:
+            rng: Source of the noise.
+            family: The only family to use, or None for all.
+            noise: Standard deviation of the noise's logarithm.
+        """
+        ranked = []
+        for (decision, choice), saved in self.sensitivity.saved_ms.items():
+            if saved <= 0 or (family is not None and self._family(decision, choice) != family):
+                continue
+            cost = self.sensitivity.loss_increase[(decision, choice)] / saved
+            ranked.append((cost * math.exp(noise * rng.gauss(0, 1)), decision, choice))
+        choices: Choices = {}
+        for _, decision, choice in sorted(ranked):
+            if self.fits(self.policy(choices)):
+                break
+            if decision not in choices:
+                choices[decision] = choice
+        if not self.fits(self.policy(choices)):
+            return None
+        return self._relax(self._complete(choices, rng if noise else None))
+
+    def neighbour(self, best: Mapping[str, str], rng: random.Random) -> Choices:
+        """Change one to three decisions of ``best`` at random, keeping within the budget where possible."""
+        names = list(self.space.all_choices().items())
+        for _ in range(50):
+            choices = dict(best)
+            for _ in range(rng.randint(1, 3)):
+                name, options = rng.choice(names)
+                # Half of the moves go to or from dense, so that gates also change places.
+                choices[name] = (
+                    DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
+                )
+            if choices != dict(best) and self.fits(self.policy(choices)):
+                return choices
+        return choices
+
+    def _relax(self, choices: Choices) -> Choices:
+        """Take gates out again that the budget does not need, the most harmful first."""
+        gated = [
+            (name, choice)
+            for name, choice in choices.items()
+            if choice != DENSE_CHOICE and name != DROPOUT_KNOB
+        ]
+        gated.sort(key=lambda item: -self.sensitivity.loss_increase.get(item, 0.0))
+        for name, _ in gated:
+            without = {**choices, name: DENSE_CHOICE}
+            if self.fits(self.policy(without)):
+                choices = without
+        return choices
+
+    def _complete(self, choices: Mapping[str, str], rng: random.Random | None = None) -> Choices:
+        """Name a choice for every decision: dense where ``choices`` has none, the first rate of dropout."""
+        complete: Choices = {}
+        for name, options in self.space.all_choices().items():
+            fallback = rng.choice(options) if rng is not None and name == DROPOUT_KNOB else options[0]
+            complete[name] = choices.get(name, fallback)
+        return complete
+
+    def _uniform(self, gate: Gate) -> Choices:
+        chosen = {
+            decision.name: choice
+            for decision in self.space.decisions
+            for choice, gates in decision.options.items()
+            if gate in gates.values()
+        }
+        return self._complete(chosen)
+
+    def _lone_gates(self, families: Sequence[str]) -> list[Gate]:
+        """The mildest gate of each family, by what it saves."""
+        gates: dict[str, Gate] = {}
+        for family in families:
+            members = [gate for _, gate in self.space.gates() if gate.family == family]
+            gates[family] = min(dict.fromkeys(members), key=str)
+        return list(gates.values())
+
+    def _family(self, decision: str, choice: str) -> str:
+        options = next(d.options for d in self.space.decisions if d.name == decision)
+        return next(iter(options[choice].values())).family
+
+
+def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], float]:
+    """Return the predicted saving of each choice alone, in milliseconds, at its typical decisions."""
+    saved = {}
+    for decision in space.decisions:
+        for choice, gates in decision.options.items():
+            if choice != DENSE_CHOICE:
+                saved[(decision.name, choice)] = sum(
+                    latency.coverage(s, g).typical_ms for s, g in gates.items()
+                )
+    return saved
+
+
+def paying(space: BoundSpace, latency: LatencyModel, batch_size: int) -> tuple[BoundSpace, list[str]]:
+    """Take out every gate that cannot pay at its site on this device; return the space and the reasons."""
+    reasons: dict[str, list[str]] = {}
+
+    def keep(site: str, gate: Gate) -> bool:
+        limit = get_family(gate.family).limits(latency.network.sites[site], batch_size)
+        if limit is None and latency.coverage(site, gate).saved_ms <= 0:
+            limit = "runs no faster than dense there on this device"
+        if limit is not None:
+            reasons.setdefault(f"{gate}: {limit}", []).append(site)
+        return limit is None
+
+    left = space.restricted(keep)
+    return left, [f"{reason} ({len(sites)} sites)" for reason, sites in reasons.items()]
+
+
+def _distinct(proposals: list[Choices]) -> list[Choices]:
+    seen: dict[tuple[tuple[str, str], ...], Choices] = {}
+    for choices in proposals:
+        seen.setdefault(tuple(sorted(choices.items())), choices)
+    return list(seen.values())

@@ -1,0 +1,137 @@
+"""What is searched on: a network with its weights and sites, the data, and the devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from autogate.data import ImageData, load_data
+from autogate.errors import TrainingError
+from autogate.latency import resolve_device
+from autogate.models import LoadedModel, default_input_size, list_models, load_model, state_sha256
+from autogate.policy import digest
+from autogate.records import Preprocessing
+from autogate.search.config import SearchConfig
+from autogate.search.reporter import Reporter
+from autogate.search.weights_io import pack, unpack
+from autogate.sites import Network, find_sites
+from autogate.store import Store
+from autogate.training import base_recipe, train
+
+
+@dataclass
+class Task:
+    """A network that was trained dense, and the data it is judged on.
+
+    Attributes:
+        network: The traced network; its model holds the dense weights.
+        data: The dataset.
+        preprocessing: How an image becomes an input.
+        target: The device that is profiled and measured.
+        trainer: The device that trains.
+        model: The network's name.
+        seed: Seed of the split.
+    """
+
+    network: Network
+    data: ImageData
+    preprocessing: Preprocessing
+    target: torch.device
+    trainer: torch.device
+    model: str
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        """Identity of network, weights, data and split; part of every evaluation key."""
+        return digest(
+            {
+                "model": self.model,
+                "classes": self.data.num_classes,
+                "weights": state_sha256(self.network.model.state_dict()),
+                "data": self.data.fingerprint,
+                "seed": self.seed,
+                "preprocessing": self.preprocessing.to_json(),
+            }
+        )
+
+
+def load_untrained(config: SearchConfig, reporter: Reporter) -> Task:
+    """Load network, weights if there are any, and data, and find the sites.
+
+    Raises:
+        AutoGateError: If anything the user named cannot be had or does not fit.
+    """
+    target = resolve_device(config.device)
+    trainer = resolve_device(config.train_device or str(target))
+    with reporter.stage("load"):
+        loaded, data = load_model_and_data(config)
+        if config.weights is None and not (data.is_small or config.train_dense):
+            raise TrainingError(
+                f"{config.model} has no weights and {data.name} is large; give --weights, or --train-dense to train it "
+                "first"
+            )
+        network = network_for(loaded, data.preprocessing)
+    return Task(network, data, data.preprocessing, target, trainer, config.model, config.seed)
+
+
+def train_base(
+    config: SearchConfig, task: Task, store: Store, facts: dict[str, Any], reporter: Reporter
+) -> None:
+    """Train a base network that came without weights, or load what an earlier run trained.
+
+    Args:
+        config: The search's configuration.
+        task: Network and data; the network's weights are set in place.
+        store: Where the trained base is kept.
+        facts: Facts of the study; ``dense_artifact`` is used if there, and set if the base is trained.
+        reporter: Hears of progress.
+    """
+    if config.weights is not None:
+        return
+    model = task.network.model
+    if "dense_artifact" in facts:
+        unpack(store.artifact(facts["dense_artifact"]), model, {})
+        return
+    recipe = base_recipe(len(task.data.train), None, config.lr)
+    with reporter.stage("train dense"):
+        train(
+            model, task.data.train, recipe, seed=config.seed, device=task.trainer, progress=reporter.progress
+        )
+        model.eval()
+    facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
+
+
+def load_model_and_data(config: SearchConfig) -> tuple[LoadedModel, ImageData]:
+    """Return network and data that agree on classes and preprocessing."""
+    loaded = load_model(config.model, weights=config.weights, new_head=config.new_head, seed=config.seed)
+    data = load_data(
+        config.data, preprocessing=_preprocessing(config, loaded), seed=config.seed,
+        memory_limit_bytes=config.memory_limit_bytes, download=config.download,
+    )  # fmt: skip
+    if loaded.num_classes != data.num_classes or config.new_head:
+        loaded = load_model(
+            config.model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head,
+            seed=config.seed,
+        )  # fmt: skip
+    return loaded, data
+
+
+def network_for(loaded: LoadedModel, preprocessing: Preprocessing) -> Network:
+    """Trace a loaded network at the data's input size."""
+    return find_sites(loaded.module, (3, preprocessing.input_size, preprocessing.input_size))
+
+
+def _preprocessing(config: SearchConfig, loaded: LoadedModel) -> Preprocessing | None:
+    """Flags first, then the weights' metadata, then the network's usual size; None lets the data choose."""
+    known = loaded.preprocessing
+    if known is None and config.model not in list_models():
+        known = Preprocessing(default_input_size(config.model))
+    if config.input_size is None and config.mean is None and config.std is None:
+        return known
+    known = known or Preprocessing(default_input_size(config.model))
+    return Preprocessing(
+        config.input_size or known.input_size, config.mean or known.mean, config.std or known.std
+    )

@@ -1,0 +1,66 @@
+"""Which measured finalist wins; plain data, so that a stored study can be judged again without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autogate.records import Comparison
+from autogate.store import FinalistRecord, TrialRecord
+from autogate.units import LatencyBudget
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a measured finalist meets the budget.
+
+    Attributes:
+        met: Whether the upper end of the 95 % interval is within the budget.
+        over: How far that end is above the budget, relative to it; at most 0 if met.
+    """
+
+    met: bool
+    over: float
+
+
+def judge(comparison: Comparison, budget: LatencyBudget | None) -> Verdict:
+    """Decide on the finalist's own interleaved run: by the ratio to dense for a relative budget."""
+    if budget is None:
+        return Verdict(True, 0.0)
+    if budget.fraction is not None:
+        over = comparison.ratio_interval[1] / budget.fraction - 1
+    else:
+        assert budget.absolute_ms is not None  # noqa: S101 - a budget is one or the other
+        over = comparison.gated.interval[1] / budget.absolute_ms - 1
+    return Verdict(over <= 0, over)
+
+
+def choose_best(
+    finalists: list[FinalistRecord], budget: LatencyBudget | None, floor: float | None
+) -> tuple[FinalistRecord | None, FinalistRecord | None]:
+    """Return the winner among measured finalists; without one, None and the finalist that came closest.
+
+    The most accurate finalist within the budget wins; under a lowest accuracy ``floor``, the fastest one
+    that keeps it. A finalist that measures no faster than dense never wins.
+    """
+    met = [f for f in finalists if judge(f.comparison, budget).met and f.comparison.ratio < 1]
+    if floor is not None:
+        met = [f for f in met if f.val_accuracy >= floor]
+        winner = min(met, key=lambda f: f.comparison.ratio, default=None)
+    else:
+        winner = max(met, key=lambda f: (f.val_accuracy, -f.comparison.ratio), default=None)
+    if winner is not None:
+        return winner, None
+    return None, min(finalists, key=lambda f: judge(f.comparison, budget).over, default=None)
+
+
+def pareto_front(trials: list[TrialRecord], stat: str) -> list[TrialRecord]:
+    """Return the trained candidates that no other beats in both accuracy and predicted latency, fastest first."""
+    points = [
+        t for t in trials if t.val_accuracy is not None and t.predicted is not None and t.policy is not None
+    ]
+    points.sort(key=lambda t: ((t.predicted or {})[stat], -(t.val_accuracy or 0.0)))
+    front: list[TrialRecord] = []
+    for trial in points:
+        if not front or (trial.val_accuracy or 0.0) > (front[-1].val_accuracy or 0.0):
+            front.append(trial)
+    return front

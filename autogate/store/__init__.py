@@ -1,0 +1,6 @@
+"""Studies in SQL: AutoGate's tables beside Optuna's, and the queries on them."""
+
+from autogate.store.database import DEFAULT_URL
+from autogate.store.store import COUNTED, FinalistRecord, Store, TrialRecord
+
+__all__ = ["COUNTED", "DEFAULT_URL", "FinalistRecord", "Store", "TrialRecord"]

@@ -1,0 +1,102 @@
+"""Open a study database, or say clearly why it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from autogate.errors import StorageError
+from autogate.store.tables import SCHEMA_VERSION, Base, Meta
+
+DEFAULT_URL = "sqlite:///studies/autogate.db"
+_BUSY_TIMEOUT_S = 30
+
+
+def open_database(url: str, *, create: bool) -> Engine:
+    """Return an engine for ``url``, with AutoGate's tables in place.
+
+    Args:
+        url: SQLAlchemy URL.
+        create: Whether to make the database and the tables if they are not there.
+
+    Raises:
+        StorageError: If the database cannot be reached or written, is not a study database, or has a newer
+            schema than this version reads.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StorageError(
+            "the storage URL is not valid; write it like sqlite:///studies/autogate.db"
+        ) from None
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() == "sqlite":
+        _prepare_file(Path(parsed.database or ""), shown, create)
+    try:
+        engine = create_engine(parsed, connect_args=_connect_args(parsed.get_backend_name()))
+        if parsed.get_backend_name() == "sqlite":
+            event.listen(engine, "connect", _sqlite_pragmas)
+        _check_schema(engine, shown, create)
+    except NoSuchModuleError:
+        raise StorageError(
+            f"no driver for {shown}; for PostgreSQL: pip install 'autogate[postgres]'"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"{error.name} is not installed; for PostgreSQL: pip install 'autogate[postgres]'"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
+        raise StorageError(f"cannot use the database {shown}: {reason}") from None
+    return engine
+
+
+def _connect_args(backend: str) -> dict[str, Any]:
+    return {"timeout": _BUSY_TIMEOUT_S} if backend == "sqlite" else {}
+
+
+def _sqlite_pragmas(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _prepare_file(path: Path, shown: str, create: bool) -> None:
+    if path.exists() or str(path) in ("", ":memory:"):
+        return
+    if not create:
+        raise StorageError(f"there is no study database at {shown}; `autogate search` makes one")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the directory {path.parent}: {error.strerror}; use --storage"
+        ) from None
+
+
+def _check_schema(engine: Engine, shown: str, create: bool) -> None:
+    tables = set(inspect(engine).get_table_names())
+    if "autogate_meta" in tables:
+        with Session(engine) as session:
+            row = session.get(Meta, "schema")
+        found = int(row.value) if row is not None and row.value.isdigit() else -1
+        if found > SCHEMA_VERSION:
+            raise StorageError(
+                f"{shown} has schema {found}, newer than {SCHEMA_VERSION}, which this version reads; update autogate"
+            )
+        if found != SCHEMA_VERSION:
+            raise StorageError(f"{shown} has an unknown schema; it was not written by autogate")
+        return
+    if tables and not {"studies", "trials", "alembic_version"} <= tables:
+        raise StorageError(f"{shown} is a database of another program; give AutoGate its own with --storage")
+    if not create:
+        raise StorageError(f"{shown} holds no AutoGate study; `autogate search` starts one")
+    with Session(engine) as session, session.begin():
+        Base.metadata.create_all(session.connection())
+        session.add(Meta(key="schema", value=str(SCHEMA_VERSION)))

@@ -1,0 +1,275 @@
+"""Everything that is read from and written to a study database."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from autogate.errors import StorageError, StudyError
+from autogate.policy import Policy
+from autogate.records import Comparison, Evaluation, EvaluationKey, Realisation
+from autogate.store import tables
+from autogate.store.artifacts import artifact_root, read_artifact, write_artifact
+from autogate.store.database import DEFAULT_URL, open_database
+
+COUNTED = ("complete", "rejected", "reused")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What became of one proposal.
+
+    Attributes:
+        number: Number in the study.
+        outcome: ``complete``, ``rejected``, ``reused`` or ``failed``.
+        policy: The canonical policy, if one could be drawn.
+        val_accuracy: Accuracy on validation images, as a fraction; None if it was not trained.
+        predicted: Predicted latency statistics in milliseconds.
+        costs: MACs per image as the paper counts them, and parameters.
+        reason: Why it was rejected or failed.
+        seconds: Time it took.
+    """
+
+    number: int
+    outcome: str
+    policy: Policy | None
+    val_accuracy: float | None
+    predicted: Mapping[str, float] | None
+    costs: Mapping[str, float] | None
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """A fully trained, measured policy."""
+
+    policy: Policy
+    profile: str
+    trial: int
+    val_accuracy: float
+    test_accuracy: float
+    costs: Mapping[str, float]
+    predicted: Mapping[str, float]
+    comparison: Comparison
+    realisation: Realisation
+    artifact: str
+
+
+class Store:
+    """A study database.
+
+    Args:
+        url: SQLAlchemy URL.
+        create: Whether to make the database if it is not there.
+
+    Raises:
+        StorageError: See :func:`autogate.store.database.open_database`.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
+        self.url = url
+        self.engine: Engine = open_database(url, create=create)
+        self._artifacts = artifact_root(url)
+
+    def study_names(self) -> list[str]:
+        """Return the names of all studies, oldest first."""
+        with Session(self.engine) as session:
+            query = select(tables.Study.name).order_by(tables.Study.created_utc)
+            return list(session.scalars(query))
+
+    def study(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return configuration and facts of a study.
+
+        Raises:
+            StudyError: If there is none of that name; names the closest ones.
+        """
+        with Session(self.engine) as session:
+            row = session.get(tables.Study, name)
+            if row is not None:
+                return dict(row.config), dict(row.facts)
+        names = self.study_names()
+        close = difflib.get_close_matches(name, names, n=3) or names[-3:]
+        known = f"; known: {', '.join(close)}" if close else ""
+        raise StudyError(f"there is no study {name!r} in {self.shown_url}{known}")
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def create_study(self, name: str, config: Mapping[str, Any]) -> None:
+        """Add a study; it is stored on return."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        self._add(tables.Study(name=name, config=dict(config), facts={}, created_utc=now))
+
+    def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Merge ``facts`` into the study's; they are stored on return."""
+        with Session(self.engine) as session, session.begin():
+            row = session.get_one(tables.Study, name)
+            row.facts = {**row.facts, **facts}
+
+    def set_config(self, name: str, config: Mapping[str, Any]) -> None:
+        """Replace the study's configuration; it is stored on return."""
+        with Session(self.engine) as session, session.begin():
+            session.get_one(tables.Study, name).config = dict(config)
+
+    def add_policy(self, policy: Policy) -> None:
+        """Store a policy under its digest, if it is new."""
+        with Session(self.engine) as session:
+            known = session.get(tables.Policy, policy.digest) is not None
+        if not known:
+            self._add(tables.Policy(digest=policy.digest, body=policy.to_json()))
+
+    def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
+        """Return the evaluation under ``key``, or None."""
+        e = tables.Evaluation
+        query = select(e).where(
+            e.policy == key.policy, e.task == key.task, e.recipe == key.recipe, e.fidelity == key.fidelity,
+            e.seed == key.seed,
+        )  # fmt: skip
+        with Session(self.engine) as session:
+            row = session.scalar(query)
+            if row is None:
+                return None
+            return Evaluation(key, row.val_accuracy, Realisation.from_json(row.realisation), row.seconds)
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """Store an evaluation; an equal key that is there already stays as it is."""
+        key = evaluation.key
+        try:
+            self._add(
+                tables.Evaluation(
+                    policy=key.policy, task=key.task, recipe=key.recipe, fidelity=key.fidelity, seed=key.seed,
+                    val_accuracy=evaluation.val_accuracy, realisation=evaluation.realisation.to_json(),
+                    seconds=evaluation.seconds,
+                )
+            )  # fmt: skip
+        except IntegrityError:
+            if self.find_evaluation(key) is None:
+                raise
+
+    def add_trial(self, study: str, trial: TrialRecord) -> None:
+        """Store what became of a proposal; it is stored on return."""
+        if trial.policy is not None:
+            self.add_policy(trial.policy)
+        row = tables.Trial(
+            study=study, number=trial.number, outcome=trial.outcome,
+            policy=None if trial.policy is None else trial.policy.digest, val_accuracy=trial.val_accuracy,
+            predicted=None if trial.predicted is None else dict(trial.predicted),
+            costs=None if trial.costs is None else dict(trial.costs), reason=trial.reason, seconds=trial.seconds,
+        )  # fmt: skip
+        with Session(self.engine) as session, session.begin():
+            session.merge(row)
+
+    def trials(self, study: str) -> list[TrialRecord]:
+        """Return the proposals of a study by number."""
+        query = (
+            select(tables.Trial, tables.Policy)
+            .outerjoin(tables.Policy, tables.Policy.digest == tables.Trial.policy)
+            .where(tables.Trial.study == study)
+            .order_by(tables.Trial.number)
+        )
+        with Session(self.engine) as session:
+            return [
+                TrialRecord(
+                    row.number, row.outcome, None if policy is None else Policy.from_json(policy.body),
+                    row.val_accuracy, row.predicted, row.costs, row.reason, row.seconds,
+                )
+                for row, policy in session.execute(query)
+            ]  # fmt: skip
+
+    def count_trials(self, study: str) -> dict[str, int]:
+        """Return the number of proposals by outcome, and their total without failed ones."""
+        query = (
+            select(tables.Trial.outcome, func.count())
+            .where(tables.Trial.study == study)
+            .group_by(tables.Trial.outcome)
+        )
+        with Session(self.engine) as session:
+            found = {outcome: int(count) for outcome, count in session.execute(query)}
+        counts = {outcome: found.get(outcome, 0) for outcome in (*COUNTED, "failed")}
+        return {"total": sum(counts[outcome] for outcome in COUNTED), **counts}
+
+    def add_finalist(self, study: str, finalist: FinalistRecord) -> None:
+        """Store a finalist; it is stored on return."""
+        self.add_policy(finalist.policy)
+        row = tables.Finalist(
+            study=study, policy=finalist.policy.digest, profile=finalist.profile, trial=finalist.trial,
+            val_accuracy=finalist.val_accuracy, test_accuracy=finalist.test_accuracy, costs=dict(finalist.costs),
+            predicted=dict(finalist.predicted), comparison=finalist.comparison.to_json(), realisation=finalist.realisation.to_json(),
+            artifact=finalist.artifact,
+        )  # fmt: skip
+        with Session(self.engine) as session, session.begin():
+            session.merge(row)
+
+    def finalists(self, study: str) -> list[FinalistRecord]:
+        """Return the finalists of a study."""
+        query = (
+            select(tables.Finalist, tables.Policy)
+            .join(tables.Policy, tables.Policy.digest == tables.Finalist.policy)
+            .where(tables.Finalist.study == study)
+        )
+        with Session(self.engine) as session:
+            return [
+                FinalistRecord(
+                    Policy.from_json(policy.body), row.profile, row.trial, row.val_accuracy, row.test_accuracy,
+                    row.costs, row.predicted, Comparison.from_json(row.comparison), Realisation.from_json(row.realisation), row.artifact,
+                )
+                for row, policy in session.execute(query)
+            ]  # fmt: skip
+
+    def add_profile(self, digest: str, model: str, setting: Mapping[str, Any], lines: str) -> None:
+        """Store a profile as its JSON lines."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        row = tables.Profile(digest=digest, model=model, setting=dict(setting), lines=lines, created_utc=now)
+        with Session(self.engine) as session, session.begin():
+            session.merge(row)
+
+    def profile(self, digest: str) -> str | None:
+        """Return the JSON lines of a profile, or None."""
+        with Session(self.engine) as session:
+            row = session.get(tables.Profile, digest)
+            return None if row is None else row.lines
+
+    def profiles(self, model: str) -> list[str]:
+        """Return the JSON lines of all profiles of ``model``, newest first."""
+        query = (
+            select(tables.Profile.lines)
+            .where(tables.Profile.model == model)
+            .order_by(tables.Profile.created_utc.desc())
+        )
+        with Session(self.engine) as session:
+            return list(session.scalars(query))
+
+    def add_artifact(self, kind: str, content: bytes) -> str:
+        """Store weights and return their SHA-256."""
+        sha256 = write_artifact(self._artifacts, content)
+        with Session(self.engine) as session, session.begin():
+            session.merge(tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content)))
+        return sha256
+
+    def artifact(self, sha256: str) -> bytes:
+        """Return stored weights.
+
+        Raises:
+            StorageError: If the file is missing or was changed.
+        """
+        return read_artifact(self._artifacts, sha256)
+
+    def _add(self, row: tables.Base) -> None:
+        try:
+            with Session(self.engine) as session, session.begin():
+                session.add(row)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
+            raise StorageError(f"cannot write to {self.shown_url}: {reason}") from None

@@ -1,0 +1,21 @@
+"""Train dense networks, shared weights, candidates and finalists; recalibrate and score them."""
+
+from autogate.training.loop import Progress, recalibrate, score, train
+from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
+from autogate.training.shared import Bank, clone, make_bank, train_shared
+
+__all__ = [
+    "Bank",
+    "Progress",
+    "Recipe",
+    "base_recipe",
+    "clone",
+    "full_recipe",
+    "make_bank",
+    "recalibrate",
+    "score",
+    "shared_recipe",
+    "short_recipe",
+    "train",
+    "train_shared",
+]

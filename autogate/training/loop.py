@@ -1,0 +1,158 @@
+"""The training loop that every stage uses, and what is done after it: recalibration and scoring."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autogate.data import Split
+from autogate.errors import TrainingError
+from autogate.gates import TrainingGate
+from autogate.records import Realisation
+from autogate.training.recipe import Recipe
+
+Progress = Callable[[float, str], None]
+_WARM_UP_SHARE = 0.1
+_RECALIBRATION_IMAGES = 2048
+_TRACE_IMAGES = 512
+
+
+def cosine_lr(recipe: Recipe, fraction: float) -> float:
+    """Return the learning rate after ``fraction`` of the training: a short warm-up, then a cosine to 0."""
+    if fraction < _WARM_UP_SHARE:
+        return recipe.lr * (0.1 + 0.9 * fraction / _WARM_UP_SHARE)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (fraction - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE)))
+
+
+def optimiser_for(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
+    """Return SGD that decays matrices and kernels, but no biases and normalisation weights."""
+    decayed = [p for p in parameters if p.ndim > 1]
+    plain = [p for p in parameters if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+
+
+def training_batches(
+    split: Split, recipe: Recipe, seed: int, device: torch.device
+) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
+    """Yield (fraction done, images ``[B, 3, H, W]``, labels ``[B]``) until the recipe's images are seen."""
+    seen = 0
+    for epoch in itertools.count():
+        for images, labels in split.batches(
+            recipe.batch_size,
+            shuffle_seed=seed * 1_000_003 + epoch,
+            augment=True,
+            drop_last=len(split) > recipe.batch_size,
+        ):
+            if seen >= recipe.images:
+                return
+            images = images.to(device).contiguous(memory_format=torch.channels_last)
+            yield seen / recipe.images, images, labels.to(device)
+            seen += len(images)
+
+
+def train(
+    form: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``form`` in place.
+
+    Raises:
+        TrainingError: If the loss stops being finite; says after how many images.
+    """
+    form.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    form.train()
+    gates = [module for module in form.modules() if isinstance(module, TrainingGate)]
+    parameters = [p for p in form.parameters() if p.requires_grad]
+    optimiser = optimiser_for(parameters, recipe)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for fraction, images, labels in training_batches(split, recipe, seed, device):
+            for group in optimiser.param_groups:
+                group["lr"] = cosine_lr(recipe, fraction)
+            for gate in gates:
+                gate.set_progress(fraction)
+            loss = loss_of(form(images), labels, gates, fraction * recipe.images)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimiser.step()
+            if progress is not None:
+                progress(fraction, f"loss {loss.item():.3f}")
+
+
+def loss_of(
+    logits: torch.Tensor, labels: torch.Tensor, gates: Sequence[TrainingGate], images_seen: float
+) -> torch.Tensor:
+    """Return cross entropy plus the gates' own terms.
+
+    Raises:
+        TrainingError: If it is not finite.
+    """
+    loss = F.cross_entropy(logits.float(), labels)
+    for gate in gates:
+        extra = gate.extra_loss()
+        if extra is not None:
+            loss = loss + extra
+    if not torch.isfinite(loss):
+        raise TrainingError(f"the loss became {loss.item()} after {images_seen:.0f} images; try a lower --lr")
+    return loss
+
+
+def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
+    """Estimate the statistics of every batch normalisation anew, with the gates as in evaluation."""
+    norms = [
+        m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
+    form.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        for images, _ in split.batches(128, shuffle_seed=seed, limit=_RECALIBRATION_IMAGES):
+            form(images.to(device).contiguous(memory_format=torch.channels_last))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    form.eval()
+
+
+def score(
+    form: nn.Module, split: Split, *, device: torch.device, limit: int | None = None
+) -> tuple[float, Realisation]:
+    """Return the accuracy on ``split`` as a fraction, and the decisions of varying gates.
+
+    Decisions are kept for the first 512 images.
+    """
+    form.eval()
+    gates = {name: gate for name, gate in form.named_modules() if isinstance(gate, TrainingGate)}
+    correct, total = 0, 0
+    traces: dict[str, list[int]] = {}
+    with torch.inference_mode():
+        for images, labels in split.batches(128, limit=limit):
+            logits = form(images.to(device).contiguous(memory_format=torch.channels_last))
+            correct += int((logits.argmax(dim=1).cpu() == labels).sum())
+            total += len(labels)
+            for name, gate in gates.items():
+                trace = traces.setdefault(name, [])
+                if gate.decision is not None and len(trace) < _TRACE_IMAGES:
+                    trace += gate.decision.tolist()
+    if total == 0:
+        raise TrainingError("there is no image to score on; use a larger dataset or --val-fraction")
+    kept = {name: tuple(trace[:_TRACE_IMAGES]) for name, trace in traces.items() if trace}
+    return correct / total, Realisation(kept)

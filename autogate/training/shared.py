@@ -1,0 +1,96 @@
+"""Weights that serve every policy of a space, trained once: the start of every candidate.
+
+Each step trains three networks on one batch, the sandwich of slimmable networks: dense, the lightest, and a
+random policy, all on the same weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from autogate.data import Split
+from autogate.gates import TrainingGate, get_family
+from autogate.policy import DENSE, Gate, Policy
+from autogate.sites import Network
+from autogate.space.bound import DENSE_CHOICE, BoundSpace
+from autogate.surgery import attach_gates, canonical, training_form
+from autogate.surgery.training_form import dense_parts
+from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, training_batches
+from autogate.training.recipe import Recipe
+
+Bank = dict[tuple[str, Gate], TrainingGate]
+
+
+def make_bank(network: Network, space: BoundSpace, seed: int) -> Bank:
+    """Return one gate for each site and gene value of the families that have weights of their own."""
+    bank: Bank = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for site, gate in space.gates():
+            family = get_family(gate.family)
+            if family.has_weights:
+                parts = dense_parts(network, site)
+                bank[(site, gate)] = family.attach(network.sites[site], gate, parts, 1.0)
+    return bank
+
+
+def train_shared(
+    network: Network,
+    space: BoundSpace,
+    bank: Bank,
+    split: Split,
+    recipe: Recipe,
+    *,
+    lightest: Policy,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``network.model`` and ``bank`` in place over random policies of ``space``."""
+    rng = random.Random(seed)
+    holder = nn.ModuleList([network.model, *bank.values()])
+    holder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    holder.train()
+    parameters = [p for p in holder.parameters() if p.requires_grad]
+    optimiser = optimiser_for(parameters, recipe)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for fraction, images, labels in training_batches(split, recipe, seed, device):
+            for group in optimiser.param_groups:
+                group["lr"] = cosine_lr(recipe, fraction)
+            optimiser.zero_grad(set_to_none=True)
+            for policy in (DENSE, lightest, random_policy(space, network, rng)):
+                gates = attach_gates(network, policy, bank)
+                form = training_form(network, gates)
+                form.train()
+                for gate in gates.values():
+                    gate.set_progress(fraction)
+                loss = loss_of(form(images), labels, list(gates.values()), fraction * recipe.images)
+                (loss / 3).backward()
+            nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
+            optimiser.step()
+            if progress is not None:
+                progress(fraction, f"loss {loss.item():.3f}")
+
+
+def random_policy(space: BoundSpace, network: Network, rng: random.Random) -> Policy:
+    """Return a canonical policy whose share of gated sites is itself random."""
+    share = rng.random()
+
+    def pick(choices: Sequence[str]) -> str:
+        gated = [choice for choice in choices if choice != DENSE_CHOICE]
+        return rng.choice(gated) if gated and rng.random() < share else choices[0]
+
+    return canonical(space.policy({d.name: pick(d.choices) for d in space.decisions}), network.sites)
+
+
+def clone(network: Network, bank: Bank) -> tuple[Network, Bank]:
+    """Return copies that can be trained without touching the originals."""
+    model = copy.deepcopy(network.model)
+    copied = Network(model, network.graph, network.input_shape, network.sites, network.nodes)
+    return copied, {key: copy.deepcopy(gate) for key, gate in bank.items()}
