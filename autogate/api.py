@@ -206,9 +206,7 @@ def resume(
     config = make_config(**{**config.model_dump(), **changes})
     from_python = config.model.startswith("python:") or config.data == "python"
     if from_python and (model is None or data is None):
-        raise StudyError(
-            f"study {study!r} was started from Python; resume it with autogate.resume(model=…, data=…)"
-        )
+        raise StudyError(f"study {study!r} was started from Python; resume it with autogate.resume(model=…, data=…)")
     store.set_config(study, config.to_json())
     task = _task_of(model or config.model, data or config.data, config) if from_python else None
     return _run(store, study, config, reporter, task, train_fn, score_fn)
@@ -409,9 +407,7 @@ def predict(
     lines = opened.store.profile(str(opened.facts.get("profile")))
     if profile is None and lines is None:
         raise StudyError(f"study {study!r} has no profile yet; run `autogate resume {study}`")
-    taken = (
-        read_profile(Path(profile)) if profile is not None else from_lines(str(lines), "the study's profile")
-    )
+    taken = read_profile(Path(profile)) if profile is not None else from_lines(str(lines), "the study's profile")
     loaded, data = load_model_and_data(opened.config)
     latency = LatencyModel(taken, network_for(loaded, data.preprocessing))
     estimate = latency.predict(canonical(found, latency.network.sites, strict=True), realisation)
@@ -452,9 +448,7 @@ def export(study: str, to: str | Path, *, which: str = "best", storage: str | No
     if (reason := refusal(finalist.policy, task.network, config.batch_size)) is not None:
         others = [f for f in opened.store.finalists(study) if judge(f.comparison, config.budget).met]
         able = [str(f.trial) for f in others if refusal(f.policy, task.network, config.batch_size) is None]
-        advice = (
-            f"export trial {able[0]} with --trial {able[0]}" if able else "no other finalist can be exported"
-        )
+        advice = f"export trial {able[0]} with --trial {able[0]}" if able else "no other finalist can be exported"
         raise ExportError(f"{reason}; {advice}")
     images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=500)])
     facts = opened.facts
@@ -523,9 +517,7 @@ def measure(
     }
 
 
-def apply(
-    model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)
-) -> fx.GraphModule:
+def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
     """Return ``model`` with the policy's gates in training form; it shares the model's weights.
 
     Args:
@@ -539,9 +531,7 @@ def apply(
     return _forms(model, policy, input_shape)[0]
 
 
-def compact(
-    model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)
-) -> fx.GraphModule:
+def compact(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
     """Return ``model`` rebuilt without the gated work, as it would run; gates with weights start untrained.
 
     Arguments and errors as in :func:`apply`; the result has weights of its own.
@@ -628,9 +618,7 @@ def _task_of(model: str | nn.Module, data: Any, config: SearchConfig) -> Task:
         train, test = data[0], data[-1]
         data = from_datasets(train, test, val=data[1] if len(data) == 3 else None, seed=config.seed)
     if isinstance(model, str):
-        model = load_model(
-            model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head
-        ).module
+        model = load_model(model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head).module
     size = data.preprocessing.input_size
     target = resolve_device(config.device)
     trainer = resolve_device(config.train_device or str(target))

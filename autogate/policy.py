@@ -123,9 +123,7 @@ class Policy:
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise PolicyError(
-                f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file"
-            )
+            raise PolicyError(f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file")
         gates = {str(site): Gate.from_json(gate) for site, gate in data.get("gates", {}).items()}
         return cls(gates, {str(k): float(v) for k, v in data.get("training", {}).items()})
 

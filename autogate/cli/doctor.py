@@ -19,6 +19,4 @@ def command(storage: Storage = None, output: FormatOption = Format.table) -> Non
     rows.append(("studies", known if isinstance(known, str) else ", ".join(known) or "none"))
     print_table("this machine", ("", ""), rows)
     if not facts["quiet"]:
-        console().print(
-            f"load average {facts['load']:.1f}: other work will disturb measurements; stop it first"
-        )
+        console().print(f"load average {facts['load']:.1f}: other work will disturb measurements; stop it first")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autogate.errors import AutoGateError, UnitError
-from autogate.records import LatencyStat
+from autogate.errors import UnitError
 
 
 class Format(StrEnum):
@@ -28,9 +27,7 @@ class Stat(StrEnum):
 
 
 StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
-FormatOption = Annotated[
-    Format, typer.Option("--format", "-f", help="table, or json: one document on stdout.")
-]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table, or json: one document on stdout.")]
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -45,9 +42,7 @@ Model = Annotated[
         help="resnet20…110, vgg16_bn_cifar, densenet40, a torchvision name, timm:NAME or package.module:factory."
     ),
 ]
-Space = Annotated[
-    str, typer.Option(help="Search space: a shipped name (see `autogate spaces`) or a YAML file.")
-]
+Space = Annotated[str, typer.Option(help="Search space: a shipped name (see `autogate spaces`) or a YAML file.")]
 Device = Annotated[str, typer.Option(help="Target device that is profiled and measured: auto, cpu, cuda:0.")]
 BatchSize = Annotated[int, typer.Option(help="Images per call on the target.")]
 Dtype = Annotated[str, typer.Option(help="Element type on the target: float32, float16 or bfloat16.")]
@@ -69,18 +64,5 @@ def triple(text: str | None, name: str) -> tuple[float, float, float] | None:
     except ValueError:
         values = ()
     if len(values) != 3:
-        raise UnitError(
-            f"--{name} {text!r} must be three numbers, one per channel; write it like 0.485,0.456,0.406"
-        )
+        raise UnitError(f"--{name} {text!r} must be three numbers, one per channel; write it like 0.485,0.456,0.406")
     return values[0], values[1], values[2]
-
-
-def stat_name(stat: Stat) -> LatencyStat:
-    """Return the statistic as the library names it."""
-    return stat.value
-
-
-def refuse_nothing(value: str | None, name: str) -> None:
-    """Refuse an empty text where a name is needed."""
-    if value is not None and not value.strip():
-        raise AutoGateError(f"--{name} is empty; give a name")

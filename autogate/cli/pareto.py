@@ -13,9 +13,7 @@ from autogate.cli.printing import console, print_json, print_table
 
 def command(
     study: StudyName,
-    latency_budget: Annotated[
-        str | None, typer.Option(help="Judge by this budget instead; trains nothing.")
-    ] = None,
+    latency_budget: Annotated[str | None, typer.Option(help="Judge by this budget instead; trains nothing.")] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -35,20 +33,14 @@ def command(
     if document["budget_ms"] is None:
         return
     out = console()
-    out.print(
-        f"budget {document['budget']} = {document['budget_ms']:.3f} ms against the profiled dense network"
-    )
+    out.print(f"budget {document['budget']} = {document['budget_ms']:.3f} ms against the profiled dense network")
     best = document["best_predicted"]
     if best is None:
         out.print("no trained candidate is predicted within it; search again with this budget")
     else:
-        out.print(
-            f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training"
-        )
+        out.print(f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training")
     measured = document["best_measured"]
     if measured is None:
         out.print("no measured finalist meets it")
     else:
-        out.print(
-            f"best measured within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}"
-        )
+        out.print(f"best measured within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")

@@ -65,6 +65,4 @@ def command(
         ("written to", str(out) if out is not None else "the study database"),
     ]
     setting = taken.setting
-    print_table(
-        f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows
-    )
+    print_table(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows)

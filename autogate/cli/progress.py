@@ -74,6 +74,7 @@ class TerminalReporter(Reporter):
         leader = "" if best is None else f"best {best.val_accuracy:.2%} (trial {best.number})"
         left = (time.monotonic() - self._start) / max(1, done) * max(0, wanted - done)
         self.console.print(
-            f"trial {record.number:>4}  {record.outcome:<9} {accuracy:>8} {predicted:>12}  {leader}  ~{left:.0f} s left",
+            f"trial {record.number:>4}  {record.outcome:<9} {accuracy:>8} {predicted:>12}  {leader}  "
+            f"~{left:.0f} s left",
             markup=False,
         )

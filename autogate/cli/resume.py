@@ -15,13 +15,9 @@ from autogate.units import parse_duration
 
 def command(
     study: StudyName,
-    trials: Annotated[
-        int | None, typer.Option(help="Further proposals [default: finish those asked for].")
-    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Further proposals [default: finish those asked for].")] = None,
     trainings: Annotated[int | None, typer.Option(help="Most candidates to train, in all.")] = None,
-    timeout: Annotated[
-        str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")
-    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from autogate import api
 from autogate.cli.options import (
@@ -22,99 +24,104 @@ from autogate.cli.options import (
     StatOption,
     Storage,
     Threads,
-    stat_name,
     triple,
 )
 from autogate.cli.printing import console, print_json, print_search, print_table
 from autogate.cli.progress import TerminalReporter
+from autogate.errors import AutoGateError
 from autogate.search.config import DEFAULT_TRIALS
 from autogate.units import parse_bytes, parse_duration
 
 NOT_MET = 3
+_PASSED_ON = (
+    "latency_budget", "max_drop", "pareto", "model", "data", "weights", "new_head", "train_dense", "storage", "space",
+    "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "epochs",
+    "lr", "seed", "input_size", "download", "profile",
+)  # fmt: skip
 
 
 def command(
-    latency_budget: Annotated[
-        str | None, typer.Option(help="Such as 5ms, 800us, 60% or 0.6x of dense.")
-    ] = None,
+    context: typer.Context,
+    latency_budget: Annotated[str | None, typer.Option(help="Such as 5ms, 800us, 60% or 0.6x of dense.")] = None,
     max_drop: Annotated[
         str | None, typer.Option(help="Instead: the fastest policy at most this far below dense.")
     ] = None,
-    pareto: Annotated[
-        bool, typer.Option("--pareto", help="Instead: accuracy and latency as two objectives.")
-    ] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Instead: accuracy and latency as two objectives.")] = False,
     model: Model = "resnet20",
     data: Annotated[
         str, typer.Option(help="digits, an image folder, a torchvision dataset, or package.module:factory.")
     ] = "digits",
-    weights: Annotated[
-        str | None, typer.Option(help="DEFAULT, a torchvision weights name, or a file.")
-    ] = None,
-    new_head: Annotated[
-        bool, typer.Option("--new-head", help="Replace a head of another class count.")
-    ] = False,
+    weights: Annotated[str | None, typer.Option(help="DEFAULT, a torchvision weights name, or a file.")] = None,
+    new_head: Annotated[bool, typer.Option("--new-head", help="Replace a head of another class count.")] = False,
     train_dense: Annotated[
         bool, typer.Option("--train-dense", help="Train the base network, whatever the data's size.")
     ] = False,
     study: Annotated[str | None, typer.Option(help="Name of the study [default: a fresh one].")] = None,
     storage: Storage = None,
     space: Space = "unified",
-    trials: Annotated[
-        int, typer.Option(help="Proposals that end complete, rejected or reused.")
-    ] = DEFAULT_TRIALS,
+    trials: Annotated[int, typer.Option(help="Proposals that end complete, rejected or reused.")] = DEFAULT_TRIALS,
     trainings: Annotated[int | None, typer.Option(help="Most candidates to train.")] = None,
     finalists: Annotated[int, typer.Option(help="Finalists to train fully and measure.")] = 2,
     device: Device = "auto",
-    train_device: Annotated[
-        str | None, typer.Option(help="Device that trains [default: the target].")
-    ] = None,
+    train_device: Annotated[str | None, typer.Option(help="Device that trains [default: the target].")] = None,
     batch_size: BatchSize = 1,
     dtype: Dtype = "float32",
     layout: Layout = "auto",
     threads: Threads = None,
     latency_stat: StatOption = Stat.p95,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a finalist's training [default: by data size].")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a finalist's training [default: by data size].")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: each stage's own].")] = None,
-    timeout: Annotated[
-        str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")
-    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")] = None,
     seed: Seed = 0,
     input_size: InputSize = None,
     mean: Annotated[str | None, typer.Option(help="Mean per channel, such as 0.485,0.456,0.406.")] = None,
-    std: Annotated[
-        str | None, typer.Option(help="Standard deviation per channel, such as 0.229,0.224,0.225.")
-    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation per channel, such as 0.229,0.224,0.225.")] = None,
     memory_limit: Annotated[str, typer.Option(help="Decoded images above this stay on disk.")] = "2GiB",
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download a dataset.")] = False,
     profile: Annotated[
         str | None, typer.Option(help="Search for the device of this profile; results stay predicted.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")
-    ] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML file of these options; what is typed wins.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")] = False,
     output: FormatOption = Format.table,
 ) -> int:
     """Search gates under a latency budget, and measure the best."""
-    settings: dict[str, Any] = {
-        "latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto, "weights": weights,
-        "new_head": new_head, "train_dense": train_dense, "trials": trials, "trainings": trainings,
-        "finalists": finalists, "device": device, "train_device": train_device, "batch_size": batch_size,
-        "dtype": dtype, "layout": layout, "threads": threads, "latency_stat": stat_name(latency_stat),
-        "epochs": epochs, "lr": lr, "timeout_s": None if timeout is None else parse_duration(timeout), "seed": seed,
-        "input_size": input_size, "mean": triple(mean, "mean"), "std": triple(std, "std"),
-        "memory_limit_bytes": parse_bytes(memory_limit), "download": download, "profile": profile,
-    }  # fmt: skip
+    options = merge_config(context, config)
+    settings = {name: options[name] for name in _PASSED_ON}
+    settings["latency_stat"] = Stat(options["latency_stat"]).value
+    settings["timeout_s"] = None if options["timeout"] is None else parse_duration(str(options["timeout"]))
+    settings["mean"], settings["std"] = triple(options["mean"], "mean"), triple(options["std"], "std")
+    settings["memory_limit_bytes"] = parse_bytes(str(options["memory_limit"]))
     reporter = TerminalReporter()
     if dry_run:
-        _print_dry_run(
-            api.dry_run(model=model, data=data, space=space, storage=storage, reporter=reporter, **settings),
-            output,
-        )
+        _print_dry_run(api.dry_run(reporter=reporter, **settings), output)
         return 0
-    found = api.search(model, data, study=study, storage=storage, space=space, reporter=reporter, **settings)
-    return print_result(found.document(), output)
+    return print_result(api.search(study=options["study"], reporter=reporter, **settings).document(), output)
+
+
+def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
+    """Return the options: what was typed, else what the YAML file says, else the defaults.
+
+    Raises:
+        AutoGateError: If the file cannot be read or names an unknown option.
+    """
+    options = dict(context.params)
+    if path is None:
+        return options
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AutoGateError(f"cannot read {path}: {' '.join(str(error).split())[:150]}") from None
+    if not isinstance(stored, dict):
+        raise AutoGateError(f"{path} must hold options, such as `model: resnet20`")
+    for key, value in stored.items():
+        name = str(key).replace("-", "_")
+        if name not in options or name in ("config", "output", "dry_run"):
+            raise AutoGateError(f"{path}: unknown option {key!r}; see autogate search --help")
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            options[name] = value
+    return options
 
 
 def print_result(document: dict[str, Any], output: Format) -> int:

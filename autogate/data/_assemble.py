@@ -104,9 +104,7 @@ def assemble(
 class _Holder:
     """Decodes every source once, if all of them fit into memory."""
 
-    def __init__(
-        self, sources: list[ImageSource], preprocessing: Preprocessing, options: Options, flip: bool
-    ) -> None:
+    def __init__(self, sources: list[ImageSource], preprocessing: Preprocessing, options: Options, flip: bool) -> None:
         self._preprocessing = preprocessing
         self._workers = options.workers
         self._flip = flip
@@ -114,9 +112,7 @@ class _Holder:
         self._images: dict[int, Tensor] = {}
         if sum(len(source) for source in sources) * size * size * 3 <= options.memory_limit_bytes:
             for source in sources:
-                self._images[id(source)] = decode_all(
-                    source.load, len(source), size, threaded=source.threaded
-                )
+                self._images[id(source)] = decode_all(source.load, len(source), size, threaded=source.threaded)
 
     def split(self, source: ImageSource, index: Tensor) -> Split:
         """Return the split of a source's images at ``index``, int64 ``[N]``."""
@@ -136,6 +132,4 @@ def check_labels(labels: Tensor, num_classes: int, what: str) -> None:
         raise DataError(f"{what} has no images; add some")
     low, high = (int(v) for v in torch.aminmax(labels))
     if low < 0 or high >= num_classes:
-        raise DataError(
-            f"{what} has a label {low if low < 0 else high}; labels must be 0 to {num_classes - 1}"
-        )
+        raise DataError(f"{what} has a label {low if low < 0 else high}; labels must be 0 to {num_classes - 1}")

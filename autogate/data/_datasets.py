@@ -97,9 +97,7 @@ def from_datasets(
     options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers)
     given = {"train": train, "test": test, "val": val}
     sources = {
-        split: DatasetSource(_map_style(data, split), split)
-        for split, data in given.items()
-        if data is not None
+        split: DatasetSource(_map_style(data, split), split) for split, data in given.items() if data is not None
     }
     classes = num_classes or max(int(source.labels.max()) for source in sources.values()) + 1
     if classes < 2:
@@ -134,11 +132,7 @@ class _Collected:
 
 def _map_style(data: Any, what: str) -> Any:
     dataset = data.dataset if isinstance(data, DataLoader) else data
-    if (
-        not isinstance(dataset, IterableDataset)
-        and hasattr(dataset, "__getitem__")
-        and hasattr(dataset, "__len__")
-    ):
+    if not isinstance(dataset, IterableDataset) and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         return dataset
     samples: list[tuple[Any, int]] = []
     try:
@@ -148,9 +142,7 @@ def _map_style(data: Any, what: str) -> Any:
             else:
                 samples.append((images, _label(labels, what)))
     except (TypeError, ValueError) as problem:
-        raise DataError(
-            f"{what} must yield (image, label); it is a {type(data).__name__} that does not"
-        ) from problem
+        raise DataError(f"{what} must yield (image, label); it is a {type(data).__name__} that does not") from problem
     return _Collected(samples)
 
 
@@ -181,9 +173,7 @@ def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
         try:
             item = dataset[position]
         except Exception as problem:  # runs the user's code, which may fail in any way
-            raise DataError(
-                f"cannot read {what}[{position}] ({one_line(problem)}); repair the dataset"
-            ) from problem
+            raise DataError(f"cannot read {what}[{position}] ({one_line(problem)}); repair the dataset") from problem
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{what}[{position}] must be a pair (image, label), not {type(item).__name__}")
     return item[0], item[1]

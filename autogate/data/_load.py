@@ -62,9 +62,7 @@ def load_data(
     if is_factory(text):
         return _from_factory(text, options)
     close = difflib.get_close_matches(text.lower(), ["digits", *dataset_names()], n=3)
-    hint = (
-        f"did you mean {', '.join(close)}?" if close else "use digits, a directory, or package.module:factory"
-    )
+    hint = f"did you mean {', '.join(close)}?" if close else "use digits, a directory, or package.module:factory"
     raise DataError(f"unknown data {text!r}; {hint}")
 
 

@@ -33,9 +33,7 @@ class MemorySplit(Split):
         self._scale = 1 / (255 * torch.tensor(preprocessing.std))
         self._offset = -torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
 
-    def _batches(
-        self, order: Tensor, batch_size: int, augment: bool, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
         for chosen in torch.split(order, batch_size) if len(order) else ():
             index = self._index[chosen]

@@ -64,7 +64,5 @@ class Split(ABC):
         return self._batches(order, batch_size, augment, 0 if shuffle_seed is None else shuffle_seed)
 
     @abstractmethod
-    def _batches(
-        self, order: Tensor, batch_size: int, augment: bool, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images at ``order``, int64 ``[n]`` of stored positions, in batches."""

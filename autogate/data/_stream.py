@@ -46,9 +46,7 @@ class StreamSplit(Split):
         self._scale = 1 / (255 * torch.tensor(preprocessing.std))
         self._offset = -torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
 
-    def _batches(
-        self, order: Tensor, batch_size: int, augment: bool, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         transform = _augmentation(self._size, self._flip) if augment else None
         loader: DataLoader[Any] = DataLoader(
             _Decoder(self._source, self._size, transform, seed),

@@ -31,9 +31,7 @@ class _Entry:
     size: int | None = None
 
 
-def _splits(
-    cls: str, train: str = "train", test: str = "test", val: str | None = None, **more: Any
-) -> _Entry:
+def _splits(cls: str, train: str = "train", test: str = "test", val: str | None = None, **more: Any) -> _Entry:
     return _Entry(cls, {"split": train}, {"split": test}, {"split": val} if val else None, **more)
 
 

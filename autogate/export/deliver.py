@@ -61,7 +61,9 @@ def refusal(policy: Policy, network: Network, batch_size: int) -> str | None:
         if not get_family(gate.family).varies:
             continue
         if batch_size > 1:
-            return f"{gate.family} at {site} decides per image, which a program of batch {batch_size} cannot; use batch 1"
+            return (
+                f"{gate.family} at {site} decides per image, which a program of batch {batch_size} cannot; use batch 1"
+            )
         if network.sites[site].kind == "map":
             return f"{gate.family} at {site} chooses a varying number of channels, which torch.export cannot express"
     return None
@@ -83,18 +85,14 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
         to.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
     except OSError as error:
-        raise ExportError(
-            f"cannot write to {to.parent}: {error.strerror}; choose another directory"
-        ) from None
+        raise ExportError(f"cannot write to {to.parent}: {error.strerror}; choose another directory") from None
     try:
         report = _write(item, compact, images, draft)
         if to.exists():
             shutil.rmtree(to)
         draft.rename(to)
     except OSError as error:
-        raise ExportError(
-            f"cannot write to {to}: {error.strerror}; free space or choose another directory"
-        ) from None
+        raise ExportError(f"cannot write to {to}: {error.strerror}; free space or choose another directory") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return report
@@ -136,12 +134,8 @@ def _export_program(compact: nn.Module, item: Deliverable, images: torch.Tensor,
             torch.export.save(program, str(path))
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # torch.export raises many kinds; all mean that this network cannot be exported
-        raise ExportError(
-            f"torch.export refuses this network: {' '.join(str(error).split())[:200]}"
-        ) from error
+    except Exception as error:  # torch.export raises many kinds; all mean that this network cannot be exported
+        raise ExportError(f"torch.export refuses this network: {' '.join(str(error).split())[:200]}") from error
     return dynamic
 
 

@@ -51,9 +51,7 @@ def reload(path: Path) -> Exported:
         state = safetensors.torch.load_file(str(path / WEIGHTS_FILE))
         images = safetensors.torch.load_file(str(path / INPUTS_FILE))["images"]
     except FileNotFoundError as error:
-        raise ExportError(
-            f"{path} is not an export: {Path(error.filename or path).name} is missing"
-        ) from None
+        raise ExportError(f"{path} is not an export: {Path(error.filename or path).name} is missing") from None
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ExportError(f"{path} is damaged: {' '.join(str(error).split())[:150]}; export again") from None
     if report.get("schema") != SCHEMA:

@@ -12,9 +12,7 @@ from autogate.gates.lcnet import LcNet
 from autogate.gates.magnitude import Magnitude
 from autogate.gates.mod import Mod
 
-FAMILIES: dict[str, Family] = {
-    family.name: family for family in (Drop(), Magnitude(), Antidote(), Mod(), LcNet())
-}
+FAMILIES: dict[str, Family] = {family.name: family for family in (Drop(), Magnitude(), Antidote(), Mod(), LcNet())}
 
 
 def get_family(name: str) -> Family:

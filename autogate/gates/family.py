@@ -41,9 +41,7 @@ class Gene:
         """
         if self.choices:
             if value not in self.choices:
-                raise PolicyError(
-                    f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}"
-                )
+                raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
             return value
         if isinstance(value, (str, bool)):
             raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
@@ -79,12 +77,15 @@ class TrainingGate(nn.Module):
     Attributes:
         shut: Whether the branch contributes nothing, in training too; it is then not computed at all.
         replaces_branch: Whether the gate computes from the block's input alone; ``value`` is then None.
+        as_trained: Whether a gate whose cost varies opens, in evaluation, only as far as it is to be trained
+            to open; that tells what an untrained gate will cost in accuracy.
         decision: After a forward pass in evaluation of a gate whose cost varies: kept count per image,
             int64 ``[N]``.
     """
 
     shut: bool = False
     replaces_branch: bool = False
+    as_trained: bool = False
     decision: torch.Tensor | None = None
 
     def extra_loss(self) -> torch.Tensor | None:

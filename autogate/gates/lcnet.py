@@ -67,12 +67,16 @@ class ThresholdGate(TrainingGate):
     def open_and_scale(self, context: torch.Tensor) -> torch.Tensor:
         """Return the factor of each output, ``[N, outputs]``: 0 where shut, else the scale."""
         score = self.predictor(context)
-        hard = (score >= self.tau).to(score.dtype)
+        tau: float | torch.Tensor = self.tau
+        if self.as_trained:
+            tau = torch.quantile(score, 1.0 - self.target)
+        hard = (score >= tau).to(score.dtype)
         gate = hard + score - score.detach() if self.training else hard
         self._opening = gate.mean() if self.training else None
         if not self.training:
             self.decision = hard.sum(dim=1).long()
-        return gate * scale_of(score, self.scale)
+        factor: torch.Tensor = gate * scale_of(score, self.scale)
+        return factor
 
 
 def scale_of(score: torch.Tensor, scale: str) -> torch.Tensor:
@@ -118,7 +122,8 @@ class SkippedBlock(nn.Module):
         """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
         score = self.gate.predictor(x)
         if torch.compiler.is_exporting():
-            return torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
+            chosen: torch.Tensor = torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
+            return chosen
         is_open = score[:, 0] >= self.gate.tau
         if self.scripted is not None:
             is_open = torch.arange(len(x), device=x.device) < self.scripted
@@ -193,11 +198,7 @@ class LcNet(Family):
             return reason
         if not site.has_producer:
             return "no single convolution writes the map"
-        return (
-            None
-            if site.plain_chain
-            else "layers with per-channel weights stand between producer and consumer"
-        )
+        return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
 
     def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""

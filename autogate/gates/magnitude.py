@@ -17,7 +17,7 @@ def filter_norms(dense: DenseParts) -> torch.Tensor:
     Batch normalisation makes a filter's own norm arbitrary, so its scale ``|gamma| / sigma`` is counted in.
     """
     assert dense.producer is not None  # noqa: S101 - fits() asks for a producer
-    norms = dense.producer.weight.detach().flatten(1).norm(dim=1)
+    norms: torch.Tensor = dense.producer.weight.detach().flatten(1).norm(dim=1)
     if dense.norm is not None:
         assert dense.norm.running_var is not None  # noqa: S101 - a network in evaluation keeps statistics
         sigma = torch.sqrt(dense.norm.running_var + dense.norm.eps)

@@ -143,14 +143,8 @@ class Mod(Family):
         hidden = max(1, site.channels // int(gate.genes["reduction"]))
 
         def shrunk(conv: ConvSpec) -> int:
-            pixels = (
-                conv.macs
-                * conv.groups
-                // (conv.in_channels * conv.out_channels * conv.kernel[0] * conv.kernel[1])
-            )
-            inputs, outputs, groups = _shrunk_widths(
-                conv.in_channels, conv.out_channels, conv.groups, site.channels, k
-            )
+            pixels = conv.macs * conv.groups // (conv.in_channels * conv.out_channels * conv.kernel[0] * conv.kernel[1])
+            inputs, outputs, groups = _shrunk_widths(conv.in_channels, conv.out_channels, conv.groups, site.channels, k)
             return pixels * inputs // groups * outputs * conv.kernel[0] * conv.kernel[1]
 
         return 2 * site.channels * hidden + sum(shrunk(conv) for conv in site.convs)
@@ -168,9 +162,7 @@ def shrink(layers: tuple[nn.Module, ...], channels: int, k: int) -> nn.Sequentia
     width = k
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
-            inputs, width, groups = _shrunk_widths(
-                layer.in_channels, layer.out_channels, layer.groups, channels, k
-            )
+            inputs, width, groups = _shrunk_widths(layer.in_channels, layer.out_channels, layer.groups, channels, k)
             bias = layer.bias is not None
             conv = nn.Conv2d(
                 inputs, width, _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding),

@@ -76,11 +76,10 @@ def compare(
         for _ in range(3):
             for network in networks:
                 network(batches[0])
-        rounds = interleave(
+        interleave(
             [lambda: timed(0), lambda: timed(1)], seconds=seconds, warm_up=1, max_rounds=20_000,
             min_rounds=_MIN_REPEATS, seed=seed, done=narrow,
         )  # fmt: skip
-    del rounds
     ratio = _stat(times[1], varies, stat) / _stat(times[0], False, stat)
     return Comparison(
         _summary(times[0], False, stat, seed), _summary(times[1], varies, stat, seed), ratio,
@@ -103,10 +102,7 @@ def _stat(times: list[list[float]], varies: bool, stat: LatencyStat) -> float:
 
 
 def _resample(times: list[list[float]], rng: np.random.Generator) -> list[list[float]]:
-    pooled = []
-    for t in times:
-        pooled.append(list(rng.choice(t, len(t))) if t else [])
-    return pooled
+    return [list(rng.choice(t, len(t))) if t else [] for t in times]
 
 
 def _ratio_interval(

@@ -149,9 +149,7 @@ class LatencyModel:
                 traces[site] = np.asarray(trace, dtype=np.float64)
         return traces
 
-    def _unit_time(
-        self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]
-    ) -> np.ndarray | float:
+    def _unit_time(self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]) -> np.ndarray | float:
         """Time of one unit in milliseconds: a number, or one per batch if a gate in it varies."""
         here = [site for site in unit.sites if site in gates]
         varying = [site for site in here if site in traces]
@@ -237,9 +235,7 @@ class LatencyModel:
             measured.append(sample.ms)
         x, y = np.array(composed), np.array(measured)
         if len(x) < 2 * _CALIBRATION_SHARE:
-            raise ProfileError(
-                "the profile holds too few whole networks to calibrate; profile again for longer"
-            )
+            raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
         held = np.arange(len(x)) % _CALIBRATION_SHARE == _CALIBRATION_SHARE - 1
         slope, offset = _relative_fit(x[~held], y[~held])
         residual = np.log(y[held] / np.maximum(offset + slope * x[held], 1e-9))

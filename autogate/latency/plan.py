@@ -37,9 +37,7 @@ def plan_alone(space: BoundSpace, sites: Mapping[str, Site], batch_size: int) ->
         left = [site for site in where if site not in policy.gates]
         # Gates that exclude each other at neighbouring sites take turns.
         for part in (policy, canonical(Policy(dict.fromkeys(left, gate)), sites)) if left else (policy,):
-            ladders = {
-                site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates
-            }
+            ladders = {site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates}
             steps = max((len(ladder) for ladder in ladders.values()), default=0)
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
@@ -77,9 +75,7 @@ def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
     return keys_of(units, network.policy, network.decisions)
 
 
-def _random(
-    space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random
-) -> PlannedNetwork:
+def _random(space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random) -> PlannedNetwork:
     share = rng.uniform(0.2, 1.0) * (1 - _DENSE_SHARE)
     dense_blocks = rng.random() < _DENSE_SHARE
 

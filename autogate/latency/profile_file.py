@@ -52,13 +52,9 @@ def from_lines(text: str, where: str) -> Profile:
                 networks.append(NetworkSample(**{**fields, "keys": tuple(fields["keys"])}))
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
-        return Profile(
-            setting, header["model"], (c, h, w), header["created_utc"], tuple(units), tuple(networks)
-        )
+        return Profile(setting, header["model"], (c, h, w), header["created_utc"], tuple(units), tuple(networks))
     except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise ProfileError(
-            f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again"
-        ) from None
+        raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None
 
 
 def read_profile(path: Path) -> Profile:

@@ -97,9 +97,7 @@ def take_profile(
         return watch
 
     alone = plan_alone(space, network.sites, setting.batch_size)
-    screened = _run(
-        network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), 20
-    )
+    screened = _run(network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), 20)
     paying = space.restricted(_pays(network, units, setting, screened))
     mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
     left = seconds - (time.monotonic() - start)
@@ -182,9 +180,7 @@ def _pays(
 class _Subject:
     """One planned network: its compact form with unit marks, and the times seen so far."""
 
-    def __init__(
-        self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting
-    ) -> None:
+    def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
         self.planned = planned
         compact = compact_form(network, planned.policy, attach_gates(network, planned.policy))
         script(compact, planned.decisions)
@@ -222,4 +218,4 @@ def script(compact: torch.nn.Module, decisions: Mapping[str, int | None]) -> Non
     for name, module in compact.named_modules():
         for path, decision in paths.items():
             if name == path or name.endswith("." + path):
-                module.scripted = decision  # type: ignore[assignment]
+                module.scripted = decision

@@ -29,7 +29,7 @@ class Clock:
         """Return a mark: an event on a GPU, a counter in nanoseconds on the CPU."""
         if not self.on_gpu:
             return time.perf_counter_ns()
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
@@ -121,7 +121,7 @@ class Passes:
 def prepare(module: nn.Module, setting: Setting) -> nn.Module:
     """Bring a compact network into the setting's device, dtype and layout."""
     module = module.to(device=setting.device, dtype=DTYPES[setting.dtype])
-    return module.to(memory_format=LAYOUTS[setting.layout])  # type: ignore[call-overload, no-any-return]
+    return module.to(memory_format=LAYOUTS[setting.layout])
 
 
 def prepare_input(x: torch.Tensor, setting: Setting) -> torch.Tensor:

@@ -61,17 +61,13 @@ def cut_into_units(network: Network) -> tuple[Unit, ...]:
             names = [*([where.producer] if where.producer else []), where.consumer]
         for index in sorted({unit_of[name] for name in names}):
             touched[index].append(site)
-    return tuple(
-        Unit(index, _type(group, network.model), tuple(touched[index])) for index, group in enumerate(groups)
-    )
+    return tuple(Unit(index, _type(group, network.model), tuple(touched[index])) for index, group in enumerate(groups))
 
 
 def _groups(nodes: list[fx.Node], model: nn.Module) -> list[list[fx.Node]]:
     """Cut at every node that alone carries everything on; pieces without weights join their predecessor."""
     order = {node: i for i, node in enumerate(nodes)}
-    last_use = [
-        max((order.get(user, len(nodes)) for user in node.users), default=i) for node, i in order.items()
-    ]
+    last_use = [max((order.get(user, len(nodes)) for user in node.users), default=i) for node, i in order.items()]
     groups: list[list[fx.Node]] = [[]]
     reach = -1
     for i, node in enumerate(nodes):

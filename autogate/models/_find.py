@@ -32,9 +32,7 @@ class FactorySource(Source):
         """Call the factory, with ``num_classes`` if it takes that."""
         module = call_factory(self.name, ModelError, num_classes=num_classes)
         if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"{self.name} returned {type(module).__name__}; it must return a torch.nn.Module"
-            )
+            raise ModelError(f"{self.name} returned {type(module).__name__}; it must return a torch.nn.Module")
         return module
 
     def input_size(self) -> int:

@@ -12,9 +12,7 @@ from autogate.errors import WeightsError
 from autogate.models._weights import some
 
 
-def fit_weights(
-    module: nn.Module, state: Mapping[str, Tensor], *, label: str, leave_out: str | None = None
-) -> None:
+def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, leave_out: str | None = None) -> None:
     """Load a state dict into a network, in place.
 
     Args:

@@ -98,9 +98,7 @@ def _build(source: Source, num_classes: int | None, seed: int) -> nn.Module:
 
 def _obtain(source: Source, weights: str) -> Pretrained:
     path = Path(weights).expanduser()
-    if weights in source.weights_names() or (
-        weights.isidentifier() and weights.isupper() and not path.exists()
-    ):
+    if weights in source.weights_names() or (weights.isidentifier() and weights.isupper() and not path.exists()):
         return source.fetch(weights)
     return Pretrained(read_weights(path), source.recognise(path), weights)
 

@@ -54,9 +54,7 @@ class Source(ABC):
         Raises:
             WeightsError: If there is no such name, or the download fails.
         """
-        raise WeightsError(
-            f"there are no published weights for {self.name!r}; pass the path of a weights file"
-        )
+        raise WeightsError(f"there are no published weights for {self.name!r}; pass the path of a weights file")
 
     def recognise(self, path: Path) -> Preprocessing | None:
         """Return the preprocessing of a weights file that is a published one, else None."""

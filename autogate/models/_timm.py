@@ -56,9 +56,7 @@ class TimmSource(Source):
         """Download timm's weights, with the class count they were trained for."""
         try:
             module = self.timm.create_model(self.timm_name, pretrained=True)
-        except (
-            Exception
-        ) as problem:  # timm and its hub raise many types: no network, no such file, no weights
+        except Exception as problem:  # timm and its hub raise many types: no network, no such file, no weights
             raise download_error(self.name, problem) from problem
         config = module.pretrained_cfg
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))

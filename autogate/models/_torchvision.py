@@ -54,9 +54,7 @@ class TorchvisionSource(Source):
         entry = self._published().get(weights)
         if entry is None:
             known = ", ".join(self.weights_names())
-            raise WeightsError(
-                f"{self.name!r} has no weights {weights!r}; use one of {known}, or a file's path"
-            )
+            raise WeightsError(f"{self.name!r} has no weights {weights!r}; use one of {known}, or a file's path")
         try:
             state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as problem:  # no network, no space, a broken download
@@ -76,11 +74,7 @@ class TorchvisionSource(Source):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Leave out auxiliary heads and bring old names into today's form."""
         auxiliary = _AUXILIARY.get(self.name, ())
-        kept = (
-            {key: value for key, value in state.items() if not key.startswith(auxiliary)}
-            if auxiliary
-            else state
-        )
+        kept = {key: value for key, value in state.items() if not key.startswith(auxiliary)} if auxiliary else state
         if self.name.startswith("densenet"):
             kept = {_DENSENET_NAME.sub(r"\1\2", key): value for key, value in kept.items()}
         return kept

@@ -40,16 +40,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = _tensors(content)
     if not state:
-        raise WeightsError(
-            f"{path} holds no tensors by name; save it with torch.save(model.state_dict(), path)"
-        )
-    broken = [
-        name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
-    ]
+        raise WeightsError(f"{path} holds no tensors by name; save it with torch.save(model.state_dict(), path)")
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise WeightsError(
-            f"{path} holds values that are not finite in {some(broken)}; use another checkpoint"
-        )
+        raise WeightsError(f"{path} holds values that are not finite in {some(broken)}; use another checkpoint")
     return state
 
 
@@ -63,9 +57,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as problem:
-        raise WeightsError(
-            f"{path} is no readable safetensors file ({one_line(problem)}); copy it again"
-        ) from problem
+        raise WeightsError(f"{path} is no readable safetensors file ({one_line(problem)}); copy it again") from problem
 
 
 def _read_torch(path: Path) -> Any:
@@ -78,9 +70,7 @@ def _read_torch(path: Path) -> Any:
             detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem)})"
             raise WeightsError(f"{path} is damaged or no file of weights{detail}; copy it again") from problem
         advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"
-        raise WeightsError(
-            f"{path} was refused: {unsafe}, and loading it could run code; {advice}"
-        ) from problem
+        raise WeightsError(f"{path} was refused: {unsafe}, and loading it could run code; {advice}") from problem
 
 
 def _unsafe_content(problem: Exception) -> str | None:

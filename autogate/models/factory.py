@@ -69,9 +69,7 @@ def _import(spec: str, error: type[AutoGateError]) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as problem:  # importing runs the user's code, which may fail in any way
         reason = one_line(problem)
-        raise error(
-            f"cannot import {module_name!r} for {spec} ({reason}); run where it can be imported"
-        ) from problem
+        raise error(f"cannot import {module_name!r} for {spec} ({reason}); run where it can be imported") from problem
     factory = getattr(module, name, None)
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -64,9 +64,7 @@ def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
     return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
 
 
-def _budget_ms(
-    budget: LatencyBudget | None, shown: FinalistRecord | None, facts: dict[str, Any]
-) -> float | None:
+def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts: dict[str, Any]) -> float | None:
     """The budget in milliseconds; a relative one refers to the dense network measured beside the winner."""
     if budget is None:
         return None

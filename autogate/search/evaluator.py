@@ -83,9 +83,7 @@ class Evaluator:
             self.seed,
         )
 
-    def run(
-        self, policy: Policy, recipe: Recipe, fidelity: str, reporter: Reporter
-    ) -> tuple[Evaluation, Trained]:
+    def run(self, policy: Policy, recipe: Recipe, fidelity: str, reporter: Reporter) -> tuple[Evaluation, Trained]:
         """Train and score ``policy``; return what is to be stored, and the trained network.
 
         Raises:
@@ -99,9 +97,7 @@ class Evaluator:
 
     def train(self, policy: Policy, recipe: Recipe, reporter: Reporter) -> Trained:
         """Train and score ``policy`` from the shared weights."""
-        network, bank = clone(
-            self.start, {key: gate for key, gate in self.bank.items() if key in set(policy)}
-        )
+        network, bank = clone(self.start, {key: gate for key, gate in self.bank.items() if key in set(policy)})
         gates = attach_gates(network, policy, bank)
         form = training_form(network, gates)
         device = self.task.trainer
@@ -109,9 +105,7 @@ class Evaluator:
             form.to(device).train()
             self.train_fn(form)
         else:
-            train(
-                form, self.task.data.train, recipe, seed=self.seed, device=device, progress=reporter.progress
-            )
+            train(form, self.task.data.train, recipe, seed=self.seed, device=device, progress=reporter.progress)
         recalibrate(form, self.task.data.train, seed=self.seed, device=device)
         accuracy, traces = score(form, self.task.data.val, device=device)
         if self.score_fn is not None:
@@ -135,16 +129,17 @@ class Evaluator:
         return result
 
     def _loss(self, policy: Policy, images: int) -> float:
-        """Mean cross entropy on the first ``images`` validation images, gates as in evaluation."""
-        form = (
-            training_form(self.start, attach_gates(self.start, policy, self.bank))
-            .to(self.task.trainer)
-            .eval()
-        )
+        """Mean cross entropy on the first ``images`` validation images, gates open as far as they are meant to."""
+        gates = attach_gates(self.start, policy, self.bank)
+        form = training_form(self.start, gates).to(self.task.trainer).eval()
         total, count = 0.0, 0
+        for gate in gates.values():
+            gate.as_trained = True
         with torch.inference_mode():
             for batch, labels in self.task.data.val.batches(64, limit=images):
                 logits = form(batch.to(self.task.trainer).contiguous(memory_format=torch.channels_last))
                 total += float(F.cross_entropy(logits.float().cpu(), labels, reduction="sum"))
                 count += len(labels)
+        for gate in gates.values():
+            gate.as_trained = False
         return total / count

@@ -101,9 +101,7 @@ class FinalStage:
         return record
 
     def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
-        inputs = measuring_inputs(
-            self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy)
-        )
+        inputs = measuring_inputs(self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy))
         return {
             "macs_paper": paper_macs(self.latency.network, policy, realisation),
             "macs_realisable": realisable_macs(compact, inputs),
@@ -115,9 +113,7 @@ class FinalStage:
         varies = policy_varies(policy)
         inputs = measuring_inputs(task.data.val, self.setting.batch_size, varies)
         dense = compact_form(task.network, DENSE, {})
-        comparison = compare(
-            dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S
-        )
+        comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
         if not judge(comparison, self.budget).met:
             comparison = compare(
                 dense,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optuna.study import StudyDirection
+
 from autogate.records import Estimate, LatencyStat
 from autogate.search.config import SearchConfig
 from autogate.units import parse_drop
 
 PREDICTED = "latency_ms.predicted"
+REALISED = "latency_ms.realised"
 ACCURACY = "val_accuracy"
 
 
@@ -39,9 +42,10 @@ class Objective:
         return cls("pareto", config.latency_stat, None, None)
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[StudyDirection]:
         """Optuna's directions of the objective's values."""
-        return {"budget": ["maximize"], "drop": ["minimize"], "pareto": ["maximize", "minimize"]}[self.mode]
+        up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+        return {"budget": [up], "drop": [down], "pareto": [up, down]}[self.mode]
 
     def fits(self, estimate: Estimate) -> bool:
         """Whether the upper bound of the estimate is within the budget; always, without one."""

@@ -113,20 +113,14 @@ class Proposer:
             for _ in range(rng.randint(1, 3)):
                 name, options = rng.choice(names)
                 # Half of the moves go to or from dense, so that gates also change places.
-                choices[name] = (
-                    DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
-                )
+                choices[name] = DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
             if choices != dict(best) and self.fits(self.policy(choices)):
                 return choices
         return choices
 
     def _relax(self, choices: Choices) -> Choices:
         """Take gates out again that the budget does not need, the most harmful first."""
-        gated = [
-            (name, choice)
-            for name, choice in choices.items()
-            if choice != DENSE_CHOICE and name != DROPOUT_KNOB
-        ]
+        gated = [(name, choice) for name, choice in choices.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB]
         gated.sort(key=lambda item: -self.sensitivity.loss_increase.get(item, 0.0))
         for name, _ in gated:
             without = {**choices, name: DENSE_CHOICE}
@@ -170,9 +164,7 @@ def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], f
     for decision in space.decisions:
         for choice, gates in decision.options.items():
             if choice != DENSE_CHOICE:
-                saved[(decision.name, choice)] = sum(
-                    latency.coverage(s, g).typical_ms for s, g in gates.items()
-                )
+                saved[(decision.name, choice)] = sum(latency.coverage(s, g).typical_ms for s, g in gates.items())
     return saved
 
 

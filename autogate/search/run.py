@@ -85,9 +85,7 @@ def run_search(
     proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
     store.set_facts(study, facts)
     recipe = short_recipe(len(task.data.train), config.lr)
-    driver = Driver(
-        store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed
-    )
+    driver = Driver(store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed)
     with reporter.stage("search"):
         driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
 
@@ -97,9 +95,7 @@ def run_search(
         config.latency_stat, reporter,
     )  # fmt: skip
     if not ground.foreign:
-        candidates = rank_candidates(
-            store.trials(study), objective, bool(facts["budget_binding"]), len(task.data.val)
-        )
+        candidates = rank_candidates(store.trials(study), objective, bool(facts["budget_binding"]), len(task.data.val))
         final.run(candidates, config.finalists)
 
 
@@ -113,12 +109,7 @@ def rank_candidates(
     """
     complete: dict[str, TrialRecord] = {}
     for trial in trials:
-        if (
-            trial.val_accuracy is None
-            or trial.policy is None
-            or trial.predicted is None
-            or trial.policy.is_dense
-        ):
+        if trial.val_accuracy is None or trial.policy is None or trial.predicted is None or trial.policy.is_dense:
             continue
         if objective.acceptable(trial.val_accuracy, trial.predicted["upper"]):
             complete.setdefault(trial.policy.digest, trial)

@@ -77,9 +77,7 @@ def load_untrained(config: SearchConfig, reporter: Reporter) -> Task:
     return Task(network, data, data.preprocessing, target, trainer, config.model, config.seed)
 
 
-def train_base(
-    config: SearchConfig, task: Task, store: Store, facts: dict[str, Any], reporter: Reporter
-) -> None:
+def train_base(config: SearchConfig, task: Task, store: Store, facts: dict[str, Any], reporter: Reporter) -> None:
     """Train a base network that came without weights, or load what an earlier run trained.
 
     Args:
@@ -97,9 +95,7 @@ def train_base(
         return
     recipe = base_recipe(len(task.data.train), None, config.lr)
     with reporter.stage("train dense"):
-        train(
-            model, task.data.train, recipe, seed=config.seed, device=task.trainer, progress=reporter.progress
-        )
+        train(model, task.data.train, recipe, seed=config.seed, device=task.trainer, progress=reporter.progress)
         model.eval()
     facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
 
@@ -132,6 +128,4 @@ def _preprocessing(config: SearchConfig, loaded: LoadedModel) -> Preprocessing |
     if config.input_size is None and config.mean is None and config.std is None:
         return known
     known = known or Preprocessing(default_input_size(config.model))
-    return Preprocessing(
-        config.input_size or known.input_size, config.mean or known.mean, config.std or known.std
-    )
+    return Preprocessing(config.input_size or known.input_size, config.mean or known.mean, config.std or known.std)

@@ -55,9 +55,7 @@ def choose_best(
 
 def pareto_front(trials: list[TrialRecord], stat: str) -> list[TrialRecord]:
     """Return the trained candidates that no other beats in both accuracy and predicted latency, fastest first."""
-    points = [
-        t for t in trials if t.val_accuracy is not None and t.predicted is not None and t.policy is not None
-    ]
+    points = [t for t in trials if t.val_accuracy is not None and t.predicted is not None and t.policy is not None]
     points.sort(key=lambda t: ((t.predicted or {})[stat], -(t.val_accuracy or 0.0)))
     front: list[TrialRecord] = []
     for trial in points:

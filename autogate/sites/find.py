@@ -110,9 +110,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     for _, site, nodes in found:
         inside: tuple[str, ...] = ()
         if isinstance(nodes, MapNodes):
-            inside = tuple(
-                name for name, block in blocks if {nodes.producer, nodes.consumer} & {*block.inner}
-            )
+            inside = tuple(name for name, block in blocks if {nodes.producer, nodes.consumer} & {*block.inner})
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside)
     return Network(model, graph, input_shape, sites, {site.name: nodes for _, site, nodes in found})
 
@@ -225,15 +223,11 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             specs = (conv_spec(node, producer), conv_spec(consumer, conv))
             macs = sum(spec.macs for spec in specs) + sum(spec.macs for spec in _convs(chain, model))
             name = f"map:{node.target}"
-            site = Site(
-                name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model)
-            )
+            site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model))
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
         elif node.op == "call_function" and node.target in (torch.cat, torch.concat) and chain:
             spec = conv_spec(consumer, conv)
-            site = Site(
-                f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False
-            )
+            site = Site(f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False)
             yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)
 
 
@@ -242,7 +236,5 @@ def _is_plain(chain: list[fx.Node], model: nn.Module) -> bool:
     modules = [module_of(node, model) for node in chain]
     if modules and isinstance(modules[0], nn.BatchNorm2d):
         modules = modules[1:]
-    weighted = (
-        isinstance(m, nn.BatchNorm2d) or (isinstance(m, nn.Conv2d) and is_depthwise(m)) for m in modules
-    )
+    weighted = (isinstance(m, nn.BatchNorm2d) or (isinstance(m, nn.Conv2d) and is_depthwise(m)) for m in modules)
     return not any(weighted)

@@ -75,9 +75,7 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
         where = tracer.entered[-1] if tracer.entered else type(model).__name__
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"cannot trace module {where!r}: {reason}; rewrite its forward without that"
-        ) from error
+        raise ModelError(f"cannot trace module {where!r}: {reason}; rewrite its forward without that") from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -104,18 +102,14 @@ def _read_training_flag_anew(graph: fx.Graph, evaluation: fx.Graph) -> None:
     for node, twin in zip(graph.nodes, evaluation.nodes, strict=True):
         if node.op != "call_function":
             continue
-        args, kwargs = list(node.args), dict(node.kwargs)
-        flags = [
-            (args, i) for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)
-        ]
-        flags += [(kwargs, key) for key in node.kwargs if _flips(node.kwargs[key], twin.kwargs.get(key))]
-        if not flags:
+        flipping_args = [i for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)]
+        flipping_kwargs = [key for key in node.kwargs if _flips(node.kwargs[key], twin.kwargs.get(key))]
+        if not flipping_args and not flipping_kwargs:
             continue
         with graph.inserting_before(node):
             flag = graph.create_node("get_attr", "training")
-        for holder, key in flags:
-            holder[key] = flag  # type: ignore[index, call-overload]
-        node.args, node.kwargs = tuple(args), kwargs
+        node.args = tuple(flag if i in flipping_args else arg for i, arg in enumerate(node.args))
+        node.kwargs = {key: flag if key in flipping_kwargs else value for key, value in node.kwargs.items()}
 
 
 def _flips(in_training: Any, in_evaluation: Any) -> bool:

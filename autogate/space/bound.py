@@ -123,9 +123,7 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
         decisions.append(Decision(name, kind, options))
     space = BoundSpace(tuple(decisions), tuple(spec.training.targeted_dropout))
     if not space.gates():
-        raise SpaceError(
-            "no gate of this search space fits any site of the network; `autogate sites` lists the sites"
-        )
+        raise SpaceError("no gate of this search space fits any site of the network; `autogate sites` lists the sites")
     return space
 
 

@@ -85,9 +85,7 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise SpaceError(
-            f"{where}: {place}: {first['msg']}; see `autogate spaces` for working examples"
-        ) from None
+        raise SpaceError(f"{where}: {place}: {first['msg']}; see `autogate spaces` for working examples") from None
 
 
 def shipped(folder: str) -> Path:

@@ -43,9 +43,7 @@ def write_artifact(root: Path, content: bytes) -> str:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageError(
-            f"cannot write weights to {root}: {error.strerror}; free space or use --storage"
-        ) from None
+        raise StorageError(f"cannot write weights to {root}: {error.strerror}; free space or use --storage") from None
     return sha256
 
 

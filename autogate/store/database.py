@@ -31,9 +31,7 @@ def open_database(url: str, *, create: bool) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StorageError(
-            "the storage URL is not valid; write it like sqlite:///studies/autogate.db"
-        ) from None
+        raise StorageError("the storage URL is not valid; write it like sqlite:///studies/autogate.db") from None
     shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite":
         _prepare_file(Path(parsed.database or ""), shown, create)
@@ -43,13 +41,9 @@ def open_database(url: str, *, create: bool) -> Engine:
             event.listen(engine, "connect", _sqlite_pragmas)
         _check_schema(engine, shown, create)
     except NoSuchModuleError:
-        raise StorageError(
-            f"no driver for {shown}; for PostgreSQL: pip install 'autogate[postgres]'"
-        ) from None
+        raise StorageError(f"no driver for {shown}; for PostgreSQL: pip install 'autogate[postgres]'") from None
     except ModuleNotFoundError as error:
-        raise StorageError(
-            f"{error.name} is not installed; for PostgreSQL: pip install 'autogate[postgres]'"
-        ) from None
+        raise StorageError(f"{error.name} is not installed; for PostgreSQL: pip install 'autogate[postgres]'") from None
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
         raise StorageError(f"cannot use the database {shown}: {reason}") from None
@@ -75,9 +69,7 @@ def _prepare_file(path: Path, shown: str, create: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"cannot make the directory {path.parent}: {error.strerror}; use --storage"
-        ) from None
+        raise StorageError(f"cannot make the directory {path.parent}: {error.strerror}; use --storage") from None
 
 
 def _check_schema(engine: Engine, shown: str, create: bool) -> None:

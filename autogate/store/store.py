@@ -132,9 +132,12 @@ class Store:
         """Return the evaluation under ``key``, or None."""
         e = tables.Evaluation
         query = select(e).where(
-            e.policy == key.policy, e.task == key.task, e.recipe == key.recipe, e.fidelity == key.fidelity,
+            e.policy == key.policy,
+            e.task == key.task,
+            e.recipe == key.recipe,
+            e.fidelity == key.fidelity,
             e.seed == key.seed,
-        )  # fmt: skip
+        )
         with Session(self.engine) as session:
             row = session.scalar(query)
             if row is None:
@@ -147,11 +150,16 @@ class Store:
         try:
             self._add(
                 tables.Evaluation(
-                    policy=key.policy, task=key.task, recipe=key.recipe, fidelity=key.fidelity, seed=key.seed,
-                    val_accuracy=evaluation.val_accuracy, realisation=evaluation.realisation.to_json(),
+                    policy=key.policy,
+                    task=key.task,
+                    recipe=key.recipe,
+                    fidelity=key.fidelity,
+                    seed=key.seed,
+                    val_accuracy=evaluation.val_accuracy,
+                    realisation=evaluation.realisation.to_json(),
                     seconds=evaluation.seconds,
                 )
-            )  # fmt: skip
+            )
         except IntegrityError:
             if self.find_evaluation(key) is None:
                 raise
@@ -161,11 +169,16 @@ class Store:
         if trial.policy is not None:
             self.add_policy(trial.policy)
         row = tables.Trial(
-            study=study, number=trial.number, outcome=trial.outcome,
-            policy=None if trial.policy is None else trial.policy.digest, val_accuracy=trial.val_accuracy,
+            study=study,
+            number=trial.number,
+            outcome=trial.outcome,
+            policy=None if trial.policy is None else trial.policy.digest,
+            val_accuracy=trial.val_accuracy,
             predicted=None if trial.predicted is None else dict(trial.predicted),
-            costs=None if trial.costs is None else dict(trial.costs), reason=trial.reason, seconds=trial.seconds,
-        )  # fmt: skip
+            costs=None if trial.costs is None else dict(trial.costs),
+            reason=trial.reason,
+            seconds=trial.seconds,
+        )
         with Session(self.engine) as session, session.begin():
             session.merge(row)
 
@@ -180,18 +193,22 @@ class Store:
         with Session(self.engine) as session:
             return [
                 TrialRecord(
-                    row.number, row.outcome, None if policy is None else Policy.from_json(policy.body),
-                    row.val_accuracy, row.predicted, row.costs, row.reason, row.seconds,
+                    row.number,
+                    row.outcome,
+                    None if policy is None else Policy.from_json(policy.body),
+                    row.val_accuracy,
+                    row.predicted,
+                    row.costs,
+                    row.reason,
+                    row.seconds,
                 )
                 for row, policy in session.execute(query)
-            ]  # fmt: skip
+            ]
 
     def count_trials(self, study: str) -> dict[str, int]:
         """Return the number of proposals by outcome, and their total without failed ones."""
         query = (
-            select(tables.Trial.outcome, func.count())
-            .where(tables.Trial.study == study)
-            .group_by(tables.Trial.outcome)
+            select(tables.Trial.outcome, func.count()).where(tables.Trial.study == study).group_by(tables.Trial.outcome)
         )
         with Session(self.engine) as session:
             found = {outcome: int(count) for outcome, count in session.execute(query)}
@@ -202,11 +219,18 @@ class Store:
         """Store a finalist; it is stored on return."""
         self.add_policy(finalist.policy)
         row = tables.Finalist(
-            study=study, policy=finalist.policy.digest, profile=finalist.profile, trial=finalist.trial,
-            val_accuracy=finalist.val_accuracy, test_accuracy=finalist.test_accuracy, costs=dict(finalist.costs),
-            predicted=dict(finalist.predicted), comparison=finalist.comparison.to_json(), realisation=finalist.realisation.to_json(),
+            study=study,
+            policy=finalist.policy.digest,
+            profile=finalist.profile,
+            trial=finalist.trial,
+            val_accuracy=finalist.val_accuracy,
+            test_accuracy=finalist.test_accuracy,
+            costs=dict(finalist.costs),
+            predicted=dict(finalist.predicted),
+            comparison=finalist.comparison.to_json(),
+            realisation=finalist.realisation.to_json(),
             artifact=finalist.artifact,
-        )  # fmt: skip
+        )
         with Session(self.engine) as session, session.begin():
             session.merge(row)
 
@@ -220,11 +244,19 @@ class Store:
         with Session(self.engine) as session:
             return [
                 FinalistRecord(
-                    Policy.from_json(policy.body), row.profile, row.trial, row.val_accuracy, row.test_accuracy,
-                    row.costs, row.predicted, Comparison.from_json(row.comparison), Realisation.from_json(row.realisation), row.artifact,
+                    Policy.from_json(policy.body),
+                    row.profile,
+                    row.trial,
+                    row.val_accuracy,
+                    row.test_accuracy,
+                    row.costs,
+                    row.predicted,
+                    Comparison.from_json(row.comparison),
+                    Realisation.from_json(row.realisation),
+                    row.artifact,
                 )
                 for row, policy in session.execute(query)
-            ]  # fmt: skip
+            ]
 
     def add_profile(self, digest: str, model: str, setting: Mapping[str, Any], lines: str) -> None:
         """Store a profile as its JSON lines."""

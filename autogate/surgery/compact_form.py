@@ -180,9 +180,7 @@ class _Editor(GraphCopy):
                 self.graph.erase_node(node)
 
 
-def _is_fixed_point(
-    node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None
-) -> bool:
+def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None) -> bool:
     """Whether the activation ``key`` leaves the node's value unchanged, because it was applied before."""
     if own and node.op == "call_module" and str(node.target) in own:
         return False

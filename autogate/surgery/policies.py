@@ -31,9 +31,7 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
         if not family.is_open(sites[name], complete):
             gates[name] = complete
     for name in list(gates):
-        if any(
-            _block_rules_out(gates[block], sites[block]) for block in sites[name].inside if block in gates
-        ):
+        if any(_block_rules_out(gates[block], sites[block]) for block in sites[name].inside if block in gates):
             del gates[name]
     _resolve_conflicts(gates, sites, strict)
     acts = any(get_family(gate.family).dropout for gate in gates.values())
@@ -57,9 +55,7 @@ def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict
         if gates[name].family != "lcnet":
             continue
         producer = sites[name].convs[0].name
-        other = next(
-            (n for n in gates if sites[n].kind == "map" and sites[n].consumer.name == producer), None
-        )
+        other = next((n for n in gates if sites[n].kind == "map" and sites[n].consumer.name == producer), None)
         if other is None:
             continue
         if strict:

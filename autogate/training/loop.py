@@ -88,7 +88,7 @@ def train(
                 gate.set_progress(fraction)
             loss = loss_of(form(images), labels, gates, fraction * recipe.images)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
             if progress is not None:
@@ -115,9 +115,7 @@ def loss_of(
 
 def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
     """Estimate the statistics of every batch normalisation anew, with the gates as in evaluation."""
-    norms = [
-        m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
-    ]
+    norms = [m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     form.eval()
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -71,7 +71,7 @@ def train_shared(
                 for gate in gates.values():
                     gate.set_progress(fraction)
                 loss = loss_of(form(images), labels, list(gates.values()), fraction * recipe.images)
-                (loss / 3).backward()
+                (loss / 3).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
             optimiser.step()
             if progress is not None:
