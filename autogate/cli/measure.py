@@ -40,7 +40,8 @@ def command(
     low, high = result["ratio_interval"]
     print_table(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, "
-        f"{setting['layout']}, {setting['threads']} threads; gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
+        f"{setting['layout']}, {setting['threads']} threads; "
+        f"gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
         ("ms", "mean", "p50", "p95", "max", f"95 % interval of {latency_stat.value}", "repeats"),
         rows,
     )

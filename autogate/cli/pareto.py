@@ -8,7 +8,7 @@ import typer
 
 from autogate import api
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
-from autogate.cli.printing import console, print_json, print_table
+from autogate.cli.printing import console, print_front, print_json
 
 
 def command(
@@ -22,14 +22,7 @@ def command(
     if output is Format.json:
         print_json(document)
         return
-    stat = document["latency_stat"]
-    rows = [
-        (str(p["trial"]), f"{p['val_accuracy']:.2%}", f"{p['predicted_ms']['p50']:.3f}", f"{p['predicted_ms']['upper']:.3f}",
-         "" if p["measured_ms"] is None else f"{p['measured_ms'][stat]:.3f}")
-        for p in document["front"]
-    ]  # fmt: skip
-    columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
-    print_table(f"front of {study}", columns, rows)
+    print_front(f"front of {study}", document)
     if document["budget_ms"] is None:
         return
     out = console()

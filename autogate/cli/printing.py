@@ -37,7 +37,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def print_search(document: Mapping[str, Any]) -> None:
     """Print a study's document: the front, then the winner beside dense."""
-    _print_front(document)
+    print_front("front", document)
     trials = document["trials"]
     console().print(
         f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected by prediction, "
@@ -80,7 +80,8 @@ def print_winner(document: Mapping[str, Any], winner: Mapping[str, Any]) -> None
         console().print("dense meets this budget already; the fastest policy of equal accuracy is shown")
 
 
-def _print_front(document: Mapping[str, Any]) -> None:
+def print_front(title: str, document: Mapping[str, Any]) -> None:
+    """Print the front of a study: accuracy after short training, latency predicted and, of finalists, measured."""
     stat = document["latency_stat"]
     rows = []
     for point in document["front"]:
@@ -95,7 +96,7 @@ def _print_front(document: Mapping[str, Any]) -> None:
             )
         )
     columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
-    print_table("front (short training; predicted)", columns, rows)
+    print_table(title, columns, rows)
 
 
 def _pair(dense: float, gated: float) -> tuple[str, str, str]:

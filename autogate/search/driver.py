@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
-from autogate.errors import TrainingError
+from autogate.errors import StorageError, TrainingError
 from autogate.latency import LatencyModel
 from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation
@@ -72,6 +72,17 @@ class Driver:
 
     def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
         """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
+        try:
+            self._run(trials, trainings, timeout_s)
+        except optuna.exceptions.StorageInternalError as error:
+            cause = error.__cause__
+            reason = " ".join(str(getattr(cause, "orig", cause or error)).split())[:200]
+            raise StorageError(
+                f"the database {self.store.shown_url} failed: {reason}; what was stored before is safe, continue with "
+                f"`autogate resume {self.name}`"
+            ) from None
+
+    def _run(self, trials: int, trainings: int | None, timeout_s: float | None) -> None:
         self._settle_interrupted()
         start = time.monotonic()
         failures = 0

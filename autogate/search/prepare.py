@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autogate.errors import BudgetInfeasibleError, ProfileError
 from autogate.gates import get_family
 from autogate.latency import (
@@ -55,7 +57,7 @@ class Ground:
     lightest: Policy
 
 
-def target_setting(config: SearchConfig, network: Network, device: Any, reporter: Reporter) -> Setting:
+def target_setting(config: SearchConfig, network: Network, device: torch.device, reporter: Reporter) -> Setting:
     """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in."""
 
     def setting_for(layout: str) -> Setting:
@@ -72,7 +74,7 @@ def target_setting(config: SearchConfig, network: Network, device: Any, reporter
 def prepare_ground(
     config: SearchConfig,
     network: Network,
-    device: Any,
+    device: torch.device,
     store: Store,
     facts: dict[str, Any],
     reporter: Reporter,
@@ -108,16 +110,23 @@ def _profile(
     config: SearchConfig,
     network: Network,
     space: BoundSpace,
-    device: Any,
+    device: torch.device,
     store: Store,
     facts: dict[str, Any],
     reporter: Reporter,
 ) -> tuple[Profile, bool]:
     if config.profile is not None:
-        return read_profile(Path(config.profile)), True
+        named = read_profile(Path(config.profile))
+        return named, bool(differences_here(named, config, device))
     stored = store.profile(str(facts.get("profile")))
     if stored is not None:
-        return from_lines(stored, "the study's profile"), False
+        profile = from_lines(stored, "the study's profile")
+        if different := differences_here(profile, config, device):
+            raise ProfileError(
+                f"the study was profiled in another setting: {'; '.join(different)}; continue it there, or start "
+                "another one here"
+            )
+        return profile, False
     setting = target_setting(config, network, device, reporter)
     for lines in store.profiles(config.model):
         profile = from_lines(lines, "a stored profile")
@@ -129,6 +138,14 @@ def _profile(
             network, space, setting, model=config.model, seconds=QUICK_PROFILE_S, seed=config.seed,
             progress=reporter.progress,
         ), False  # fmt: skip
+
+
+def differences_here(profile: Profile, config: SearchConfig, device: torch.device) -> list[str]:
+    """Return one line per respect in which a profile's setting is not the one of this device."""
+    here = setting_of(
+        device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout, threads=config.threads
+    )
+    return profile.setting.differences(here)
 
 
 def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:

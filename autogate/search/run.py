@@ -73,6 +73,8 @@ def run_search(
     facts["budget_ms_search"] = objective.limit_ms
     facts["budget_binding"] = _binds(objective, ground)
     store.set_facts(study, facts)
+    if not facts["budget_binding"]:
+        reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
 
     train_base(config, task, store, facts, reporter)
     with reporter.stage("score dense"):

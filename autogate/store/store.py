@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ class Store:
 
     def study_names(self) -> list[str]:
         """Return the names of all studies, oldest first."""
-        with Session(self.engine) as session:
+        with self._session() as session:
             query = select(tables.Study.name).order_by(tables.Study.created_utc)
             return list(session.scalars(query))
 
@@ -91,7 +92,7 @@ class Store:
         Raises:
             StudyError: If there is none of that name; names the closest ones.
         """
-        with Session(self.engine) as session:
+        with self._session() as session:
             row = session.get(tables.Study, name)
             if row is not None:
                 return dict(row.config), dict(row.facts)
@@ -112,18 +113,18 @@ class Store:
 
     def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
         """Merge ``facts`` into the study's; they are stored on return."""
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             row = session.get_one(tables.Study, name)
             row.facts = {**row.facts, **facts}
 
     def set_config(self, name: str, config: Mapping[str, Any]) -> None:
         """Replace the study's configuration; it is stored on return."""
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             session.get_one(tables.Study, name).config = dict(config)
 
     def add_policy(self, policy: Policy) -> None:
         """Store a policy under its digest, if it is new."""
-        with Session(self.engine) as session:
+        with self._session() as session:
             known = session.get(tables.Policy, policy.digest) is not None
         if not known:
             self._add(tables.Policy(digest=policy.digest, body=policy.to_json()))
@@ -138,7 +139,7 @@ class Store:
             e.fidelity == key.fidelity,
             e.seed == key.seed,
         )
-        with Session(self.engine) as session:
+        with self._session() as session:
             row = session.scalar(query)
             if row is None:
                 return None
@@ -179,7 +180,7 @@ class Store:
             reason=trial.reason,
             seconds=trial.seconds,
         )
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             session.merge(row)
 
     def trials(self, study: str) -> list[TrialRecord]:
@@ -190,7 +191,7 @@ class Store:
             .where(tables.Trial.study == study)
             .order_by(tables.Trial.number)
         )
-        with Session(self.engine) as session:
+        with self._session() as session:
             return [
                 TrialRecord(
                     row.number,
@@ -210,7 +211,7 @@ class Store:
         query = (
             select(tables.Trial.outcome, func.count()).where(tables.Trial.study == study).group_by(tables.Trial.outcome)
         )
-        with Session(self.engine) as session:
+        with self._session() as session:
             found = {outcome: int(count) for outcome, count in session.execute(query)}
         counts = {outcome: found.get(outcome, 0) for outcome in (*COUNTED, "failed")}
         return {"total": sum(counts[outcome] for outcome in COUNTED), **counts}
@@ -231,7 +232,7 @@ class Store:
             realisation=finalist.realisation.to_json(),
             artifact=finalist.artifact,
         )
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             session.merge(row)
 
     def finalists(self, study: str) -> list[FinalistRecord]:
@@ -241,7 +242,7 @@ class Store:
             .join(tables.Policy, tables.Policy.digest == tables.Finalist.policy)
             .where(tables.Finalist.study == study)
         )
-        with Session(self.engine) as session:
+        with self._session() as session:
             return [
                 FinalistRecord(
                     Policy.from_json(policy.body),
@@ -262,12 +263,12 @@ class Store:
         """Store a profile as its JSON lines."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         row = tables.Profile(digest=digest, model=model, setting=dict(setting), lines=lines, created_utc=now)
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             session.merge(row)
 
     def profile(self, digest: str) -> str | None:
         """Return the JSON lines of a profile, or None."""
-        with Session(self.engine) as session:
+        with self._session() as session:
             row = session.get(tables.Profile, digest)
             return None if row is None else row.lines
 
@@ -278,13 +279,13 @@ class Store:
             .where(tables.Profile.model == model)
             .order_by(tables.Profile.created_utc.desc())
         )
-        with Session(self.engine) as session:
+        with self._session() as session:
             return list(session.scalars(query))
 
     def add_artifact(self, kind: str, content: bytes) -> str:
         """Store weights and return their SHA-256."""
         sha256 = write_artifact(self._artifacts, content)
-        with Session(self.engine) as session, session.begin():
+        with self._session() as session, session.begin():
             session.merge(tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content)))
         return sha256
 
@@ -297,11 +298,20 @@ class Store:
         return read_artifact(self._artifacts, sha256)
 
     def _add(self, row: tables.Base) -> None:
+        with self._session() as session, session.begin():
+            session.add(row)
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """Open a session; what the database refuses becomes one clear error."""
         try:
-            with Session(self.engine) as session, session.begin():
-                session.add(row)
+            with Session(self.engine) as session:
+                yield session
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
             reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
-            raise StorageError(f"cannot write to {self.shown_url}: {reason}") from None
+            raise StorageError(
+                f"the database {self.shown_url} failed: {reason}; what was stored before is safe, resume when it works "
+                "again"
+            ) from None
