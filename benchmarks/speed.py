@@ -107,7 +107,7 @@ class _Recorded:
 
         self.key = lambda policy, recipe, fidelity: Evaluator.key(self, policy, recipe, fidelity)  # type: ignore[arg-type]
         self.start_digest, self.seed = "0" * 16, 0
-        self.task = type("Task", (), {"digest": "0" * 16})()
+        self.task_digest = "0" * 16
 
     def run(self, policy: Any, recipe: Any, fidelity: str, reporter: Any) -> Any:
         from autogate.records import Evaluation, Realisation

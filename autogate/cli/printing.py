@@ -63,7 +63,7 @@ def print_winner(document: Mapping[str, Any], winner: Mapping[str, Any]) -> None
         ("", "dense", "gated", "ratio"),
         [
             ("validation accuracy", f"{dense['val_accuracy']:.2%}", f"{winner['val_accuracy']:.2%}", ""),
-            ("test accuracy", f"{dense['test_accuracy']:.2%}", f"{winner['test_accuracy']:.2%}", ""),
+            ("test accuracy", _percent(dense["test_accuracy"]), f"{winner['test_accuracy']:.2%}", ""),
             ("paper MACs", *_pair(dense["macs"], winner["macs_paper"])),
             ("realisable MACs", *_pair(dense["macs"], winner["macs_realisable"])),
             ("parameters", *_pair(dense["params"], winner["params"])),
@@ -97,6 +97,10 @@ def print_front(title: str, document: Mapping[str, Any]) -> None:
         )
     columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
     print_table(title, columns, rows)
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.2%}"
 
 
 def _pair(dense: float, gated: float) -> tuple[str, str, str]:

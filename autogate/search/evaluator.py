@@ -66,6 +66,7 @@ class Evaluator:
         score_fn: ScoreFunction | None = None,
     ) -> None:
         self.task = task
+        self.task_digest = task.digest
         self.start = start
         self.bank = bank
         self.start_digest = start_digest
@@ -77,7 +78,7 @@ class Evaluator:
         """Return the key under which the evaluation is stored."""
         return EvaluationKey(
             policy.digest,
-            self.task.digest,
+            self.task_digest,
             f"{recipe.digest[:8]}{self.start_digest[:8]}",
             fidelity,
             self.seed,
