@@ -37,7 +37,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def print_search(document: Mapping[str, Any]) -> None:
     """Print a study's document: the front, then the winner beside dense."""
-    print_front("front", document)
+    print_front("front of the trained candidates", document)
     trials = document["trials"]
     console().print(
         f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected by prediction, "

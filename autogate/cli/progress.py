@@ -38,6 +38,7 @@ class TerminalReporter(Reporter):
 
     def enter(self, name: str) -> None:
         """Start a bar."""
+        self._start = time.monotonic()
         if not self.watched or self._bar is not None:
             return
         self._bar = Progress(

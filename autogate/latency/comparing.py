@@ -113,17 +113,22 @@ def _ratio_interval(
     for _ in range(resamples):
         dense, gated = (_resample(t, rng) for t in times)
         ratios.append(_stat(gated, varies, stat) / _stat(dense, False, stat))
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(low), float(high)
+    return _basic_interval(_stat(times[1], varies, stat) / _stat(times[0], False, stat), ratios)
+
+
+def _basic_interval(value: float, resampled: list[float]) -> tuple[float, float]:
+    """Return the basic bootstrap interval: resampling lifts high percentiles, which mirroring takes back."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return 2 * value - float(high), 2 * value - float(low)
 
 
 def _summary(times: list[list[float]], varies: bool, stat: LatencyStat, seed: int) -> Measurement:
     latencies = _per_input(times, varies)
     rng = np.random.default_rng(seed)
     resampled = [_stat(_resample(times, rng), varies, stat) for _ in range(_BOOTSTRAP)]
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    interval = _basic_interval(_stat(times, varies, stat), resampled)
     p50, p95 = np.percentile(latencies, [50, 95])
     return Measurement(
-        float(latencies.mean()), float(p50), float(p95), float(latencies.max()), (float(low), float(high)),
+        float(latencies.mean()), float(p50), float(p95), float(latencies.max()), interval,
         len(times), min(len(t) for t in times),
     )  # fmt: skip

@@ -18,10 +18,10 @@ from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Estimate, Profile, Realisation, Site
+from autogate.records import Estimate, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
 
-# Two-sided 95 % quantile of Student's t by degrees of freedom; one-sided bounds use it too, on the safe side.
+# Two-sided 95 % quantile of Student's t by degrees of freedom.
 _T95 = {
     1: 12.7,
     2: 4.3,
@@ -37,7 +37,7 @@ _T95 = {
     20: 2.09,
 }
 _MIN_ERROR = 0.005
-_CALIBRATION_SHARE = 3
+_MIN_NETWORKS = 6
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class LatencyModel:
         self.profile = profile
         self.network = network
         self.units = cut_into_units(network)
-        samples: dict[str, list[float]] = defaultdict(list)
+        self._samples: dict[str, list[UnitSample]] = defaultdict(list)
         for sample in profile.units:
-            samples[sample.key].append(sample.ms)
-        self._unit_ms = {key: float(np.median(values)) for key, values in samples.items()}
+            self._samples[sample.key].append(sample)
+        self._unit_ms = {key: float(np.median([s.ms for s in samples])) for key, samples in self._samples.items()}
         missing = [unit.type for unit in self.units if unit.type not in self._unit_ms]
         if missing:
             raise ProfileError(
@@ -223,28 +223,29 @@ class LatencyModel:
     def _calibrate(self) -> tuple[float, float, float]:
         """Fit measured = offset + slope * composed on whole networks; return it and the interval.
 
-        Every third network is held out of the fit and used for the interval alone.
+        The interval comes from leaving each network, and what its own units showed, out in turn.
         """
-        composed, measured = [], []
-        for sample in self.profile.networks:
-            try:
-                parts = [self._unit_ms[key] for key in sample.keys]
-            except KeyError:
-                continue
-            composed.append(sum(parts))
-            measured.append(sample.ms)
-        x, y = np.array(composed), np.array(measured)
-        if len(x) < 2 * _CALIBRATION_SHARE:
+        rows = [sample for sample in self.profile.networks if all(key in self._unit_ms for key in sample.keys)]
+        x = np.array([sum(self._unit_ms[key] for key in sample.keys) for sample in rows])
+        y = np.array([sample.ms for sample in rows])
+        n = len(rows)
+        if n < _MIN_NETWORKS:
             raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
-        held = np.arange(len(x)) % _CALIBRATION_SHARE == _CALIBRATION_SHARE - 1
-        slope, offset = _relative_fit(x[~held], y[~held])
-        residual = np.log(y[held] / np.maximum(offset + slope * x[held], 1e-9))
-        spread = float(np.sqrt(np.mean(residual**2)))
-        n = int(held.sum())
-        quantile = next(t for dof, t in reversed(_T95.items()) if dof <= n)
-        error = math.exp(quantile * spread * math.sqrt(1 + 1 / n)) - 1
+        residual = []
+        for i in range(n):
+            others = np.arange(n) != i
+            slope, offset = _relative_fit(x[others], y[others])
+            composed = sum(self._unit_ms_without(rows[i].network, key) for key in rows[i].keys)
+            residual.append(math.log(y[i] / max(offset + slope * composed, 1e-9)))
+        spread = float(np.sqrt(np.mean(np.square(residual))))
+        quantile = next(t for dof, t in reversed(_T95.items()) if dof <= n - 2)
         slope, offset = _relative_fit(x, y)
-        return offset, slope, max(error, _MIN_ERROR)
+        return offset, slope, max(math.exp(quantile * spread) - 1, _MIN_ERROR)
+
+    def _unit_ms_without(self, network: int, key: str) -> float:
+        """Time of a unit form as the other networks saw it; as all did, if no other has it."""
+        others = [sample.ms for sample in self._samples[key] if sample.network != network]
+        return float(np.median(others)) if others else self._unit_ms[key]
 
 
 def _relative_fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -150,8 +150,9 @@ def _run(
             done=watch,
         )
     samples = _Samples([], [])
+    slowness = _slowness([[whole for whole, _ in subject.times[-passes:]] for subject in subjects])
     for number, subject in enumerate(subjects):
-        parts, whole = subject.samples(number, passes)
+        parts, whole = subject.samples(number, slowness)
         samples.units += parts
         samples.networks.append(whole)
     return samples
@@ -193,18 +194,32 @@ class _Subject:
         """Return a call that runs the network once and keeps its times."""
         return lambda: self.times.append(self.marked.run(x))
 
-    def samples(self, number: int, passes: int) -> tuple[list[UnitSample], NetworkSample]:
-        """Return one sample per unit, and one of the whole; a unit with nothing left takes 0 ms."""
+    def samples(self, number: int, slowness: np.ndarray) -> tuple[list[UnitSample], NetworkSample]:
+        """Return one sample per unit, and one of the whole, with the slowness of each round taken out.
+
+        A unit with nothing left takes 0 ms.
+        """
+        passes = len(slowness)
         times = self.times[-passes:]
         units = []
         for index, key in enumerate(self.keys):
-            median, iqr = _median_iqr([parts.get(index, 0.0) for _, parts in times])
+            median, iqr = _median_iqr(np.array([parts.get(index, 0.0) for _, parts in times]) / slowness)
             units.append(UnitSample(key, median, iqr, passes, number))
-        median, iqr = _median_iqr([whole for whole, _ in times])
+        median, iqr = _median_iqr(np.array([whole for whole, _ in times]) / slowness)
         return units, NetworkSample(self.planned.policy.to_json(), self.keys, median, iqr, passes, number)
 
 
-def _median_iqr(times_ms: list[float]) -> tuple[float, float]:
+def _slowness(times_ms: list[list[float]]) -> np.ndarray:
+    """Return, per round, how much slower than usual the machine was for all networks alike, ``[rounds]``.
+
+    Every round runs every network once, so what they share is the machine: another process, a lower clock.
+    """
+    table = np.array(times_ms)
+    slowness: np.ndarray = np.median(table / np.median(table, axis=1, keepdims=True), axis=0)
+    return slowness
+
+
+def _median_iqr(times_ms: np.ndarray) -> tuple[float, float]:
     low, median, high = np.percentile(times_ms, [25, 50, 75])
     return float(median), float(high - low)
 
