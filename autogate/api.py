@@ -493,7 +493,7 @@ def measure(
     from autogate.export import reload
     from autogate.latency import compare, resolve_device, setting_of
     from autogate.latency.device import usable_cores
-    from autogate.search.finalists import policy_varies
+    from autogate.search.finalists import FIXED_INPUTS, VARYING_INPUTS, policy_varies
 
     exported = reload(Path(path))
     searched = exported.report["setting"]
@@ -504,9 +504,11 @@ def measure(
     )  # fmt: skip
     size = setting.batch_size
     images = exported.images.repeat(-(-size // len(exported.images)), 1, 1, 1)
-    inputs = [images[i : i + size] for i in range(0, len(images) - size + 1, size)][:64]
+    varies = policy_varies(exported.policy)
+    inputs = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
+    inputs = inputs[: VARYING_INPUTS if varies else FIXED_INPUTS]
     comparison = compare(
-        exported.dense, exported.gated, inputs, setting, varies=policy_varies(exported.policy),
+        exported.dense, exported.gated, inputs, setting, varies=varies,
         stat=latency_stat, seconds=seconds,  # type: ignore[arg-type]
     )  # fmt: skip
     return {

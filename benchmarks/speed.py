@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -85,10 +86,9 @@ def _predict(url: str) -> dict[str, float]:
     latency = _latency(url)
     config = make_config(space=load_space("unified").to_json(), pareto=True)
     ground = prepare_ground(config, latency.network, torch.device("cpu"), Store(url), {}, Reporter())
-    import random
 
     rng = random.Random(0)
-    proposer = Proposer(ground.space, latency.network.sites, lambda policy: True, Sensitivity({}, {}), 0)
+    proposer = Proposer(ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), 0)
     policies = [proposer.policy(ground.space.draw(lambda _, choices: rng.choice(choices))) for _ in range(300)]
     first, again = [], []
     for times in (first, again):
@@ -128,7 +128,13 @@ def _overhead(url: str, trials: int = 60) -> dict[str, float]:
     saved = savings(ground.space, latency)
     sensitivity = Sensitivity(dict.fromkeys(saved, 0.01), saved)
     proposer = Proposer(
-        ground.space, latency.network.sites, lambda p: objective.fits(latency.typical(p)), sensitivity, 0
+        ground.space,
+        latency.network.sites,
+        lambda policy: latency.typical(policy).upper("p95"),
+        objective.limit_ms,
+        latency.dense_ms,
+        sensitivity,
+        0,
     )
     driver = Driver(
         store,

@@ -88,6 +88,7 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
         raise ExportError(f"cannot write to {to.parent}: {error.strerror}; choose another directory") from None
     try:
         report = _write(item, compact, images, draft)
+        _let_others_read(draft)
         if to.exists():
             shutil.rmtree(to)
         draft.rename(to)
@@ -96,6 +97,13 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return report
+
+
+def _let_others_read(folder: Path) -> None:
+    """Give a private temporary directory the permissions of an ordinary one."""
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def _write(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: Path) -> dict[str, Any]:

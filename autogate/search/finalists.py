@@ -21,8 +21,8 @@ from autogate.units import LatencyBudget
 
 _MEASURE_S = 20.0
 _LONGER = 3.0
-_VARYING_INPUTS = 64
-_FIXED_INPUTS = 8
+VARYING_INPUTS = 64
+FIXED_INPUTS = 8
 FULL = "full"
 
 
@@ -135,7 +135,7 @@ def policy_varies(policy: Policy) -> bool:
 
 def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.Tensor]:
     """Return real batches of exactly ``batch_size`` images, ``[batch, 3, S, S]`` each."""
-    wanted = _VARYING_INPUTS if varies else _FIXED_INPUTS
+    wanted = VARYING_INPUTS if varies else FIXED_INPUTS
     limit = min(len(split), wanted * batch_size)
     images = torch.cat([images for images, _ in split.batches(64, limit=limit)])
     while len(images) < batch_size:

@@ -20,6 +20,8 @@ from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace
 from autogate.surgery import canonical
 
 _NOISE = 0.5
+# Shares of the dense latency that guided proposals aim at where there is no budget.
+_AIMS = (0.3, 0.95)
 Choices = dict[str, str]
 
 
@@ -42,7 +44,9 @@ class Proposer:
     Args:
         space: The decisions and choices.
         sites: Sites of the network.
-        fits: Whether a canonical policy is within the budget by prediction.
+        bound_ms: Predicted upper bound of a canonical policy's latency, in milliseconds.
+        limit_ms: The budget in milliseconds; None lets every guided proposal aim at another share of dense.
+        dense_ms: Predicted latency of the dense network.
         sensitivity: Cost and saving of each choice alone.
         seed: Seed of all draws.
     """
@@ -51,13 +55,17 @@ class Proposer:
         self,
         space: BoundSpace,
         sites: Mapping[str, Site],
-        fits: Callable[[Policy], bool],
+        bound_ms: Callable[[Policy], float],
+        limit_ms: float | None,
+        dense_ms: float,
         sensitivity: Sensitivity,
         seed: int,
     ) -> None:
         self.space = space
         self.sites = sites
-        self.fits = fits
+        self.bound_ms = bound_ms
+        self.limit_ms = limit_ms
+        self.dense_ms = dense_ms
         self.sensitivity = sensitivity
         self.seed = seed
 
@@ -89,6 +97,8 @@ class Proposer:
             family: The only family to use, or None for all.
             noise: Standard deviation of the noise's logarithm.
         """
+        low, high = _AIMS
+        limit_ms = self.limit_ms or rng.uniform(low, high) * self.dense_ms
         ranked = []
         for (decision, choice), saved in self.sensitivity.saved_ms.items():
             if saved <= 0 or (family is not None and self._family(decision, choice) != family):
@@ -97,13 +107,13 @@ class Proposer:
             ranked.append((cost * math.exp(noise * rng.gauss(0, 1)), decision, choice))
         choices: Choices = {}
         for _, decision, choice in sorted(ranked):
-            if self.fits(self.policy(choices)):
+            if self._fits(choices, limit_ms):
                 break
             if decision not in choices:
                 choices[decision] = choice
-        if not self.fits(self.policy(choices)):
+        if not self._fits(choices, limit_ms):
             return None
-        return self._relax(self._complete(choices, rng if noise else None))
+        return self._relax(self._complete(choices, rng if noise else None), limit_ms)
 
     def neighbour(self, best: Mapping[str, str], rng: random.Random) -> Choices:
         """Change one to three decisions of ``best`` at random, keeping within the budget where possible."""
@@ -114,17 +124,20 @@ class Proposer:
                 name, options = rng.choice(names)
                 # Half of the moves go to or from dense, so that gates also change places.
                 choices[name] = DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
-            if choices != dict(best) and self.fits(self.policy(choices)):
+            if choices != dict(best) and (self.limit_ms is None or self._fits(choices, self.limit_ms)):
                 return choices
         return choices
 
-    def _relax(self, choices: Choices) -> Choices:
+    def _fits(self, choices: Choices, limit_ms: float) -> bool:
+        return self.bound_ms(self.policy(choices)) <= limit_ms
+
+    def _relax(self, choices: Choices, limit_ms: float) -> Choices:
         """Take gates out again that the budget does not need, the most harmful first."""
         gated = [(name, choice) for name, choice in choices.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB]
         gated.sort(key=lambda item: -self.sensitivity.loss_increase.get(item, 0.0))
         for name, _ in gated:
             without = {**choices, name: DENSE_CHOICE}
-            if self.fits(self.policy(without)):
+            if self._fits(without, limit_ms):
                 choices = without
         return choices
 

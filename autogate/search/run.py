@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from autogate.latency import LatencyModel
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
@@ -191,11 +190,7 @@ def _proposer(
         facts["sensitivity"] = [[decision, choice, loss] for (decision, choice), loss in losses.items()]
     known = {(decision, choice): float(loss) for decision, choice, loss in facts["sensitivity"]}
     sensitivity = Sensitivity(known, savings(ground.space, ground.latency))
-    target = _guide(objective, ground.latency)
-    return Proposer(ground.space, ground.latency.network.sites, target, sensitivity, config.seed)
-
-
-def _guide(objective: Objective, latency: LatencyModel) -> Any:
-    """Return the test that guided proposals fill up to; without a budget, three quarters of dense."""
-    limit_ms = objective.limit_ms or 0.75 * latency.dense_ms
-    return lambda policy: latency.typical(policy).upper(objective.stat) <= limit_ms
+    return Proposer(
+        ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
+        objective.limit_ms, ground.latency.dense_ms, sensitivity, config.seed,
+    )  # fmt: skip
