@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ _SCREEN_SHARE = 0.3
 _NETWORKS = 28
 _MIN_NETWORKS = 10
 _MIN_ROUNDS = 4
+_WIDTH = 0.01
+_SCREEN_WIDTH = 0.02
 # A lone gate must bring its unit below this share of the dense time to be worth more measurements.
 _PAYING = 0.97
 
@@ -88,20 +91,21 @@ def take_profile(
     units = cut_into_units(network)
     x = random_input(network.input_shape, setting, seed)
 
-    def report(what: str) -> Callable[[int], bool]:
-        def watch(rounds: int) -> bool:
+    def report(what: str) -> Callable[[int], None]:
+        def watch(rounds: int) -> None:
             if progress is not None:
                 progress(min(1.0, (time.monotonic() - start) / seconds), f"{what}, round {rounds}")
-            return False
 
         return watch
 
     alone = plan_alone(space, network.sites, setting.batch_size)
-    screened = _run(network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), 20)
+    screened = _run(
+        network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), _SCREEN_WIDTH
+    )
     paying = space.restricted(_pays(network, units, setting, screened))
     mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
     left = seconds - (time.monotonic() - start)
-    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), 80, optional=True)
+    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), _WIDTH, optional=True)
     # What was seen among mixed networks is not taken from the first round: that was another time.
     again = {sample.key for sample in profiled.units}
     samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
@@ -123,13 +127,14 @@ def _run(
     x: torch.Tensor,
     seconds: float,
     seed: int,
-    watch: Callable[[int], bool],
-    max_rounds: int,
+    watch: Callable[[int], None],
+    half_width: float,
     optional: bool = False,
 ) -> _Samples:
-    """Time the planned networks interleaved for ``seconds``, the building included.
+    """Time the planned networks interleaved for at most ``seconds``, the building included.
 
-    Where they are ``optional``, building stops when half of the time is gone.
+    Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
+    the median. Where the networks are ``optional``, building stops when half of the time is gone.
     """
     end = time.monotonic() + seconds
     subjects = []
@@ -138,16 +143,15 @@ def _run(
         watch(0)
         if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
             break
+
+    def narrow(rounds: int) -> bool:
+        watch(rounds)
+        return rounds % 10 == 0 and _half_width(subjects, rounds) < half_width
+
     with inference(setting):
         runs = [subject.run(x) for subject in subjects]
         passes = interleave(
-            runs,
-            seconds=end - time.monotonic(),
-            warm_up=1,
-            min_rounds=_MIN_ROUNDS,
-            max_rounds=max_rounds,
-            seed=seed,
-            done=watch,
+            runs, seconds=end - time.monotonic(), warm_up=1, min_rounds=_MIN_ROUNDS, seed=seed, done=narrow
         )
     samples = _Samples([], [])
     slowness = _slowness([[whole for whole, _ in subject.times[-passes:]] for subject in subjects])
@@ -207,6 +211,15 @@ class _Subject:
             units.append(UnitSample(key, median, iqr, passes, number))
         median, iqr = _median_iqr(np.array([whole for whole, _ in times]) / slowness)
         return units, NetworkSample(self.planned.policy.to_json(), self.keys, median, iqr, passes, number)
+
+
+def _half_width(subjects: list[_Subject], rounds: int) -> float:
+    """Return the half-width of the 95 % interval of a median, relative to it, as the median over networks."""
+    widths = []
+    for subject in subjects:
+        median, iqr = _median_iqr(np.array([whole for whole, _ in subject.times[-rounds:]]))
+        widths.append(1.57 * iqr / math.sqrt(rounds) / median)
+    return float(np.median(widths))
 
 
 def _slowness(times_ms: list[list[float]]) -> np.ndarray:

@@ -40,9 +40,10 @@ def paper_macs(network: Network, policy: Policy, realisation: Realisation | None
 def realisable_macs(compact: nn.Module, batches: list[torch.Tensor]) -> int:
     """Count the MACs per image that a compact network executes on ``batches``, ``[N, C, H, W]`` each."""
     counter = FlopCounterMode(display=False)
+    device = next(compact.parameters()).device
     with torch.no_grad(), counter:
         for batch in batches:
-            compact(batch)
+            compact(batch.to(device))
     return round(counter.get_total_flops() / 2 / sum(len(batch) for batch in batches))
 
 
