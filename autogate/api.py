@@ -13,14 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.errors import AutoGateError, ExportError, PolicyError, StudyError
+from autogate.errors import AutoGateError, DataError, ExportError, ModelError, PolicyError, StudyError
 from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
-from autogate.search.document import floor_of, search_document
+from autogate.search.document import floor_of, search_document, tolerance_of
 from autogate.search.reporter import Reporter
 from autogate.search.verdict import choose_best, judge, pareto_front
 from autogate.space import SpaceSpec, list_spaces, load_space, parse_space
-from autogate.store import DEFAULT_URL, FinalistRecord, Store, TrialRecord
+from autogate.store import DEFAULT_URL, FinalistRecord, Store, TrialRecord, database_exists
 from autogate.units import LatencyBudget
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Study:
         """The measured winner, or None if no finalist meets the budget."""
         facts = self.facts
         finalists = [f for f in self.store.finalists(self.name) if f.profile == facts.get("profile")]
-        return choose_best(finalists, self.config.budget, floor_of(self.config, facts))[0]
+        return choose_best(finalists, self.config.budget, floor_of(self.config, facts), tolerance_of(facts))[0]
 
     def trials(self) -> list[TrialRecord]:
         """Return all proposals by number."""
@@ -141,27 +141,19 @@ def search(
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
     spec = load_space(space) if isinstance(space, str) else parse_space(dict(space), "the search space")
-    own = not isinstance(model, str) or not isinstance(data, str)
     settings = {"weights": "in memory", **settings} if not isinstance(model, str) else settings
     config = make_config(
         model=model if isinstance(model, str) else f"python:{type(model).__name__}",
         data=data if isinstance(data, str) else "python", space=spec.to_json(), latency_budget=latency_budget,
         max_drop=max_drop, pareto=pareto, **settings,
     )  # fmt: skip
-    store = Store(storage or default_storage(), create=True)
-    name = study or _fresh_name(store, config)
-    if name in store.study_names():
-        stored = SearchConfig.model_validate(store.study(name)[0])
-        if different := config.differences(stored):
-            raise StudyError(
-                f"study {name!r} exists with another configuration: {'; '.join(different)}; "
-                "choose another --study, or continue it with `autogate resume`"
-            )
-        store.set_config(name, config.to_json())
-    else:
-        store.create_study(name, config.to_json())
-    task = _task_of(model, data, config) if own else None
-    return _run(store, name, config, reporter, task, train_fn, score_fn)
+    reporter = reporter or Reporter()
+    url = storage or default_storage()
+    if study is not None and database_exists(url):
+        _refuse_other(Store(url), study, config)
+    task = _task_of(model, data, config, reporter)
+    store = Store(url, create=True)
+    return _run(store, study or _fresh_name(store, config), config, reporter, task, train_fn, score_fn)
 
 
 def resume(
@@ -200,15 +192,15 @@ def resume(
     if trials is not None:
         if trials < 1:
             raise AutoGateError(f"trials must be at least 1, not {trials}")
-        changes["trials"] = max(config.trials, store.count_trials(study)["total"]) + trials
+        changes["trials"] = store.count_trials(study)["total"] + trials
     if trainings is not None:
         changes["trainings"] = trainings
     config = make_config(**{**config.model_dump(), **changes})
     from_python = config.model.startswith("python:") or config.data == "python"
     if from_python and (model is None or data is None):
         raise StudyError(f"study {study!r} was started from Python; resume it with autogate.resume(model=…, data=…)")
-    store.set_config(study, config.to_json())
-    task = _task_of(model or config.model, data or config.data, config) if from_python else None
+    reporter = reporter or Reporter()
+    task = _task_of(model or config.model, data or config.data, config, reporter)
     return _run(store, study, config, reporter, task, train_fn, score_fn)
 
 
@@ -241,7 +233,7 @@ def dry_run(
         "dense_ms": ground.latency.dense_ms,
         "lightest_ms": lightest.stat(config.latency_stat),
         "budget_ms": objective.limit_ms,
-        "reachable": objective.limit_ms is None or lightest.stat(config.latency_stat) <= objective.limit_ms,
+        "reachable": objective.fits(lightest),
         "decisions": len(ground.space.all_choices()),
         "combinations": ground.space.size,
         "cannot_pay": ground.unpaying,
@@ -324,6 +316,8 @@ def sites(
     from autogate.models import default_input_size, load_model
     from autogate.sites import find_sites
 
+    if input_size is not None and input_size < 1:
+        raise ModelError(f"input size {input_size} must be at least 1")
     size = input_size or default_input_size(model)
     network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
     return [
@@ -498,9 +492,10 @@ def measure(
     exported = reload(Path(path))
     searched = exported.report["setting"]
     setting = setting_of(
-        resolve_device(device or searched["device"]), batch_size=batch_size or searched["batch_size"],
+        resolve_device(device or searched["device"]),
+        batch_size=searched["batch_size"] if batch_size is None else batch_size,
         dtype=searched["dtype"], layout=layout or searched["layout"],
-        threads=threads or min(int(searched["threads"]), usable_cores()),
+        threads=min(int(searched["threads"]), usable_cores()) if threads is None else threads,
     )  # fmt: skip
     size = setting.batch_size
     images = exported.images.repeat(-(-size // len(exported.images)), 1, 1, 1)
@@ -574,31 +569,36 @@ def _run(
     store: Store,
     name: str,
     config: SearchConfig,
-    reporter: Reporter | None,
-    task: Task | None,
+    reporter: Reporter,
+    task: Task,
     train_fn: TrainFunction | None,
     score_fn: ScoreFunction | None,
 ) -> Study:
     from autogate.search.run import run_search
 
-    reporter = reporter or Reporter()
+    before: dict[str, float] = {}
+    if name in store.study_names():
+        store.set_config(name, config.to_json())
+        before = dict(store.study(name)[1].get("seconds", {}))
     reporter.begin(name)
-    before = dict(store.study(name)[1].get("seconds", {}))
     try:
-        run_search(
-            store,
-            name,
-            config,
-            reporter,
-            trials=config.trials,
-            task=task,
-            train_fn=train_fn,
-            score_fn=score_fn,
-        )
+        run_search(store, name, config, reporter, task, trials=config.trials, train_fn=train_fn, score_fn=score_fn)
     finally:
-        spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
-        store.set_facts(name, {"seconds": {**before, **spent}})
+        if name in store.study_names():
+            spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
+            store.set_facts(name, {"seconds": {**before, **spent}})
     return Study(name, store.url)
+
+
+def _refuse_other(store: Store, name: str, config: SearchConfig) -> None:
+    """Refuse a study of this name that was made with another configuration."""
+    if name not in store.study_names():
+        return
+    if different := config.differences(SearchConfig.model_validate(store.study(name)[0])):
+        raise StudyError(
+            f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
+            f"continue it with `autogate resume {name}`"
+        )
 
 
 def _fresh_name(store: Store, config: SearchConfig) -> str:
@@ -607,20 +607,26 @@ def _fresh_name(store: Store, config: SearchConfig) -> str:
     return next(name for i in range(1, len(known) + 2) if (name := f"{stem}-{i}") not in known)
 
 
-def _task_of(model: str | nn.Module, data: Any, config: SearchConfig) -> Task:
+def _task_of(model: str | nn.Module, data: Any, config: SearchConfig, reporter: Reporter) -> Task:
+    """Load what was given by name, and take what was given as it is."""
     from autogate.data import ImageData, from_datasets, load_data
     from autogate.latency import resolve_device
     from autogate.models import load_model
-    from autogate.search.task import Task
+    from autogate.search.task import Task, load_untrained
     from autogate.sites import find_sites
 
+    if isinstance(model, str) and isinstance(data, str):
+        return load_untrained(config, reporter)
     if isinstance(data, str):
         data = load_data(data, seed=config.seed, memory_limit_bytes=config.memory_limit_bytes)
     elif not isinstance(data, ImageData):
-        train, test = data[0], data[-1]
-        data = from_datasets(train, test, val=data[1] if len(data) == 3 else None, seed=config.seed)
+        if len(data) not in (2, 3):
+            raise DataError(f"data must be (train, test) or (train, val, test), not {len(data)} parts")
+        val = data[1] if len(data) == 3 else None
+        data = from_datasets(data[0], data[-1], val=val, seed=config.seed)
     if isinstance(model, str):
-        model = load_model(model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head).module
+        loaded = load_model(model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head)
+        model = loaded.module
     size = data.preprocessing.input_size
     target = resolve_device(config.device)
     trainer = resolve_device(config.train_device or str(target))

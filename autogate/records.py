@@ -72,7 +72,8 @@ class Site:
         convs: Convolutions of the block, or the producer (if any) and the consumer of the map.
         residual: Block sites: whether the unit adds its input to its result.
         has_producer: Map sites: whether a single convolution writes the map.
-        plain_chain: Block sites: whether the unit is one chain of layers, without branches. Map sites:
+        plain_chain: Block sites: whether the unit is one chain of convolutions (dense or depthwise), batch
+            normalisations and activations. Map sites:
             whether nothing with per-channel weights, except batch normalisation that folds into the
             producer, lies between producer and consumer.
         inside: Map sites: names of the block sites that contain the producer or the consumer.

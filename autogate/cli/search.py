@@ -88,9 +88,9 @@ def command(
     """Search gates under a latency budget, and measure the best."""
     options = merge_config(context, config)
     settings = {name: options[name] for name in _PASSED_ON}
-    settings["latency_stat"] = Stat(options["latency_stat"]).value
+    settings["latency_stat"] = str(options["latency_stat"])
     settings["timeout_s"] = None if options["timeout"] is None else parse_duration(str(options["timeout"]))
-    settings["mean"], settings["std"] = triple(options["mean"], "mean"), triple(options["std"], "std")
+    settings["mean"], settings["std"] = (triple(options[name], name) for name in ("mean", "std"))
     settings["memory_limit_bytes"] = parse_bytes(str(options["memory_limit"]))
     reporter = TerminalReporter()
     if dry_run:
@@ -131,8 +131,8 @@ def print_result(document: dict[str, Any], output: Format) -> int:
     else:
         print_search(document)
         console().print(f"study {document['study']}: autogate show {document['study']}")
-    judged = document["budget_ms"] is not None and (document["best"] or document["closest"])
-    return NOT_MET if judged and document["best"] is None else 0
+    binding = document["budget_ms"] is not None and document["budget_binding"] and document["label"] == "measured"
+    return NOT_MET if binding and document["best"] is None else 0
 
 
 def _print_dry_run(facts: dict[str, Any], output: Format) -> None:

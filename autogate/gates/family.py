@@ -49,7 +49,11 @@ class Gene:
         assert self.high is not None  # noqa: S101
         if not self.low <= value <= self.high:
             raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {value:g}")
-        return int(value) if isinstance(self.default, int) else float(value)
+        if not isinstance(self.default, int):
+            return float(value)
+        if value != int(value):
+            raise PolicyError(f"{where}: {self.name} must be a whole number, not {value:g}")
+        return int(value)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,10 @@ class Family(ABC):
             return f"{self.name} stands at {' and '.join(sorted(self.kinds))} sites only"
         return None
 
+    def suits(self, site: Site, gate: Gate) -> str | None:
+        """Return why these genes, each within its range, make no sense at ``site``, or None if they do."""
+        return None
+
     def complete(self, site: Site, gate: Gate) -> Gate:
         """Return ``gate`` with every gene present and checked.
 
@@ -160,7 +168,10 @@ class Family(ABC):
             known = ", ".join(genes) or "none"
             raise PolicyError(f"{where}: unknown gene {unknown[0]!r}; known genes: {known}")
         values = {name: gene.check(gate.genes.get(name, gene.default), where) for name, gene in genes.items()}
-        return Gate(self.name, values)
+        complete = Gate(self.name, values)
+        if (reason := self.suits(site, complete)) is not None:
+            raise PolicyError(f"{where}: {reason}")
+        return complete
 
     def is_open(self, site: Site, gate: Gate) -> bool:
         """Whether the gate, with these genes, changes nothing and can be left out."""

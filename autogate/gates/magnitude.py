@@ -19,9 +19,10 @@ def filter_norms(dense: DenseParts) -> torch.Tensor:
     assert dense.producer is not None  # noqa: S101 - fits() asks for a producer
     norms: torch.Tensor = dense.producer.weight.detach().flatten(1).norm(dim=1)
     if dense.norm is not None:
-        assert dense.norm.running_var is not None  # noqa: S101 - a network in evaluation keeps statistics
-        sigma = torch.sqrt(dense.norm.running_var + dense.norm.eps)
-        norms = norms * dense.norm.weight.detach().abs() / sigma
+        if dense.norm.running_var is not None:
+            norms = norms / torch.sqrt(dense.norm.running_var + dense.norm.eps)
+        if dense.norm.affine:
+            norms = norms * dense.norm.weight.detach().abs()
     return norms
 
 

@@ -9,6 +9,7 @@ that the network's own activation after the sum stays where it was.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -30,6 +31,9 @@ class Selector(nn.Module):
         hidden = max(1, channels // reduction)
         self.squeeze = nn.Linear(channels, hidden, bias=False)
         self.expand = nn.Linear(hidden, channels, bias=False)
+        # Channel means of a network with ReLU are not negative, so that a hidden unit with negative weights would
+        # be dead for every input; there may be only one.
+        nn.init.uniform_(self.squeeze.weight, 0.0, 2.0 / channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the scores, ``[N, C, H, W] -> [N, C]``, each in (0, 1)."""
@@ -105,18 +109,12 @@ class Mod(Family):
         """The block must be a chain of layers, to be rebuilt with fewer channels."""
         if (reason := super().fits(site)) is not None:
             return reason
-        return None if site.plain_chain else "the block has branches inside and cannot be shrunk as a chain"
+        return None if site.plain_chain else "the block is no chain of convolutions, normalisations and activations"
 
-    def complete(self, site: Site, gate: Gate) -> Gate:
-        """Check the genes, and that at least one channel is left to process."""
-        gate = super().complete(site, gate)
-        if int(gate.genes["c"]) > site.channels:
-            from autogate.errors import PolicyError
-
-            raise PolicyError(
-                f"mod at {site.name}: c={gate.genes['c']} leaves no channel of {site.channels}; choose a smaller c"
-            )
-        return gate
+    def suits(self, site: Site, gate: Gate) -> str | None:
+        """At least one channel must be left to process."""
+        c = int(gate.genes.get("c", 16))
+        return f"c={c} leaves no channel of {site.channels}; choose a smaller c" if c > site.channels else None
 
     def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ModGate:
         """Return a block with fresh weights whose result starts small, so that a trained network survives."""
@@ -173,7 +171,7 @@ def shrink(layers: tuple[nn.Module, ...], channels: int, k: int) -> nn.Sequentia
         elif isinstance(layer, nn.BatchNorm2d):
             shrunk.append(nn.BatchNorm2d(width, eps=layer.eps, momentum=layer.momentum))
         else:
-            shrunk.append(type(layer)())
+            shrunk.append(copy.deepcopy(layer))
     return nn.Sequential(*shrunk)
 
 

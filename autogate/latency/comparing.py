@@ -14,7 +14,10 @@ from autogate.latency.timing import Clock, interleave, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
 
 _MIN_REPEATS = 15
-_BOOTSTRAP = 400
+_MIN_VARYING_REPEATS = 10
+_MIN_VARYING_INPUTS = 8
+_WARM_UP_PASSES = 3
+_RESAMPLES = 400
 # Rounds go on until the interval of the ratio is this narrow, or the time is up.
 _HALF_WIDTH = 0.01
 
@@ -39,7 +42,8 @@ def compare(
     Args:
         dense: The dense compact network; it is moved to the setting's device.
         gated: The gated compact network; likewise.
-        inputs: Input batches, float32 ``[batch, C, H, W]`` each.
+        inputs: Input batches, float32 ``[batch, C, H, W]`` each; fewer are used if the time is too short to
+            repeat all of them.
         setting: How to run.
         varies: Whether the gated network's cost depends on the input.
         stat: The statistic whose ratio is reported.
@@ -49,86 +53,114 @@ def compare(
     networks = [prepare(dense, setting), prepare(gated, setting)]
     batches = [prepare_input(x, setting) for x in inputs]
     clock = Clock(torch.device(setting.device))
-    times: list[list[list[float]]] = [[[] for _ in batches] for _ in networks]
-    turn = [0, 0]
+    times: tuple[list[float], list[float]] = ([], [])
 
     def timed(which: int) -> None:
-        i = turn[which] % len(batches)
-        turn[which] += 1
+        batch = batches[len(times[which]) % len(batches)]
         start = clock.now()
-        networks[which](batches[i])
-        times[which][i].append(clock.between_ms(start, clock.now()))
+        networks[which](batch)
+        times[which].append(clock.between_ms(start, clock.now()))
 
-    check_every = max(len(batches), 10)
+    def both() -> None:
+        for which in (0, 1):
+            timed(which)
+
     checked = time.monotonic()
 
     def narrow(rounds: int) -> bool:
         nonlocal checked
-        if rounds < _MIN_REPEATS * (len(batches) if varies else 1) or rounds % check_every:
-            return False
-        if time.monotonic() - checked < 0.5:
+        if rounds % len(batches) or time.monotonic() - checked < 0.5:
             return False
         checked = time.monotonic()
-        low, high = _ratio_interval(times, varies, stat, seed, resamples=100)
+        low, high = _Table(times, len(batches), varies, stat, seed).ratio_interval(resamples=100)
         return (high - low) / 2 < _HALF_WIDTH
 
     with inference(setting):
-        for _ in range(3):
-            for network in networks:
-                network(batches[0])
+        start = time.monotonic()
+        for _ in range(_WARM_UP_PASSES):
+            both()
+        if varies:
+            rounds_in_time = seconds * _WARM_UP_PASSES / (time.monotonic() - start)
+            batches = batches[: max(_MIN_VARYING_INPUTS, int(rounds_in_time / _MIN_VARYING_REPEATS))]
+        repeats = _MIN_VARYING_REPEATS * len(batches) if varies else max(_MIN_REPEATS, len(batches))
+        for passes in times:
+            passes.clear()
         interleave(
-            [lambda: timed(0), lambda: timed(1)], seconds=seconds, warm_up=1, max_rounds=20_000,
-            min_rounds=_MIN_REPEATS, seed=seed, done=narrow,
+            [lambda: timed(0), lambda: timed(1)], seconds=seconds, warm_up=0, max_rounds=20_000,
+            min_rounds=repeats, seed=seed, done=narrow,
         )  # fmt: skip
-    ratio = _stat(times[1], varies, stat) / _stat(times[0], False, stat)
-    return Comparison(
-        _summary(times[0], False, stat, seed), _summary(times[1], varies, stat, seed), ratio,
-        _ratio_interval(times, varies, stat, seed, _BOOTSTRAP), setting,
-    )  # fmt: skip
+    table = _Table(times, len(batches), varies, stat, seed)
+    return Comparison(table.summary(0), table.summary(1), table.ratio(), table.ratio_interval(_RESAMPLES), setting)
 
 
-def _per_input(times: list[list[float]], varies: bool) -> np.ndarray:
-    """Latency of each input: the median of its repeats; one for all where the cost does not vary."""
-    if not varies:
-        return np.array([np.median(np.concatenate([np.asarray(t) for t in times]))])
-    return np.array([np.median(t) for t in times if t])
+class _Table:
+    """Times by network, repeat and input, and the statistics of them.
 
+    Args:
+        times: For each network the times of its passes in order, in milliseconds; inputs took turns.
+        inputs: Number of inputs.
+        varies: Whether the second network's cost depends on the input.
+        stat: The statistic over inputs.
+        seed: Seed of the bootstrap.
+    """
 
-def _stat(times: list[list[float]], varies: bool, stat: LatencyStat) -> float:
-    latencies = _per_input(times, varies)
-    if stat == "mean":
-        return float(latencies.mean())
-    return float(np.percentile(latencies, {"p50": 50, "p95": 95, "max": 100}[stat]))
+    def __init__(
+        self, times: tuple[list[float], list[float]], inputs: int, varies: bool, stat: LatencyStat, seed: int
+    ) -> None:
+        repeats = len(times[0]) // inputs
+        shape = (repeats, inputs) if varies else (len(times[0]), 1)
+        self.ms = [np.array(passes[: shape[0] * shape[1]]).reshape(shape) for passes in times]
+        self.varies = (False, varies)
+        self.stat = stat
+        self.inputs, self.repeats = inputs, repeats
+        self.seed = seed
 
+    def ratio(self) -> float:
+        """Gated over dense."""
+        return self._statistic(1, self.ms[1]) / self._statistic(0, self.ms[0])
 
-def _resample(times: list[list[float]], rng: np.random.Generator) -> list[list[float]]:
-    return [list(rng.choice(t, len(t))) if t else [] for t in times]
+    def ratio_interval(self, resamples: int) -> tuple[float, float]:
+        """95 % interval of the ratio; both networks are resampled together, round by round."""
+        ratios = [
+            self._statistic(1, self.ms[1][rows]) / self._statistic(0, self.ms[0][rows])
+            for rows in self._resampled_rows(resamples)
+        ]
+        return _basic_interval(self.ratio(), ratios)
 
+    def summary(self, which: int) -> Measurement:
+        """Statistics over inputs of one network, with the interval of the chosen one."""
+        table = self.ms[which]
+        latencies = self._latencies(which, table)
+        resampled = [self._statistic(which, table[rows]) for rows in self._resampled_rows(_RESAMPLES)]
+        p50, p95 = np.percentile(latencies, [50, 95])
+        interval = _basic_interval(self._statistic(which, table), resampled)
+        return Measurement(
+            float(latencies.mean()), float(p50), float(p95), float(latencies.max()), interval, self.inputs, self.repeats
+        )
 
-def _ratio_interval(
-    times: list[list[list[float]]], varies: bool, stat: LatencyStat, seed: int, resamples: int
-) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    ratios = []
-    for _ in range(resamples):
-        dense, gated = (_resample(t, rng) for t in times)
-        ratios.append(_stat(gated, varies, stat) / _stat(dense, False, stat))
-    return _basic_interval(_stat(times[1], varies, stat) / _stat(times[0], False, stat), ratios)
+    def _latencies(self, which: int, table: np.ndarray) -> np.ndarray:
+        """Latency of each input; one for all where the cost does not vary."""
+        if self.varies[which]:
+            return np.asarray(np.median(table, axis=0))
+        return np.array([np.median(table)])
+
+    def _statistic(self, which: int, table: np.ndarray) -> float:
+        latencies = self._latencies(which, table)
+        if self.stat == "mean":
+            return float(latencies.mean())
+        return float(np.percentile(latencies, {"p50": 50, "p95": 95, "max": 100}[self.stat]))
+
+    def _resampled_rows(self, resamples: int) -> list[np.ndarray]:
+        """Rows drawn in blocks of neighbours, since what disturbs one round disturbs the next."""
+        rng = np.random.default_rng(self.seed)
+        n = len(self.ms[0])
+        length = max(1, round(n**0.5))
+        starts = rng.integers(0, n, (resamples, -(-n // length)))
+        rows = (starts[:, :, None] + np.arange(length)) % n
+        return list(rows.reshape(resamples, -1)[:, :n])
 
 
 def _basic_interval(value: float, resampled: list[float]) -> tuple[float, float]:
     """Return the basic bootstrap interval: resampling lifts high percentiles, which mirroring takes back."""
     low, high = np.percentile(resampled, [2.5, 97.5])
     return 2 * value - float(high), 2 * value - float(low)
-
-
-def _summary(times: list[list[float]], varies: bool, stat: LatencyStat, seed: int) -> Measurement:
-    latencies = _per_input(times, varies)
-    rng = np.random.default_rng(seed)
-    resampled = [_stat(_resample(times, rng), varies, stat) for _ in range(_BOOTSTRAP)]
-    interval = _basic_interval(_stat(times, varies, stat), resampled)
-    p50, p95 = np.percentile(latencies, [50, 95])
-    return Measurement(
-        float(latencies.mean()), float(p50), float(p95), float(latencies.max()), interval,
-        len(times), min(len(t) for t in times),
-    )  # fmt: skip

@@ -218,7 +218,7 @@ def _half_width(subjects: list[_Subject], rounds: int) -> float:
     widths = []
     for subject in subjects:
         median, iqr = _median_iqr(np.array([whole for whole, _ in subject.times[-rounds:]]))
-        widths.append(1.57 * iqr / math.sqrt(rounds) / median)
+        widths.append(1.82 * iqr / math.sqrt(rounds) / median)
     return float(np.median(widths))
 
 

@@ -105,6 +105,10 @@ class SearchConfig(BaseModel):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name.replace('_', '-')} must be above zero, not {value:g}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be above zero in every channel")
         return self
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 from autogate.policy import Policy
 from autogate.records import Measurement
 from autogate.search.config import SearchConfig
-from autogate.search.verdict import choose_best, judge, pareto_front
+from autogate.search.verdict import choose_best, judge, pareto_front, standard_error
 from autogate.store import FinalistRecord, Store, TrialRecord
 from autogate.units import LatencyBudget, parse_drop
 
@@ -30,7 +30,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
     budget = budget or config.budget
     trials = store.trials(study)
     finalists = [f for f in store.finalists(study) if f.profile == facts.get("profile")]
-    best, closest = choose_best(finalists, budget, floor_of(config, facts))
+    best, closest = choose_best(finalists, budget, floor_of(config, facts), tolerance_of(facts))
     shown = best or closest
     setting = facts.get("setting", {})
     dense = facts.get("dense")
@@ -46,6 +46,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         "budget_ms_search": facts.get("budget_ms_search"),
         "budget_binding": facts.get("budget_binding"),
         "latency_stat": config.latency_stat,
+        "label": "predicted" if facts.get("foreign") else "measured",
         "dense": None if dense is None else {
             **dense, "measured_ms": None if shown is None else _measured(shown.comparison.dense),
         },
@@ -62,6 +63,13 @@ def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
     if config.max_drop is None or "dense" not in facts:
         return None
     return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
+
+
+def tolerance_of(facts: dict[str, Any]) -> float:
+    """Return by how much accuracies may differ and still count as equal: not at all under a budget that binds."""
+    if facts.get("budget_binding", True) or "dense" not in facts:
+        return 0.0
+    return standard_error(facts["dense"]["val_accuracy"], facts["val_images"])
 
 
 def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts: dict[str, Any]) -> float | None:

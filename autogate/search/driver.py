@@ -123,7 +123,7 @@ class Driver:
         )
         # The sampler's own stream must not start over when a study is resumed.
         sampler = optuna.samplers.TPESampler(
-            seed=self.seed * 10_007 + len(self.records), n_startup_trials=10, multivariate=True,
+            seed=(self.seed * 10_007 + len(self.records)) % 2**32, n_startup_trials=10, multivariate=True,
             constant_liar=False,
         )  # fmt: skip
         return optuna.create_study(
@@ -136,14 +136,15 @@ class Driver:
         known = {record.number: record for record in self.records}
         for frozen in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             record = known.get(frozen.number)
-            if record is not None and record.outcome == "complete" and record.val_accuracy is not None:
-                assert record.policy is not None  # noqa: S101 - a complete trial has one
+            if record is None:
+                self.optuna_study.tell(frozen.number, state=TrialState.FAIL)
+                self.optuna_study.enqueue_trial(frozen.params)
+            elif record.val_accuracy is not None and record.policy is not None:
                 values = self.objective.values(record.val_accuracy, self.latency.predict(record.policy))
                 self.optuna_study.tell(frozen.number, values)
-                continue
-            self.optuna_study.tell(frozen.number, state=TrialState.FAIL)
-            if record is None:
-                self.optuna_study.enqueue_trial(frozen.params)
+            else:
+                state = TrialState.PRUNED if record.outcome == "rejected" else TrialState.FAIL
+                self.optuna_study.tell(frozen.number, state=state)
 
     def _one_trial(self) -> TrialRecord:
         start = time.monotonic()
@@ -215,21 +216,21 @@ class Driver:
         return self.optuna_study.ask(self.distributions)
 
     def _own_proposal(self, number: int, rng: random.Random) -> Choices | None:
-        seeds = self.proposer.seeds()
-        if number < len(seeds):
-            return seeds[number]
+        for choices in self.proposer.seeds():
+            if not self._seen(choices):
+                return choices
         kind = number % 4
         if kind == 3:
             return None
         for _ in range(_REDRAWS):
             best = self.best()
-            choices: Choices | None
+            own: Choices | None
             if kind == 1 or best is None:
-                choices = self.proposer.guided(rng, None)
+                own = self.proposer.guided(rng, None)
             else:
-                choices = self.proposer.neighbour(self._choices_of(best), rng)
-            if choices is not None and not self._seen(choices):
-                return choices
+                own = self.proposer.neighbour(self._choices_of(best), rng)
+            if own is not None and not self._seen(own):
+                return own
         return None
 
     def _choices_of(self, record: TrialRecord) -> Choices:

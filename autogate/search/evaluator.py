@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autogate.gates import TrainingGate
-from autogate.policy import DENSE, Policy
+from autogate.policy import DENSE, Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task
@@ -47,6 +47,7 @@ class Evaluator:
 
     Args:
         task: Network, data and devices.
+        task_digest: Identity of network, data and split.
         start: Network with the shared weights.
         bank: Shared gates with weights.
         start_digest: Identity of the shared weights.
@@ -58,6 +59,7 @@ class Evaluator:
     def __init__(
         self,
         task: Task,
+        task_digest: str,
         start: Network,
         bank: Bank,
         start_digest: str,
@@ -66,7 +68,7 @@ class Evaluator:
         score_fn: ScoreFunction | None = None,
     ) -> None:
         self.task = task
-        self.task_digest = task.digest
+        self.task_digest = task_digest
         self.start = start
         self.bank = bank
         self.start_digest = start_digest
@@ -75,14 +77,10 @@ class Evaluator:
         self.score_fn = score_fn
 
     def key(self, policy: Policy, recipe: Recipe, fidelity: str) -> EvaluationKey:
-        """Return the key under which the evaluation is stored."""
-        return EvaluationKey(
-            policy.digest,
-            self.task_digest,
-            f"{recipe.digest[:8]}{self.start_digest[:8]}",
-            fidelity,
-            self.seed,
-        )
+        """Return the key under which the evaluation is stored; a caller's own functions count by their names."""
+        own = [f"{fn.__module__}.{fn.__qualname__}" for fn in (self.train_fn, self.score_fn) if fn is not None]
+        how = digest([recipe.digest, self.start_digest, own])
+        return EvaluationKey(policy.digest, self.task_digest, how, fidelity, self.seed)
 
     def run(self, policy: Policy, recipe: Recipe, fidelity: str, reporter: Reporter) -> tuple[Evaluation, Trained]:
         """Train and score ``policy``; return what is to be stored, and the trained network.

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from autogate.data import Split
-from autogate.gates import get_family
+from autogate.gates import TrainingGate, get_family
 from autogate.latency import LatencyModel, compare
 from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, LatencyStat, Realisation
 from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
-from autogate.search.evaluator import Evaluator
+from autogate.search.evaluator import Evaluator, Trained
 from autogate.search.reporter import Reporter
-from autogate.search.verdict import judge
-from autogate.search.weights_io import pack
+from autogate.search.verdict import accepted, judge
+from autogate.search.weights_io import pack, unpack
 from autogate.store import FinalistRecord, Store, TrialRecord
-from autogate.surgery import compact_form, gate_path, training_form
-from autogate.training import Recipe, score
+from autogate.surgery import attach_gates, compact_form, gate_path, training_form
+from autogate.training import Recipe, clone, score
 from autogate.units import LatencyBudget
 
 _MEASURE_S = 20.0
 _LONGER = 3.0
+_NEAR_MISS = 0.1
 VARYING_INPUTS = 64
 FIXED_INPUTS = 8
 FULL = "full"
@@ -37,6 +40,7 @@ class FinalStage:
         latency: Predicts latencies; its profile says how to run on the target.
         profile: Identity of that profile.
         budget: The latency budget, if any.
+        floor: Lowest validation accuracy, if any.
         stat: Statistic the budget binds.
         reporter: Hears of progress.
     """
@@ -50,6 +54,7 @@ class FinalStage:
         latency: LatencyModel,
         profile: str,
         budget: LatencyBudget | None,
+        floor: float | None,
         stat: LatencyStat,
         reporter: Reporter,
     ) -> None:
@@ -61,6 +66,7 @@ class FinalStage:
         self.setting = latency.profile.setting
         self.profile = profile
         self.budget = budget
+        self.floor = floor
         self.stat = stat
         self.reporter = reporter
 
@@ -70,35 +76,54 @@ class FinalStage:
         done: list[FinalistRecord] = []
         for trial in ranked:
             assert trial.policy is not None  # noqa: S101 - ranked candidates are complete
-            record = known.get(trial.policy.digest) or self._finish(trial)
+            record = known.get(trial.policy.digest)
+            if record is None or record.profile != self.profile:
+                record = self._finish(trial, trial.policy)
             done.append(record)
-            if len(done) >= wanted and any(judge(r.comparison, self.budget).met for r in done):
+            if len(done) >= wanted and any(accepted(r, self.budget, self.floor) for r in done):
                 break
         return done
 
-    def _finish(self, trial: TrialRecord) -> FinalistRecord:
-        policy = trial.policy
-        assert policy is not None  # noqa: S101 - see run()
-        with self.reporter.stage("fine-tune finalists"):
-            self.reporter.progress(0.0, f"trial {trial.number}")
-            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
-            self.store.add_policy(policy)
-            self.store.add_evaluation(evaluation)
-            form = training_form(trained.network, trained.gates)
-            task = self.evaluator.task
-            test_accuracy, _ = score(form, task.data.test, device=task.trainer)
+    def _finish(self, trial: TrialRecord, policy: Policy) -> FinalistRecord:
+        trained, test_accuracy, artifact = self._trained(trial, policy)
         with self.reporter.stage("measure finalists"):
             compact = compact_form(trained.network, policy, trained.gates)
-            costs = self._costs(policy, compact, evaluation.realisation)
+            costs = self._costs(policy, compact, trained.realisation)
             comparison = self._measure(policy, compact)
-        content = pack(trained.network.model, {gate_path(site): gate for site, gate in trained.gates.items()})
         record = FinalistRecord(
-            policy, self.profile, trial.number, evaluation.val_accuracy, test_accuracy, costs,
-            predicted_statistics(self.latency.predict(policy, evaluation.realisation), self.stat), comparison,
-            evaluation.realisation, self.store.add_artifact("finalist", content),
+            policy, self.profile, trial.number, trained.val_accuracy, test_accuracy, costs,
+            predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat), comparison,
+            trained.realisation, artifact,
         )  # fmt: skip
         self.store.add_finalist(self.study, record)
         return record
+
+    def _trained(self, trial: TrialRecord, policy: Policy) -> tuple[Trained, float, str]:
+        """Train a finalist, or load it if an earlier run trained it; stored before it is measured."""
+        fact = f"trained:{policy.digest}"
+        stored = self.store.study(self.study)[1].get(fact)
+        if stored is not None:
+            network, _ = clone(self.evaluator.start, {})
+            gates = attach_gates(network, policy)
+            unpack(self.store.artifact(stored["artifact"]), network.model, _by_path(gates))
+            realisation = Realisation.from_json(stored["realisation"])
+            trained = Trained(network, gates, stored["val_accuracy"], realisation)
+            return trained, stored["test_accuracy"], stored["artifact"]
+        with self.reporter.stage("fine-tune finalists"):
+            self.reporter.progress(0.0, f"trial {trial.number}")
+            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
+            form = training_form(trained.network, trained.gates)
+            task = self.evaluator.task
+            test_accuracy, _ = score(form, task.data.test, device=task.trainer)
+        artifact = self.store.add_artifact("finalist", pack(trained.network.model, _by_path(trained.gates)))
+        facts = {
+            "artifact": artifact, "val_accuracy": trained.val_accuracy, "test_accuracy": test_accuracy,
+            "realisation": trained.realisation.to_json(),
+        }  # fmt: skip
+        self.store.add_policy(policy)
+        self.store.add_evaluation(evaluation)
+        self.store.set_facts(self.study, {fact: facts})
+        return trained, test_accuracy, artifact
 
     def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
         inputs = measuring_inputs(self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy))
@@ -114,7 +139,8 @@ class FinalStage:
         inputs = measuring_inputs(task.data.val, self.setting.batch_size, varies)
         dense = compact_form(task.network, DENSE, {})
         comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
-        if not judge(comparison, self.budget).met:
+        # A near miss deserves a longer look; a clear one does not.
+        if 0 < judge(comparison, self.budget).over < _NEAR_MISS:
             comparison = compare(
                 dense,
                 gated,
@@ -142,3 +168,7 @@ def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.
         images = torch.cat([images, images])
     starts = range(0, len(images) - batch_size + 1, batch_size)
     return [images[start : start + batch_size] for start in starts][:wanted]
+
+
+def _by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
+    return {gate_path(site): gate for site, gate in gates.items()}

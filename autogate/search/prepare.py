@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from autogate.errors import BudgetInfeasibleError, ProfileError
+from autogate.errors import BudgetInfeasibleError, ProfileError, SpaceError
 from autogate.gates import get_family
 from autogate.latency import (
     LatencyModel,
@@ -117,6 +117,13 @@ def _profile(
 ) -> tuple[Profile, bool]:
     if config.profile is not None:
         named = read_profile(Path(config.profile))
+        asked = {"batch_size": config.batch_size, "dtype": config.dtype}
+        stored_setting = named.setting.to_json()
+        wrong = [
+            f"{key} {stored_setting[key]}, not {value}" for key, value in asked.items() if stored_setting[key] != value
+        ]
+        if wrong:
+            raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
         return named, bool(differences_here(named, config, device))
     stored = store.profile(str(facts.get("profile")))
     if stored is not None:
@@ -162,30 +169,46 @@ def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:
 
 
 def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:
-    """Return the policy with the greatest predicted saving, at its lightest, at every decision."""
+    """Return the fastest policy found, by prediction: the best of several greedy ones.
 
-    def saved(gates: Mapping[str, Gate]) -> float:
-        return sum(latency.coverage(site, gate).saved_ms for site, gate in gates.items())
+    Taking the greatest saving at every decision is not always fastest, since a gate at a block leaves gates
+    inside without effect; so blocks alone, maps alone and each family alone are tried too.
+    """
+    families = {gate.family for _, gate in space.gates()}
+    kinds = {decision.kind for decision in space.decisions}
 
-    choices = {d.name: max(d.options, key=lambda choice: saved(d.options[choice])) for d in space.decisions}
-    policy = canonical(space.policy(choices), latency.network.sites)
-    return Policy(policy.gates)
+    def greedy(keep: Callable[[str, Gate], bool]) -> Policy:
+        def saved(gates: Mapping[str, Gate]) -> float:
+            return sum(latency.coverage(site, gate).saved_ms for site, gate in gates.items())
+
+        part = space.restricted(keep)
+        choices = {d.name: max(d.options, key=lambda choice: saved(d.options[choice])) for d in part.decisions}
+        return Policy(canonical(part.policy(choices), latency.network.sites).gates)
+
+    candidates = [greedy(lambda site, gate: True)]
+    candidates += [greedy(lambda site, gate, kind=kind: latency.network.sites[site].kind == kind) for kind in kinds]  # type: ignore[misc]
+    candidates += [greedy(lambda site, gate, family=family: gate.family == family) for family in families]  # type: ignore[misc]
+    return min(candidates, key=lambda policy: latency.lightest(policy).p50)
 
 
 def check_feasible(objective: Objective, ground: Ground) -> None:
-    """Refuse a budget that no policy can meet.
+    """Refuse a budget that no policy can meet, and a space in which nothing pays.
 
     Raises:
         BudgetInfeasibleError: With the fastest reachable latency.
+        SpaceError: If no gate of the space runs faster than dense on this device.
     """
-    if objective.limit_ms is None:
+    if objective.limit_ms is None or objective.limit_ms > ground.latency.dense_ms:
+        if not ground.space.gates():
+            raise SpaceError("no gate of this space runs faster than dense on this device; try another --space")
         return
     fastest = ground.latency.lightest(ground.lightest)
-    if fastest.stat(objective.stat) > objective.limit_ms:
+    if not objective.fits(fastest):
         dense_ms = ground.latency.dense_ms
         raise BudgetInfeasibleError(
             f"no policy meets {objective.limit_ms:.3f} ms: the fastest reachable is predicted at "
-            f"{fastest.p50:.3f} ms ({fastest.p50 / dense_ms:.0%} of dense, {dense_ms:.3f} ms); "
+            f"{fastest.p50:.3f} ms, at most {fastest.upper(objective.stat):.3f} ms ({fastest.p50 / dense_ms:.0%} of "
+            f"dense, {dense_ms:.3f} ms); "
             "raise --latency-budget or widen --space",
             fastest_ms=fastest.p50, budget_ms=objective.limit_ms,
         )  # fmt: skip

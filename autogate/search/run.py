@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autogate.errors import StudyError
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
@@ -14,7 +15,8 @@ from autogate.search.objective import Objective
 from autogate.search.prepare import Ground, check_feasible, prepare_ground
 from autogate.search.proposals import Proposer, Sensitivity, savings
 from autogate.search.reporter import Reporter
-from autogate.search.task import Task, load_untrained, train_base
+from autogate.search.task import Task, train_base
+from autogate.search.verdict import standard_error
 from autogate.search.weights_io import bank_paths, pack, unpack
 from autogate.store import Store, TrialRecord
 from autogate.surgery import compact_form
@@ -35,9 +37,9 @@ def run_search(
     study: str,
     config: SearchConfig,
     reporter: Reporter,
+    task: Task,
     *,
     trials: int,
-    task: Task | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
 ) -> None:
@@ -46,12 +48,12 @@ def run_search(
     Every step is stored when it is finished.
 
     Args:
-        store: The study database; the study exists in it.
+        store: The study database; the study is added to it once the budget is known to be reachable.
         study: Name of the study.
         config: Its configuration.
         reporter: Hears of progress.
+        task: Network and data.
         trials: Proposals to end complete, rejected or reused, those of earlier runs included.
-        task: Network and data, if the caller has them already.
         train_fn: Trains a network in place, instead of the built-in recipes.
         score_fn: Scores a network, instead of validation accuracy.
 
@@ -59,14 +61,20 @@ def run_search(
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
-    _, facts = store.study(study)
-    if task is None:
-        task = load_untrained(config, reporter)
+    known = study in store.study_names()
+    facts: dict[str, Any] = store.study(study)[1] if known else {"task": task.digest}
+    if facts["task"] != task.digest:
+        raise StudyError(
+            f"network, weights or data of study {study!r} changed since it began; bring them back, or start a new study"
+        )
     ground = prepare_ground(config, task.network, task.target, store, facts, reporter)
     for line in ground.unpaying:
         reporter.note(f"left out: {line}")
     objective = Objective.of(config, ground.latency.dense_ms, None)
     check_feasible(objective, ground)
+    if not known:
+        store.create_study(study, config.to_json())
+    facts["foreign"] = ground.foreign
     facts["setting"] = ground.latency.profile.setting.to_json()
     facts["dense_predicted_ms"] = ground.latency.dense_ms
     facts["budget_ms_search"] = objective.limit_ms
@@ -76,9 +84,11 @@ def run_search(
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
 
     train_base(config, task, store, facts, reporter)
+    store.set_facts(study, facts)
     if "dense" not in facts:
         with reporter.stage("score dense"):
             facts["dense"] = _describe_dense(task)
+        facts["val_images"] = len(task.data.val)
         facts["preprocessing"] = task.preprocessing.to_json()
         facts["class_names"] = list(task.data.class_names)
     store.set_facts(study, facts)
@@ -96,7 +106,7 @@ def run_search(
     full = full_recipe(len(task.data.train), config.epochs, config.lr)
     final = FinalStage(
         store, study, evaluator, full, ground.latency, ground.profile_digest, config.budget,
-        config.latency_stat, reporter,
+        objective.floor, config.latency_stat, reporter,
     )  # fmt: skip
     if not ground.foreign:
         candidates = rank_candidates(store.trials(study), objective, bool(facts["budget_binding"]), len(task.data.val))
@@ -129,7 +139,7 @@ def rank_candidates(
     ranked = sorted(complete.values(), key=rank)
     if objective.mode == "budget" and not binding and ranked:
         best = float(ranked[0].val_accuracy or 0.0)
-        error = (best * (1 - best) / val_images) ** 0.5
+        error = standard_error(best, val_images)
         near = [t for t in ranked if (t.val_accuracy or 0.0) >= best - error]
         near.sort(key=lambda t: (t.predicted or {})[objective.stat])
         ranked = [*near, *(t for t in ranked if t not in near)]
@@ -173,7 +183,7 @@ def _evaluator(
             )  # fmt: skip
             recalibrate(shared.model, task.data.train, seed=config.seed, device=task.trainer)
         facts["shared_artifact"] = store.add_artifact("shared", pack(shared.model, bank_paths(bank)))
-    return Evaluator(task, shared, bank, facts["shared_artifact"], config.seed, train_fn, score_fn)
+    return Evaluator(task, facts["task"], shared, bank, facts["shared_artifact"], config.seed, train_fn, score_fn)
 
 
 def _proposer(

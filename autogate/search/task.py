@@ -49,6 +49,7 @@ class Task:
         return digest(
             {
                 "model": self.model,
+                "network": network_signature(self.network),
                 "classes": self.data.num_classes,
                 "weights": state_sha256(self.network.model.state_dict()),
                 "data": self.data.fingerprint,
@@ -56,6 +57,17 @@ class Task:
                 "preprocessing": self.preprocessing.to_json(),
             }
         )
+
+
+def network_signature(network: Network) -> str:
+    """Return the identity of a network's computation: its layers, how they are joined, and all shapes."""
+    lines = []
+    for node in network.graph.nodes:
+        what = repr(network.model.get_submodule(str(node.target))) if node.op == "call_module" else str(node.target)
+        if node.op == "call_function":
+            what = getattr(node.target, "__name__", type(node.target).__name__)
+        lines.append([node.name, what, [n.name for n in node.all_input_nodes], list(node.meta.get("shape", ()))])
+    return digest(lines)
 
 
 def load_untrained(config: SearchConfig, reporter: Reporter) -> Task:

@@ -35,22 +35,31 @@ def judge(comparison: Comparison, budget: LatencyBudget | None) -> Verdict:
 
 
 def choose_best(
-    finalists: list[FinalistRecord], budget: LatencyBudget | None, floor: float | None
+    finalists: list[FinalistRecord], budget: LatencyBudget | None, floor: float | None, tolerance: float = 0.0
 ) -> tuple[FinalistRecord | None, FinalistRecord | None]:
     """Return the winner among measured finalists; without one, None and the finalist that came closest.
 
-    The most accurate finalist within the budget wins; under a lowest accuracy ``floor``, the fastest one
-    that keeps it. A finalist that measures no faster than dense never wins.
+    The most accurate finalist within the budget wins; among those within ``tolerance`` of it, the fastest. Under
+    a lowest accuracy ``floor``, the fastest one that keeps it. A finalist that measures no faster than dense never
+    wins.
     """
-    met = [f for f in finalists if judge(f.comparison, budget).met and f.comparison.ratio < 1]
-    if floor is not None:
-        met = [f for f in met if f.val_accuracy >= floor]
-        winner = min(met, key=lambda f: f.comparison.ratio, default=None)
-    else:
-        winner = max(met, key=lambda f: (f.val_accuracy, -f.comparison.ratio), default=None)
+    met = [f for f in finalists if accepted(f, budget, floor)]
+    lowest = floor if floor is not None else max((f.val_accuracy for f in met), default=0.0) - tolerance
+    winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.comparison.ratio, default=None)
     if winner is not None:
         return winner, None
     return None, min(finalists, key=lambda f: judge(f.comparison, budget).over, default=None)
+
+
+def accepted(finalist: FinalistRecord, budget: LatencyBudget | None, floor: float | None) -> bool:
+    """Whether a finalist could win: within the budget, faster than dense, and not below ``floor``."""
+    in_time = judge(finalist.comparison, budget).met and finalist.comparison.ratio < 1
+    return in_time and (floor is None or finalist.val_accuracy >= floor)
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Return the standard error of an accuracy measured on this many images, as a fraction."""
+    return float((accuracy * (1 - accuracy) / images) ** 0.5)
 
 
 def pareto_front(trials: list[TrialRecord], stat: str) -> list[TrialRecord]:

@@ -92,11 +92,17 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     Raises:
         ModelError: If the network cannot be traced, or no gate fits anywhere; names module and reason.
     """
-    graph = trace(model)
+    graph, closed = trace(model)
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
     found: list[tuple[fx.Node, Site, BlockNodes | MapNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
+    if not found and closed:
+        path, reason = next(iter(closed.items()))
+        raise ModelError(
+            f"{type(model).__name__} shows no site for a gate: cannot trace module {path!r}: {reason}; "
+            "rewrite its forward without that"
+        )
     if not found:
         raise ModelError(
             f"{type(model).__name__} has no site for a gate: it has no residual unit with an identity shortcut, no "
@@ -150,7 +156,7 @@ def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, 
         shape = chw(entry)
         assert shape is not None  # noqa: S101 - checked by both patterns
         convs = _convs(inner, model)
-        plain = all(len(node.all_input_nodes) == 1 for node in inner)
+        plain = all(len(node.all_input_nodes) == 1 and _can_be_rebuilt(node, model) for node in inner)
         macs = sum(conv.macs for conv in convs)
         return Site(name, "block", "", shape, macs, convs, residual=residual, plain_chain=plain)
 
@@ -167,6 +173,14 @@ def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, 
             entry = node.all_input_nodes[0]
             site = site_of(entry, chain, str(node.target), residual=False)
             yield node, site, BlockNodes(entry.name, chain[-1].name, None, chain[-1].name, _names(chain))
+
+
+def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
+    """Whether the node is a layer that can be made anew with fewer channels."""
+    conv = conv_of(node, model)
+    if conv is not None:
+        return conv.groups == 1 or is_depthwise(conv)
+    return is_activation(node, model) or type(module_of(node, model)) is nn.BatchNorm2d
 
 
 def _names(nodes: list[fx.Node]) -> tuple[str, ...]:

@@ -10,12 +10,28 @@ import operator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.errors import ModelError
 
+_FUNCTIONAL = {
+    nn.ReLU: F.relu,
+    nn.ReLU6: F.relu6,
+    nn.SiLU: F.silu,
+    nn.Mish: F.mish,
+    nn.Hardswish: F.hardswish,
+    nn.Hardsigmoid: F.hardsigmoid,
+}
 _IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
 _MAX_RETRACES = 200
+
+
+class _Untraceable(Exception):
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
 
 
 class _Tracer(fx.Tracer):
@@ -36,27 +52,41 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def trace(model: nn.Module) -> fx.Graph:
-    """Return the graph of ``model``; its nodes call the model's own modules by their paths.
+def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
+    """Return the graph of ``model``, and why some of its modules could not be opened.
+
+    The graph's nodes call the model's own modules by their paths. A module whose forward pass cannot be traced is
+    called as a whole.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
 
     Raises:
-        ModelError: If the forward pass cannot be traced; names the module and the reason.
+        ModelError: If the network's own forward pass cannot be traced; names it and the reason.
     """
     whole: frozenset[str] = frozenset()
+    closed: dict[str, str] = {}
     was_training = model.training
     try:
         for _ in range(_MAX_RETRACES):
-            in_training = _trace_once(model.train(), whole)
-            in_evaluation = _trace_once(model.eval(), whole)
+            try:
+                in_training = _trace_once(model.train(), whole)
+                in_evaluation = _trace_once(model.eval(), whole)
+            except _Untraceable as error:
+                if error.path in ("", *whole):
+                    where = error.path or type(model).__name__
+                    raise ModelError(
+                        f"cannot trace module {where!r}: {error.reason}; rewrite its forward without that"
+                    ) from error
+                whole |= {error.path}
+                closed[error.path] = error.reason
+                continue
             differs = _first_difference(in_training, in_evaluation)
             if differs is None:
                 _read_training_flag_anew(in_training, in_evaluation)
-                _make_out_of_place(in_training)
+                _make_out_of_place(in_training, model)
                 _remove_identities(in_training, model)
-                return in_training
+                return in_training, closed
             if differs in ("", *whole):
                 break
             whole |= {differs}
@@ -73,9 +103,8 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
     try:
         return tracer.trace(model)
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
-        where = tracer.entered[-1] if tracer.entered else type(model).__name__
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot trace module {where!r}: {reason}; rewrite its forward without that") from error
+        where = tracer.entered[-1] if tracer.entered else ""
+        raise _Untraceable(where, " ".join(str(error).split())[:200]) from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -116,9 +145,13 @@ def _flips(in_training: Any, in_evaluation: Any) -> bool:
     return in_training is True and in_evaluation is False
 
 
-def _make_out_of_place(graph: fx.Graph) -> None:
-    """Replace ``a += b`` by ``a + b``, so that a gate may hand on a tensor that others still read."""
+def _make_out_of_place(graph: fx.Graph, model: nn.Module) -> None:
+    """Replace ``a += b`` and in-place activations, so that a gate may hand on a tensor that others still read."""
     for node in graph.nodes:
+        if node.op == "call_module":
+            module = model.get_submodule(str(node.target))
+            if getattr(module, "inplace", False) and type(module) in _FUNCTIONAL:
+                node.op, node.target = "call_function", _FUNCTIONAL[type(module)]
         if node.op == "call_function" and node.target in _IN_PLACE:
             node.target = _IN_PLACE[node.target]
         elif node.op == "call_function" and node.kwargs.get("inplace") is True:

@@ -13,6 +13,8 @@ from autogate.records import Site
 from autogate.space.schema import FIRST_STAGE, GateOption, SpaceSpec
 
 DENSE_CHOICE = "dense"
+# No network is as narrow as its input; what reads at most this many channels is the stem.
+_IMAGE_CHANNELS = 4
 DROPOUT_KNOB = "targeted_dropout"
 Draw = Callable[[str, tuple[str, ...]], str]
 Choices = Mapping[str, str]
@@ -105,8 +107,8 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
     Raises:
         SpaceError: If a family or gene is unknown or out of range, or no gate of the space fits anywhere.
     """
-    widths = [site.channels for site in sites.values() if site.kind == "block"]
-    first_stage = widths[0] if widths else 0
+    widths = [conv.in_channels for site in sites.values() for conv in site.convs if conv.in_channels > _IMAGE_CHANNELS]
+    first_stage = min(widths, default=0)
     groups: dict[str, list[Site]] = {}
     for site in sites.values():
         group = {"site": site.name, "stage": f"{site.kind}:{site.stage}", "network": site.kind}[spec.tie]
@@ -142,7 +144,9 @@ def _fitting(gate: Gate, members: Iterable[Site]) -> dict[str, Gate]:
         return {
             site.name: complete
             for site in members
-            if family.fits(site) is None and not family.is_open(site, complete := family.complete(site, gate))
+            if family.fits(site) is None
+            and family.suits(site, gate) is None
+            and not family.is_open(site, complete := family.complete(site, gate))
         }
     except PolicyError as error:
         raise SpaceError(f"search space: {error}") from None

@@ -14,7 +14,7 @@ from autogate.policy import GeneValue
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
-"""Gene value that stands for the width of the network's first block."""
+"""Gene value that stands for the width of the network's first stage, its narrowest."""
 
 
 class GateOption(BaseModel):

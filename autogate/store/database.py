@@ -50,6 +50,15 @@ def open_database(url: str, *, create: bool) -> Engine:
     return engine
 
 
+def database_exists(url: str) -> bool:
+    """Whether there is something at ``url``; a server counts as there."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return True
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
 def _connect_args(backend: str) -> dict[str, Any]:
     return {"timeout": _BUSY_TIMEOUT_S} if backend == "sqlite" else {}
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autogate.gates import TrainingGate, get_family
 from autogate.policy import Policy
-from autogate.sites import BlockNodes, MapNodes, Network
-from autogate.sites.graph import activation_key, conv_of, module_of, region
+from autogate.sites import BlockNodes, Network
+from autogate.sites.graph import activation_key, conv_of, is_add, module_of, region
 from autogate.surgery.graph_copy import GraphCopy, assemble
 from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
 from autogate.surgery.training_form import gate_path
@@ -57,6 +58,7 @@ class _Editor(GraphCopy):
     def finish(self) -> fx.GraphModule:
         """Return the edited network."""
         self._remove_repeated_activations()
+        self._work_in_place()
         self.graph.lint()
         form = assemble(self.model, self.graph, self.modules)
         form.eval()
@@ -179,6 +181,18 @@ class _Editor(GraphCopy):
                 node.replace_all_uses_with(source)
                 self.graph.erase_node(node)
 
+    def _work_in_place(self) -> None:
+        """Let an activation overwrite the result of a convolution or sum that nobody else reads."""
+        for node in list(self.graph.nodes):
+            key = None if str(node.target) in self.modules else activation_key(node, self.model)
+            if key is None:
+                continue
+            source = node.all_input_nodes[0]
+            fresh = is_add(source) or isinstance(self._module(source), nn.Conv2d)
+            if fresh and len(source.users) == 1:
+                node.op, node.target = "call_function", F.relu6 if key == "relu6" else F.relu
+                node.args, node.kwargs = (source,), {"inplace": True}
+
 
 def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None) -> bool:
     """Whether the activation ``key`` leaves the node's value unchanged, because it was applied before."""
@@ -221,4 +235,4 @@ def slice_channels(
     return conv
 
 
-__all__ = ["UNIT", "MapNodes", "compact_form", "slice_channels"]
+__all__ = ["UNIT", "compact_form", "slice_channels"]

@@ -18,7 +18,7 @@ from autogate.surgery.policies import targeted_dropout
 
 _FUNCTIONAL_ACTIVATIONS: dict[Any, type[nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, "relu": nn.ReLU, "relu_": nn.ReLU, F.relu6: nn.ReLU6,
-    F.silu: nn.SiLU, F.gelu: nn.GELU, F.hardswish: nn.Hardswish,
+    F.silu: nn.SiLU, F.gelu: nn.GELU, F.hardswish: nn.Hardswish, F.mish: nn.Mish, F.leaky_relu: nn.LeakyReLU,
 }  # fmt: skip
 
 
@@ -75,7 +75,8 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
     live under ``gates.*``.
     """
     copy = GraphCopy(network)
-    for site, gate in gates.items():
+    # Map gates come first: once a block has its gate, the end of its branch is no longer a convolution.
+    for site, gate in sorted(gates.items(), key=lambda item: network.sites[item[0]].kind == "block"):
         nodes = network.nodes[site]
         if isinstance(nodes, BlockNodes):
             _gate_block(copy, nodes, gate_path(site), gate)

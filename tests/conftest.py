@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.register_assert_rewrite("helpers", "profiles", "suite")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure() -> None:
+    os.environ.pop("AUTOGATE_STORAGE", None)
+    # Two threads that wait for each other on a busy machine are many times slower than one.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    """Return the URL of a study database that is not there yet."""
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Return the path of a file below ../shared, or skip where that folder is not at hand."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"needs ../shared/{name}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def cifar_test_folder(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder ``test/<class>/*.jpg`` of the shared JPEG CIFAR-10 test images."""
+    root = tmp_path_factory.mktemp("cifar10-test")
+    with tarfile.open(shared("data/cifar10-jpeg-test.tar.gz")) as archive:
+        archive.extractall(root, filter="data")
+    return root / "cifar10" / "test"

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision
+from helpers import forms_of, images, known_network
+from suite import FamilySuite
+from torch import nn
+
+from autogate.gates import FAMILIES
+from autogate.gates.mod import CompactMod
+from autogate.models import load_model
+from autogate.policy import Gate, Policy
+from autogate.sites import find_sites
+from autogate.surgery import attach_gates, canonical, training_form
+
+SITE = "block:layer1.1"
+
+
+class TestMod(FamilySuite):
+    family = "mod"
+    sites = {"resnet20": 7, "resnet50": 12, "vgg16_bn": 9, "mobilenet_v2": 10, "densenet40": 0}
+    refused = [
+        (SITE, {"c": 0}, "c must be in [1, 4096], not 0"),
+        (SITE, {"c": 17}, "c=17 leaves no channel of 16; choose a smaller c"),
+        (SITE, {"c": "first"}, "c must be a number, not 'first'"),
+        (SITE, {"c": 2.5}, "2.5"),
+        (SITE, {"reduction": 0}, "reduction must be in [1, 1024], not 0"),
+    ]
+    unfit = ("resnet20", "map:layer1.0.conv1", "mod stands at block sites only")
+
+    @pytest.mark.parametrize(
+        ("site", "c", "k"),
+        # Widths are 16, 32 and 64.
+        [
+            ("block:layer1.1", 16, 1),
+            ("block:layer2.1", 16, 2),
+            ("block:layer3.1", 16, 4),
+            ("block:layer3.1", 64, 1),
+            ("block:layer3.1", 24, 2),
+            ("block:layer1.1", 1, 16),
+        ],
+    )
+    def test_processed_channels(self, site: str, c: int, k: int) -> None:
+        network = known_network("resnet20")
+        policy = canonical(Policy({site: Gate("mod", {"c": c})}), network.sites)
+        block = attach_gates(network, policy)[site].block
+        assert block.k == k
+        convs = [layer for layer in block.body if isinstance(layer, nn.Conv2d)]
+        assert [(conv.in_channels, conv.out_channels) for conv in convs] == [(k, k), (k, k)]
+
+    def test_bottleneck_widths(self) -> None:
+        """A block of 1024 channels runs 16 - 4 - 16 instead of 1024 - 256 - 1024 at c = 64."""
+        network = known_network("resnet50")
+        policy = canonical(Policy({"block:layer3.1": Gate("mod", {"c": 64})}), network.sites)
+        body = attach_gates(network, policy)["block:layer3.1"].block.body
+        widths = [(layer.in_channels, layer.out_channels) for layer in body if isinstance(layer, nn.Conv2d)]
+        assert widths == [(16, 4), (4, 4), (4, 16)]
+
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_channels_from_k_on_are_untouched(self, batch: int) -> None:
+        network = known_network("resnet20")
+        policy = canonical(Policy({"block:layer3.1": Gate("mod", {"c": 16})}), network.sites)
+        _, compact = forms_of(network, policy)
+        module = next(part for part in compact.modules() if isinstance(part, CompactMod))
+        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        module.register_forward_hook(lambda _, args, result: seen.append((args[0], result)))
+        with torch.no_grad():
+            compact(images(network, batch))
+        before, after = seen[0]
+        assert torch.equal(before[:, 4:], after[:, 4:])
+        assert not torch.equal(before[:, :4], after[:, :4])
+
+    def test_selection_by_score(self) -> None:
+        network = known_network("resnet20")
+        policy = canonical(Policy({"block:layer3.1": Gate("mod", {"c": 16})}), network.sites)
+        torch.manual_seed(3)
+        block = attach_gates(network, policy)["block:layer3.1"].block.eval()
+        x = torch.rand(5, 64, 8, 8)
+        scores = block.selector(x)
+        assert scores.shape == (5, 64)
+        assert ((scores > 0) & (scores < 1)).all()
+        body = []
+        block.body.register_forward_pre_hook(lambda _, args: body.append(args[0]))
+        with torch.no_grad():
+            result = block(x)
+        for i in range(5):
+            top = scores[i].topk(4)
+            # The block's input channels come in the order of their scores.
+            assert torch.equal(body[0][i], x[i, top.indices])
+            torch.testing.assert_close(result[i], block.body(body[0])[i] * top.values[:, None, None])
+
+    def test_small_start(self) -> None:
+        """A fresh block disturbs a trained network little."""
+        network = known_network("resnet20")
+        blocks = {name: Gate("mod", {"c": 16}) for name, site in network.sites.items() if site.kind == "block"}
+        gates = attach_gates(network, canonical(Policy(blocks), network.sites))
+        for gate in gates.values():
+            norms = [part for part in gate.modules() if isinstance(part, nn.BatchNorm2d)]
+            assert norms[-1].weight.abs().max() <= 0.1
+            assert norms[0].weight.min() == 1
+
+
+def cifar_form(name: str, classes: int) -> nn.Module:
+    """Return a torchvision ResNet with the usual CIFAR stem."""
+    module = torchvision.models.get_model(name, num_classes=classes)
+    module.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    module.maxpool = nn.Identity()
+    return module
+
+
+def every_second_block(module: nn.Module, size: int) -> nn.Module:
+    """Return the training form with ``mod`` at the blocks 1, 3, 5, ... of every stage, c = 64."""
+    network = find_sites(module, (3, size, size))
+    gates = {
+        name: Gate("mod", {"c": 64})
+        for name, site in network.sites.items()
+        if site.kind == "block" and int(name.rpartition(".")[2]) % 2
+    }
+    policy = canonical(Policy(gates), network.sites, strict=True)
+    assert len(policy.gates) == len(gates) > 0
+    return training_form(network, attach_gates(network, policy))
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        pytest.param(lambda: cifar_form("resnet18", 10), 4_948_352, id="R18 CIFAR-10"),
+        pytest.param(lambda: cifar_form("resnet18", 100), 4_994_522, id="R18 CIFAR-100"),
+        pytest.param(lambda: cifar_form("resnet34", 10), 12_418_864, id="R34 CIFAR-10", marks=pytest.mark.slow),
+        pytest.param(lambda: cifar_form("resnet50", 10), 16_069_759, id="R50 CIFAR-10", marks=pytest.mark.slow),
+        pytest.param(lambda: load_model("resnet18").module, 5_463_902, id="R18", marks=pytest.mark.slow),
+        pytest.param(lambda: load_model("resnet34").module, 12_934_414, id="R34", marks=pytest.mark.slow),
+        pytest.param(lambda: load_model("resnet50").module, 18_105_949, id="R50", marks=pytest.mark.slow),
+        pytest.param(lambda: load_model("resnet101").module, 29_211_741, id="R101", marks=pytest.mark.slow),
+    ],
+)
+def test_parameter_counts_of_the_paper(make: Callable[[], nn.Module], count: int) -> None:
+    """Section 4 of the family reference; the dense branches that MoD replaces are not counted."""
+    form = every_second_block(make(), 64)
+    assert sum(parameter.numel() for parameter in form.parameters()) == count
+
+
+class Units(nn.Module):
+    """Residual units whose branches hold layers with settings of their own."""
+
+    def __init__(self, *extra: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.branch = nn.Sequential(
+            nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), *extra, nn.Conv2d(16, 16, 3, padding=1)
+        )
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.head((x + self.branch(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        nn.LeakyReLU(0.3),
+        nn.Dropout(0.25),
+        nn.MaxPool2d(3, stride=1, padding=1),
+        nn.AvgPool2d(3, stride=1, padding=1),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_layers_keep_their_settings_or_the_block_is_no_place_for_mod(extra: nn.Module) -> None:
+    network = find_sites(Units(extra), (3, 16, 16))
+    reason = FAMILIES["mod"].fits(network.sites["block:branch"])
+    if reason is not None:
+        assert "no chain of convolutions, normalisations and activations" in reason
+        return
+    policy = canonical(Policy({"block:branch": Gate("mod", {"c": 4})}), network.sites)
+    body = attach_gates(network, policy)["block:branch"].block.body
+    assert repr(body[2]) == repr(extra)

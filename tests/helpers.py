@@ -1,0 +1,121 @@
+"""Networks and policies that several test folders use."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import random
+
+import torch
+from torch import Tensor, fx, nn
+
+from autogate.gates import FAMILIES, TrainingGate
+from autogate.models import load_model
+from autogate.policy import Gate, Policy
+from autogate.records import Site
+from autogate.sites import Network, find_sites
+from autogate.surgery import attach_gates, canonical, compact_form, training_form
+
+# Input sizes at which the networks are tested; small, so that a test takes little time.
+SIZES = {"resnet20": 32, "resnet50": 64, "vgg16_bn": 64, "mobilenet_v2": 64, "densenet40": 32}
+FAST = ("resnet20", "densenet40")
+
+GENES: dict[tuple[str, str], list[dict[str, float | int | str]]] = {
+    ("drop", "block"): [{}],
+    ("mod", "block"): [{"c": 8}, {"c": 16}],
+    ("lcnet", "block"): [{"tau": 0.9}, {"scale": "none", "tau": 0.899}],
+    ("lcnet", "map"): [{"tau": 0.9}, {"tau": 0.9, "scale": "2score"}],
+    ("magnitude", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("antidote", "map"): [
+        {"channel_ratio": 0.3},
+        {"column_ratio": 0.5},
+        {"channel_ratio": 0.5, "column_ratio": 0.25},
+    ],
+}
+
+
+def lively(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Give normalisation layers statistics and scales that are not trivial, so that mistakes show."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            n = part.num_features
+            part.running_mean = torch.randn(n, generator=generator) * 0.1
+            part.running_var = torch.rand(n, generator=generator) + 0.5
+            part.weight.data = torch.rand(n, generator=generator) + 0.5
+            part.bias.data = torch.randn(n, generator=generator) * 0.1
+    return module.eval()
+
+
+def network_of(module: nn.Module, size: int) -> Network:
+    return find_sites(lively(module), (3, size, size))
+
+
+@functools.cache
+def known_network(name: str) -> Network:
+    """Return a traced network shared by all tests; nobody may change it."""
+    module = load_model(name, num_classes=10).module
+    if name == "vgg16_bn":
+        # Its three linear layers hold 120 million weights and no site; they would only cost time.
+        module.classifier = nn.Linear(512 * 7 * 7, 10)
+    return network_of(module, SIZES[name])
+
+
+def own_copy(network: Network) -> Network:
+    """Return a network whose weights a test may change."""
+    model = copy.deepcopy(network.model)
+    return Network(model, network.graph, network.input_shape, network.sites, network.nodes)
+
+
+def images(network: Network, batch: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, *network.input_shape, generator=generator)
+
+
+def options_at(site: Site, families: tuple[str, ...]) -> list[Gate]:
+    """Every test gate of ``families`` that fits ``site``."""
+    return [
+        Gate(family, genes)
+        for family in families
+        if FAMILIES[family].fits(site) is None
+        for genes in GENES[(family, site.kind)]
+        if not (family == "mod" and int(genes["c"]) > site.channels)
+    ]
+
+
+def random_policy(network: Network, families: tuple[str, ...], seed: int, share: float = 0.6) -> Policy:
+    """Return a canonical policy with at least one gate."""
+    rng = random.Random(seed)
+    places = {name: found for name, site in network.sites.items() if (found := options_at(site, families))}
+    gates = {name: rng.choice(found) for name, found in places.items() if rng.random() < share}
+    if not gates:
+        name = rng.choice(list(places))
+        gates[name] = rng.choice(places[name])
+    return canonical(Policy(gates), network.sites)
+
+
+def lively_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
+    """Return gates as if trained: their decisions differ between images and channels."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        gates = attach_gates(network, policy)
+        for gate in gates.values():
+            lively(gate)
+            for name, parameter in gate.named_parameters():
+                if "score.weight" in name:
+                    parameter.data = torch.randn(parameter.shape)
+    return gates
+
+
+def forms_of(network: Network, policy: Policy) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Return training form (in evaluation) and compact form of ``policy`` with the same lively gates."""
+    gates = lively_gates(network, policy)
+    return training_form(network, gates).eval(), compact_form(network, policy, gates)
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    """Assert equality up to ``tolerance``, relative to the largest value expected."""
+    assert found.shape == expected.shape
+    scale = float(expected.abs().max())
+    worst = float((found - expected).abs().max())
+    assert worst <= tolerance * scale, f"differs by {worst / scale:.2e} of the largest value"

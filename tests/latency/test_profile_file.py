@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import known_network
+from profiles import profile_of
+
+from autogate.errors import ProfileError
+from autogate.latency import LatencyModel, from_lines, profile_digest, read_profile, to_lines
+from autogate.policy import Gate
+
+NETWORK = known_network("resnet20")
+PROFILE = profile_of(NETWORK, [("block:layer1.1", Gate("drop")), ("map:layer2.0.conv1", Gate("magnitude"))])
+LINES = to_lines(PROFILE).splitlines()
+
+
+def text_of(rows: list[str]) -> str:
+    return "".join(row + "\n" for row in rows)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    assert from_lines(to_lines(PROFILE), "here") == PROFILE
+    path = tmp_path / "profile.jsonl"
+    path.write_text(to_lines(PROFILE), encoding="utf-8")
+    again = read_profile(path)
+    assert again == PROFILE
+    assert profile_digest(again) == profile_digest(PROFILE)
+    assert LatencyModel(again, NETWORK).dense_ms == LatencyModel(PROFILE, NETWORK).dense_ms
+
+
+def test_one_object_per_line_and_a_header_that_says_what_it_is() -> None:
+    rows = [json.loads(line) for line in LINES]
+    assert rows[0]["schema"] == "autogate.profile/1"
+    assert rows[0]["setting"] == PROFILE.setting.to_json()
+    assert rows[-1] == {"t": "end", "samples": len(PROFILE.units) + len(PROFILE.networks)}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [LINES[:-1], LINES[: len(LINES) // 2], LINES[:5] + LINES[6:], LINES + LINES[-2:], LINES[:1]],
+    ids=["no end", "half", "a line removed", "a line added", "header alone"],
+)
+def test_truncated_files_are_refused(rows: list[str]) -> None:
+    with pytest.raises(ProfileError, match=r"my\.jsonl is truncated; profile again"):
+        from_lines(text_of(rows), "my.jsonl")
+
+
+def test_a_line_cut_in_two_is_refused() -> None:
+    with pytest.raises(ProfileError, match="my.jsonl is not a profile"):
+        from_lines(text_of(LINES)[:-10], "my.jsonl")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "null\n", "[]\n", "7\n", "hello\n", "{}\n"])
+def test_other_files_are_refused(text: str) -> None:
+    with pytest.raises(ProfileError, match=r"my\.jsonl"):
+        from_lines(text, "my.jsonl")
+
+
+def test_another_schema_is_named() -> None:
+    header = {**json.loads(LINES[0]), "schema": "autogate.profile/2"}
+    with pytest.raises(ProfileError, match="has schema 'autogate.profile/2', not autogate.profile/1"):
+        from_lines(text_of([json.dumps(header), *LINES[1:]]), "my.jsonl")
+
+
+def edited(line: int, **changes: object) -> str:
+    row = {**json.loads(LINES[line]), **changes}
+    rows = list(LINES)
+    rows[line] = json.dumps({key: value for key, value in row.items() if value is not ...})
+    return text_of(rows)
+
+
+UNIT, NET = 1, len(LINES) - 2
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        (UNIT, {"key": ...}),
+        (UNIT, {"colour": "red"}),
+        (UNIT, {"t": ...}),
+        (NET, {"keys": ...}),
+        (0, {"setting": ...}),
+        (0, {"input_shape": [3, 32]}),
+        (0, {"setting": {**PROFILE.setting.to_json(), "clock": 3}}),
+        (UNIT, {"ms": "fast"}),
+        (UNIT, {"ms": None}),
+        (UNIT, {"ms": float("nan")}),
+        (UNIT, {"ms": -1.0}),
+        (NET, {"ms": "slow"}),
+        (NET, {"ms": 0.0}),
+        (NET, {"ms": -5.0}),
+        (NET, {"keys": "abc"}),
+    ],
+    ids=str,
+)
+def test_edited_files_are_refused(line: int, changes: dict[str, object]) -> None:
+    with pytest.raises(ProfileError, match=r"my\.jsonl"):
+        from_lines(edited(line, **changes), "my.jsonl")
+
+
+def test_an_edited_number_is_another_profile() -> None:
+    other = from_lines(edited(UNIT, ms=123.0), "my.jsonl")
+    assert profile_digest(other) != profile_digest(PROFILE)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="cannot read profile .*absent.jsonl"):
+        read_profile(tmp_path / "absent.jsonl")
+    with pytest.raises(ProfileError, match="cannot read profile"):
+        read_profile(tmp_path)
+    binary = tmp_path / "binary.jsonl"
+    binary.write_bytes(b"\xff\x00\xfe" * 10)
+    with pytest.raises(ProfileError, match="binary.jsonl"):
+        read_profile(binary)

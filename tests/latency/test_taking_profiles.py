@@ -1,0 +1,94 @@
+"""A real profile, of a network so small that it takes seconds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import network_of
+from torch import Tensor, nn
+
+from autogate.gates import get_family
+from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
+from autogate.latency.profiling import script
+from autogate.latency.units import cut_into_units
+from autogate.policy import Gate, Policy
+from autogate.records import Profile
+from autogate.search.prepare import covers
+from autogate.sites import Network
+from autogate.space import load_space
+from autogate.space.bound import bind
+from autogate.surgery import attach_gates, canonical, compact_form
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    body = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), *(Residual(16) for _ in range(3)))
+    return network_of(nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)), 16)
+
+
+@pytest.fixture(scope="module")
+def profile(network: Network) -> Profile:
+    setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
+    space = bind(load_space("unified"), network.sites)
+    return take_profile(network, space, setting, model="tiny", seconds=2.0, seed=0)
+
+
+def test_every_gate_is_seen_alone(network: Network, profile: Profile) -> None:
+    keys = {sample.key for sample in profile.units}
+    units = cut_into_units(network)
+    assert {unit.type for unit in units} <= keys
+    for site, gate in bind(load_space("unified"), network.sites).gates():
+        for decision in get_family(gate.family).decisions(network.sites[site], gate, 1):
+            for unit in units:
+                if site in unit.sites:
+                    assert unit.key({site: gate}, {site: decision}) in keys
+
+
+def test_it_is_enough_to_predict_with(network: Network, profile: Profile) -> None:
+    space = bind(load_space("unified"), network.sites)
+    assert covers(profile, network, space)
+    model = LatencyModel(profile, network)
+    assert 0 < model.dense_ms < 1000
+    dropped = canonical(Policy({name: Gate("drop") for name in network.sites if name.startswith("block")}), network.sites)
+    assert len(dropped.gates) == 3
+    # Six of seven convolutions less is less.
+    assert model.predict(dropped).p50 < model.dense_ms
+
+
+def test_it_says_where_it_is_from(network: Network, profile: Profile) -> None:
+    assert profile.model == "tiny"
+    assert profile.input_shape == (3, 16, 16)
+    assert profile.setting.threads == 1
+    assert profile.networks[0].policy == Policy().to_json()
+    assert all(sample.passes >= 4 for sample in profile.networks)
+    assert from_lines(to_lines(profile), "here") == profile
+
+
+def test_scripted_gates_do_as_they_are_told(network: Network) -> None:
+    block = next(name for name, site in network.sites.items() if site.kind == "block")
+    inner = next(name for name, site in network.sites.items() if block in site.inside)
+    policy = canonical(Policy({block: Gate("lcnet"), inner: Gate("lcnet")}), network.sites)
+    compact = compact_form(network, policy, attach_gates(network, policy))
+    x = torch.randn(4, 3, 16, 16)
+    runs: list[int] = []
+    gated = next(module for module in compact.modules() if hasattr(module, "branch"))
+    conv = next(module for module in gated.branch.modules() if isinstance(module, nn.Conv2d))
+    conv.register_forward_hook(lambda _, args, result: runs.append(result.shape[0]))
+    widths: list[int] = []
+    gated.branch.register_forward_hook(lambda _, args, result: widths.append(len(args[0])))
+    for images, channels in ((0, 4), (3, 4), (4, 16)):
+        script(compact, {block: images, inner: channels})
+        widths.clear()
+        with torch.no_grad():
+            compact(x)
+        assert widths == ([images] if images else [])

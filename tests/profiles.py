@@ -1,0 +1,75 @@
+"""Profiles made by hand, whose answers are known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from autogate.gates import get_family
+from autogate.latency.units import Unit, cut_into_units, keys_of
+from autogate.policy import DENSE, Gate, Policy
+from autogate.records import NetworkSample, Profile, Setting, UnitSample
+from autogate.sites import Network
+from autogate.surgery import canonical
+
+SETTING = Setting("cpu", "a made-up processor", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
+
+
+def base_ms(unit: Unit, units: tuple[Unit, ...]) -> float:
+    """Time of a unit's dense form: 1.0, 1.1, 1.2, ... in the order in which the types appear."""
+    types = list(dict.fromkeys(other.type for other in units))
+    return 1.0 + 0.1 * types.index(unit.type)
+
+
+def share(gate: Gate, decision: int | None) -> float:
+    """What a gate leaves of its unit's time; between decisions it is not linear."""
+    if gate.family == "drop":
+        return 0.0
+    if decision is not None:
+        return 0.1 + 0.01 * decision**1.5
+    return 1.0 - 0.5 * float(gate.genes.get("ratio", 0.0)) - 0.25 * float(gate.genes.get("channel_ratio", 0.0))
+
+
+def complete(network: Network, site: str, gate: Gate) -> Gate:
+    return get_family(gate.family).complete(network.sites[site], gate)
+
+
+def profile_of(
+    network: Network,
+    gates: Iterable[tuple[str, Gate]],
+    *,
+    batch_size: int = 1,
+    offset_ms: float = 0.0,
+    slope: float = 1.0,
+    networks: int = 10,
+    model: str = "resnet20",
+) -> Profile:
+    """Return a profile in which every unit takes ``base_ms``, times the share that a lone gate leaves.
+
+    Whole networks take ``offset_ms + slope`` times the sum of their units.
+    """
+    units = cut_into_units(network)
+    known = {unit.type: base_ms(unit, units) for unit in units}
+    places = [(site, complete(network, site, gate)) for site, gate in gates]
+    for site, gate in places:
+        for decision in get_family(gate.family).decisions(network.sites[site], gate, batch_size):
+            for unit in units:
+                if site in unit.sites:
+                    key = unit.key({site: gate}, {site: decision})
+                    known[key] = base_ms(unit, units) * share(gate, decision)
+    rng = random.Random(0)
+    policies = [DENSE]
+    static = [(site, gate) for site, gate in places if not get_family(gate.family).varies]
+    while len(policies) < networks:
+        chosen = dict(rng.sample(static, rng.randint(0, len(static)))) if static else {}
+        policy = canonical(Policy(chosen), network.sites)
+        if all(key in known for key in keys_of(units, policy, {})):
+            policies.append(policy)
+    samples = []
+    for number, policy in enumerate(policies):
+        keys = keys_of(units, policy, {})
+        total = offset_ms + slope * sum(known[key] for key in keys)
+        samples.append(NetworkSample(policy.to_json(), keys, total, 0.01, 10, number))
+    rows = tuple(UnitSample(key, ms, 0.01, 10, number) for key, ms in known.items() for number in (0, 1))
+    setting = Setting.from_json({**SETTING.to_json(), "batch_size": batch_size})
+    return Profile(setting, model, network.input_shape, "2026-01-01T00:00:00+00:00", rows, tuple(samples))

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import pytest
+from optuna.study import StudyDirection
+
+from autogate.policy import Gate, Policy
+from autogate.records import Comparison, Estimate, Measurement, Realisation, Setting
+from autogate.search.config import make_config
+from autogate.search.objective import Objective
+from autogate.search.run import rank_candidates
+from autogate.search.verdict import choose_best, judge, pareto_front
+from autogate.space import load_space
+from autogate.store import FinalistRecord, TrialRecord
+from autogate.units import LatencyBudget
+
+SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
+SPACE = load_space("drop").to_json()
+
+
+def measurement(ms: float, half: float = 0.0) -> Measurement:
+    return Measurement(ms, ms, ms, ms, (ms - half, ms + half), 8, 30)
+
+
+def comparison(ratio: float, half: float = 0.01, dense_ms: float = 10.0) -> Comparison:
+    gated = measurement(ratio * dense_ms, half * dense_ms)
+    return Comparison(measurement(dense_ms), gated, ratio, (ratio - half, ratio + half), SETTING)
+
+
+def finalist(number: int, accuracy: float, ratio: float, half: float = 0.01) -> FinalistRecord:
+    policy = Policy({f"block:{number}": Gate("drop")})
+    predicted = {"mean": 1.0, "p50": 1.0, "p95": 1.0, "max": 1.0, "upper": 1.0}
+    return FinalistRecord(
+        policy, "profile", number, accuracy, accuracy, {}, predicted, comparison(ratio, half), Realisation(), "sha",
+    )  # fmt: skip
+
+
+def budget(text: str) -> LatencyBudget:
+    return LatencyBudget.parse(text)
+
+
+def test_a_relative_budget_is_judged_by_the_ratio_s_upper_end() -> None:
+    assert judge(comparison(0.58), budget("60%")).met
+    assert judge(comparison(0.59), budget("60%")).met
+    # The ratio itself is within the budget, the end of its interval is not.
+    missed = judge(comparison(0.595), budget("60%"))
+    assert not missed.met
+    assert missed.over == pytest.approx(0.605 / 0.6 - 1)
+    # The milliseconds of that run play no part.
+    assert judge(comparison(0.58, dense_ms=1000.0), budget("60%")).met
+
+
+def test_an_absolute_budget_is_judged_by_the_milliseconds() -> None:
+    assert judge(comparison(0.49), budget("5ms")).met
+    assert not judge(comparison(0.495), budget("5ms")).met
+    assert judge(comparison(0.495), budget("5ms")).over == pytest.approx(0.01)
+    assert not judge(comparison(0.49, dense_ms=20.0), budget("5ms")).met
+
+
+def test_without_a_budget_everything_is_met() -> None:
+    assert judge(comparison(2.0), None).met
+
+
+def test_the_most_accurate_within_the_budget_wins() -> None:
+    finalists = [finalist(1, 0.80, 0.40), finalist(2, 0.85, 0.55), finalist(3, 0.90, 0.65)]
+    assert choose_best(finalists, budget("60%"), None) == (finalists[1], None)
+    assert choose_best(finalists, budget("70%"), None) == (finalists[2], None)
+    assert choose_best(finalists, budget("45%"), None) == (finalists[0], None)
+
+
+def test_equal_accuracy_is_decided_by_speed() -> None:
+    finalists = [finalist(1, 0.85, 0.55), finalist(2, 0.85, 0.50)]
+    assert choose_best(finalists, budget("60%"), None)[0] is finalists[1]
+
+
+def test_if_none_meets_the_budget_the_closest_is_named() -> None:
+    finalists = [finalist(1, 0.9, 0.80), finalist(2, 0.8, 0.66), finalist(3, 0.7, 0.70)]
+    assert choose_best(finalists, budget("60%"), None) == (None, finalists[1])
+    assert choose_best([], budget("60%"), None) == (None, None)
+
+
+def test_no_faster_than_dense_never_wins() -> None:
+    finalists = [finalist(1, 0.95, 1.05)]
+    assert choose_best(finalists, budget("120%"), None)[0] is None
+    finalists.append(finalist(2, 0.90, 0.90))
+    assert choose_best(finalists, budget("120%"), None)[0] is finalists[1]
+
+
+def test_under_a_floor_the_fastest_wins() -> None:
+    finalists = [finalist(1, 0.80, 0.40), finalist(2, 0.86, 0.55), finalist(3, 0.90, 0.65)]
+    assert choose_best(finalists, None, 0.85) == (finalists[1], None)
+    assert choose_best(finalists, None, 0.79) == (finalists[0], None)
+    assert choose_best(finalists, None, 0.95)[0] is None
+
+
+def estimate(ms: float, error: float = 0.1) -> Estimate:
+    return Estimate(ms, ms, 1.5 * ms, 2 * ms, error)
+
+
+def objective(**settings: object) -> Objective:
+    return Objective.of(make_config(space=SPACE, **settings), dense_ms=10.0, dense_accuracy=0.9)
+
+
+def test_budget_objective() -> None:
+    found = objective(latency_budget="60%", latency_stat="p95")
+    assert found.limit_ms == pytest.approx(6.0)
+    assert found.directions == [StudyDirection.MAXIMIZE]
+    # The bound that counts is the upper end of the chosen statistic: 1.5 * 3.6 * 1.1 = 5.94.
+    assert found.fits(estimate(3.6))
+    assert not found.fits(estimate(3.7))
+    assert found.excess_ms(estimate(3.7)) == pytest.approx(1.5 * 3.7 * 1.1 - 6.0)
+    assert found.excess_ms(estimate(3.6)) < 0
+    assert found.values(0.8, estimate(3.0)) == [0.8]
+    assert found.acceptable(0.1, 6.0)
+    assert not found.acceptable(0.99, 6.1)
+    assert found.rank(0.9, 5.0) < found.rank(0.8, 1.0)
+    assert found.rank(0.9, 4.0) < found.rank(0.9, 5.0)
+    assert objective(latency_budget="5ms").limit_ms == 5.0
+
+
+def test_drop_objective() -> None:
+    found = objective(max_drop="2%", latency_stat="p50")
+    assert found.limit_ms is None
+    assert found.floor == pytest.approx(0.88)
+    assert found.directions == [StudyDirection.MINIMIZE]
+    assert found.fits(estimate(1e6))
+    assert found.values(0.8, estimate(3.0)) == [3.0]
+    assert found.acceptable(0.88, 1e6)
+    assert not found.acceptable(0.87, 1.0)
+    assert found.rank(0.88, 1.0) < found.rank(0.99, 2.0)
+
+
+def test_pareto_objective() -> None:
+    found = objective(pareto=True, latency_stat="mean")
+    assert found.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+    assert found.values(0.8, estimate(3.0)) == [0.8, 3.0]
+    assert found.acceptable(0.0, 1e6)
+
+
+def trial(number: int, accuracy: float | None, ms: float, outcome: str = "complete") -> TrialRecord:
+    policy = Policy({f"block:{number}": Gate("drop")})
+    predicted = {"mean": ms, "p50": ms, "p95": ms, "max": ms, "upper": 1.1 * ms}
+    return TrialRecord(number, outcome, policy, accuracy, predicted, None, None, 1.0)
+
+
+def test_front_holds_what_nothing_beats() -> None:
+    trials = [
+        trial(0, 0.90, 10.0),
+        trial(1, 0.80, 5.0),
+        trial(2, 0.79, 6.0),  # slower and worse than 1
+        trial(3, 0.85, 7.0),
+        trial(4, 0.85, 7.5),  # as good as 3, but slower
+        trial(5, None, 1.0, "rejected"),
+        trial(6, 0.80, 5.0),  # the same point as 1
+    ]
+    assert [t.number for t in pareto_front(trials, "p95")] == [1, 3, 0]
+    assert pareto_front([], "p95") == []
+
+
+def test_front_against_brute_force() -> None:
+    import random
+
+    rng = random.Random(0)
+    trials = [trial(i, rng.randint(0, 20) / 20, float(rng.randint(1, 20))) for i in range(200)]
+
+    def beaten(t: TrialRecord) -> bool:
+        a, ms = t.val_accuracy, t.predicted["p50"]
+        return any(
+            o.val_accuracy >= a and o.predicted["p50"] <= ms and (o.val_accuracy > a or o.predicted["p50"] < ms)
+            for o in trials
+        )
+
+    points = {(t.val_accuracy, t.predicted["p50"]) for t in trials if not beaten(t)}
+    front = pareto_front(trials, "p50")
+    assert {(t.val_accuracy, t.predicted["p50"]) for t in front} == points
+    assert len(front) == len(points)
+
+
+def test_candidates_for_the_final() -> None:
+    found = objective(latency_budget="60%")
+    trials = [
+        trial(0, 0.90, 5.0),
+        trial(1, 0.95, 5.6),  # its upper bound is over the budget
+        trial(2, 0.92, 5.1),
+        trial(3, None, 1.0, "rejected"),
+        trial(4, 0.92, 4.0),
+        TrialRecord(5, "complete", Policy(), 0.99, trial(5, 0.99, 5.0).predicted, None, None, 1.0),  # dense
+    ]
+    assert [t.number for t in rank_candidates(trials, found, True, 1000)] == [4, 2, 0]
+    # A budget that does not bind: within one standard error (0.0086) of the best, speed decides.
+    loose = objective(latency_budget="200%")
+    near = [trial(0, 0.920, 9.0), trial(1, 0.915, 5.0), trial(2, 0.900, 1.0)]
+    assert [t.number for t in rank_candidates(near, loose, False, 1000)] == [1, 0, 2]
+    assert [t.number for t in rank_candidates(near, loose, True, 1000)] == [0, 1, 2]

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from helpers import known_network
+from torch import Tensor, nn
+
+from autogate.errors import SpaceError
+from autogate.policy import DENSE, Gate, Policy
+from autogate.sites import find_sites
+from autogate.space import load_space, parse_space
+from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace, bind
+
+SITES = known_network("resnet20").sites
+BLOCKS = [name for name, site in SITES.items() if site.kind == "block"]
+MAPS = [name for name, site in SITES.items() if site.kind == "map"]
+
+
+def bound(tie: str = "site", dropout: list[float] | None = None, **sites: Any) -> BoundSpace:
+    data = {"schema": "autogate.space/1", "tie": tie, "sites": sites}
+    if dropout is not None:
+        data["training"] = {"targeted_dropout": dropout}
+    return bind(parse_space(data, "test"), SITES)
+
+
+RATIOS = {"family": "magnitude", "genes": {"ratio": [0.25, 0.5]}}
+DROP = {"family": "drop"}
+
+
+def test_one_decision_per_site() -> None:
+    space = bound(block=[DROP], map=[RATIOS])
+    assert [d.name for d in space.decisions] == list(SITES)
+    assert space.size == 2**7 * 3**9
+    choices = space.all_choices()
+    assert choices["block:layer1.1"] == (DENSE_CHOICE, "drop")
+    assert choices["map:layer1.1.conv1"] == (DENSE_CHOICE, "magnitude(ratio=0.25)", "magnitude(ratio=0.5)")
+    assert DROPOUT_KNOB not in choices
+
+
+def test_ties() -> None:
+    # Blocks are in three stages, and so are the maps.
+    assert bound("stage", block=[DROP], map=[RATIOS]).size == 2**3 * 3**3
+    assert bound("network", block=[DROP], map=[RATIOS]).size == 2 * 3
+    staged = bound("stage", block=[DROP], map=[RATIOS])
+    assert [d.name for d in staged.decisions] == [
+        "block:stage1", "map:stage1", "map:stage2", "block:stage2", "map:stage3", "block:stage3",
+    ]  # fmt: skip
+    policy = staged.policy({"block:stage2": "drop"})
+    assert set(policy.gates) == {"block:layer2.1", "block:layer2.2"}
+    whole = bound("network", block=[DROP], map=[RATIOS])
+    assert set(whole.policy({"block": "drop"}).gates) == set(BLOCKS)
+    assert set(whole.policy({"map": "magnitude(ratio=0.5)"}).gates) == set(MAPS)
+
+
+def test_policies_from_choices() -> None:
+    space = bound(block=[DROP], map=[RATIOS], dropout=[1.0, 0.5])
+    assert space.size == 2**7 * 3**9 * 2
+    assert space.all_choices()[DROPOUT_KNOB] == ("1", "0.5")
+    policy = space.policy({"block:layer1.1": "drop", "map:layer2.0.conv1": "magnitude(ratio=0.25)", DROPOUT_KNOB: "0.5"})
+    assert policy == Policy(
+        {"block:layer1.1": Gate("drop"), "map:layer2.0.conv1": Gate("magnitude", {"ratio": 0.25})},
+        {DROPOUT_KNOB: 0.5},
+    )
+    assert space.policy({}).gates == DENSE.gates
+    assert space.policy({}).training == {DROPOUT_KNOB: 1.0}
+
+
+def test_drawing_asks_for_every_free_decision_once() -> None:
+    space = bound(block=[DROP], map=[RATIOS], dropout=[1.0, 0.5])
+    asked: list[str] = []
+    rng = random.Random(0)
+
+    def draw(name: str, choices: tuple[str, ...]) -> str:
+        asked.append(name)
+        return rng.choice(choices)
+
+    drawn = space.draw(draw)
+    assert asked == [*SITES, DROPOUT_KNOB]
+    assert set(space.policy(drawn).gates) == {
+        name for name, choice in drawn.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB
+    }
+
+
+def test_decisions_without_an_option_are_not_asked() -> None:
+    space = bound(block=[DROP])
+    assert set(space.all_choices()) == set(BLOCKS)
+    assert space.size == 2**7
+
+
+def test_combinations_of_genes() -> None:
+    space = bound(map=[{"family": "antidote", "genes": {"channel_ratio": [0.3, 0.6], "column_ratio": [0.5, 0.75]}}])
+    assert len(space.all_choices()[MAPS[0]]) == 1 + 4
+
+
+def test_first_stage_stands_for_the_first_width() -> None:
+    space = bound(block=[{"family": "mod", "genes": {"c": ["first_stage"]}}])
+    assert {gate.genes["c"] for _, gate in space.gates()} == {16}
+
+
+def test_gates_that_change_nothing_or_do_not_fit_are_left_out() -> None:
+    # 0.05 of 16 channels is none, of 32 one, of 64 three; c = 32 leaves no channel of 16.
+    space = bound(map=[{"family": "magnitude", "genes": {"ratio": [0.05]}}])
+    assert {site for site, _ in space.gates()} == {name for name in MAPS if not name.startswith("map:layer1")}
+    assert bound(block=[DROP, {"family": "antidote"}]).size == 2**7
+
+
+def test_restricted() -> None:
+    space = bound("stage", block=[DROP, {"family": "mod", "genes": {"c": [16]}}], map=[RATIOS])
+    left = space.restricted(lambda site, gate: gate.family != "mod" and site != "block:layer2.1")
+    assert all(gate.family != "mod" for _, gate in left.gates())
+    assert set(left.policy({"block:stage2": "drop"}).gates) == {"block:layer2.2"}
+    assert left.size == 2**3 * 3**3
+    # The original is as it was.
+    assert space.size == 3**3 * 3**3
+    nothing = space.restricted(lambda site, gate: False)
+    assert nothing.size == 1
+    assert nothing.all_choices() == {}
+    assert nothing.gates() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"block": [{"family": "dorp"}]}, "unknown gate family 'dorp'; did you mean 'drop'"),
+        ({"map": [{"family": "magnitude", "genes": {"ratoi": [0.5]}}]}, "unknown gene 'ratoi'; known genes: ratio"),
+        ({"map": [{"family": "magnitude", "genes": {"ratio": [1.5]}}]}, r"ratio must be in \[0, 0.97\], not 1.5"),
+        ({"map": [{"family": "magnitude", "genes": {"ratio": ["half"]}}]}, "ratio must be a number, not 'half'"),
+        ({"map": [{"family": "lcnet", "genes": {"scale": ["loud"]}}]}, "scale must be one of score, 2score, none"),
+        ({"map": [DROP]}, "no gate of this search space fits any site"),
+        ({"block": [], "map": []}, "no gate of this search space fits any site"),
+        ({"map": [{"family": "magnitude", "genes": {"ratio": [0.0]}}]}, "no gate of this search space fits any site"),
+    ],
+)
+def test_wrong_families_and_genes(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SpaceError, match=complaint):
+        bound(**options)
+
+
+class Narrowing(nn.Module):
+    """A network whose later blocks are narrower than its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.narrow = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 8, 1)
+        self.wide = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1))
+        self.slim = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.narrow((x + self.wide(x)).relu())
+        return self.head((x + self.slim(x)).mean((2, 3)))
+
+
+def test_the_unified_space_binds_to_a_network_that_narrows() -> None:
+    network = find_sites(Narrowing(), (3, 16, 16))
+    space = bind(load_space("unified"), network.sites)
+    widths = {site: gate.genes["c"] for site, gate in space.gates() if gate.family == "mod"}
+    assert "block:wide" in widths
+    assert all(c <= network.sites[site].channels for site, c in widths.items())

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import known_network
+
+from autogate.errors import SpaceError
+from autogate.space import list_spaces, load_space, parse_space
+from autogate.space.bound import bind
+
+SCHEMA = "autogate.space/1"
+
+
+def space(**changes: Any) -> dict[str, Any]:
+    return {"schema": SCHEMA, "sites": {"block": [{"family": "drop"}]}, **changes}
+
+
+def test_defaults() -> None:
+    spec = parse_space(space(), "here")
+    assert spec.tie == "site"
+    assert spec.training.targeted_dropout == [1.0]
+    assert spec.sites.map == []
+    assert parse_space(spec.to_json(), "again") == spec
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (space(colour="red"), "colour"),
+        (space(sites={"blocks": []}), "sites.blocks"),
+        (space(sites={"block": [{"family": "drop", "gene": {}}]}), "sites.block.0.gene"),
+        (space(training={"dropout": [1.0]}), "training.dropout"),
+        (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": []}}]}), "gene ratio has no values"),
+        (space(training={"targeted_dropout": []}), r"probabilities in \[0, 1\]"),
+        (space(training={"targeted_dropout": [1.5]}), r"probabilities in \[0, 1\]"),
+        (space(training={"targeted_dropout": [-0.1]}), r"probabilities in \[0, 1\]"),
+        (space(training={"targeted_dropout": [float("nan")]}), r"probabilities in \[0, 1\]"),
+        (space(tie="image"), "tie"),
+        (space(schema="autogate.space/2"), "schema"),
+        ({"sites": {}}, "schema"),
+        ({"schema": SCHEMA}, "sites"),
+        (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": 0.5}}]}), "sites.map.0.genes.ratio"),
+        ([], ""),
+        (None, ""),
+        ("drop", ""),
+    ],
+)
+def test_what_is_wrong_is_named(data: object, place: str) -> None:
+    with pytest.raises(SpaceError, match=f"^my.yaml: .*{place}.*autogate spaces") as raised:
+        parse_space(data, "my.yaml")
+    assert "\n" not in str(raised.value)
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("schema: autogate.space/1\nsites:\n  block:\n    - family: drop\n", encoding="utf-8")
+    assert load_space(str(path)) == parse_space(space(), "")
+    path.write_text("sites: [", encoding="utf-8")
+    with pytest.raises(SpaceError, match="cannot read search space .*mine.yaml"):
+        load_space(str(path))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpaceError, match="mine.yaml"):
+        load_space(str(path))
+    with pytest.raises(SpaceError, match="no search space .*absent.yaml"):
+        load_space(str(tmp_path / "absent.yaml"))
+    with pytest.raises(SpaceError, match="cannot read search space"):
+        (tmp_path / "folder.yaml").mkdir()
+        load_space(str(tmp_path / "folder.yaml"))
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    path, trace = tmp_path / "evil.yaml", tmp_path / "trace"
+    path.write_text(f"!!python/object/apply:pathlib.Path.touch [{trace}]\n", encoding="utf-8")
+    with pytest.raises(SpaceError):
+        load_space(str(path))
+    assert not trace.exists()
+
+
+def test_unknown_names_list_what_ships() -> None:
+    with pytest.raises(SpaceError, match="no search space 'unifed'.*antidote, drop, lcnet, magnitude, mod, unified"):
+        load_space("unifed")
+
+
+def test_shipped_spaces_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert os.listdir() == []
+    assert list(list_spaces()) == ["antidote", "drop", "lcnet", "magnitude", "mod", "unified"]
+
+
+@pytest.mark.parametrize("name", ["antidote", "drop", "lcnet", "magnitude", "mod", "unified"])
+def test_shipped_spaces_bind_to_resnet20(name: str) -> None:
+    spec = load_space(name)
+    assert spec.description
+    bound = bind(spec, known_network("resnet20").sites)
+    families = {gate.family for _, gate in bound.gates()}
+    assert families == ({"drop", "magnitude", "antidote", "mod", "lcnet"} if name == "unified" else {name})
+    assert bound.size > 100
+
+
+def test_unified_offers_every_family_everywhere_it_fits() -> None:
+    bound = bind(load_space("unified"), known_network("resnet20").sites)
+    by_site = {d.name: {gate.family for gates in d.options.values() for gate in gates.values()} for d in bound.decisions}
+    assert by_site["block:layer1.1"] == {"drop", "mod", "lcnet"}
+    assert by_site["map:layer3.2.conv1"] == {"magnitude", "antidote", "lcnet"}
+    assert len(by_site) == 16

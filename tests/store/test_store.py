@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autogate.errors import StorageError, StudyError
+from autogate.policy import Gate, Policy
+from autogate.records import Comparison, Evaluation, EvaluationKey, Measurement, Realisation, Setting
+from autogate.store import FinalistRecord, Store, TrialRecord
+
+POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout": 0.5})
+KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
+PREDICTED = {"mean": 1.0, "p50": 1.0, "p95": 1.5, "max": 2.0, "upper": 1.6}
+SETTING = Setting("cpu", "a cpu", 4, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
+
+
+@pytest.fixture
+def store(storage: str) -> Store:
+    store = Store(storage, create=True)
+    store.create_study("first", {"seed": 0})
+    return store
+
+
+def trial(number: int, outcome: str = "complete", accuracy: float | None = 0.9) -> TrialRecord:
+    return TrialRecord(number, outcome, POLICY, accuracy, PREDICTED, {"macs_paper": 10.0}, None, 1.5)
+
+
+def finalist(store: Store, content: bytes = b"weights") -> FinalistRecord:
+    measured = Measurement(1.0, 1.0, 1.1, 1.2, (0.9, 1.1), 8, 30)
+    comparison = Comparison(measured, measured, 0.8, (0.7, 0.9), SETTING)
+    return FinalistRecord(
+        POLICY, "profile", 3, 0.9, 0.89, {"params": 5}, PREDICTED, comparison, Realisation({"a": (1, 0)}),
+        store.add_artifact("finalist", content),
+    )  # fmt: skip
+
+
+def test_everything_comes_back_in_another_process(store: Store, storage: str) -> None:
+    store.set_facts("first", {"a": 1})
+    store.set_facts("first", {"b": [0.5, None]})
+    store.add_trial("first", trial(0))
+    store.add_policy(POLICY)
+    store.add_evaluation(Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
+    record = finalist(store)
+    store.add_finalist("first", record)
+    code = (
+        "import sys; from autogate.store import Store; s = Store(sys.argv[1]); import json;"
+        "print(json.dumps([s.study('first'), s.study_names(), s.trials('first')[0].policy.digest,"
+        " s.finalists('first')[0].comparison.ratio, s.artifact(s.finalists('first')[0].artifact).decode()]))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, cwd=root, check=True)
+    assert json.loads(done.stdout) == [
+        [{"seed": 0}, {"a": 1, "b": [0.5, None]}], ["first"], POLICY.digest, 0.8, "weights",
+    ]  # fmt: skip
+    again = Store(storage)
+    assert again.trials("first") == [trial(0)]
+    assert again.finalists("first") == [record]
+    assert again.find_evaluation(KEY) == Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5)
+
+
+def test_evaluations_are_unique_by_key(store: Store) -> None:
+    store.add_policy(POLICY)
+    store.add_evaluation(Evaluation(KEY, 0.8, Realisation(), 1.0))
+    store.add_evaluation(Evaluation(KEY, 0.1, Realisation(), 1.0))
+    assert store.find_evaluation(KEY).val_accuracy == 0.8
+    others = [
+        EvaluationKey(POLICY.digest, "other", "recipe", "short", 0),
+        EvaluationKey(POLICY.digest, "task", "other", "short", 0),
+        EvaluationKey(POLICY.digest, "task", "recipe", "full", 0),
+        EvaluationKey(POLICY.digest, "task", "recipe", "short", 1),
+    ]
+    for accuracy, key in enumerate(others):
+        assert store.find_evaluation(key) is None
+        store.add_evaluation(Evaluation(key, accuracy / 10, Realisation(), 1.0))
+    assert [store.find_evaluation(key).val_accuracy for key in others] == [0.0, 0.1, 0.2, 0.3]
+    assert store.find_evaluation(KEY).val_accuracy == 0.8
+
+
+def test_trials_are_counted_by_outcome(store: Store) -> None:
+    store.create_study("second", {})
+    assert store.count_trials("first") == {"total": 0, "complete": 0, "rejected": 0, "reused": 0, "failed": 0}
+    for number, outcome in enumerate(["complete", "rejected", "rejected", "reused", "failed", "complete"]):
+        store.add_trial("first", trial(number, outcome, None if outcome in ("rejected", "failed") else 0.5))
+    store.add_trial("second", trial(0))
+    # A failed proposal is replaced, so it does not count.
+    assert store.count_trials("first") == {"total": 5, "complete": 2, "rejected": 2, "reused": 1, "failed": 1}
+    assert [record.number for record in store.trials("first")] == list(range(6))
+    # Storing the same number again is storing it once.
+    store.add_trial("first", trial(5))
+    assert store.count_trials("first")["total"] == 5
+    assert len(store.trials("second")) == 1
+
+
+def test_unknown_studies_suggest_others(store: Store) -> None:
+    store.create_study("cifar-60", {})
+    with pytest.raises(StudyError, match="no study 'cifar60' in sqlite:.*; known: cifar-60"):
+        store.study("cifar60")
+    with pytest.raises(StudyError, match="no study 'zzz'.*known: first, cifar-60"):
+        store.study("zzz")
+
+
+def test_missing_database_is_said_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "absent.db"
+    with pytest.raises(StorageError, match="no study database at sqlite:///.*absent.db; `autogate search` makes one"):
+        Store(f"sqlite:///{path}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def make_foreign(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("create table recipes (name text)")
+    connection.execute("insert into recipes values ('bread')")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_foreign_databases_are_refused_and_left_alone(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "foreign.db"
+    make_foreign(path)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"foreign.db is a database of another program.*--storage"):
+        Store(f"sqlite:///{path}", create=create)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["foreign.db"]
+
+
+def test_files_that_are_no_database_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("These are notes, not tables. " * 100, encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="cannot use the database .*notes.db: file is not a database"):
+        Store(f"sqlite:///{path}", create=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [("2", "has schema 2, newer than 1, which this version reads; update autogate"), ("abc", "unknown schema")],
+)
+def test_other_schemas_are_refused(store: Store, storage: str, tmp_path: Path, value: str, complaint: str) -> None:
+    connection = sqlite3.connect(tmp_path / "studies.db")
+    connection.execute("update autogate_meta set value = ?", (value,))
+    connection.commit()
+    connection.close()
+    for create in (True, False):
+        with pytest.raises(StorageError, match=complaint):
+            Store(storage, create=create)
+
+
+def test_optuna_s_own_database_can_be_shared(tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    optuna.create_study(storage=url, study_name="theirs")
+    with pytest.raises(StorageError, match="holds no AutoGate study"):
+        Store(url)
+    Store(url, create=True).create_study("ours", {})
+    assert Store(url).study_names() == ["ours"]
+    assert optuna.get_all_study_names(url) == ["theirs"]
+
+
+@pytest.mark.parametrize("url", ["studies.db", "nothing://x", ""])
+def test_urls_that_are_none(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError) as raised:
+        Store(url, create=True)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_passwords_are_not_shown() -> None:
+    with pytest.raises(StorageError) as raised:
+        Store("postgresql+psycopg://me:secret@localhost:1/none", create=True)
+    assert "secret" not in str(raised.value)
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("no directory", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot make the directory .*; use --storage"):
+        Store(f"sqlite:///{blocker / 'studies.db'}", create=True)
+    with pytest.raises(StorageError):
+        Store(f"sqlite:///{tmp_path}", create=True)  # a directory is no database
+    assert blocker.read_text(encoding="utf-8") == "no directory"
+
+
+def test_artifacts_are_kept_under_their_hash(store: Store, tmp_path: Path) -> None:
+    sha256 = store.add_artifact("dense", b"some weights")
+    assert store.artifact(sha256) == b"some weights"
+    assert store.add_artifact("dense", b"some weights") == sha256
+    files = list((tmp_path / "artifacts").iterdir())
+    assert [file.name for file in files] == [f"{sha256}.safetensors"]
+
+
+def test_artifacts_that_were_changed_or_lost_are_noticed(store: Store, tmp_path: Path) -> None:
+    sha256 = store.add_artifact("dense", b"some weights")
+    path = tmp_path / "artifacts" / f"{sha256}.safetensors"
+    path.write_bytes(b"same weights")
+    with pytest.raises(StorageError, match=f"the weights .*{sha256}.* were changed; restore the file"):
+        store.artifact(sha256)
+    path.unlink()
+    with pytest.raises(StorageError, match=f"the weights .*{sha256}.* are missing; restore the file"):
+        store.artifact(sha256)
+
+
+def test_artifacts_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "artifacts").write_text("in the way", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot write weights to .*artifacts.*; free space or use --storage"):
+        store.add_artifact("dense", b"some weights")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from autogate.errors import StorageError
+from autogate.policy import Gate, Policy
+from autogate.store import Store, TrialRecord
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    if sys.argv[3] == "artifact":
+        store.add_artifact("dense", bytes(1_000_000))
+    for number in range(1, 5000):
+        policy = Policy({f"block:{number}": Gate("drop")})
+        store.add_trial("first", TrialRecord(number, "complete", policy, 0.5, {}, {}, "x" * 2000, 1.0))
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as Linux can")
+@pytest.mark.parametrize("what", ["artifact", "trials"])
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(store: Store, storage: str, tmp_path: Path, what: str) -> None:
+    store.add_trial("first", trial(0))
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, storage, "500000", what],
+        capture_output=True, text=True, cwd=root, timeout=120, check=True,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 1
+    assert ("cannot write weights" if what == "artifact" else "what was stored before is safe") in done.stdout
+    again = Store(storage)
+    numbers = [record.number for record in again.trials("first")]
+    assert numbers == list(range(len(numbers)))
+    assert numbers[0] == 0
+    if what == "artifact":
+        assert list((tmp_path / "artifacts").iterdir()) == []
+
+
+def test_profiles_by_model_newest_first(store: Store) -> None:
+    store.add_profile("aa", "resnet20", SETTING.to_json(), "one")
+    store.add_profile("bb", "resnet20", SETTING.to_json(), "two")
+    store.add_profile("cc", "resnet56", SETTING.to_json(), "three")
+    assert store.profile("aa") == "one"
+    assert store.profile("zz") is None
+    assert sorted(store.profiles("resnet20")) == ["one", "two"]
+    assert store.profiles("vgg") == []
+
+
+def test_a_study_is_made_once(store: Store) -> None:
+    with pytest.raises(StudyError, match="first"):
+        store.create_study("first", {})
+
+
+def test_two_writers(store: Store, storage: str) -> None:
+    """Two processes store 100 trials each, of the same policies, into one database, at once."""
+    code = (
+        "import sys; from autogate.store import Store, TrialRecord; from autogate.policy import Gate, Policy\n"
+        "s = Store(sys.argv[1]); start = int(sys.argv[2])\n"
+        "for n in range(start, start + 100):\n"
+        "    p = Policy({f'block:{n % 100}': Gate('drop')})\n"
+        "    s.add_trial('first', TrialRecord(n, 'complete', p, 0.5, {}, {}, None, 1.0))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, storage, start], cwd=root, stderr=subprocess.PIPE, text=True)
+        for start in ("0", "100")
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert [record.number for record in store.trials("first")] == list(range(200))

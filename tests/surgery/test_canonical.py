@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import images, known_network, lively_gates, network_of
+from torch import Tensor, nn
+
+from autogate.errors import PolicyError
+from autogate.policy import DENSE, Gate, Policy
+from autogate.surgery import canonical, compact_form, targeted_dropout
+
+RESNET, VGG = "resnet20", "vgg16_bn"
+INSIDE, BLOCK = "map:layer1.1.conv1", "block:layer1.1"
+HALF = Gate("magnitude", {"ratio": 0.5})
+OPEN = [
+    Gate("magnitude", {"ratio": 0.0}),
+    Gate("magnitude", {"ratio": 0.05}),  # floor(0.05 * 16) removes nothing
+    Gate("antidote"),
+    Gate("antidote", {"channel_ratio": 0.06, "column_ratio": 0.0}),
+]
+
+
+def canonical_of(name: str, gates: dict[str, Gate], **more: float) -> Policy:
+    return canonical(Policy(gates, more), known_network(name).sites)
+
+
+@pytest.mark.parametrize("gate", OPEN, ids=str)
+def test_open_gates_go(gate: Gate) -> None:
+    assert canonical_of(RESNET, {INSIDE: gate}) == DENSE
+
+
+def test_missing_genes_are_filled_in() -> None:
+    policy = canonical_of(RESNET, {BLOCK: Gate("mod"), INSIDE: Gate("antidote", {"channel_ratio": 0.3})})
+    assert dict(policy.gates[BLOCK].genes) == {"c": 16, "reduction": 16}
+    other = canonical_of(RESNET, {INSIDE: Gate("antidote", {"channel_ratio": 0.3})})
+    assert dict(other.gates[INSIDE].genes) == {"channel_ratio": 0.3, "column_ratio": 0.0}
+
+
+@pytest.mark.parametrize("family", ["drop", "mod"])
+def test_gates_inside_a_block_that_never_runs_go(family: str) -> None:
+    lone = canonical_of(RESNET, {BLOCK: Gate(family)})
+    both = canonical_of(RESNET, {BLOCK: Gate(family), INSIDE: HALF})
+    assert both == lone
+    assert both.digest == lone.digest
+    # Maps elsewhere stay.
+    assert len(canonical_of(RESNET, {BLOCK: Gate(family), "map:layer1.2.conv1": HALF}).gates) == 2
+
+
+def test_a_block_that_may_run_keeps_its_inner_gates() -> None:
+    policy = canonical_of(RESNET, {BLOCK: Gate("lcnet"), INSIDE: HALF})
+    assert set(policy.gates) == {BLOCK, INSIDE}
+
+
+@pytest.mark.parametrize("family", ["drop", "mod", "lcnet"])
+def test_a_gated_plain_unit_excludes_gates_at_the_maps_it_touches(family: str) -> None:
+    # features.17 writes one map and reads another; without a shortcut its width is everyone's.
+    gates = {"block:features.17": Gate(family), "map:features.14": HALF, "map:features.17": HALF, "map:features.0": HALF}
+    assert set(canonical_of(VGG, gates).gates) == {"block:features.17", "map:features.0"}
+
+
+def test_knobs_without_effect_go() -> None:
+    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, targeted_dropout=0.5).training == {"targeted_dropout": 0.5}
+    # Always dropped is what evaluation does anyway.
+    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, targeted_dropout=1.0).training == {}
+    # Nothing to act on.
+    assert canonical_of(RESNET, {}, targeted_dropout=0.5) == DENSE
+    assert canonical_of(RESNET, {BLOCK: Gate("mod"), INSIDE: Gate("lcnet")}, targeted_dropout=0.5).training == {}
+    assert canonical_of(RESNET, {INSIDE: OPEN[0]}, targeted_dropout=0.5) == DENSE
+
+
+def test_targeted_dropout_is_full_unless_told() -> None:
+    assert targeted_dropout(Policy({BLOCK: Gate("drop")})) == 1.0
+    assert targeted_dropout(Policy({BLOCK: Gate("drop")}, {"targeted_dropout": 0.25})) == 0.25
+
+
+@pytest.mark.parametrize("other", [HALF, Gate("antidote", {"channel_ratio": 0.5}), Gate("lcnet")], ids=str)
+def test_a_predictor_never_reads_a_thinned_map(other: Gate) -> None:
+    # features.14 writes the map that features.17 reads; lcnet at features.17 predicts from that map.
+    gates = {"map:features.14": other, "map:features.17": Gate("lcnet")}
+    sites = known_network(VGG).sites
+    assert set(canonical(Policy(gates), sites).gates) == {"map:features.14"}
+    with pytest.raises(PolicyError, match="map:features.14 and lcnet at map:features.17 both need features.17"):
+        canonical(Policy(gates), sites, strict=True)
+
+
+@pytest.mark.parametrize("first", ["magnitude", "antidote"])
+@pytest.mark.parametrize("second", ["magnitude", "antidote"])
+def test_other_neighbours_live_together(first: str, second: str) -> None:
+    genes = {"magnitude": {"ratio": 0.5}, "antidote": {"channel_ratio": 0.5}}
+    gates = {"map:features.14": Gate(first, genes[first]), "map:features.17": Gate(second, genes[second])}
+    assert len(canonical(Policy(gates), known_network(VGG).sites, strict=True).gates) == 2
+
+
+def test_unknown_sites_and_families_are_named() -> None:
+    with pytest.raises(PolicyError, match="no site 'block:layer9'.*autogate sites"):
+        canonical_of(RESNET, {"block:layer9": Gate("drop")})
+    with pytest.raises(PolicyError, match="unknown gate family 'dorp'; did you mean 'drop'"):
+        canonical_of(RESNET, {BLOCK: Gate("dorp")})
+
+
+def test_canonical_is_stable() -> None:
+    gates = {BLOCK: Gate("drop"), INSIDE: HALF, "map:layer2.0.conv1": Gate("antidote", {"column_ratio": 0.5})}
+    once = canonical_of(RESNET, gates, targeted_dropout=0.5)
+    assert canonical(once, known_network(RESNET).sites) == once
+
+
+def test_names_that_differ_only_in_punctuation_keep_their_own_gates() -> None:
+    class Confusing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Module()
+            self.a.b = nn.Conv2d(3, 8, 3, padding=1)
+            self.a_b = nn.Conv2d(8, 8, 3, padding=1)
+            self.last = nn.Conv2d(8, 8, 3, padding=1)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.last(self.a_b(self.a.b(x).relu()).relu())
+            return self.head(x.mean((2, 3)))
+
+    network = network_of(Confusing(), 16)
+    assert {"map:a.b", "map:a_b"} <= set(network.sites)
+    few, many = (Gate("antidote", {"channel_ratio": ratio}) for ratio in (0.25, 0.75))
+    x = images(network, 2)
+    results = []
+    for gates in ({"map:a.b": few, "map:a_b": many}, {"map:a.b": many, "map:a_b": few}):
+        policy = canonical(Policy(gates), network.sites)
+        compact = compact_form(network, policy, lively_gates(network, policy))
+        kept = [module.channels for module in compact.modules() if hasattr(module, "channels")]
+        assert sorted(kept) == [2, 6]
+        results.append(compact(x))
+    assert not torch.allclose(*results)
