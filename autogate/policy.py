@@ -124,8 +124,15 @@ class Policy:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
             raise PolicyError(f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file")
-        gates = {str(site): Gate.from_json(gate) for site, gate in data.get("gates", {}).items()}
-        return cls(gates, {str(k): float(v) for k, v in data.get("training", {}).items()})
+        gates, training = data.get("gates", {}), data.get("training", {})
+        if not isinstance(gates, dict) or not isinstance(training, dict):
+            raise PolicyError("a policy's 'gates' and 'training' must be objects; restore the file")
+        if not all(isinstance(value, int | float) for value in training.values()):
+            raise PolicyError(f"a policy's training knobs must be numbers, found {training!r}")
+        return cls(
+            {str(site): Gate.from_json(gate) for site, gate in gates.items()},
+            {str(knob): float(value) for knob, value in training.items()},
+        )
 
 
 DENSE = Policy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ def _split(text: str, what: str, example: str) -> tuple[float, str]:
     value, unit = float(match.group(1)), match.group(2)
     if not unit:
         raise UnitError(f"{what} {text!r} has no unit; write it like {example}")
-    if value <= 0:
-        raise UnitError(f"{what} {text!r} must be above zero; write it like {example}")
+    if value <= 0 or not math.isfinite(value):
+        raise UnitError(f"{what} {text!r} must be above zero and finite; write it like {example}")
     return value, unit
 
 

@@ -53,6 +53,8 @@ def main() -> None:
     except typer.TyperException as error:
         console.print(f"autogate: {error.format_message()}; see autogate --help", markup=False)
         sys.exit(2)
+    if code == INTERRUPTED:  # typer turns the interruption itself into this code
+        _interrupted(console)
     sys.exit(code if isinstance(code, int) else 0)
 
 

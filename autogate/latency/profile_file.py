@@ -1,4 +1,4 @@
-"""Profiles as JSON lines: a header, then one line per sample, then a line that says how many there were."""
+"""Profiles as JSON lines: a header, a line per sample, and a line with their number and digest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def to_lines(profile: Profile) -> str:
     rows: list[dict[str, Any]] = [header]
     rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
     rows += [{"t": "net", **asdict(sample), "keys": list(sample.keys)} for sample in profile.networks]
-    rows.append({"t": "end", "samples": len(rows) - 1})
-    return "".join(canonical_json(row) + "\n" for row in rows)
+    body = "".join(canonical_json(row) + "\n" for row in rows)
+    return body + canonical_json({"t": "end", "samples": len(rows) - 1, "digest": digest(body)}) + "\n"
 
 
 def from_lines(text: str, where: str) -> Profile:
@@ -43,6 +43,8 @@ def from_lines(text: str, where: str) -> Profile:
             raise ProfileError(f"{where} has schema {header.get('schema')!r}, not {SCHEMA}; profile again")
         if end.get("t") != "end" or end["samples"] != len(rows) - 2:
             raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
+        if end["digest"] != digest("".join(canonical_json(row) + "\n" for row in rows[:-1])):
+            raise ProfileError(f"{where} was edited; take the original, or profile again with `autogate profile`")
         units, networks = [], []
         for row in rows[1:-1]:
             fields = {key: value for key, value in row.items() if key != "t"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -103,7 +104,7 @@ class SearchConfig(BaseModel):
             "input_size",
         ):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name.replace('_', '-')} must be above zero, not {value:g}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}")

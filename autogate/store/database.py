@@ -40,6 +40,10 @@ def open_database(url: str, *, create: bool) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             event.listen(engine, "connect", _sqlite_pragmas)
         _check_schema(engine, shown, create)
+        if parsed.get_backend_name() == "sqlite":
+            # Only now: this changes the file, and one of another program must stay as it is.
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     except NoSuchModuleError:
         raise StorageError(f"no driver for {shown}; for PostgreSQL: pip install 'autogate[postgres]'") from None
     except ModuleNotFoundError as error:
@@ -65,7 +69,6 @@ def _connect_args(backend: str) -> dict[str, Any]:
 
 def _sqlite_pragmas(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 

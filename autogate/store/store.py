@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,9 +107,16 @@ class Store:
         return self.engine.url.render_as_string(hide_password=True)
 
     def create_study(self, name: str, config: Mapping[str, Any]) -> None:
-        """Add a study; it is stored on return."""
+        """Add a study; it is stored on return.
+
+        Raises:
+            StudyError: If there is one of that name.
+        """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self._add(tables.Study(name=name, config=dict(config), facts={}, created_utc=now))
+        try:
+            self._add(tables.Study(name=name, config=dict(config), facts={}, created_utc=now))
+        except IntegrityError:
+            raise StudyError(f"study {name!r} exists already; choose another --study") from None
 
     def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
         """Merge ``facts`` into the study's; they are stored on return."""
@@ -127,7 +134,9 @@ class Store:
         with self._session() as session:
             known = session.get(tables.Policy, policy.digest) is not None
         if not known:
-            self._add(tables.Policy(digest=policy.digest, body=policy.to_json()))
+            # Another worker may have been quicker; equal digests are equal policies.
+            with suppress(IntegrityError):
+                self._add(tables.Policy(digest=policy.digest, body=policy.to_json()))
 
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation under ``key``, or None."""

@@ -24,7 +24,7 @@ _FUNCTIONAL_ACTIVATIONS: dict[Any, type[nn.Module]] = {
 
 def gate_path(site: str) -> str:
     """Return the module path under which a site's gate lives in the training form."""
-    return "gates." + site.replace(":", "_").replace(".", "_").replace("'", "_")
+    return "gates." + site.replace(":", ".").replace("'", "_")
 
 
 def dense_parts(network: Network, site: str) -> DenseParts:

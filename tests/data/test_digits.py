@@ -54,9 +54,7 @@ def test_batches_are_normalised_rgb(digits: ImageData, collect: Collect) -> None
 
 
 def test_the_seed_decides_order_and_augmentation(digits: ImageData, collect: Collect) -> None:
-    first, again, other = (
-        collect(digits.train, shuffle_seed=seed, augment=True, limit=64) for seed in (3, 3, 4)
-    )
+    first, again, other = (collect(digits.train, shuffle_seed=seed, augment=True, limit=64) for seed in (3, 3, 4))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])

@@ -73,9 +73,7 @@ def test_streaming_equals_memory_and_repeats(folder: Path, collect: Collect, siz
     streamed = load_data(folder, preprocessing=Preprocessing(size), memory_limit_bytes=1)
     parallel = load_data(folder, preprocessing=Preprocessing(size), memory_limit_bytes=1, workers=2)
     assert held.fingerprint == streamed.fingerprint == parallel.fingerprint
-    for a, b in zip(
-        collect(held.train, shuffle_seed=2), collect(streamed.train, shuffle_seed=2), strict=True
-    ):
+    for a, b in zip(collect(held.train, shuffle_seed=2), collect(streamed.train, shuffle_seed=2), strict=True):
         assert torch.equal(a, b)
     before = torch.get_rng_state()
     first = collect(streamed.train, shuffle_seed=2, augment=True)

@@ -168,9 +168,7 @@ def test_torchvision_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
-    with pytest.raises(
-        DataError, match="cannot download cifar10 .*Name or service not known.*check the network"
-    ):
+    with pytest.raises(DataError, match="cannot download cifar10 .*Name or service not known.*check the network"):
         load_data("cifar10", download=True)
 
 

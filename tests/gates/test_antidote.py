@@ -45,7 +45,9 @@ class TestAntidote(FamilySuite):
     )
     def test_kept_channels(self, site: str, ratio: float, channels: int) -> None:
         network = known_network("resnet20")
-        gate = attach_gates(network, canonical(Policy({site: Gate("antidote", {"channel_ratio": ratio})}), network.sites))
+        gate = attach_gates(
+            network, canonical(Policy({site: Gate("antidote", {"channel_ratio": ratio})}), network.sites)
+        )
         value = torch.rand(3, *network.sites[site].shape)
         kept = gate[site].eval()(value, value).abs().sum(dim=(2, 3)) > 0
         assert kept.sum(dim=1).tolist() == [channels] * 3
@@ -61,7 +63,9 @@ class TestAntidote(FamilySuite):
     )
     def test_kept_columns(self, site: str, ratio: float, columns: int) -> None:
         network = known_network("resnet20")
-        gate = attach_gates(network, canonical(Policy({site: Gate("antidote", {"column_ratio": ratio})}), network.sites))
+        gate = attach_gates(
+            network, canonical(Policy({site: Gate("antidote", {"column_ratio": ratio})}), network.sites)
+        )
         value = torch.rand(3, *network.sites[site].shape)
         kept = gate[site].eval()(value, value).abs().sum(dim=1) > 0
         assert kept.flatten(1).sum(dim=1).tolist() == [columns] * 3
@@ -99,7 +103,16 @@ class TestAntidote(FamilySuite):
     @pytest.mark.parametrize("bias", [True, False])
     @pytest.mark.parametrize(
         ("kernel", "stride", "padding", "dilation"),
-        [(3, 1, 1, 1), (3, 2, 1, 1), (1, 1, 0, 1), (1, 2, 0, 1), (5, 2, 2, 1), (3, 1, 2, 2), ((1, 3), 1, (0, 1), 1), (3, 3, 0, 1)],
+        [
+            (3, 1, 1, 1),
+            (3, 2, 1, 1),
+            (1, 1, 0, 1),
+            (1, 2, 0, 1),
+            (5, 2, 2, 1),
+            (3, 1, 2, 2),
+            ((1, 3), 1, (0, 1), 1),
+            (3, 3, 0, 1),
+        ],
     )
     @pytest.mark.parametrize(("channels", "columns"), [(5, None), (None, 20), (3, 40), (1, 1)])
     def test_gathered_convolution(

@@ -59,7 +59,9 @@ def test_it_is_enough_to_predict_with(network: Network, profile: Profile) -> Non
     assert covers(profile, network, space)
     model = LatencyModel(profile, network)
     assert 0 < model.dense_ms < 1000
-    dropped = canonical(Policy({name: Gate("drop") for name in network.sites if name.startswith("block")}), network.sites)
+    dropped = canonical(
+        Policy({name: Gate("drop") for name in network.sites if name.startswith("block")}), network.sites
+    )
     assert len(dropped.gates) == 3
     # Six of seven convolutions less is less.
     assert model.predict(dropped).p50 < model.dense_ms

@@ -53,9 +53,7 @@ def test_half_precision_and_missing_counters_load(tmp_path: Path, state: dict[st
     old = {key: value.half() for key, value in state.items() if "num_batches_tracked" not in key}
     module = load_model("resnet20", weights=save(old, tmp_path / "w.pth")).module
     assert {p.dtype for p in module.parameters()} == {torch.float32}
-    torch.testing.assert_close(
-        module.get_parameter("conv1.weight"), state["conv1.weight"], rtol=1e-3, atol=1e-3
-    )
+    torch.testing.assert_close(module.get_parameter("conv1.weight"), state["conv1.weight"], rtol=1e-3, atol=1e-3)
 
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
@@ -153,9 +151,7 @@ def test_download_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -
         raise URLError("Name or service not known")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(
-        WeightsError, match="cannot download the weights of resnet18 .* pass the file's path"
-    ) as caught:
+    with pytest.raises(WeightsError, match="cannot download the weights of resnet18 .* pass the file's path") as caught:
         load_model("resnet18", weights="DEFAULT")
     assert "\n" not in str(caught.value)
 
@@ -173,9 +169,7 @@ def test_published_weights_bring_their_preprocessing(monkeypatch: pytest.MonkeyP
 def test_googlenet_weights_with_auxiliary_heads_equal_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision
 
-    full = torchvision.models.googlenet(
-        weights=None, aux_logits=True, transform_input=True, init_weights=False
-    )
+    full = torchvision.models.googlenet(weights=None, aux_logits=True, transform_input=True, init_weights=False)
     state = full.eval().state_dict()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *a, **k: state)
     loaded = load_model("googlenet", weights="DEFAULT")

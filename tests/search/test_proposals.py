@@ -9,9 +9,12 @@ import pytest
 from helpers import known_network
 from profiles import profile_of
 
+from autogate.errors import BudgetInfeasibleError
 from autogate.latency import LatencyModel
 from autogate.policy import Gate, Policy
-from autogate.search.prepare import check_feasible, lightest_policy  # noqa: F401
+from autogate.search.config import make_config
+from autogate.search.objective import Objective
+from autogate.search.prepare import Ground, check_feasible, lightest_policy
 from autogate.search.proposals import Choices, Proposer, Sensitivity, paying, savings
 from autogate.space import parse_space
 from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace, bind
@@ -85,7 +88,7 @@ def test_guided_proposals_spare_what_hurts() -> None:
 
 
 def test_a_family_alone() -> None:
-    asked = proposer(0.75)
+    asked = proposer(0.85)
     for family in ("drop", "magnitude"):
         choices = asked.guided(random.Random(0), family)
         assert {gate.family for _, gate in asked.policy(choices)} == {family}
@@ -107,7 +110,7 @@ def test_without_a_budget_proposals_aim_at_different_latencies() -> None:
 
 
 def test_seeds() -> None:
-    asked = proposer(0.75)
+    asked = proposer(0.85)
     seeds = asked.seeds()
     assert gated(seeds[0]) == set()  # dense comes first
     families = [{gate.family for _, gate in asked.policy(choices)} for choices in seeds]
@@ -146,7 +149,10 @@ def test_savings_are_those_of_each_choice_alone() -> None:
 def test_gates_that_cannot_pay_are_taken_out() -> None:
     space = space_of(
         block=[{"family": "drop"}],
-        map=[{"family": "antidote", "genes": {"channel_ratio": [0.3], "column_ratio": [0.0, 0.5]}}, {"family": "lcnet"}],
+        map=[
+            {"family": "antidote", "genes": {"channel_ratio": [0.3], "column_ratio": [0.0, 0.5]}},
+            {"family": "lcnet"},
+        ],
     )
     profile = profile_of(NETWORK, space.gates(), batch_size=4)
     # Let the column gate cost time: its units take twice as long as dense.
@@ -156,13 +162,16 @@ def test_gates_that_cannot_pay_are_taken_out() -> None:
     ]
     networks = [n for n in profile.networks if not any("column_ratio=0.5" in key for key in n.keys)]
     latency = LatencyModel(
-        type(profile)(profile.setting, profile.model, profile.input_shape, "", tuple(slow), tuple(networks * 4)), NETWORK
+        type(profile)(profile.setting, profile.model, profile.input_shape, "", tuple(slow), tuple(networks * 4)),
+        NETWORK,
     )
     left, reasons = paying(space, latency, batch_size=4)
     kept = {str(gate) for _, gate in left.gates()}
     assert kept == {"drop", "antidote(channel_ratio=0.3,column_ratio=0.0)"}
     text = "\n".join(reasons)
-    assert "antidote(channel_ratio=0.3,column_ratio=0.5): runs no faster than dense there on this device (9 sites)" in text
+    assert (
+        "antidote(channel_ratio=0.3,column_ratio=0.5): runs no faster than dense there on this device (9 sites)" in text
+    )
     assert "lcnet" in text
     assert "batch of 4 (9 sites)" in text
     # At batch 1 the channel gate may pay.
@@ -177,3 +186,24 @@ def test_the_lightest_policy_is_lighter_than_any_proposal() -> None:
     for _ in range(50):
         choices = SPACE.draw(lambda name, options: rng.choice(options))
         assert LATENCY.lightest(proposer(None).policy(choices)).p50 >= floor - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("text", "reachable"), [("75%", True), ("40%", True), ("20%", False), ("1us", False), ("1s", True)]
+)
+def test_a_budget_out_of_reach_is_refused_with_the_fastest(text: str, reachable: bool) -> None:
+    lightest = lightest_policy(SPACE, LATENCY)
+    ground = Ground(LATENCY, "digest", False, SPACE, [], lightest)
+    config = make_config(space={"schema": "autogate.space/1", "sites": GATES}, latency_budget=text)
+    objective = Objective.of(config, LATENCY.dense_ms, None)
+    if reachable:
+        check_feasible(objective, ground)
+        return
+    with pytest.raises(
+        BudgetInfeasibleError, match="no policy meets .* ms: the fastest reachable is predicted at"
+    ) as raised:
+        check_feasible(objective, ground)
+    assert raised.value.exit_code == 3
+    assert raised.value.fastest_ms == pytest.approx(LATENCY.lightest(lightest).p50)
+    assert raised.value.budget_ms == pytest.approx(objective.limit_ms)
+    assert f"{raised.value.fastest_ms:.3f} ms" in str(raised.value)

@@ -154,24 +154,43 @@ def test_branching_on_training_in_the_network_itself_is_refused() -> None:
         find_sites(TopLevel(), SHAPE)
 
 
-def test_untraceable_network_names_module_and_reason() -> None:
-    class Adaptive(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.relu() if x.mean() > 0 else x
+class Adaptive(nn.Module):
+    """Decides by the data, which no graph can hold."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu() if x.mean() > 0 else x
+
+
+def test_untraceable_networks_name_module_and_reason() -> None:
     class Whole(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.middle = nn.Sequential(nn.Conv2d(3, 8, 3), Adaptive())
+            self.stem = nn.Conv2d(3, 8, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.middle(x)
+            x = self.stem(x)
+            return x.relu() if x.mean() > 0 else x
 
     module = Whole().train()
-    with pytest.raises(ModelError, match=r"cannot trace module 'middle\.1'.*control flow") as raised:
+    with pytest.raises(ModelError, match=r"cannot trace module 'Whole'.*control flow") as raised:
         find_sites(module, SHAPE)
     assert "\n" not in str(raised.value)
     assert module.training
+    hidden = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(Adaptive(), nn.Flatten()))
+    with pytest.raises(ModelError, match=r"no site for a gate.*cannot trace module '1\.0'.*control flow"):
+        find_sites(hidden, SHAPE)
+
+
+def test_an_untraceable_part_is_called_as_a_whole() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), Adaptive(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    ).eval()
+    network = find_sites(module, SHAPE)
+    assert "1" in [node.target for node in network.graph.nodes]
+    assert "map:2" in network.sites
+    form = training_form(network, attach_gates(network, DENSE)).eval()
+    for x in (torch.randn(2, *SHAPE) + 3, torch.randn(2, *SHAPE) - 3):
+        torch.testing.assert_close(form(x), module(x))
 
 
 def test_in_place_operations_do_not_disturb_a_gate() -> None:

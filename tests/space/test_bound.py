@@ -58,7 +58,9 @@ def test_policies_from_choices() -> None:
     space = bound(block=[DROP], map=[RATIOS], dropout=[1.0, 0.5])
     assert space.size == 2**7 * 3**9 * 2
     assert space.all_choices()[DROPOUT_KNOB] == ("1", "0.5")
-    policy = space.policy({"block:layer1.1": "drop", "map:layer2.0.conv1": "magnitude(ratio=0.25)", DROPOUT_KNOB: "0.5"})
+    policy = space.policy(
+        {"block:layer1.1": "drop", "map:layer2.0.conv1": "magnitude(ratio=0.25)", DROPOUT_KNOB: "0.5"}
+    )
     assert policy == Policy(
         {"block:layer1.1": Gate("drop"), "map:layer2.0.conv1": Gate("magnitude", {"ratio": 0.25})},
         {DROPOUT_KNOB: 0.5},

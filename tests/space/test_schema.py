@@ -66,8 +66,8 @@ def test_files(tmp_path: Path) -> None:
         load_space(str(path))
     with pytest.raises(SpaceError, match="no search space .*absent.yaml"):
         load_space(str(tmp_path / "absent.yaml"))
+    (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(SpaceError, match="cannot read search space"):
-        (tmp_path / "folder.yaml").mkdir()
         load_space(str(tmp_path / "folder.yaml"))
 
 
@@ -102,7 +102,9 @@ def test_shipped_spaces_bind_to_resnet20(name: str) -> None:
 
 def test_unified_offers_every_family_everywhere_it_fits() -> None:
     bound = bind(load_space("unified"), known_network("resnet20").sites)
-    by_site = {d.name: {gate.family for gates in d.options.values() for gate in gates.values()} for d in bound.decisions}
+    by_site = {
+        d.name: {gate.family for gates in d.options.values() for gate in gates.values()} for d in bound.decisions
+    }
     assert by_site["block:layer1.1"] == {"drop", "mod", "lcnet"}
     assert by_site["map:layer3.2.conv1"] == {"magnitude", "antidote", "lcnet"}
     assert len(by_site) == 16

@@ -236,7 +236,9 @@ except StorageError as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as Linux can")
 @pytest.mark.parametrize("what", ["artifact", "trials"])
-def test_a_full_disk_is_told_in_one_line_and_loses_nothing(store: Store, storage: str, tmp_path: Path, what: str) -> None:
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
+    store: Store, storage: str, tmp_path: Path, what: str
+) -> None:
     store.add_trial("first", trial(0))
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(

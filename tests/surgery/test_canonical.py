@@ -54,7 +54,12 @@ def test_a_block_that_may_run_keeps_its_inner_gates() -> None:
 @pytest.mark.parametrize("family", ["drop", "mod", "lcnet"])
 def test_a_gated_plain_unit_excludes_gates_at_the_maps_it_touches(family: str) -> None:
     # features.17 writes one map and reads another; without a shortcut its width is everyone's.
-    gates = {"block:features.17": Gate(family), "map:features.14": HALF, "map:features.17": HALF, "map:features.0": HALF}
+    gates = {
+        "block:features.17": Gate(family),
+        "map:features.14": HALF,
+        "map:features.17": HALF,
+        "map:features.0": HALF,
+    }
     assert set(canonical_of(VGG, gates).gates) == {"block:features.17", "map:features.0"}
 
 

@@ -13,7 +13,9 @@ NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) f
 
 
 def calls(form: fx.GraphModule) -> list[str]:
-    return [str(getattr(node.target, "__name__", node.target)) for node in form.graph.nodes if node.op.startswith("call")]
+    return [
+        str(getattr(node.target, "__name__", node.target)) for node in form.graph.nodes if node.op.startswith("call")
+    ]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
