@@ -75,3 +75,10 @@ class BudgetInfeasibleError(AutoGateError):
         super().__init__(message)
         self.fastest_ms = fastest_ms
         self.budget_ms = budget_ms
+
+    def document(self) -> dict[str, object]:
+        """Return what is known as one JSON-ready document."""
+        return {
+            "schema": "autogate.infeasible/1", "label": "predicted", "fastest_ms": self.fastest_ms,
+            "budget_ms": self.budget_ms, "best": None, "error": str(self),
+        }  # fmt: skip

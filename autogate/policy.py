@@ -75,7 +75,7 @@ class Policy:
 
     Attributes:
         gates: Gate by site name; a site that is not named stays dense.
-        training: Training knobs, such as ``targeted_dropout``; they change weights, never execution.
+        training: Training knobs, such as ``targeted_dropout.drop``; they change weights, never execution.
     """
 
     gates: Mapping[str, Gate] = field(default_factory=dict)
@@ -133,6 +133,11 @@ class Policy:
             {str(site): Gate.from_json(gate) for site, gate in gates.items()},
             {str(knob): float(value) for knob, value in training.items()},
         )
+
+
+def dropout_knob(family: str) -> str:
+    """Return the training knob that holds a family's rate of targeted dropout."""
+    return f"targeted_dropout.{family}"
 
 
 DENSE = Policy()

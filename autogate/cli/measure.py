@@ -17,7 +17,9 @@ def command(
     path: Annotated[Path, typer.Argument(help="Directory written by autogate export.")],
     device: Annotated[str | None, typer.Option(help="Device [default: the one it was searched for].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per call [default: as searched].")] = None,
-    layout: Annotated[str | None, typer.Option(help="Memory layout [default: as searched].")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Memory layout, or auto for dense's fastest [default: as searched].")
+    ] = None,
     threads: Threads = None,
     time: Annotated[str, typer.Option(help="Longest time to spend.")] = "20s",
     latency_stat: StatOption = Stat.p95,

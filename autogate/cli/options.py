@@ -51,6 +51,7 @@ Layout = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [default: all cores].")]
 InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
+NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier [default: the network's own].")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 StatOption = Annotated[Stat, typer.Option(help="Statistic over inputs that the budget binds.")]
 

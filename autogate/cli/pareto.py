@@ -34,6 +34,6 @@ def command(
         out.print(f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training")
     measured = document["best_measured"]
     if measured is None:
-        out.print("no measured finalist meets it")
+        out.print("no finalist meets it")
     else:
-        out.print(f"best measured within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")
+        out.print(f"best finalist within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")

@@ -45,39 +45,47 @@ def print_search(document: Mapping[str, Any]) -> None:
     )
     winner = document["best"] or document["closest"]
     if winner is None:
-        console().print("no finalist has been measured yet")
+        console().print("no finalist yet")
         return
-    print_winner(document, winner)
+    print_finalist(document, winner)
 
 
-def print_winner(document: Mapping[str, Any], winner: Mapping[str, Any]) -> None:
+def print_finalist(document: Mapping[str, Any], finalist: Mapping[str, Any]) -> None:
     """Print one finalist beside dense: policy per site, cost columns, predicted and measured latency."""
-    gates = winner["policy"]["gates"]
+    gates = finalist["policy"]["gates"]
     rows = [(site, gate["family"], _genes(gate["genes"])) for site, gate in gates.items()]
-    print_table(f"policy of trial {winner['trial']}", ("site", "gate", "genes"), rows)
-    dense, measured = document["dense"], winner["measured_ms"]
-    stat = document["latency_stat"]
-    predicted = winner["predicted_ms"]
+    if rows:
+        print_table(f"policy of trial {finalist['trial']}", ("site", "gate", "genes"), rows)
+    else:
+        console().print("the dense network itself, without gates")
+    dense, predicted = document["dense"], finalist["predicted_ms"]
     print_table(
         f"{document['device']}, batch {document['batch_size']}, {document['dtype']}, {document['runtime']}",
         ("", "dense", "gated", "ratio"),
         [
-            ("validation accuracy", f"{dense['val_accuracy']:.2%}", f"{winner['val_accuracy']:.2%}", ""),
-            ("test accuracy", _percent(dense["test_accuracy"]), f"{winner['test_accuracy']:.2%}", ""),
-            ("paper MACs", *_pair(dense["macs"], winner["macs_paper"])),
-            ("realisable MACs", *_pair(dense["macs"], winner["macs_realisable"])),
-            ("parameters", *_pair(dense["params"], winner["params"])),
+            ("validation accuracy", f"{dense['val_accuracy']:.2%}", f"{finalist['val_accuracy']:.2%}", ""),
+            ("test accuracy", _percent(dense["test_accuracy"]), f"{finalist['test_accuracy']:.2%}", ""),
+            ("paper MACs", *_pair(dense["macs"], finalist["macs_paper"])),
+            ("realisable MACs", *_pair(dense["macs"], finalist["macs_realisable"])),
+            ("parameters", *_pair(dense["params"], finalist["params"])),
             ("predicted p50", "", f"{predicted['p50']:.3f} ms", f"at most {predicted['upper']:.3f} ms"),
-            (f"measured {stat}", f"{dense['measured_ms'][stat]:.3f} ms", f"{measured[stat]:.3f} ms",
-             f"{winner['ratio']:.3f} [{winner['ratio_interval'][0]:.3f}, {winner['ratio_interval'][1]:.3f}]"),
+            _measured_row(document["latency_stat"], finalist),
         ],
-    )  # fmt: skip
+    )
     if document["budget_ms"] is None:
         return
-    verdict = "meets" if winner["meets_budget"] else "MISSES"
-    console().print(f"{verdict} the budget of {document['budget_ms']:.3f} ms (measured)")
+    verdict = "meets" if finalist["meets_budget"] else "MISSES"
+    console().print(f"{verdict} the budget of {document['budget_ms']:.3f} ms ({document['label']})")
     if document["budget_binding"] is False:
         console().print("dense meets this budget already; the fastest policy of equal accuracy is shown")
+
+
+def _measured_row(stat: str, finalist: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    if finalist["measured_ms"] is None:
+        return f"measured {stat}", "", "not yet", "export it, and run autogate measure on its device"
+    low, high = finalist["ratio_interval"]
+    times = (f"{finalist[key][stat]:.3f} ms" for key in ("dense_measured_ms", "measured_ms"))
+    return (f"measured {stat}", *times, f"{finalist['ratio']:.3f} [{low:.3f}, {high:.3f}]")  # type: ignore[return-value]
 
 
 def print_front(title: str, document: Mapping[str, Any]) -> None:

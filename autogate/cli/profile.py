@@ -17,6 +17,7 @@ from autogate.cli.options import (
     InputSize,
     Layout,
     Model,
+    NumClasses,
     Seed,
     Space,
     Storage,
@@ -38,6 +39,7 @@ def command(
     layout: Layout = "auto",
     threads: Threads = None,
     input_size: InputSize = None,
+    num_classes: NumClasses = None,
     seed: Seed = 0,
     storage: Storage = None,
     output: FormatOption = Format.table,
@@ -46,7 +48,7 @@ def command(
     taken = api.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
-        seed=seed,
+        num_classes=num_classes, seed=seed,
     )  # fmt: skip
     dense = taken.networks[0]
     facts = {

@@ -19,7 +19,7 @@ def current_study() -> str | None:
 
 
 class TerminalReporter(Reporter):
-    """Draws on standard error; nothing but notes of failures is written when that is no terminal."""
+    """Draws on standard error; nothing but the study's name is written when that is no terminal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,8 +33,7 @@ class TerminalReporter(Reporter):
         """Remember the study's name and show it."""
         global _study
         _study = study
-        if self.watched:
-            self.console.print(f"study [bold]{study}[/bold]")
+        self.console.print(f"study {study}", markup=False)
 
     def enter(self, name: str) -> None:
         """Start a bar."""

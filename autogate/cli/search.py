@@ -28,7 +28,7 @@ from autogate.cli.options import (
 )
 from autogate.cli.printing import console, print_json, print_search, print_table
 from autogate.cli.progress import TerminalReporter
-from autogate.errors import AutoGateError
+from autogate.errors import AutoGateError, BudgetInfeasibleError
 from autogate.search.config import DEFAULT_TRIALS
 from autogate.units import parse_bytes, parse_duration
 
@@ -79,7 +79,8 @@ def command(
     memory_limit: Annotated[str, typer.Option(help="Decoded images above this stay on disk.")] = "2GiB",
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download a dataset.")] = False,
     profile: Annotated[
-        str | None, typer.Option(help="Search for the device of this profile; results stay predicted.")
+        str | None,
+        typer.Option(help="Search for the device of this profile (a file, or a recorded one); results stay predicted."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of these options; what is typed wins.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")] = False,
@@ -96,7 +97,13 @@ def command(
     if dry_run:
         _print_dry_run(api.dry_run(reporter=reporter, **settings), output)
         return 0
-    return print_result(api.search(study=options["study"], reporter=reporter, **settings).document(), output)
+    try:
+        found = api.search(study=options["study"], reporter=reporter, **settings)
+    except BudgetInfeasibleError as error:
+        if output is Format.json:
+            print_json(error.document())
+        raise
+    return print_result(found.document(), output)
 
 
 def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:

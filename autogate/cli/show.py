@@ -8,7 +8,7 @@ import typer
 
 from autogate import api
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
-from autogate.cli.printing import print_json, print_search, print_winner
+from autogate.cli.printing import print_finalist, print_json, print_search
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
     document = api.show(study, which or "best", storage=storage)
     if output is Format.json:
         print_json(document)
-    elif which is None or document["best"] is None:
+    elif which is None or document.get("finalist", document["best"]) is None:
         print_search(document)
     else:
-        print_winner(document, document["best"])
+        print_finalist(document, document.get("finalist", document["best"]))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from autogate import api
-from autogate.cli.options import Format, FormatOption, InputSize, Model
+from autogate.cli.options import Format, FormatOption, InputSize, Model, NumClasses
 from autogate.cli.printing import print_json, print_table
 
 
 def command(
     model: Model = "resnet20",
     input_size: InputSize = None,
-    num_classes: Annotated[int | None, typer.Option(help="Outputs of the classifier.")] = None,
+    num_classes: NumClasses = None,
     output: FormatOption = Format.table,
 ) -> None:
     """List the places in a network where gates can stand."""

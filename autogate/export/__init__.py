@@ -1,6 +1,7 @@
-"""Write a deliverable, reload it, and verify it."""
+"""Write, reload, verify and measure a deliverable."""
 
-from autogate.export.deliver import Deliverable, deliver, refusal
-from autogate.export.reload import Exported, reload
+from autogate.export.finalist import export_finalist
+from autogate.export.measuring import measure_export, measurement_document
+from autogate.export.reload import reload
 
-__all__ = ["Deliverable", "Exported", "deliver", "refusal", "reload"]
+__all__ = ["export_finalist", "measure_export", "measurement_document", "reload"]

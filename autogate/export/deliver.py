@@ -13,20 +13,25 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from autogate.errors import ExportError
+from autogate.export.files import (
+    ALL_FILES,
+    INPUTS_FILE,
+    POLICY_FILE,
+    PROGRAM_FILE,
+    REPORT_FILE,
+    SCHEMA,
+    WEIGHTS_FILE,
+)
+from autogate.export.reload import reload
 from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.records import Preprocessing
-from autogate.sites import Network
 
-SCHEMA = "autogate.export/1"
-POLICY_FILE, WEIGHTS_FILE, PROGRAM_FILE, REPORT_FILE, INPUTS_FILE = (
-    "policy.json", "model.safetensors", "model.pt2", "report.json", "inputs.safetensors",
-)  # fmt: skip
 _TOLERANCE = 1e-4
-_VERIFY_IMAGES = 500
 _INPUT_BYTES = 4 * 2**20
 
 
@@ -43,6 +48,7 @@ class Deliverable:
         batch_size: Images per call.
         images: Real preprocessed images, float32 ``[N, 3, S, S]``, to verify with.
         report: What is known about it: numbers with their identity.
+        dense: The dense network, if it cannot be loaded by name.
     """
 
     compact: nn.Module
@@ -53,20 +59,15 @@ class Deliverable:
     batch_size: int
     images: torch.Tensor
     report: Mapping[str, Any]
+    dense: nn.Module | None = None
 
 
-def refusal(policy: Policy, network: Network, batch_size: int) -> str | None:
+def refusal(policy: Policy, batch_size: int) -> str | None:
     """Return why ``policy`` cannot be exported as a program, or None if it can."""
-    for site, gate in policy:
-        if not get_family(gate.family).varies:
-            continue
-        if batch_size > 1:
-            return (
-                f"{gate.family} at {site} decides per image, which a program of batch {batch_size} cannot; use batch 1"
-            )
-        if network.sites[site].kind == "map":
-            return f"{gate.family} at {site} chooses a varying number of channels, which torch.export cannot express"
-    return None
+    varying = next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)
+    if varying is None or batch_size == 1:
+        return None
+    return f"{varying} decides per image, which a program of batch {batch_size} cannot; search with --batch-size 1"
 
 
 def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
@@ -78,9 +79,8 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
         ExportError: If it cannot be written, or what was written does not do what the live model does.
     """
     compact = item.compact.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    images = item.images[:_VERIFY_IMAGES]
-    if to.exists() and not (to.is_dir() and (not any(to.iterdir()) or (to / POLICY_FILE).exists())):
-        raise ExportError(f"{to} exists and is not an export of autogate; choose another directory with --to")
+    images = item.images
+    _refuse_foreign(to)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
@@ -92,11 +92,22 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
         if to.exists():
             shutil.rmtree(to)
         draft.rename(to)
-    except OSError as error:
-        raise ExportError(f"cannot write to {to}: {error.strerror}; free space or choose another directory") from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
+        raise ExportError(f"cannot write to {to}: {reason}; free space or choose another directory") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return report
+
+
+def _refuse_foreign(to: Path) -> None:
+    """Refuse to replace anything but an earlier export."""
+    try:
+        foreign = to.exists() and (not to.is_dir() or {path.name for path in to.iterdir()} - {*ALL_FILES})
+    except OSError as error:
+        raise ExportError(f"cannot read {to}: {error.strerror}; choose another directory with --to") from None
+    if foreign:
+        raise ExportError(f"{to} holds something else than an export of autogate; choose another directory with --to")
 
 
 def _let_others_read(folder: Path) -> None:
@@ -121,7 +132,9 @@ def _write(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: P
         "preprocessing": item.preprocessing.to_json(),
         "program_batch": "any" if dynamic else item.batch_size,
     }
-    report["verified"] = _verify(compact, images, draft, item.batch_size)
+    # Reloading needs the report, which then learns how that went.
+    (draft / REPORT_FILE).write_text(json.dumps(report), encoding="utf-8")
+    report["verified"] = _verify(item, compact, images, draft)
     (draft / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -132,7 +145,7 @@ def _export_program(compact: nn.Module, item: Deliverable, images: torch.Tensor,
     Static policies leave an ordinary network, whose batch can stay free; gates that choose per image are
     exported for the batch size they were searched at.
     """
-    dynamic = all(gate.family in ("drop", "magnitude") for _, gate in item.policy)
+    dynamic = all(get_family(gate.family).is_static for _, gate in item.policy)
     example = _batch(images, 0, 2 if dynamic else item.batch_size)
     shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
     try:
@@ -153,20 +166,23 @@ def _batch(images: torch.Tensor, start: int, size: int) -> torch.Tensor:
     return images[index]
 
 
-def _verify(compact: nn.Module, images: torch.Tensor, draft: Path, batch_size: int) -> dict[str, Any]:
-    """Load the program just written and compare it with the live model on every image."""
+def _verify(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: Path) -> dict[str, Any]:
+    """Load back the program, and the network from policy and weights; compare both with the live one on every image."""
+    rebuilt = reload(draft, item.dense).gated
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.load(str(draft / PROGRAM_FILE)).module()
-        worst, changed = 0.0, 0
-        for start in range(0, len(images), batch_size):
-            batch = _batch(images, start, batch_size)
-            live, loaded = compact(batch), program(batch)
-            worst = max(worst, float((live - loaded).abs().max()))
-            changed += int((live.argmax(1) != loaded.argmax(1)).sum())
-    if worst > _TOLERANCE or changed:
+        differences, changed = [0.0], 0
+        for start in range(0, len(images), item.batch_size):
+            batch = _batch(images, start, item.batch_size)
+            live = compact(batch)
+            for loaded in (program(batch), rebuilt(batch)):
+                differences.append(float((live - loaded).abs().max()))
+                changed += int((live.argmax(1) != loaded.argmax(1)).sum())
+    worst = max(differences)
+    if changed or not all(difference <= _TOLERANCE for difference in differences):  # nan is no agreement either
         raise ExportError(
-            f"the exported program differs from the live model by {worst:.2g} and changes {changed} of {len(images)} "
+            f"what was exported differs from the live model by {worst:.2g} and changes {changed} of {len(images)} "
             "predictions; please report this network"
         )
     return {"images": len(images), "max_difference": worst, "changed_predictions": changed}

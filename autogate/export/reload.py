@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 from autogate.errors import ExportError
-from autogate.export.deliver import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
+from autogate.export.files import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy
-from autogate.sites import find_sites
+from autogate.records import Setting
+from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, compact_form
 
 
@@ -26,21 +27,29 @@ class Exported:
 
     Attributes:
         gated: The compact gated network with its weights.
-        dense: The compact dense network; its weights are random, since they do not matter for speed.
+        dense: The compact dense network; its weights do not matter for speed.
+        network: The traced dense network.
         policy: The policy.
         images: Real preprocessed images, float32 ``[N, 3, S, S]``.
+        setting: How it was searched and measured.
         report: The report that was written with it.
     """
 
     gated: nn.Module
     dense: nn.Module
+    network: Network
     policy: Policy
     images: torch.Tensor
+    setting: Setting
     report: dict[str, Any]
 
 
-def reload(path: Path) -> Exported:
+def reload(path: Path, model: nn.Module | None = None) -> Exported:
     """Rebuild an export from its policy and weights; its program is not loaded.
+
+    Args:
+        path: Directory of the export.
+        model: The dense network, if it cannot be built by name.
 
     Raises:
         ExportError: If the directory is no export, or damaged.
@@ -50,15 +59,20 @@ def reload(path: Path) -> Exported:
         policy = Policy.from_json(json.loads((path / POLICY_FILE).read_text(encoding="utf-8")))
         state = safetensors.torch.load_file(str(path / WEIGHTS_FILE))
         images = safetensors.torch.load_file(str(path / INPUTS_FILE))["images"]
+        if report["schema"] != SCHEMA:
+            raise ExportError(f"{path} has schema {report['schema']!r}, not {SCHEMA}; export again")
+        size = int(report["preprocessing"]["input_size"])
+        name, classes = str(report["model"]), int(report["num_classes"])
+        setting = Setting.from_json(report["setting"])
     except FileNotFoundError as error:
         raise ExportError(f"{path} is not an export: {Path(error.filename or path).name} is missing") from None
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except KeyError as error:
+        raise ExportError(f"{path} is damaged: its report lacks {error}; export again") from None
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ExportError(f"{path} is damaged: {' '.join(str(error).split())[:150]}; export again") from None
-    if report.get("schema") != SCHEMA:
-        raise ExportError(f"{path} has schema {report.get('schema')!r}, not {SCHEMA}; export again")
-    model = load_model(report["model"], num_classes=report["num_classes"]).module
-    size = report["preprocessing"]["input_size"]
-    network = find_sites(model, (3, size, size))
+    if model is None and name.startswith("python:"):
+        raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
+    network = find_sites(model or load_model(name, num_classes=classes).module, (3, size, size))
     dense = compact_form(network, DENSE, {})
     gated = compact_form(network, policy, attach_gates(network, policy))
     try:
@@ -67,4 +81,4 @@ def reload(path: Path) -> Exported:
         raise ExportError(
             f"the weights in {path} do not fit its policy: {' '.join(str(error).split())[:150]}"
         ) from None
-    return Exported(gated, dense, policy, images, report)
+    return Exported(gated, dense, network, policy, images, setting, report)

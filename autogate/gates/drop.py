@@ -33,6 +33,8 @@ class Drop(Family):
     name = "drop"
     kinds = frozenset[SiteKind]({"block"})
     dropout = True
+    is_static = True
+    hides_inside = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """A dropped block has no genes."""

@@ -132,6 +132,9 @@ class Family(ABC):
         varies: Whether its cost depends on the input.
         has_weights: Whether its gates have weights of their own.
         dropout: Whether targeted dropout has something to act on.
+        is_static: Whether its compact form is an ordinary network that decides nothing while it runs.
+        hides_inside: Whether its gate at a block leaves map gates inside the block without effect.
+        reads_whole_input: Whether its gate at a map must see all channels that the map's producer reads.
     """
 
     name: ClassVar[str]
@@ -139,6 +142,9 @@ class Family(ABC):
     varies: ClassVar[bool] = False
     has_weights: ClassVar[bool] = False
     dropout: ClassVar[bool] = False
+    is_static: ClassVar[bool] = False
+    hides_inside: ClassVar[bool] = False
+    reads_whole_input: ClassVar[bool] = False
 
     @abstractmethod
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:

@@ -182,6 +182,7 @@ class LcNet(Family):
     kinds = frozenset[SiteKind]({"block", "map"})
     varies = True
     has_weights = True
+    reads_whole_input = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``target``: mean opening aimed at; ``tau``: threshold; ``scale``: of what is kept."""

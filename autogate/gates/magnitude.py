@@ -58,6 +58,7 @@ class Magnitude(Family):
     name = "magnitude"
     kinds = frozenset[SiteKind]({"map"})
     dropout = True
+    is_static = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``ratio``: share of the channels that is removed."""

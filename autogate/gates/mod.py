@@ -100,6 +100,7 @@ class Mod(Family):
     name = "mod"
     kinds = frozenset[SiteKind]({"block"})
     has_weights = True
+    hides_inside = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``c``: k = C // c channels are processed; ``reduction``: of the selector's hidden layer."""

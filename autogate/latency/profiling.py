@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -89,6 +90,8 @@ def take_profile(
     """
     start = time.monotonic()
     units = cut_into_units(network)
+    # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
+    network = replace(network, model=copy.deepcopy(network.model))
     x = random_input(network.input_shape, setting, seed)
 
     def report(what: str) -> Callable[[int], None]:
@@ -187,7 +190,7 @@ class _Subject:
 
     def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
         self.planned = planned
-        compact = compact_form(network, planned.policy, attach_gates(network, planned.policy))
+        compact = compact_form(network, planned.policy, attach_gates(network, planned.policy), share_weights=True)
         script(compact, planned.decisions)
         prepare(compact, setting)
         self.marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from autogate.policy import Policy
-from autogate.records import Measurement
 from autogate.search.config import SearchConfig
 from autogate.search.verdict import choose_best, judge, pareto_front, standard_error
 from autogate.store import FinalistRecord, Store, TrialRecord
@@ -29,9 +28,10 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
     config = SearchConfig.model_validate(stored)
     budget = budget or config.budget
     trials = store.trials(study)
-    finalists = [f for f in store.finalists(study) if f.profile == facts.get("profile")]
-    best, closest = choose_best(finalists, budget, floor_of(config, facts), tolerance_of(facts))
+    finalists = store.finalists(study)
+    best, closest = choose(finalists, budget, config, facts)
     shown = best or closest
+    measured = None if shown is None else shown.comparison
     setting = facts.get("setting", {})
     dense = facts.get("dense")
     return {
@@ -48,7 +48,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         "latency_stat": config.latency_stat,
         "label": "predicted" if facts.get("foreign") else "measured",
         "dense": None if dense is None else {
-            **dense, "measured_ms": None if shown is None else _measured(shown.comparison.dense),
+            **dense, "measured_ms": None if measured is None else measured.dense.to_json(),
         },
         "best": None if best is None else finalist_document(best, budget),
         "closest": None if closest is None else finalist_document(closest, budget),
@@ -56,6 +56,14 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         "trials": store.count_trials(study),
         "seconds": facts.get("seconds", {}),
     }  # fmt: skip
+
+
+def choose(
+    finalists: list[FinalistRecord], budget: LatencyBudget | None, config: SearchConfig, facts: dict[str, Any]
+) -> tuple[FinalistRecord | None, FinalistRecord | None]:
+    """Return the winner under ``budget``, or None and the finalist that came closest."""
+    current = [f for f in finalists if f.profile == facts.get("profile")]
+    return choose_best(current, budget, floor_of(config, facts), tolerance_of(facts))
 
 
 def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
@@ -76,14 +84,14 @@ def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts
     """The budget in milliseconds; a relative one refers to the dense network measured beside the winner."""
     if budget is None:
         return None
-    if shown is not None:
+    if shown is not None and shown.comparison is not None:
         return budget.limit_ms(shown.comparison.dense.p50)
     return facts.get("budget_ms_search") if budget.fraction is not None else budget.absolute_ms
 
 
 def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None) -> dict[str, Any]:
-    """Return a finalist: its policy, its cost columns, and its latency predicted and measured."""
-    predicted = finalist.predicted
+    """Return a finalist: its policy, its cost columns, and its latency, predicted and measured."""
+    predicted, measured = finalist.predicted, finalist.comparison
     return {
         "trial": finalist.trial,
         "policy_digest": finalist.policy.digest,
@@ -92,25 +100,67 @@ def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None) ->
         "test_accuracy": finalist.test_accuracy,
         **finalist.costs,
         "predicted_ms": {key: predicted[key] for key in ("p50", "p95", "upper")},
-        "measured_ms": _measured(finalist.comparison.gated),
-        "ratio": finalist.comparison.ratio,
-        "ratio_interval": list(finalist.comparison.ratio_interval),
-        "meets_budget": judge(finalist.comparison, budget).met,
+        "measured_ms": None if measured is None else measured.gated.to_json(),
+        "dense_measured_ms": None if measured is None else measured.dense.to_json(),
+        "ratio": finalist.ratio,
+        "ratio_interval": None if measured is None else list(measured.ratio_interval),
+        "meets_budget": judge(finalist, budget).met,
     }
-
-
-def _measured(measurement: Measurement) -> dict[str, Any]:
-    return measurement.to_json()
 
 
 def _point(trial: TrialRecord, finalists: list[FinalistRecord]) -> dict[str, Any]:
     policy = trial.policy or Policy()
-    measured = next((f for f in finalists if f.policy.digest == policy.digest), None)
+    finalist = next((f for f in finalists if f.policy.digest == policy.digest), None)
+    measured = None if finalist is None else finalist.comparison
     predicted = trial.predicted or {}
     return {
         "trial": trial.number,
         "policy_digest": policy.digest,
         "val_accuracy": trial.val_accuracy,
         "predicted_ms": {key: predicted[key] for key in ("p50", "p95", "upper")},
-        "measured_ms": None if measured is None else _measured(measured.comparison.gated),
+        "measured_ms": None if measured is None else measured.gated.to_json(),
     }
+
+
+def pareto_document(store: Store, study: str, budget: LatencyBudget | None = None) -> dict[str, Any]:
+    """Return the front of a study, and what is best under a budget: its own, or another.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        budget: A budget to judge by instead of the study's own.
+
+    Raises:
+        StudyError: If there is no such study.
+    """
+    stored, facts = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    budget = budget or config.budget
+    document = search_document(store, study, budget)
+    dense_ms = facts.get("dense_predicted_ms")
+    limit_ms = None if budget is None or dense_ms is None else budget.limit_ms(dense_ms)
+    within = [p for p in document["front"] if limit_ms is None or p["predicted_ms"]["upper"] <= limit_ms]
+    return {
+        "schema": "autogate.pareto/1",
+        "study": study,
+        "latency_stat": config.latency_stat,
+        "dense_predicted_ms": dense_ms,
+        "budget": None if budget is None else budget.text,
+        "budget_ms": limit_ms,
+        "front": document["front"],
+        "best_predicted": max(within, key=lambda point: point["val_accuracy"], default=None),
+        "best_measured": document["best"],
+        "closest_measured": document["closest"],
+    }
+
+
+def study_line(store: Store, study: str) -> dict[str, Any]:
+    """Return what a list says of a study."""
+    config = SearchConfig.model_validate(store.study(study)[0])
+    counts = store.count_trials(study)
+    goal = config.latency_budget or (f"max drop {config.max_drop}" if config.max_drop else "pareto")
+    return {
+        "study": study, "model": config.model, "data": config.data, "goal": goal, "batch_size": config.batch_size,
+        "trials": counts["total"], "trained": counts["complete"], "wanted": config.trials,
+        "finalists": len(store.finalists(study)),
+    }  # fmt: skip

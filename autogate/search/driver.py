@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from autogate.errors import StorageError, TrainingError
 from autogate.latency import LatencyModel
@@ -20,12 +22,12 @@ from autogate.search.objective import ACCURACY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
 from autogate.store import COUNTED, Store, TrialRecord
-from autogate.training import Recipe
+from autogate.training import Fidelity, Recipe
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 _FAILURES_IN_A_ROW = 5
 _REDRAWS = 20
-SHORT = "short"
+SHORT: Fidelity = "short"
 
 
 class Driver:
@@ -68,13 +70,20 @@ class Driver:
         self.distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
         }
-        self.optuna_study = self._open()
+        with self._clear_errors():
+            self.optuna_study = self._open()
 
     def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
         """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
-        try:
+        with self._clear_errors():
             self._run(trials, trainings, timeout_s)
-        except optuna.exceptions.StorageInternalError as error:
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Turn what Optuna's storage raises into one clear error."""
+        try:
+            yield
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
             cause = error.__cause__
             reason = " ".join(str(getattr(cause, "orig", cause or error)).split())[:200]
             raise StorageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +17,8 @@ from autogate.search.task import Task
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import attach_gates, canonical, gate_path, training_form
-from autogate.training import Bank, Recipe, clone, recalibrate, score, train
+from autogate.training import Bank, Fidelity, Methods, Recipe, clone, recalibrate
 
-TrainFunction = Callable[[nn.Module], None]
-ScoreFunction = Callable[[nn.Module], float]
 _SENSITIVITY_IMAGES = 8000
 
 
@@ -52,8 +49,7 @@ class Evaluator:
         bank: Shared gates with weights.
         start_digest: Identity of the shared weights.
         seed: Seed of the training.
-        train_fn: Trains a network in place, instead of the built-in recipe.
-        score_fn: Scores a network, higher is better, instead of validation accuracy.
+        methods: How to train and score.
     """
 
     def __init__(
@@ -64,8 +60,7 @@ class Evaluator:
         bank: Bank,
         start_digest: str,
         seed: int,
-        train_fn: TrainFunction | None = None,
-        score_fn: ScoreFunction | None = None,
+        methods: Methods,
     ) -> None:
         self.task = task
         self.task_digest = task_digest
@@ -73,49 +68,47 @@ class Evaluator:
         self.bank = bank
         self.start_digest = start_digest
         self.seed = seed
-        self.train_fn = train_fn
-        self.score_fn = score_fn
+        self.methods = methods
 
-    def key(self, policy: Policy, recipe: Recipe, fidelity: str) -> EvaluationKey:
+    def key(self, policy: Policy, recipe: Recipe, fidelity: Fidelity) -> EvaluationKey:
         """Return the key under which the evaluation is stored; a caller's own functions count by their names."""
-        own = [f"{fn.__module__}.{fn.__qualname__}" for fn in (self.train_fn, self.score_fn) if fn is not None]
-        how = digest([recipe.digest, self.start_digest, own])
+        how = digest([recipe.digest, self.start_digest, self.methods.names])
         return EvaluationKey(policy.digest, self.task_digest, how, fidelity, self.seed)
 
-    def run(self, policy: Policy, recipe: Recipe, fidelity: str, reporter: Reporter) -> tuple[Evaluation, Trained]:
+    def run(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> tuple[Evaluation, Trained]:
         """Train and score ``policy``; return what is to be stored, and the trained network.
 
         Raises:
-            TrainingError: If the loss stops being finite.
+            TrainingError: If training or scoring fails.
         """
         start = time.monotonic()
-        trained = self.train(policy, recipe, reporter)
+        trained = self.train(policy, recipe, fidelity, reporter)
         seconds = time.monotonic() - start
         key = self.key(policy, recipe, fidelity)
         return Evaluation(key, trained.val_accuracy, trained.realisation, seconds), trained
 
-    def train(self, policy: Policy, recipe: Recipe, reporter: Reporter) -> Trained:
+    def train(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> Trained:
         """Train and score ``policy`` from the shared weights."""
         network, bank = clone(self.start, {key: gate for key, gate in self.bank.items() if key in set(policy)})
         gates = attach_gates(network, policy, bank)
         form = training_form(network, gates)
         device = self.task.trainer
-        if self.train_fn is not None:
-            form.to(device).train()
-            self.train_fn(form)
-        else:
-            train(form, self.task.data.train, recipe, seed=self.seed, device=device, progress=reporter.progress)
-        recalibrate(form, self.task.data.train, seed=self.seed, device=device)
-        accuracy, traces = score(form, self.task.data.val, device=device)
-        if self.score_fn is not None:
-            accuracy = self.score_fn(form)
+        data = self.task.data
+        self.methods.train(
+            form, data.train, recipe, fidelity, seed=self.seed, device=device, progress=reporter.progress
+        )
+        recalibrate(form, data.train, seed=self.seed, device=device)
+        accuracy, traces = self.methods.score(form, data.val, "val", device=device)
         by_path = {gate_path(site): site for site, _ in policy}
         decisions = {by_path[path]: trace for path, trace in traces.decisions.items()}
         network.model.eval()
         return Trained(network, gates, accuracy, Realisation(decisions))
 
     def sensitivities(self, space: BoundSpace, reporter: Reporter) -> dict[tuple[str, str], float]:
-        """Return the increase of the validation loss by each choice alone, without training."""
+        """Return the increase of the validation loss by each choice alone, without training.
+
+        With a score of the caller's own, it is the decrease of that score.
+        """
         options = [(d, choice) for d in space.decisions for choice in d.choices if choice != DENSE_CHOICE]
         images = max(64, min(512, _SENSITIVITY_IMAGES // max(1, len(options))))
         dense = self._loss(DENSE, images)
@@ -128,17 +121,27 @@ class Evaluator:
         return result
 
     def _loss(self, policy: Policy, images: int) -> float:
-        """Mean cross entropy on the first ``images`` validation images, gates open as far as they are meant to."""
+        """Mean cross entropy on the first ``images`` validation images, or minus the caller's own score.
+
+        Gates are open as far as they are meant to be after training.
+        """
         gates = attach_gates(self.start, policy, self.bank)
         form = training_form(self.start, gates).to(self.task.trainer).eval()
-        total, count = 0.0, 0
         for gate in gates.values():
             gate.as_trained = True
+        try:
+            if self.methods.score_fn is not None:
+                return -self.methods.score(form, self.task.data.val, "val", device=self.task.trainer)[0]
+            return self._cross_entropy(form, images)
+        finally:
+            for gate in gates.values():
+                gate.as_trained = False
+
+    def _cross_entropy(self, form: nn.Module, images: int) -> float:
+        total, count = 0.0, 0
         with torch.inference_mode():
             for batch, labels in self.task.data.val.batches(64, limit=images):
                 logits = form(batch.to(self.task.trainer).contiguous(memory_format=torch.channels_last))
                 total += float(F.cross_entropy(logits.float().cpu(), labels, reduction="sum"))
                 count += len(labels)
-        for gate in gates.values():
-            gate.as_trained = False
         return total / count

@@ -13,12 +13,13 @@ from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, LatencyStat, Realisation
 from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
 from autogate.search.evaluator import Evaluator, Trained
+from autogate.search.ranking import Pick
 from autogate.search.reporter import Reporter
-from autogate.search.verdict import accepted, judge
+from autogate.search.verdict import accepted, excess
 from autogate.search.weights_io import pack, unpack
-from autogate.store import FinalistRecord, Store, TrialRecord
+from autogate.store import FinalistRecord, Store
 from autogate.surgery import attach_gates, compact_form, gate_path, training_form
-from autogate.training import Recipe, clone, score
+from autogate.training import Fidelity, Recipe, clone
 from autogate.units import LatencyBudget
 
 _MEASURE_S = 20.0
@@ -26,7 +27,7 @@ _LONGER = 3.0
 _NEAR_MISS = 0.1
 VARYING_INPUTS = 64
 FIXED_INPUTS = 8
-FULL = "full"
+FULL: Fidelity = "full"
 
 
 class FinalStage:
@@ -39,6 +40,7 @@ class FinalStage:
         recipe: Recipe of a finalist's training.
         latency: Predicts latencies; its profile says how to run on the target.
         profile: Identity of that profile.
+        measured: Whether the target is at hand; otherwise results stay predicted.
         budget: The latency budget, if any.
         floor: Lowest validation accuracy, if any.
         stat: Statistic the budget binds.
@@ -53,6 +55,7 @@ class FinalStage:
         recipe: Recipe,
         latency: LatencyModel,
         profile: str,
+        measured: bool,
         budget: LatencyBudget | None,
         floor: float | None,
         stat: LatencyStat,
@@ -65,40 +68,48 @@ class FinalStage:
         self.latency = latency
         self.setting = latency.profile.setting
         self.profile = profile
+        self.measured = measured
         self.budget = budget
         self.floor = floor
         self.stat = stat
         self.reporter = reporter
 
-    def run(self, ranked: list[TrialRecord], wanted: int) -> list[FinalistRecord]:
-        """Work through ``ranked`` until ``wanted`` finalists are there and one of them meets the budget."""
-        known = {record.policy.digest: record for record in self.store.finalists(self.study)}
-        done: list[FinalistRecord] = []
-        for trial in ranked:
-            assert trial.policy is not None  # noqa: S101 - ranked candidates are complete
-            record = known.get(trial.policy.digest)
-            if record is None or record.profile != self.profile:
-                record = self._finish(trial, trial.policy)
-            done.append(record)
-            if len(done) >= wanted and any(accepted(r, self.budget, self.floor) for r in done):
-                break
-        return done
+    def run(self, pick: Pick, wanted: int) -> bool:
+        """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
 
-    def _finish(self, trial: TrialRecord, policy: Policy) -> FinalistRecord:
+        Returns whether one could.
+        """
+        done: list[FinalistRecord] = []
+        while (trial := pick(done)) is not None:
+            assert trial.policy is not None  # noqa: S101 - candidates are complete
+            done.append(self.finish(trial.number, trial.policy))
+            if len(done) >= wanted and self._any_accepted(done):
+                break
+        return self._any_accepted(done)
+
+    def finish(self, trial: int, policy: Policy) -> FinalistRecord:
+        """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
+        stored = self.store.finalists(self.study)
+        known = next((f for f in stored if (f.policy, f.profile) == (policy, self.profile)), None)
+        if known is not None:
+            return known
         trained, test_accuracy, artifact = self._trained(trial, policy)
         with self.reporter.stage("measure finalists"):
             compact = compact_form(trained.network, policy, trained.gates)
             costs = self._costs(policy, compact, trained.realisation)
-            comparison = self._measure(policy, compact)
+            comparison = self._measure(policy, compact) if self.measured else None
+        predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
         record = FinalistRecord(
-            policy, self.profile, trial.number, trained.val_accuracy, test_accuracy, costs,
-            predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat), comparison,
-            trained.realisation, artifact,
+            policy, self.profile, trial, trained.val_accuracy, test_accuracy, costs,
+            {**predicted, "dense": self.latency.dense_ms}, comparison, trained.realisation, artifact,
         )  # fmt: skip
         self.store.add_finalist(self.study, record)
         return record
 
-    def _trained(self, trial: TrialRecord, policy: Policy) -> tuple[Trained, float, str]:
+    def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
+        return any(accepted(finalist, self.budget, self.floor) for finalist in finalists)
+
+    def _trained(self, trial: int, policy: Policy) -> tuple[Trained, float, str]:
         """Train a finalist, or load it if an earlier run trained it; stored before it is measured."""
         fact = f"trained:{policy.digest}"
         stored = self.store.study(self.study)[1].get(fact)
@@ -110,20 +121,29 @@ class FinalStage:
             trained = Trained(network, gates, stored["val_accuracy"], realisation)
             return trained, stored["test_accuracy"], stored["artifact"]
         with self.reporter.stage("fine-tune finalists"):
-            self.reporter.progress(0.0, f"trial {trial.number}")
-            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
+            self.reporter.progress(0.0, f"trial {trial}")
+            if policy.is_dense:
+                trained = self._dense()
+            else:
+                evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
+                self.store.add_policy(policy)
+                self.store.add_evaluation(evaluation)
             form = training_form(trained.network, trained.gates)
             task = self.evaluator.task
-            test_accuracy, _ = score(form, task.data.test, device=task.trainer)
+            test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
         artifact = self.store.add_artifact("finalist", pack(trained.network.model, _by_path(trained.gates)))
         facts = {
             "artifact": artifact, "val_accuracy": trained.val_accuracy, "test_accuracy": test_accuracy,
             "realisation": trained.realisation.to_json(),
         }  # fmt: skip
-        self.store.add_policy(policy)
-        self.store.add_evaluation(evaluation)
         self.store.set_facts(self.study, {fact: facts})
         return trained, test_accuracy, artifact
+
+    def _dense(self) -> Trained:
+        """The dense network as it came."""
+        task = self.evaluator.task
+        accuracy, _ = self.evaluator.methods.score(task.network.model, task.data.val, "val", device=task.trainer)
+        return Trained(clone(task.network, {})[0], {}, accuracy, Realisation())
 
     def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
         inputs = measuring_inputs(self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy))
@@ -140,16 +160,9 @@ class FinalStage:
         dense = compact_form(task.network, DENSE, {})
         comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
         # A near miss deserves a longer look; a clear one does not.
-        if 0 < judge(comparison, self.budget).over < _NEAR_MISS:
+        if 0 < excess(comparison, self.budget) < _NEAR_MISS:
             comparison = compare(
-                dense,
-                gated,
-                inputs,
-                self.setting,
-                varies=varies,
-                stat=self.stat,
-                seconds=_LONGER * _MEASURE_S,
-                seed=1,
+                dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_LONGER * _MEASURE_S, seed=1
             )
         return comparison
 

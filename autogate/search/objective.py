@@ -8,7 +8,6 @@ from optuna.study import StudyDirection
 
 from autogate.records import Estimate, LatencyStat
 from autogate.search.config import SearchConfig
-from autogate.units import parse_drop
 
 PREDICTED = "latency_ms.predicted"
 REALISED = "latency_ms.realised"
@@ -23,7 +22,7 @@ class Objective:
         mode: ``budget``, ``drop`` or ``pareto``.
         stat: Statistic over inputs that counts as the latency.
         limit_ms: Budget in milliseconds; None in the other modes.
-        floor: Lowest validation accuracy allowed; None in the other modes.
+        floor: Lowest validation accuracy allowed after short training; None in the other modes.
     """
 
     mode: str
@@ -32,13 +31,12 @@ class Objective:
     floor: float | None
 
     @classmethod
-    def of(cls, config: SearchConfig, dense_ms: float, dense_accuracy: float | None) -> Objective:
-        """Return the objective of a configuration for a dense network of this latency and accuracy."""
+    def of(cls, config: SearchConfig, dense_ms: float) -> Objective:
+        """Return the objective of a configuration for a dense network of this latency; a floor comes later."""
         if config.budget is not None:
             return cls("budget", config.latency_stat, config.budget.limit_ms(dense_ms), None)
         if config.max_drop is not None:
-            floor = None if dense_accuracy is None else dense_accuracy - parse_drop(config.max_drop)
-            return cls("drop", config.latency_stat, None, floor)
+            return cls("drop", config.latency_stat, None, None)
         return cls("pareto", config.latency_stat, None, None)
 
     @property

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from autogate.errors import BudgetInfeasibleError, ProfileError, SpaceError
-from autogate.gates import get_family
+from autogate.errors import BudgetInfeasibleError, SpaceError
 from autogate.latency import (
     LatencyModel,
-    fastest_layout,
-    from_lines,
-    profile_digest,
-    read_profile,
-    setting_of,
-    take_profile,
-    to_lines,
 )
 from autogate.policy import Gate, Policy
-from autogate.records import Profile, Setting
 from autogate.search.config import SearchConfig
 from autogate.search.objective import Objective
+from autogate.search.profiles import keep_profile, profile_for, searched_space
 from autogate.search.proposals import paying
 from autogate.search.reporter import Reporter
 from autogate.sites import Network
@@ -32,8 +23,6 @@ from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store
 from autogate.surgery import canonical
-
-QUICK_PROFILE_S = 40.0
 
 
 @dataclass
@@ -55,20 +44,6 @@ class Ground:
     space: BoundSpace
     unpaying: list[str]
     lightest: Policy
-
-
-def target_setting(config: SearchConfig, network: Network, device: torch.device, reporter: Reporter) -> Setting:
-    """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in."""
-
-    def setting_for(layout: str) -> Setting:
-        return setting_of(
-            device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads
-        )
-
-    if config.layout != "auto":
-        return setting_for(config.layout)
-    with reporter.stage("choose layout"):
-        return setting_for(fastest_layout(network, setting_for))
 
 
 def prepare_ground(
@@ -93,79 +68,14 @@ def prepare_ground(
         SpaceError: If the space does not fit the network.
         ProfileError: If a named profile does not fit the network.
     """
-    space = bind(parse_space(config.space, "the study's space"), network.sites)
-    fitting = space.restricted(
-        lambda site, gate: get_family(gate.family).limits(network.sites[site], config.batch_size) is None
-    )
-    profile, foreign = _profile(config, network, fitting, device, store, facts, reporter)
-    key = profile_digest(profile)
-    store.add_profile(key, profile.model, profile.setting.to_json(), to_lines(profile))
+    space = bind(parse_space(config.space, "the search space"), network.sites)
+    fitting = searched_space(config, network)
+    profile, foreign = profile_for(config, network, fitting, device, store, facts, reporter)
+    key = keep_profile(store, profile)
     facts["profile"] = key
     latency = LatencyModel(profile, network)
     left, reasons = paying(space, latency, config.batch_size)
     return Ground(latency, key, foreign, left, reasons, lightest_policy(left, latency))
-
-
-def _profile(
-    config: SearchConfig,
-    network: Network,
-    space: BoundSpace,
-    device: torch.device,
-    store: Store,
-    facts: dict[str, Any],
-    reporter: Reporter,
-) -> tuple[Profile, bool]:
-    if config.profile is not None:
-        named = read_profile(Path(config.profile))
-        asked = {"batch_size": config.batch_size, "dtype": config.dtype}
-        stored_setting = named.setting.to_json()
-        wrong = [
-            f"{key} {stored_setting[key]}, not {value}" for key, value in asked.items() if stored_setting[key] != value
-        ]
-        if wrong:
-            raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
-        return named, bool(differences_here(named, config, device))
-    stored = store.profile(str(facts.get("profile")))
-    if stored is not None:
-        profile = from_lines(stored, "the study's profile")
-        if different := differences_here(profile, config, device):
-            raise ProfileError(
-                f"the study was profiled in another setting: {'; '.join(different)}; continue it there, or start "
-                "another one here"
-            )
-        return profile, False
-    setting = target_setting(config, network, device, reporter)
-    for lines in store.profiles(config.model):
-        profile = from_lines(lines, "a stored profile")
-        if not profile.setting.differences(setting) and covers(profile, network, space):
-            reporter.note(f"using the profile of {profile.created_utc}")
-            return profile, False
-    with reporter.stage("profile"):
-        return take_profile(
-            network, space, setting, model=config.model, seconds=QUICK_PROFILE_S, seed=config.seed,
-            progress=reporter.progress,
-        ), False  # fmt: skip
-
-
-def differences_here(profile: Profile, config: SearchConfig, device: torch.device) -> list[str]:
-    """Return one line per respect in which a profile's setting is not the one of this device."""
-    here = setting_of(
-        device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout, threads=config.threads
-    )
-    return profile.setting.differences(here)
-
-
-def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:
-    """Whether a profile was made of this network and holds every gate of the space."""
-    if profile.input_shape != network.input_shape:
-        return False
-    try:
-        latency = LatencyModel(profile, network)
-        for site, gate in space.gates():
-            latency.coverage(site, gate)
-    except ProfileError:
-        return False
-    return True
 
 
 def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:

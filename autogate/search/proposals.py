@@ -16,7 +16,7 @@ from autogate.gates import get_family
 from autogate.latency import LatencyModel
 from autogate.policy import Gate, Policy
 from autogate.records import Site
-from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace
+from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import canonical
 
 _NOISE = 0.5
@@ -133,7 +133,8 @@ class Proposer:
 
     def _relax(self, choices: Choices, limit_ms: float) -> Choices:
         """Take gates out again that the budget does not need, the most harmful first."""
-        gated = [(name, choice) for name, choice in choices.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB]
+        knobs = self.space.knobs
+        gated = [(name, choice) for name, choice in choices.items() if choice != DENSE_CHOICE and name not in knobs]
         gated.sort(key=lambda item: -self.sensitivity.loss_increase.get(item, 0.0))
         for name, _ in gated:
             without = {**choices, name: DENSE_CHOICE}
@@ -142,10 +143,10 @@ class Proposer:
         return choices
 
     def _complete(self, choices: Mapping[str, str], rng: random.Random | None = None) -> Choices:
-        """Name a choice for every decision: dense where ``choices`` has none, the first rate of dropout."""
+        """Name a choice for every decision: dense where ``choices`` has none, a knob's first value."""
         complete: Choices = {}
         for name, options in self.space.all_choices().items():
-            fallback = rng.choice(options) if rng is not None and name == DROPOUT_KNOB else options[0]
+            fallback = rng.choice(options) if rng is not None and name in self.space.knobs else options[0]
             complete[name] = choices.get(name, fallback)
         return complete
 
@@ -159,12 +160,14 @@ class Proposer:
         return self._complete(chosen)
 
     def _lone_gates(self, families: Sequence[str]) -> list[Gate]:
-        """The mildest gate of each family, by what it saves."""
-        gates: dict[str, Gate] = {}
-        for family in families:
-            members = [gate for _, gate in self.space.gates() if gate.family == family]
-            gates[family] = min(dict.fromkeys(members), key=str)
-        return list(gates.values())
+        """The mildest gate of each family: the one that saves least, in the mean over its sites."""
+        saved: dict[Gate, list[float]] = {}
+        for decision in self.space.decisions:
+            for choice, gates in decision.options.items():
+                for gate in dict.fromkeys(gates.values()):
+                    saved.setdefault(gate, []).append(self.sensitivity.saved_ms[(decision.name, choice)])
+        mean = {gate: sum(values) / len(values) for gate, values in saved.items()}
+        return [min((gate for gate in mean if gate.family == family), key=mean.__getitem__) for family in families]
 
     def _family(self, decision: str, choice: str) -> str:
         options = next(d.options for d in self.space.decisions if d.name == decision)

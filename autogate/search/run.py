@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autogate.errors import StudyError
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
-from autogate.search.driver import Driver
-from autogate.search.evaluator import Evaluator, ScoreFunction, TrainFunction
+from autogate.search.document import floor_of
+from autogate.search.driver import SHORT, Driver
+from autogate.search.evaluator import Evaluator
 from autogate.search.finalists import FinalStage
 from autogate.search.objective import Objective
 from autogate.search.prepare import Ground, check_feasible, prepare_ground
 from autogate.search.proposals import Proposer, Sensitivity, savings
+from autogate.search.ranking import picker
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task, train_base
-from autogate.search.verdict import standard_error
 from autogate.search.weights_io import bank_paths, pack, unpack
-from autogate.store import Store, TrialRecord
+from autogate.store import Store
 from autogate.surgery import compact_form
 from autogate.training import (
+    Methods,
+    Recipe,
     clone,
     full_recipe,
     make_bank,
     recalibrate,
-    score,
     shared_recipe,
     short_recipe,
     train_shared,
 )
+from autogate.units import parse_drop
 
 
 def run_search(
-    store: Store,
-    study: str,
-    config: SearchConfig,
-    reporter: Reporter,
-    task: Task,
-    *,
-    trials: int,
-    train_fn: TrainFunction | None = None,
-    score_fn: ScoreFunction | None = None,
+    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task, methods: Methods, *, trials: int
 ) -> None:
     """Run or continue ``study`` until ``trials`` proposals are done and its finalists are measured.
 
@@ -53,14 +49,40 @@ def run_search(
         config: Its configuration.
         reporter: Hears of progress.
         task: Network and data.
+        methods: How to train and score.
         trials: Proposals to end complete, rejected or reused, those of earlier runs included.
-        train_fn: Trains a network in place, instead of the built-in recipes.
-        score_fn: Scores a network, instead of validation accuracy.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
+    facts, ground, objective = _begin(store, study, config, reporter, task)
+    train_base(config, task, methods, store, facts, reporter)
+    store.set_facts(study, facts)
+    if "dense" not in facts:
+        with reporter.stage("score dense"):
+            facts["dense"] = _describe_dense(task, methods)
+        store.set_facts(study, facts)
+    evaluator = _evaluator(config, task, methods, ground, store, facts, reporter)
+    store.set_facts(study, facts)
+    recipe = short_recipe(len(task.data.train), config.lr)
+    floor = floor_of(config, facts)
+    if floor is not None:
+        objective = replace(objective, floor=_short_floor(config, floor, evaluator, recipe, store, reporter))
+
+    proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
+    store.set_facts(study, facts)
+    driver = Driver(store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed)
+    with reporter.stage("search"):
+        driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
+
+    _finish(store, study, config, facts, ground, objective, evaluator, reporter)
+
+
+def _begin(
+    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task
+) -> tuple[dict[str, Any], Ground, Objective]:
+    """Find out what the device can do, and store the study if the budget can be met."""
     known = study in store.study_names()
     facts: dict[str, Any] = store.study(study)[1] if known else {"task": task.digest}
     if facts["task"] != task.digest:
@@ -70,89 +92,30 @@ def run_search(
     ground = prepare_ground(config, task.network, task.target, store, facts, reporter)
     for line in ground.unpaying:
         reporter.note(f"left out: {line}")
-    objective = Objective.of(config, ground.latency.dense_ms, None)
+    objective = Objective.of(config, ground.latency.dense_ms)
     check_feasible(objective, ground)
     if not known:
         store.create_study(study, config.to_json())
-    facts["foreign"] = ground.foreign
-    facts["setting"] = ground.latency.profile.setting.to_json()
-    facts["dense_predicted_ms"] = ground.latency.dense_ms
-    facts["budget_ms_search"] = objective.limit_ms
-    facts["budget_binding"] = _binds(objective, ground)
-    store.set_facts(study, facts)
-    if not facts["budget_binding"]:
+    binding = objective.limit_ms is None or ground.latency.dense_ms > objective.limit_ms
+    if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
-
-    train_base(config, task, store, facts, reporter)
+    facts |= {
+        "foreign": ground.foreign,
+        "setting": ground.latency.profile.setting.to_json(),
+        "dense_predicted_ms": ground.latency.dense_ms,
+        "budget_ms_search": objective.limit_ms,
+        "budget_binding": binding,
+        "val_images": len(task.data.val),
+        "preprocessing": task.preprocessing.to_json(),
+        "class_names": list(task.data.class_names),
+    }
     store.set_facts(study, facts)
-    if "dense" not in facts:
-        with reporter.stage("score dense"):
-            facts["dense"] = _describe_dense(task)
-        facts["val_images"] = len(task.data.val)
-        facts["preprocessing"] = task.preprocessing.to_json()
-        facts["class_names"] = list(task.data.class_names)
-    store.set_facts(study, facts)
-    objective = Objective.of(config, ground.latency.dense_ms, facts["dense"]["val_accuracy"])
-    evaluator = _evaluator(config, task, ground, store, facts, reporter, train_fn, score_fn)
-    store.set_facts(study, facts)
-
-    proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
-    store.set_facts(study, facts)
-    recipe = short_recipe(len(task.data.train), config.lr)
-    driver = Driver(store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed)
-    with reporter.stage("search"):
-        driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
-
-    full = full_recipe(len(task.data.train), config.epochs, config.lr)
-    final = FinalStage(
-        store, study, evaluator, full, ground.latency, ground.profile_digest, config.budget,
-        objective.floor, config.latency_stat, reporter,
-    )  # fmt: skip
-    if not ground.foreign:
-        candidates = rank_candidates(store.trials(study), objective, bool(facts["budget_binding"]), len(task.data.val))
-        final.run(candidates, config.finalists)
-        # Test images are touched only now that there is something to report.
-        facts["dense"]["test_accuracy"] = score(task.network.model, task.data.test, device=task.trainer)[0]
-        store.set_facts(study, facts)
+    return facts, ground, objective
 
 
-def rank_candidates(
-    trials: list[TrialRecord], objective: Objective, binding: bool, val_images: int
-) -> list[TrialRecord]:
-    """Return the candidates worth finishing, best first.
-
-    Under a budget that dense already meets, accuracy decides only beyond one standard error of the best;
-    within it, the fastest comes first.
-    """
-    complete: dict[str, TrialRecord] = {}
-    for trial in trials:
-        if trial.val_accuracy is None or trial.policy is None or trial.predicted is None or trial.policy.is_dense:
-            continue
-        if objective.acceptable(trial.val_accuracy, trial.predicted["upper"]):
-            complete.setdefault(trial.policy.digest, trial)
-
-    def rank(trial: TrialRecord) -> tuple[float, float]:
-        assert trial.val_accuracy is not None  # noqa: S101 - filtered above
-        assert trial.predicted is not None  # noqa: S101
-        return objective.rank(trial.val_accuracy, trial.predicted[objective.stat])
-
-    ranked = sorted(complete.values(), key=rank)
-    if objective.mode == "budget" and not binding and ranked:
-        best = float(ranked[0].val_accuracy or 0.0)
-        error = standard_error(best, val_images)
-        near = [t for t in ranked if (t.val_accuracy or 0.0) >= best - error]
-        near.sort(key=lambda t: (t.predicted or {})[objective.stat])
-        ranked = [*near, *(t for t in ranked if t not in near)]
-    return ranked
-
-
-def _binds(objective: Objective, ground: Ground) -> bool:
-    return objective.limit_ms is None or ground.latency.dense_ms > objective.limit_ms
-
-
-def _describe_dense(task: Task) -> dict[str, Any]:
+def _describe_dense(task: Task, methods: Methods) -> dict[str, Any]:
     task.network.model.to(task.trainer)
-    val, _ = score(task.network.model, task.data.val, device=task.trainer)
+    val, _ = methods.score(task.network.model, task.data.val, "val", device=task.trainer)
     params = parameter_count(compact_form(task.network, DENSE, {}))
     return {"val_accuracy": val, "test_accuracy": None, "macs": dense_macs(task.network), "params": params}
 
@@ -160,14 +123,16 @@ def _describe_dense(task: Task) -> dict[str, Any]:
 def _evaluator(
     config: SearchConfig,
     task: Task,
+    methods: Methods,
     ground: Ground,
     store: Store,
     facts: dict[str, Any],
     reporter: Reporter,
-    train_fn: TrainFunction | None,
-    score_fn: ScoreFunction | None,
 ) -> Evaluator:
-    """Train the shared weights, or load those of an earlier run, and return what judges candidates."""
+    """Train the shared weights, or load those of an earlier run, and return what judges candidates.
+
+    A caller's own training knows nothing of sharing: then every candidate starts from the dense weights.
+    """
     shared, _ = clone(task.network, {})
     bank = make_bank(shared, ground.space, config.seed)
     if "shared_artifact" in facts:
@@ -175,15 +140,33 @@ def _evaluator(
         for gate in bank.values():
             gate.to(task.trainer)
     else:
-        recipe = shared_recipe(len(task.data.train), config.lr)
-        with reporter.stage("train shared weights"):
-            train_shared(
-                shared, ground.space, bank, task.data.train, recipe, lightest=ground.lightest, seed=config.seed,
-                device=task.trainer, progress=reporter.progress,
-            )  # fmt: skip
-            recalibrate(shared.model, task.data.train, seed=config.seed, device=task.trainer)
+        if methods.train_fn is None:
+            recipe = shared_recipe(len(task.data.train), config.lr)
+            with reporter.stage("train shared weights"):
+                train_shared(
+                    shared, ground.space, bank, task.data.train, recipe, lightest=ground.lightest, seed=config.seed,
+                    device=task.trainer, progress=reporter.progress,
+                )  # fmt: skip
+                recalibrate(shared.model, task.data.train, seed=config.seed, device=task.trainer)
         facts["shared_artifact"] = store.add_artifact("shared", pack(shared.model, bank_paths(bank)))
-    return Evaluator(task, facts["task"], shared, bank, facts["shared_artifact"], config.seed, train_fn, score_fn)
+    return Evaluator(task, facts["task"], shared, bank, facts["shared_artifact"], config.seed, methods)
+
+
+def _short_floor(
+    config: SearchConfig, floor: float, evaluator: Evaluator, recipe: Recipe, store: Store, reporter: Reporter
+) -> float:
+    """Return the lowest accuracy worth having after short training: that of dense, as briefly trained, less the drop.
+
+    Short training leaves every candidate below what it can reach, dense too; so dense is what to compare with.
+    """
+    assert config.max_drop is not None  # noqa: S101 - there is a floor
+    known = store.find_evaluation(evaluator.key(DENSE, recipe, SHORT))
+    if known is None:
+        with reporter.stage("score dense"):
+            known, _ = evaluator.run(DENSE, recipe, SHORT, reporter)
+        store.add_policy(DENSE)
+        store.add_evaluation(known)
+    return min(floor, known.val_accuracy - parse_drop(config.max_drop))
 
 
 def _proposer(
@@ -204,3 +187,31 @@ def _proposer(
         ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
         objective.limit_ms, ground.latency.dense_ms, sensitivity, config.seed,
     )  # fmt: skip
+
+
+def _finish(
+    store: Store,
+    study: str,
+    config: SearchConfig,
+    facts: dict[str, Any],
+    ground: Ground,
+    objective: Objective,
+    evaluator: Evaluator,
+    reporter: Reporter,
+) -> None:
+    """Train and measure the finalists; where dense itself is an answer, it is one of them."""
+    task, binding, floor = evaluator.task, bool(facts["budget_binding"]), floor_of(config, facts)
+    full = full_recipe(len(task.data.train), config.epochs, config.lr)
+    final = FinalStage(
+        store, study, evaluator, full, ground.latency, ground.profile_digest, not ground.foreign, config.budget, floor,
+        config.latency_stat, reporter,
+    )  # fmt: skip
+    trials = store.trials(study)
+    pick = picker(trials, objective, binding=binding, val_images=len(task.data.val), floor=floor)
+    found = final.run(pick, config.finalists)
+    if not binding or (not found and config.budget is None):
+        number = next((t.number for t in trials if t.policy is not None and t.policy.is_dense), 0)
+        final.finish(number, DENSE)
+    # Test images are touched only now that there is something to report.
+    score, _ = evaluator.methods.score(task.network.model, task.data.test, "test", device=task.trainer)
+    store.set_facts(study, {"dense": {**facts["dense"], "test_accuracy": score}})

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from autogate.data import ImageData, load_data
-from autogate.errors import TrainingError
+from autogate.data import ImageData, from_datasets, load_data
+from autogate.errors import DataError, TrainingError
 from autogate.latency import resolve_device
 from autogate.models import LoadedModel, default_input_size, list_models, load_model, state_sha256
 from autogate.policy import digest
@@ -18,7 +19,10 @@ from autogate.search.reporter import Reporter
 from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
 from autogate.store import Store
-from autogate.training import base_recipe, train
+from autogate.training import Methods, base_recipe
+
+OwnData = ImageData | tuple[Any, ...]
+"""Loaded data, or datasets or loaders: (train, test) or (train, val, test)."""
 
 
 @dataclass
@@ -70,8 +74,16 @@ def network_signature(network: Network) -> str:
     return digest(lines)
 
 
-def load_untrained(config: SearchConfig, reporter: Reporter) -> Task:
+def load_task(
+    config: SearchConfig, reporter: Reporter, model: nn.Module | None = None, data: OwnData | None = None
+) -> Task:
     """Load network, weights if there are any, and data, and find the sites.
+
+    Args:
+        config: The search's configuration.
+        reporter: Hears of progress.
+        model: The network itself, if it was not given by name.
+        data: The data itself, if it was not given by name.
 
     Raises:
         AutoGateError: If anything the user named cannot be had or does not fit.
@@ -79,22 +91,25 @@ def load_untrained(config: SearchConfig, reporter: Reporter) -> Task:
     target = resolve_device(config.device)
     trainer = resolve_device(config.train_device or str(target))
     with reporter.stage("load"):
-        loaded, data = load_model_and_data(config)
-        if config.weights is None and not (data.is_small or config.train_dense):
+        module, images = load_model_and_data(config, model, data)
+        if config.weights is None and not (images.is_small or config.train_dense):
             raise TrainingError(
-                f"{config.model} has no weights and {data.name} is large; give --weights, or --train-dense to train it "
-                "first"
+                f"{config.model} has no weights and {images.name} is large; give --weights, or --train-dense to train "
+                "it first"
             )
-        network = network_for(loaded, data.preprocessing)
-    return Task(network, data, data.preprocessing, target, trainer, config.model, config.seed)
+        network = network_for(module, images.preprocessing)
+    return Task(network, images, images.preprocessing, target, trainer, config.model, config.seed)
 
 
-def train_base(config: SearchConfig, task: Task, store: Store, facts: dict[str, Any], reporter: Reporter) -> None:
+def train_base(
+    config: SearchConfig, task: Task, methods: Methods, store: Store, facts: dict[str, Any], reporter: Reporter
+) -> None:
     """Train a base network that came without weights, or load what an earlier run trained.
 
     Args:
         config: The search's configuration.
         task: Network and data; the network's weights are set in place.
+        methods: How to train.
         store: Where the trained base is kept.
         facts: Facts of the study; ``dense_artifact`` is used if there, and set if the base is trained.
         reporter: Hears of progress.
@@ -107,37 +122,68 @@ def train_base(config: SearchConfig, task: Task, store: Store, facts: dict[str, 
         return
     recipe = base_recipe(len(task.data.train), None, config.lr)
     with reporter.stage("train dense"):
-        train(model, task.data.train, recipe, seed=config.seed, device=task.trainer, progress=reporter.progress)
+        methods.train(
+            model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress
+        )
         model.eval()
     facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
 
 
-def load_model_and_data(config: SearchConfig) -> tuple[LoadedModel, ImageData]:
-    """Return network and data that agree on classes and preprocessing."""
-    loaded = load_model(config.model, weights=config.weights, new_head=config.new_head, seed=config.seed)
-    data = load_data(
-        config.data, preprocessing=_preprocessing(config, loaded), seed=config.seed,
-        memory_limit_bytes=config.memory_limit_bytes, download=config.download,
-    )  # fmt: skip
-    if loaded.num_classes != data.num_classes or config.new_head:
+def load_model_and_data(
+    config: SearchConfig, model: nn.Module | None = None, data: OwnData | None = None
+) -> tuple[nn.Module, ImageData]:
+    """Return network and data that agree on classes and preprocessing; those given are taken as they are."""
+    loaded = None
+    if model is None:
+        loaded = load_model(config.model, weights=config.weights, new_head=config.new_head, seed=config.seed)
+    images = _data(config, data, _preprocessing(config, loaded))
+    if loaded is not None and (loaded.num_classes != images.num_classes or config.new_head):
         loaded = load_model(
-            config.model, num_classes=data.num_classes, weights=config.weights, new_head=config.new_head,
+            config.model, num_classes=images.num_classes, weights=config.weights, new_head=config.new_head,
             seed=config.seed,
         )  # fmt: skip
-    return loaded, data
+    module = model if loaded is None else loaded.module
+    assert module is not None  # noqa: S101 - one of the two is there
+    return module, images
 
 
-def network_for(loaded: LoadedModel, preprocessing: Preprocessing) -> Network:
-    """Trace a loaded network at the data's input size."""
-    return find_sites(loaded.module, (3, preprocessing.input_size, preprocessing.input_size))
+def network_for(module: nn.Module, preprocessing: Preprocessing) -> Network:
+    """Trace a network at the data's input size."""
+    return find_sites(module, (3, preprocessing.input_size, preprocessing.input_size))
 
 
-def _preprocessing(config: SearchConfig, loaded: LoadedModel) -> Preprocessing | None:
-    """Flags first, then the weights' metadata, then the network's usual size; None lets the data choose."""
-    known = loaded.preprocessing
-    if known is None and config.model not in list_models():
+def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessing | None) -> ImageData:
+    if own is None:
+        return load_data(
+            config.data, preprocessing=preprocessing, seed=config.seed, memory_limit_bytes=config.memory_limit_bytes,
+            download=config.download,
+        )  # fmt: skip
+    if isinstance(own, ImageData):
+        return own
+    if len(own) not in (2, 3):
+        raise DataError(f"data must be (train, test) or (train, val, test), not {len(own)} parts")
+    return from_datasets(
+        own[0], own[-1], val=own[1] if len(own) == 3 else None, preprocessing=preprocessing, seed=config.seed,
+        memory_limit_bytes=config.memory_limit_bytes,
+    )  # fmt: skip
+
+
+def _preprocessing(config: SearchConfig, loaded: LoadedModel | None) -> Preprocessing | None:
+    """Flags first, then the weights' metadata, then the network's usual size; None lets the data choose.
+
+    A network of the user's own has no usual size.
+    """
+    known = None if loaded is None else loaded.preprocessing
+    if known is None and loaded is not None and not _is_own(config.model) and config.model not in list_models():
         known = Preprocessing(default_input_size(config.model))
     if config.input_size is None and config.mean is None and config.std is None:
         return known
-    known = known or Preprocessing(default_input_size(config.model))
-    return Preprocessing(config.input_size or known.input_size, config.mean or known.mean, config.std or known.std)
+    size = config.input_size or (known.input_size if known is not None else None)
+    if size is None and (loaded is None or _is_own(config.model)):
+        raise DataError(f"{config.model} has no usual input size; give --input-size with --mean and --std")
+    known = known or Preprocessing(size or default_input_size(config.model))
+    return Preprocessing(size or known.input_size, config.mean or known.mean, config.std or known.std)
+
+
+def _is_own(model: str) -> bool:
+    return ":" in model and not model.startswith("timm:")

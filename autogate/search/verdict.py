@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from autogate.records import Comparison
@@ -16,22 +17,33 @@ class Verdict:
     Attributes:
         met: Whether the upper end of the 95 % interval is within the budget.
         over: How far that end is above the budget, relative to it; at most 0 if met.
+
+    Where the target is not at hand, the interval is that of the prediction.
     """
 
     met: bool
     over: float
 
 
-def judge(comparison: Comparison, budget: LatencyBudget | None) -> Verdict:
+def judge(finalist: FinalistRecord, budget: LatencyBudget | None) -> Verdict:
     """Decide on the finalist's own interleaved run: by the ratio to dense for a relative budget."""
     if budget is None:
         return Verdict(True, 0.0)
-    if budget.fraction is not None:
-        over = comparison.ratio_interval[1] / budget.fraction - 1
+    if finalist.comparison is not None:
+        over = excess(finalist.comparison, budget)
     else:
-        assert budget.absolute_ms is not None  # noqa: S101 - a budget is one or the other
-        over = comparison.gated.interval[1] / budget.absolute_ms - 1
+        over = finalist.predicted["upper"] / budget.limit_ms(finalist.predicted["dense"]) - 1
     return Verdict(over <= 0, over)
+
+
+def excess(comparison: Comparison, budget: LatencyBudget | None) -> float:
+    """Return how far the upper end of a measured interval is above the budget, relative to it."""
+    if budget is None:
+        return 0.0
+    if budget.fraction is not None:
+        return comparison.ratio_interval[1] / budget.fraction - 1
+    assert budget.absolute_ms is not None  # noqa: S101 - a budget is one or the other
+    return comparison.gated.interval[1] / budget.absolute_ms - 1
 
 
 def choose_best(
@@ -40,26 +52,26 @@ def choose_best(
     """Return the winner among measured finalists; without one, None and the finalist that came closest.
 
     The most accurate finalist within the budget wins; among those within ``tolerance`` of it, the fastest. Under
-    a lowest accuracy ``floor``, the fastest one that keeps it. A finalist that measures no faster than dense never
-    wins.
+    a lowest accuracy ``floor``, the fastest one that keeps it. A gated finalist that is no faster than dense never
+    wins; dense itself may, where it was made a finalist.
     """
     met = [f for f in finalists if accepted(f, budget, floor)]
     lowest = floor if floor is not None else max((f.val_accuracy for f in met), default=0.0) - tolerance
-    winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.comparison.ratio, default=None)
+    winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.ratio, default=None)
     if winner is not None:
         return winner, None
-    return None, min(finalists, key=lambda f: judge(f.comparison, budget).over, default=None)
+    return None, min(finalists, key=lambda f: judge(f, budget).over, default=None)
 
 
 def accepted(finalist: FinalistRecord, budget: LatencyBudget | None, floor: float | None) -> bool:
     """Whether a finalist could win: within the budget, faster than dense, and not below ``floor``."""
-    in_time = judge(finalist.comparison, budget).met and finalist.comparison.ratio < 1
+    in_time = judge(finalist, budget).met and (finalist.ratio < 1 or finalist.policy.is_dense)
     return in_time and (floor is None or finalist.val_accuracy >= floor)
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Return the standard error of an accuracy measured on this many images, as a fraction."""
-    return float((accuracy * (1 - accuracy) / images) ** 0.5)
+    """Return the standard error of an accuracy measured on this many images; 0 for a score that is no fraction."""
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy) / images))
 
 
 def pareto_front(trials: list[TrialRecord], stat: str) -> list[TrialRecord]:

@@ -230,16 +230,16 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             chain.insert(0, node)
             node = node.all_input_nodes[0]
         shape = chw(value)
-        if len(node.users) != 1 or shape is None or shape[1] * shape[2] == 1:
+        if shape is None or shape[1] * shape[2] == 1:
             continue
         producer = conv_of(node, model)
-        if producer is not None and producer.groups == 1:
+        if producer is not None and producer.groups == 1 and len(node.users) == 1:
             specs = (conv_spec(node, producer), conv_spec(consumer, conv))
             macs = sum(spec.macs for spec in specs) + sum(spec.macs for spec in _convs(chain, model))
             name = f"map:{node.target}"
             site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model))
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
-        elif node.op == "call_function" and node.target in (torch.cat, torch.concat) and chain:
+        elif chain and node.op != "placeholder":
             spec = conv_spec(consumer, conv)
             site = Site(f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False)
             yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from autogate.errors import PolicyError, SpaceError
-from autogate.gates import get_family
-from autogate.policy import Gate, Policy
+from autogate.gates import FAMILIES, get_family
+from autogate.policy import Gate, Policy, dropout_knob
 from autogate.records import Site
-from autogate.space.schema import FIRST_STAGE, GateOption, SpaceSpec
+from autogate.space.schema import FIRST_STAGE, GateOption, SpaceSpec, TrainingOptions
 
 DENSE_CHOICE = "dense"
 # No network is as narrow as its input; what reads at most this many channels is the stem.
 _IMAGE_CHANNELS = 4
-DROPOUT_KNOB = "targeted_dropout"
 Draw = Callable[[str, tuple[str, ...]], str]
 Choices = Mapping[str, str]
 
@@ -46,25 +46,23 @@ class BoundSpace:
 
     Attributes:
         decisions: The decisions about gates, in the order in which data meets their sites.
-        dropout_rates: Values of the targeted-dropout knob.
+        knobs: Values of each training knob.
     """
 
     decisions: tuple[Decision, ...]
-    dropout_rates: tuple[float, ...]
+    knobs: Mapping[str, tuple[float, ...]]
 
     @property
     def size(self) -> int:
         """Number of different combinations of choices."""
-        size = len(self.dropout_rates)
-        for decision in self.decisions:
-            size *= len(decision.options)
-        return size
+        return math.prod(len(choices) for choices in self.all_choices().values())
 
     def all_choices(self) -> dict[str, tuple[str, ...]]:
         """Return the choices of every decision with more than one, the training knobs included."""
         choices = {d.name: d.choices for d in self.decisions if len(d.options) > 1}
-        if len(self.dropout_rates) > 1:
-            choices[DROPOUT_KNOB] = tuple(f"{rate:g}" for rate in self.dropout_rates)
+        for knob, rates in self.knobs.items():
+            if len(rates) > 1:
+                choices[knob] = tuple(f"{rate:g}" for rate in rates)
         return choices
 
     def draw(self, draw: Draw) -> dict[str, str]:
@@ -76,14 +74,13 @@ class BoundSpace:
         gates: dict[str, Gate] = {}
         for decision in self.decisions:
             gates.update(decision.options[choices.get(decision.name, DENSE_CHOICE)])
-        rate = choices.get(DROPOUT_KNOB)
-        value = self.dropout_rates[0] if rate is None else float(rate)
-        return Policy(gates, {DROPOUT_KNOB: value})
+        return Policy(gates, {knob: float(choices.get(knob, rates[0])) for knob, rates in self.knobs.items()})
 
     def restricted(self, keep: Callable[[str, Gate], bool]) -> BoundSpace:
         """Return the space without the gates for which ``keep(site, gate)`` is false.
 
-        A choice that loses its gate at every site goes; a tied choice keeps the sites it still reaches.
+        A choice that loses its gate at every site goes; a tied choice keeps the sites it still reaches. The knobs
+        of a family that is nowhere go too.
         """
         decisions = []
         for decision in self.decisions:
@@ -93,7 +90,9 @@ class BoundSpace:
                 if left or choice == DENSE_CHOICE:
                     options[choice] = left
             decisions.append(replace(decision, options=options))
-        return replace(self, decisions=tuple(decisions))
+        rest = replace(self, decisions=tuple(decisions))
+        present = {dropout_knob(gate.family) for _, gate in rest.gates()}
+        return replace(rest, knobs={knob: rates for knob, rates in self.knobs.items() if knob in present})
 
     def gates(self) -> list[tuple[str, Gate]]:
         """Return every (site, gate) pair in the space."""
@@ -123,10 +122,17 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
                 if fitting:
                     options[str(gate)] = fitting
         decisions.append(Decision(name, kind, options))
-    space = BoundSpace(tuple(decisions), tuple(spec.training.targeted_dropout))
+    space = BoundSpace(tuple(decisions), {})
     if not space.gates():
         raise SpaceError("no gate of this search space fits any site of the network; `autogate sites` lists the sites")
-    return space
+    return replace(space, knobs=_knobs(spec.training, dict.fromkeys(gate.family for _, gate in space.gates())))
+
+
+def _knobs(training: TrainingOptions, present: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    able = [name for name, family in FAMILIES.items() if family.dropout]
+    if isinstance(training.targeted_dropout, dict) and (unknown := set(training.targeted_dropout) - {*able}):
+        raise SpaceError(f"search space: {min(unknown)!r} takes no targeted_dropout; the families that do: {able}")
+    return {dropout_knob(name): training.rates_of(name) for name in present if name in able}
 
 
 def _gates(option: GateOption, first_stage: int) -> Iterable[Gate]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sysconfig
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
+from autogate.shipped import shipped
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -44,18 +44,28 @@ class SiteOptions(BaseModel):
 
 
 class TrainingOptions(BaseModel):
-    """Values of the training knobs."""
+    """Values of the training knobs.
+
+    Attributes:
+        targeted_dropout: Rates that each family may be trained with: one list for all of them, or one by family.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    targeted_dropout: list[float] = Field(default_factory=lambda: [1.0])
+    targeted_dropout: list[float] | dict[str, list[float]] = Field(default_factory=lambda: [1.0])
 
     @field_validator("targeted_dropout")
     @classmethod
-    def _is_probability(cls, values: list[float]) -> list[float]:
-        if not values or not all(0.0 <= value <= 1.0 for value in values):
-            raise ValueError("targeted_dropout takes probabilities in [0, 1]")
-        return values
+    def _are_probabilities(cls, rates: list[float] | dict[str, list[float]]) -> list[float] | dict[str, list[float]]:
+        for values in rates.values() if isinstance(rates, dict) else [rates]:
+            if not values or not all(0.0 <= value <= 1.0 for value in values):
+                raise ValueError("targeted_dropout takes probabilities in [0, 1]")
+        return rates
+
+    def rates_of(self, family: str) -> tuple[float, ...]:
+        """Return the rates that ``family`` may be trained with."""
+        rates = self.targeted_dropout
+        return tuple(rates.get(family, [1.0]) if isinstance(rates, dict) else rates)
 
 
 class SpaceSpec(BaseModel):
@@ -86,12 +96,6 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise SpaceError(f"{where}: {place}: {first['msg']}; see `autogate spaces` for working examples") from None
-
-
-def shipped(folder: str) -> Path:
-    """Return a folder that ships with AutoGate, such as ``search_spaces``, wherever it was installed."""
-    checkout = Path(__file__).resolve().parents[2] / folder
-    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "autogate" / folder
 
 
 def list_spaces() -> dict[str, SpaceSpec]:

@@ -50,7 +50,20 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class FinalistRecord:
-    """A fully trained, measured policy."""
+    """A fully trained policy, measured if the target is at hand.
+
+    Attributes:
+        policy: The canonical policy.
+        profile: Identity of the profile it was predicted with.
+        trial: Number of the trial that proposed it.
+        val_accuracy: Accuracy on validation images, as a fraction.
+        test_accuracy: Accuracy on test images, as a fraction.
+        costs: MACs per image as the paper counts them and as executed, and parameters.
+        predicted: Predicted latency statistics in milliseconds; ``dense`` is the dense network's.
+        comparison: Dense and gated, measured; None if the profile is another device's.
+        realisation: Decisions of varying gates.
+        artifact: Identity of the stored weights.
+    """
 
     policy: Policy
     profile: str
@@ -59,9 +72,16 @@ class FinalistRecord:
     test_accuracy: float
     costs: Mapping[str, float]
     predicted: Mapping[str, float]
-    comparison: Comparison
+    comparison: Comparison | None
     realisation: Realisation
     artifact: str
+
+    @property
+    def ratio(self) -> float:
+        """Gated over dense latency: measured, or else predicted."""
+        if self.comparison is not None:
+            return self.comparison.ratio
+        return self.predicted["p50"] / self.predicted["dense"]
 
 
 class Store:
@@ -237,7 +257,7 @@ class Store:
             test_accuracy=finalist.test_accuracy,
             costs=dict(finalist.costs),
             predicted=dict(finalist.predicted),
-            comparison=finalist.comparison.to_json(),
+            comparison=None if finalist.comparison is None else finalist.comparison.to_json(),
             realisation=finalist.realisation.to_json(),
             artifact=finalist.artifact,
         )
@@ -261,7 +281,7 @@ class Store:
                     row.test_accuracy,
                     row.costs,
                     row.predicted,
-                    Comparison.from_json(row.comparison),
+                    None if row.comparison is None else Comparison.from_json(row.comparison),
                     Realisation.from_json(row.realisation),
                     row.artifact,
                 )

@@ -91,7 +91,7 @@ class Trial(Base):
 
 
 class Finalist(Base):
-    """A policy that was fully trained, measured beside dense, and scored on the test images."""
+    """A policy that was fully trained, scored on the test images, and measured beside dense if the target is here."""
 
     __tablename__ = "autogate_finalists"
 
@@ -103,7 +103,7 @@ class Finalist(Base):
     test_accuracy: Mapped[float]
     costs: Mapped[dict[str, Any]]
     predicted: Mapped[dict[str, Any]]
-    comparison: Mapped[dict[str, Any]]
+    comparison: Mapped[dict[str, Any] | None]
     realisation: Mapped[dict[str, Any]]
     artifact: Mapped[str] = mapped_column(ForeignKey("autogate_artifacts.sha256"))
 

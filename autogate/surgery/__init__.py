@@ -4,4 +4,11 @@ from autogate.surgery.compact_form import compact_form
 from autogate.surgery.policies import canonical, targeted_dropout
 from autogate.surgery.training_form import attach_gates, gate_path, training_form
 
-__all__ = ["attach_gates", "canonical", "compact_form", "gate_path", "targeted_dropout", "training_form"]
+__all__ = [
+    "attach_gates",
+    "canonical",
+    "compact_form",
+    "gate_path",
+    "targeted_dropout",
+    "training_form",
+]

@@ -23,7 +23,9 @@ UNIT = "unit"
 """Key in a node's ``meta`` under which the latency side finds the number of the node's unit."""
 
 
-def compact_form(network: Network, policy: Policy, gates: Mapping[str, TrainingGate]) -> fx.GraphModule:
+def compact_form(
+    network: Network, policy: Policy, gates: Mapping[str, TrainingGate], *, share_weights: bool = False
+) -> fx.GraphModule:
     """Return the compact form of ``network`` under ``policy``, in evaluation mode, with weights of its own.
 
     Batch normalisation is folded and repeated activations are removed for every policy, the dense one
@@ -33,13 +35,15 @@ def compact_form(network: Network, policy: Policy, gates: Mapping[str, TrainingG
         network: The network, with trained weights in ``network.model``.
         policy: A canonical policy.
         gates: Trained gates by site.
+        share_weights: Whether weights that stay as they are may be the network's own; many forms then fit in
+            memory, and moving one moves them all.
     """
-    editor = _Editor(network)
-    order = {"magnitude": 0}
+    editor = _Editor(network, share_weights)
     at_maps = [site for site, _ in policy if network.sites[site].kind == "map"]
     at_blocks = [site for site, _ in policy if network.sites[site].kind == "block"]
     # Static cuts come first, then what wraps convolutions, then what wraps whole blocks.
-    for site in [*sorted(at_maps, key=lambda site: order.get(policy.gates[site].family, 1)), *at_blocks]:
+    at_maps.sort(key=lambda site: not get_family(policy.gates[site].family).is_static)
+    for site in [*at_maps, *at_blocks]:
         gate = policy.gates[site]
         trained = copy.deepcopy(gates[site]).eval()
         get_family(gate.family).compact(network.sites[site], gate, trained, editor)
@@ -49,10 +53,11 @@ def compact_form(network: Network, policy: Policy, gates: Mapping[str, TrainingG
 class _Editor(GraphCopy):
     """Edits a copy of the dense graph; see :class:`autogate.gates.CompactEditor`."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, share_weights: bool) -> None:
         super().__init__(network)
         self.modules: dict[str, nn.Module] = {}
-        self.model = copy.deepcopy(network.model).eval()
+        shared = [*network.model.parameters(), *network.model.buffers()] if share_weights else []
+        self.model = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared}).eval()
         self._fold_norms()
 
     def finish(self) -> fx.GraphModule:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogate.errors import PolicyError
-from autogate.gates import get_family
-from autogate.policy import Gate, Policy
+from autogate.gates import FAMILIES, get_family
+from autogate.policy import Gate, Policy, dropout_knob
 from autogate.records import Site
 
 _FULL_DROPOUT = 1.0
@@ -15,12 +15,12 @@ _FULL_DROPOUT = 1.0
 def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False) -> Policy:
     """Return the canonical form of ``policy``; two policies that do the same have the same form.
 
-    Gates that change nothing go, map gates inside a block that never runs go, and a training knob that has
-    nothing to act on goes. Where two gates need the same convolution in ways that exclude each other, the
+    Gates that change nothing go, map gates inside a block that never runs go, and a training knob of a family
+    that is nowhere goes. Where two gates need the same convolution in ways that exclude each other, the
     later one goes, or with ``strict`` it is an error.
 
     Raises:
-        PolicyError: If a site is unknown, or a gate does not fit its site.
+        PolicyError: If a site or a training knob is unknown, or a gate does not fit its site.
     """
     gates: dict[str, Gate] = {}
     for name, gate in policy:
@@ -34,25 +34,35 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
         if any(_block_rules_out(gates[block], sites[block]) for block in sites[name].inside if block in gates):
             del gates[name]
     _resolve_conflicts(gates, sites, strict)
-    acts = any(get_family(gate.family).dropout for gate in gates.values())
-    training = {key: value for key, value in policy.training.items() if acts and value != _FULL_DROPOUT}
+    present = {gate.family for gate in gates.values()}
+    training = {
+        knob: rate for knob, rate in policy.training.items() if _family_of(knob) in present and rate != _FULL_DROPOUT
+    }
     return Policy(gates, training)
 
 
-def targeted_dropout(policy: Policy) -> float:
-    """Probability with which a training step really drops what the policy drops in evaluation."""
-    return policy.training.get("targeted_dropout", _FULL_DROPOUT)
+def targeted_dropout(policy: Policy, family: str) -> float:
+    """Probability with which a training step really drops what the family's gates drop in evaluation."""
+    return policy.training.get(dropout_knob(family), _FULL_DROPOUT)
+
+
+def _family_of(knob: str) -> str:
+    knobs = {dropout_knob(name): name for name, family in FAMILIES.items() if family.dropout}
+    if knob not in knobs:
+        raise PolicyError(f"unknown training knob {knob!r}; known: {', '.join(knobs)}")
+    return knobs[knob]
 
 
 def _block_rules_out(gate: Gate, block: Site) -> bool:
     """Whether a gate at the block leaves map gates inside it without effect, or without a stable shape."""
-    return gate.family in ("drop", "mod") or not block.residual
+    return get_family(gate.family).hides_inside or not block.residual
 
 
 def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
-    """Remove ``lcnet`` channel gates whose predictor would read a map that another gate has thinned."""
+    """Remove gates that would read a map that another gate has thinned."""
     for name in [name for name in sites if name in gates and sites[name].kind == "map"]:
-        if gates[name].family != "lcnet":
+        family = get_family(gates[name].family)
+        if not family.reads_whole_input:
             continue
         producer = sites[name].convs[0].name
         other = next((n for n in gates if sites[n].kind == "map" and sites[n].consumer.name == producer), None)
@@ -60,6 +70,6 @@ def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict
             continue
         if strict:
             raise PolicyError(
-                f"{gates[other].family} at {other} and lcnet at {name} both need {producer}; drop one of the two"
+                f"{gates[other].family} at {other} and {family.name} at {name} both need {producer}; drop one"
             )
         del gates[name]

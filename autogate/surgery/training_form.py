@@ -57,12 +57,12 @@ def attach_gates(
 
     A gate found in ``bank`` is used as it is: that is how gates with weights keep them between policies.
     """
-    dropout = targeted_dropout(policy)
     gates = {}
     for site, gate in policy:
         known = None if bank is None else bank.get((site, gate))
         if known is None:
             parts = dense_parts(network, site)
+            dropout = targeted_dropout(policy, gate.family)
             known = get_family(gate.family).attach(network.sites[site], gate, parts, dropout)
         gates[site] = known
     return gates

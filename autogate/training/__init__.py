@@ -1,16 +1,23 @@
 """Train dense networks, shared weights, candidates and finalists; recalibrate and score them."""
 
-from autogate.training.loop import Progress, recalibrate, score, train
+from autogate.training.loop import Progress, gate_loss, recalibrate, score, train
+from autogate.training.methods import Fidelity, Methods, Part, ScoreFunction, TrainFunction
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import Bank, clone, make_bank, train_shared
 
 __all__ = [
     "Bank",
+    "Fidelity",
+    "Methods",
+    "Part",
     "Progress",
     "Recipe",
+    "ScoreFunction",
+    "TrainFunction",
     "base_recipe",
     "clone",
     "full_recipe",
+    "gate_loss",
     "make_bank",
     "recalibrate",
     "score",

@@ -76,7 +76,7 @@ def train(
     """
     form.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     form.train()
-    gates = [module for module in form.modules() if isinstance(module, TrainingGate)]
+    gates = list(gates_of(form).values())
     parameters = [p for p in form.parameters() if p.requires_grad]
     optimiser = optimiser_for(parameters, recipe)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -106,11 +106,30 @@ def loss_of(
     loss = F.cross_entropy(logits.float(), labels)
     for gate in gates:
         extra = gate.extra_loss()
-        if extra is not None:
-            loss = loss + extra
+        loss = loss if extra is None else loss + extra
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()} after {images_seen:.0f} images; try a lower --lr")
     return loss
+
+
+def gate_loss(form: nn.Module, fraction: float) -> torch.Tensor | float:
+    """Return the gates' own loss terms for the last forward pass, for a training loop of your own to add.
+
+    Args:
+        form: A network with gates, or without.
+        fraction: How much of the training has passed, in [0, 1]; gates have schedules.
+    """
+    loss: torch.Tensor | float = 0.0
+    for gate in gates_of(form).values():
+        gate.set_progress(fraction)
+        extra = gate.extra_loss()
+        loss = loss if extra is None else loss + extra
+    return loss
+
+
+def gates_of(form: nn.Module) -> dict[str, TrainingGate]:
+    """Return the training gates in ``form`` by module path."""
+    return {name: module for name, module in form.named_modules() if isinstance(module, TrainingGate)}
 
 
 def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
@@ -137,20 +156,47 @@ def score(
 
     Decisions are kept for the first 512 images.
     """
-    form.eval()
-    gates = {name: gate for name, gate in form.named_modules() if isinstance(gate, TrainingGate)}
     correct, total = 0, 0
-    traces: dict[str, list[int]] = {}
+    traces = _Traces(form)
+    for logits, labels in _outputs(form, split, device, limit):
+        correct += int((logits.argmax(dim=1).cpu() == labels).sum())
+        total += len(labels)
+        traces.record()
+    if total == 0:
+        raise TrainingError("there is no image to score on; use a larger dataset")
+    return correct / total, traces.realisation()
+
+
+def trace_decisions(form: nn.Module, split: Split, *, device: torch.device) -> Realisation:
+    """Return the decisions of varying gates for the first 512 images of ``split``."""
+    traces = _Traces(form)
+    if traces.gates:
+        for _ in _outputs(form, split, device, _TRACE_IMAGES):
+            traces.record()
+    return traces.realisation()
+
+
+def _outputs(
+    form: nn.Module, split: Split, device: torch.device, limit: int | None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    form.eval()
     with torch.inference_mode():
         for images, labels in split.batches(128, limit=limit):
-            logits = form(images.to(device).contiguous(memory_format=torch.channels_last))
-            correct += int((logits.argmax(dim=1).cpu() == labels).sum())
-            total += len(labels)
-            for name, gate in gates.items():
-                trace = traces.setdefault(name, [])
-                if gate.decision is not None and len(trace) < _TRACE_IMAGES:
-                    trace += gate.decision.tolist()
-    if total == 0:
-        raise TrainingError("there is no image to score on; use a larger dataset or --val-fraction")
-    kept = {name: tuple(trace[:_TRACE_IMAGES]) for name, trace in traces.items() if trace}
-    return correct / total, Realisation(kept)
+            yield form(images.to(device).contiguous(memory_format=torch.channels_last)), labels
+
+
+class _Traces:
+    """Decisions of the gates in ``form``, image by image."""
+
+    def __init__(self, form: nn.Module) -> None:
+        self.gates = gates_of(form)
+        self.kept: dict[str, list[int]] = {name: [] for name in self.gates}
+
+    def record(self) -> None:
+        """Keep the decisions of the last forward pass."""
+        for name, gate in self.gates.items():
+            if gate.decision is not None and len(self.kept[name]) < _TRACE_IMAGES:
+                self.kept[name] += gate.decision.tolist()
+
+    def realisation(self) -> Realisation:
+        return Realisation({name: tuple(trace[:_TRACE_IMAGES]) for name, trace in self.kept.items() if trace})

@@ -46,7 +46,7 @@ class TestDrop(FamilySuite):
 
     def test_stochastic_depth_in_training(self) -> None:
         network = own_copy(known_network("resnet20"))
-        policy = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout": 0.5})
+        policy = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
         gates = attach_gates(network, policy)
         gate = gates["block:layer1.1"]
         assert isinstance(gate, DropGate)

@@ -76,7 +76,7 @@ class TestMagnitude(FamilySuite):
 
     def test_targeted_dropout_hits_only_what_evaluation_drops(self) -> None:
         network = own_copy(known_network("resnet20"))
-        policy = Policy({SITE: Gate("magnitude", {"ratio": 0.5})}, {"targeted_dropout": 0.5})
+        policy = Policy({SITE: Gate("magnitude", {"ratio": 0.5})}, {"targeted_dropout.magnitude": 0.5})
         gate = attach_gates(network, policy)[SITE].train()
         torch.manual_seed(0)
         value = torch.ones(200, 32, 1, 1)

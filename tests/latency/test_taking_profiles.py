@@ -13,7 +13,7 @@ from autogate.latency.profiling import script
 from autogate.latency.units import cut_into_units
 from autogate.policy import Gate, Policy
 from autogate.records import Profile
-from autogate.search.prepare import covers
+from autogate.search.profiles import covers
 from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import bind

@@ -17,7 +17,7 @@ from autogate.search.objective import Objective
 from autogate.search.prepare import Ground, check_feasible, lightest_policy
 from autogate.search.proposals import Choices, Proposer, Sensitivity, paying, savings
 from autogate.space import parse_space
-from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace, bind
+from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
 
 NETWORK = known_network("resnet20")
 BLOCKS = [name for name, site in NETWORK.sites.items() if site.kind == "block"]
@@ -53,7 +53,7 @@ def proposer(limit: float | None, losses: dict[str, float] | None = None, space:
 
 
 def gated(choices: Choices) -> set[str]:
-    return {name for name, choice in choices.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB}
+    return {name for name, choice in choices.items() if choice != DENSE_CHOICE and name not in SPACE.knobs}
 
 
 @pytest.mark.parametrize("limit", [0.9, 0.75, 0.6, 0.45])
@@ -195,7 +195,7 @@ def test_a_budget_out_of_reach_is_refused_with_the_fastest(text: str, reachable:
     lightest = lightest_policy(SPACE, LATENCY)
     ground = Ground(LATENCY, "digest", False, SPACE, [], lightest)
     config = make_config(space={"schema": "autogate.space/1", "sites": GATES}, latency_budget=text)
-    objective = Objective.of(config, LATENCY.dense_ms, None)
+    objective = Objective.of(config, LATENCY.dense_ms)
     if reachable:
         check_feasible(objective, ground)
         return

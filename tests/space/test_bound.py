@@ -11,14 +11,14 @@ from autogate.errors import SpaceError
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import find_sites
 from autogate.space import load_space, parse_space
-from autogate.space.bound import DENSE_CHOICE, DROPOUT_KNOB, BoundSpace, bind
+from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
 
 SITES = known_network("resnet20").sites
 BLOCKS = [name for name, site in SITES.items() if site.kind == "block"]
 MAPS = [name for name, site in SITES.items() if site.kind == "map"]
 
 
-def bound(tie: str = "site", dropout: list[float] | None = None, **sites: Any) -> BoundSpace:
+def bound(tie: str = "site", dropout: Any = None, **sites: Any) -> BoundSpace:
     data = {"schema": "autogate.space/1", "tie": tie, "sites": sites}
     if dropout is not None:
         data["training"] = {"targeted_dropout": dropout}
@@ -27,6 +27,7 @@ def bound(tie: str = "site", dropout: list[float] | None = None, **sites: Any) -
 
 RATIOS = {"family": "magnitude", "genes": {"ratio": [0.25, 0.5]}}
 DROP = {"family": "drop"}
+KNOBS = ["targeted_dropout.drop", "targeted_dropout.magnitude"]
 
 
 def test_one_decision_per_site() -> None:
@@ -36,7 +37,7 @@ def test_one_decision_per_site() -> None:
     choices = space.all_choices()
     assert choices["block:layer1.1"] == (DENSE_CHOICE, "drop")
     assert choices["map:layer1.1.conv1"] == (DENSE_CHOICE, "magnitude(ratio=0.25)", "magnitude(ratio=0.5)")
-    assert DROPOUT_KNOB not in choices
+    assert not any(knob in choices for knob in KNOBS)
 
 
 def test_ties() -> None:
@@ -56,17 +57,25 @@ def test_ties() -> None:
 
 def test_policies_from_choices() -> None:
     space = bound(block=[DROP], map=[RATIOS], dropout=[1.0, 0.5])
-    assert space.size == 2**7 * 3**9 * 2
-    assert space.all_choices()[DROPOUT_KNOB] == ("1", "0.5")
-    policy = space.policy(
-        {"block:layer1.1": "drop", "map:layer2.0.conv1": "magnitude(ratio=0.25)", DROPOUT_KNOB: "0.5"}
-    )
+    assert space.size == 2**7 * 3**9 * 2 * 2  # one rate of dropout per family
+    assert [space.all_choices()[knob] for knob in KNOBS] == [("1", "0.5")] * 2
+    policy = space.policy({"block:layer1.1": "drop", "map:layer2.0.conv1": "magnitude(ratio=0.25)", KNOBS[0]: "0.5"})
     assert policy == Policy(
         {"block:layer1.1": Gate("drop"), "map:layer2.0.conv1": Gate("magnitude", {"ratio": 0.25})},
-        {DROPOUT_KNOB: 0.5},
+        {KNOBS[0]: 0.5, KNOBS[1]: 1.0},
     )
     assert space.policy({}).gates == DENSE.gates
-    assert space.policy({}).training == {DROPOUT_KNOB: 1.0}
+    assert space.policy({}).training == {KNOBS[0]: 1.0, KNOBS[1]: 1.0}
+
+
+def test_rates_of_dropout_by_family() -> None:
+    rates = {"drop": [0.5, 0.9]}
+    space = bound(block=[DROP], map=[RATIOS], dropout=rates)
+    assert space.knobs == {"targeted_dropout.drop": (0.5, 0.9), "targeted_dropout.magnitude": (1.0,)}
+    # A family that is taken out takes its knob along.
+    assert set(space.restricted(lambda site, gate: gate.family != "drop").knobs) == {"targeted_dropout.magnitude"}
+    with pytest.raises(SpaceError, match="'mod' takes no targeted_dropout"):
+        bound(block=[DROP], dropout={"mod": [0.5]})
 
 
 def test_drawing_asks_for_every_free_decision_once() -> None:
@@ -79,9 +88,9 @@ def test_drawing_asks_for_every_free_decision_once() -> None:
         return rng.choice(choices)
 
     drawn = space.draw(draw)
-    assert asked == [*SITES, DROPOUT_KNOB]
+    assert asked == [*SITES, *KNOBS]
     assert set(space.policy(drawn).gates) == {
-        name for name, choice in drawn.items() if choice != DENSE_CHOICE and name != DROPOUT_KNOB
+        name for name, choice in drawn.items() if choice != DENSE_CHOICE and name not in KNOBS
     }
 
 

@@ -13,7 +13,7 @@ from autogate.policy import Gate, Policy
 from autogate.records import Comparison, Evaluation, EvaluationKey, Measurement, Realisation, Setting
 from autogate.store import FinalistRecord, Store, TrialRecord
 
-POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout": 0.5})
+POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
 PREDICTED = {"mean": 1.0, "p50": 1.0, "p95": 1.5, "max": 2.0, "upper": 1.6}
 SETTING = Setting("cpu", "a cpu", 4, "float32", "contiguous", 2, "eager", {"torch": "2.15"})

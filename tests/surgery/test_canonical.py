@@ -19,6 +19,8 @@ OPEN = [
     Gate("antidote", {"channel_ratio": 0.06, "column_ratio": 0.0}),
 ]
 
+KNOB = "targeted_dropout.drop"
+
 
 def canonical_of(name: str, gates: dict[str, Gate], **more: float) -> Policy:
     return canonical(Policy(gates, more), known_network(name).sites)
@@ -64,18 +66,26 @@ def test_a_gated_plain_unit_excludes_gates_at_the_maps_it_touches(family: str) -
 
 
 def test_knobs_without_effect_go() -> None:
-    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, targeted_dropout=0.5).training == {"targeted_dropout": 0.5}
+    half = {KNOB: 0.5, "targeted_dropout.magnitude": 0.5}
+    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, **half).training == {KNOB: 0.5}
     # Always dropped is what evaluation does anyway.
-    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, targeted_dropout=1.0).training == {}
+    assert canonical_of(RESNET, {BLOCK: Gate("drop")}, **{KNOB: 1.0}).training == {}
     # Nothing to act on.
-    assert canonical_of(RESNET, {}, targeted_dropout=0.5) == DENSE
-    assert canonical_of(RESNET, {BLOCK: Gate("mod"), INSIDE: Gate("lcnet")}, targeted_dropout=0.5).training == {}
-    assert canonical_of(RESNET, {INSIDE: OPEN[0]}, targeted_dropout=0.5) == DENSE
+    assert canonical_of(RESNET, {}, **half) == DENSE
+    assert canonical_of(RESNET, {BLOCK: Gate("mod"), INSIDE: Gate("lcnet")}, **half).training == {}
+    assert canonical_of(RESNET, {INSIDE: OPEN[0]}, **half) == DENSE
+
+
+def test_unknown_knobs_are_named() -> None:
+    for knob in ("targeted_dropout", "targeted_dropout.mod", "colour"):
+        with pytest.raises(PolicyError, match=f"unknown training knob '{knob}'; known: targeted_dropout.drop"):
+            canonical_of(RESNET, {BLOCK: Gate("drop")}, **{knob: 0.5})
 
 
 def test_targeted_dropout_is_full_unless_told() -> None:
-    assert targeted_dropout(Policy({BLOCK: Gate("drop")})) == 1.0
-    assert targeted_dropout(Policy({BLOCK: Gate("drop")}, {"targeted_dropout": 0.25})) == 0.25
+    assert targeted_dropout(Policy({BLOCK: Gate("drop")}), "drop") == 1.0
+    policy = Policy({BLOCK: Gate("drop")}, {KNOB: 0.25})
+    assert (targeted_dropout(policy, "drop"), targeted_dropout(policy, "magnitude")) == (0.25, 1.0)
 
 
 @pytest.mark.parametrize("other", [HALF, Gate("antidote", {"channel_ratio": 0.5}), Gate("lcnet")], ids=str)
@@ -105,7 +115,7 @@ def test_unknown_sites_and_families_are_named() -> None:
 
 def test_canonical_is_stable() -> None:
     gates = {BLOCK: Gate("drop"), INSIDE: HALF, "map:layer2.0.conv1": Gate("antidote", {"column_ratio": 0.5})}
-    once = canonical_of(RESNET, gates, targeted_dropout=0.5)
+    once = canonical_of(RESNET, gates, **{KNOB: 0.5})
     assert canonical(once, known_network(RESNET).sites) == once
 
 

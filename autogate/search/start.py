@@ -1,0 +1,98 @@
+"""Start a study, or continue one, with what the caller named or brings along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autogate.errors import StudyError
+from autogate.search.config import SearchConfig
+from autogate.search.reporter import Reporter
+from autogate.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autogate.search.task import OwnData
+    from autogate.training import ScoreFunction, TrainFunction
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a caller brings instead of naming it."""
+
+    model: nn.Module | None = None
+    data: OwnData | None = None
+    train_fn: TrainFunction | None = None
+    score_fn: ScoreFunction | None = None
+
+    def check(self, study: str, config: SearchConfig) -> None:
+        """Refuse to go on without what the study was started with."""
+        missing = [
+            name
+            for name, given, needed in (
+                ("model", self.model, config.model.startswith("python:")),
+                ("data", self.data, config.data == "python"),
+            )
+            if needed and given is None
+        ]
+        if missing:
+            raise StudyError(
+                f"study {study!r} was started from Python with its own {' and '.join(missing)}; pass "
+                f"{' and '.join(f'{name}=…' for name in missing)} from Python again"
+            )
+
+
+def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, own: Own) -> str:
+    """Run a search to its end and return the study's name; without one, a fresh name is made.
+
+    The database is made only once everything the user named was found.
+
+    Args:
+        url: SQLAlchemy URL of the database.
+        name: Name of the study, new or known; None for a fresh one.
+        config: Its configuration.
+        reporter: Hears of progress.
+        own: What the caller brings instead of naming it.
+
+    Raises:
+        BudgetInfeasibleError: If no policy meets the budget; before any training.
+        AutoGateError: If anything asked for is unknown, damaged or does not fit.
+    """
+    from autogate.search.run import run_search
+    from autogate.search.task import load_task
+    from autogate.training import Methods
+
+    task = load_task(config, reporter, own.model, own.data)
+    store = Store(url, create=True)
+    name = name or _fresh_name(store, config)
+    before: dict[str, float] = {}
+    if name in store.study_names():
+        store.set_config(name, config.to_json())
+        before = dict(store.study(name)[1].get("seconds", {}))
+    reporter.begin(name)
+    try:
+        run_search(store, name, config, reporter, task, Methods(own.train_fn, own.score_fn), trials=config.trials)
+    finally:
+        if name in store.study_names():
+            spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
+            store.set_facts(name, {"seconds": {**before, **spent}})
+    return name
+
+
+def refuse_other(store: Store, name: str, config: SearchConfig) -> None:
+    """Refuse a study of this name that was made with another configuration."""
+    if name not in store.study_names():
+        return
+    if different := config.differences(SearchConfig.model_validate(store.study(name)[0])):
+        raise StudyError(
+            f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
+            f"continue it with `autogate resume {name}`"
+        )
+
+
+def _fresh_name(store: Store, config: SearchConfig) -> str:
+    known = set(store.study_names())
+    stem = f"{config.model.split(':')[-1].lower()}-{Path(config.data).name}"
+    return next(name for i in range(1, len(known) + 2) if (name := f"{stem}-{i}") not in known)

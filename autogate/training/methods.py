@@ -1,0 +1,90 @@
+"""How networks are trained and scored: the built-in way, or by functions of the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from autogate.data import Split
+from autogate.errors import AutoGateError, TrainingError
+from autogate.records import Realisation
+from autogate.training.loop import Progress, score, trace_decisions, train
+from autogate.training.recipe import Recipe
+
+Fidelity = Literal["base", "short", "full"]
+"""How thoroughly to train: the dense network from random weights, a candidate, or a finalist."""
+Part = Literal["val", "test"]
+TrainFunction = Callable[[nn.Module, Fidelity], None]
+ScoreFunction = Callable[[nn.Module, Part], float]
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Training and scoring.
+
+    Attributes:
+        train_fn: Trains a network in place, instead of the built-in recipes. It is told the fidelity.
+        score_fn: Scores a network, higher is better, instead of its accuracy. It is told which images to use.
+    """
+
+    train_fn: TrainFunction | None = None
+    score_fn: ScoreFunction | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the caller's functions: part of what an accuracy depends on."""
+        return [f"{fn.__module__}.{fn.__qualname__}" for fn in (self.train_fn, self.score_fn) if fn is not None]
+
+    def train(
+        self,
+        form: nn.Module,
+        split: Split,
+        recipe: Recipe,
+        fidelity: Fidelity,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress | None = None,
+    ) -> None:
+        """Train ``form`` in place.
+
+        Raises:
+            TrainingError: If the loss stops being finite, memory is short, or the caller's function fails.
+        """
+        try:
+            if self.train_fn is None:
+                train(form, split, recipe, seed=seed, device=device, progress=progress)
+            else:
+                form.to(device).train()
+                self.train_fn(form, fidelity)
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"{device} has too little memory to train batches of {recipe.batch_size}; choose another --train-device"
+            ) from None
+        except AutoGateError:
+            raise
+        except Exception as error:
+            if self.train_fn is None:
+                raise
+            raise TrainingError(f"train_fn failed: {type(error).__name__}: {error}") from error
+
+    def score(self, form: nn.Module, split: Split, part: Part, *, device: torch.device) -> tuple[float, Realisation]:
+        """Return the score of ``form`` on ``split``, and the decisions of its varying gates.
+
+        Raises:
+            TrainingError: If the caller's function fails.
+        """
+        if self.score_fn is None:
+            return score(form, split, device=device)
+        form.to(device).eval()
+        try:
+            value = float(self.score_fn(form, part))
+        except Exception as error:
+            raise TrainingError(f"score_fn failed: {type(error).__name__}: {error}") from error
+        if value != value:
+            raise TrainingError("score_fn returned nan")
+        return value, trace_decisions(form, split, device=device)
