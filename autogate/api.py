@@ -144,12 +144,14 @@ def dry_run(
     """
     from autogate.search.objective import Objective
     from autogate.search.prepare import prepare_ground
+    from autogate.search.profiles import check_setting
     from autogate.search.task import load_task
 
     config = make_config(space=load_space(space).to_json(), **settings)
-    store = Store(storage or default_storage(), create=True)
     reporter = reporter or Reporter()
     task = load_task(config, reporter)
+    check_setting(config, task.network, task.target)
+    store = Store(storage or default_storage(), create=True)
     ground = prepare_ground(config, task.network, task.target, store, {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)
     lightest = ground.latency.lightest(ground.lightest)
@@ -246,16 +248,20 @@ def profile(
         reporter: Hears of progress.
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
     """
-    from autogate.latency import to_lines
+    from autogate.latency import resolve_device, to_lines
     from autogate.models import default_input_size, load_model
-    from autogate.search.profiles import profile_network
+    from autogate.search.profiles import check_setting, keep_profile, profile_network
     from autogate.sites import find_sites
 
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
     network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
+    device = resolve_device(config.device)
+    check_setting(config, network, device)
     store = Store(storage or default_storage(), create=True) if out is None else None
-    taken = profile_network(config, network, store, reporter or Reporter(), seconds)
+    taken = profile_network(config, network, device, reporter or Reporter(), seconds)
+    if store is not None:
+        keep_profile(store, taken)
     if out is not None:
         _write_text(Path(out), to_lines(taken))
     return taken

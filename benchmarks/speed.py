@@ -32,6 +32,7 @@ from autogate.search.reporter import Reporter
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.store import Store
+from autogate.training import Methods
 
 
 def main() -> None:
@@ -107,6 +108,7 @@ class _Recorded:
 
         self.key = lambda policy, recipe, fidelity: Evaluator.key(self, policy, recipe, fidelity)  # type: ignore[arg-type]
         self.start_digest, self.seed = "0" * 16, 0
+        self.methods = Methods()
         self.task_digest = "0" * 16
 
     def run(self, policy: Any, recipe: Any, fidelity: str, reporter: Any) -> Any:
@@ -124,7 +126,7 @@ def _overhead(url: str, trials: int = 60) -> dict[str, float]:
     config = make_config(space=load_space("unified").to_json(), latency_budget="60%")
     ground = prepare_ground(config, latency.network, torch.device("cpu"), store, {}, Reporter())
     store.create_study("overhead", config.to_json())
-    objective = Objective.of(config, latency.dense_ms, None)
+    objective = Objective.of(config, latency.dense_ms)
     saved = savings(ground.space, latency)
     sensitivity = Sensitivity(dict.fromkeys(saved, 0.01), saved)
     proposer = Proposer(

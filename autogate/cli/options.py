@@ -60,8 +60,6 @@ def triple(text: str | None, name: str) -> tuple[float, float, float] | None:
     """Parse three comma-separated numbers, one per RGB channel."""
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise UnitError(f"{name} {text!r} must be a text of three numbers, such as 0.485,0.456,0.406")
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -38,6 +38,10 @@ _PASSED_ON = (
     "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "epochs",
     "lr", "seed", "input_size", "download", "profile",
 )  # fmt: skip
+_TEXTS = (
+    "latency_budget", "max_drop", "model", "data", "weights", "study", "storage", "space", "device", "train_device",
+    "dtype", "layout", "timeout", "mean", "std", "memory_limit", "profile",
+)  # fmt: skip
 
 
 def command(
@@ -126,7 +130,9 @@ def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
         if name not in options or name in ("config", "output", "dry_run"):
             raise AutoGateError(f"{path}: unknown option {key!r}; see autogate search --help")
         source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
+        if value is not None and (source is None or source.name != "COMMANDLINE"):
+            if name in _TEXTS and not isinstance(value, str):
+                raise AutoGateError(f"{path}: {key} must be a text, not {value!r}; put it in quotes")
             options[name] = value
     return options
 

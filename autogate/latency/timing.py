@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx, nn
 
@@ -98,24 +96,6 @@ class MarkedNetwork:
             units[unit] = self.clock.between_ms(previous, mark)
             previous = mark
         return total, units
-
-
-@dataclass(frozen=True)
-class Passes:
-    """Times of one subject over repeated passes, in milliseconds."""
-
-    times_ms: np.ndarray
-
-    @property
-    def median(self) -> float:
-        """Median over passes."""
-        return float(np.median(self.times_ms))
-
-    @property
-    def iqr(self) -> float:
-        """Interquartile range over passes."""
-        low, high = np.percentile(self.times_ms, [25, 75])
-        return float(high - low)
 
 
 def prepare(module: nn.Module, setting: Setting) -> nn.Module:

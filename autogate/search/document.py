@@ -53,6 +53,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         "best": None if best is None else finalist_document(best, budget),
         "closest": None if closest is None else finalist_document(closest, budget),
         "front": [_point(t, finalists) for t in pareto_front(trials, config.latency_stat)],
+        "left_out": facts.get("left_out", []),
         "trials": store.count_trials(study),
         "seconds": facts.get("seconds", {}),
     }  # fmt: skip

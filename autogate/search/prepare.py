@@ -110,7 +110,8 @@ def check_feasible(objective: Objective, ground: Ground) -> None:
     """
     if objective.limit_ms is None or objective.limit_ms > ground.latency.dense_ms:
         if not ground.space.gates():
-            raise SpaceError("no gate of this space runs faster than dense on this device; try another --space")
+            why = f": {'; '.join(ground.unpaying)}" if ground.unpaying else ""
+            raise SpaceError(f"no gate of this space runs faster than dense on this device{why}; try another --space")
         return
     fastest = ground.latency.lightest(ground.lightest)
     if not objective.fits(fastest):

@@ -15,7 +15,6 @@ from autogate.latency import (
     from_lines,
     profile_digest,
     read_profile,
-    resolve_device,
     setting_of,
     take_profile,
     to_lines,
@@ -43,19 +42,29 @@ def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
     )
 
 
+def check_setting(config: SearchConfig, network: Network, device: torch.device) -> None:
+    """Refuse a space, a setting or a named profile that cannot be used, before anything is written.
+
+    Raises:
+        AutoGateError: With the first thing that is wrong.
+    """
+    searched_space(config, network)
+    layout = "contiguous" if config.layout == "auto" else config.layout
+    setting_of(device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads)
+    if config.profile is not None:
+        read_profile(find_profile(config.profile))
+
+
 def profile_network(
-    config: SearchConfig, network: Network, store: Store | None, reporter: Reporter, seconds: float
+    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, seconds: float
 ) -> Profile:
-    """Profile a network on this device, for about ``seconds``; with a store, the profile is kept there."""
-    setting = target_setting(config, network, resolve_device(config.device), reporter)
+    """Profile a network on this device, for about ``seconds``."""
+    setting = target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
-        taken = take_profile(
+        return take_profile(
             network, searched_space(config, network), setting, model=config.model, seconds=seconds, seed=config.seed,
             progress=reporter.progress,
         )  # fmt: skip
-    if store is not None:
-        keep_profile(store, taken)
-    return taken
 
 
 def keep_profile(store: Store, profile: Profile) -> str:

@@ -101,6 +101,7 @@ def _begin(
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
         "foreign": ground.foreign,
+        "left_out": ground.unpaying,
         "setting": ground.latency.profile.setting.to_json(),
         "dense_predicted_ms": ground.latency.dense_ms,
         "budget_ms_search": objective.limit_ms,

@@ -60,11 +60,13 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
+    from autogate.search.profiles import check_setting
     from autogate.search.run import run_search
     from autogate.search.task import load_task
     from autogate.training import Methods
 
     task = load_task(config, reporter, own.model, own.data)
+    check_setting(config, task.network, task.target)
     store = Store(url, create=True)
     name = name or _fresh_name(store, config)
     before: dict[str, float] = {}

@@ -1,0 +1,164 @@
+"""What the quick commands print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import Cli
+
+from autogate.latency import LatencyModel, read_profile
+from autogate.policy import Gate, Policy
+from autogate.search.config import make_config
+from autogate.space import load_space
+from autogate.store import Store, TrialRecord
+
+NET = """
+from torch import nn
+
+class Unit(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x):
+        return (x + self.conv2(self.conv1(x).relu())).relu()
+
+def build(num_classes=10):
+    units = [Unit(16) for _ in range(3)]
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(), *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(16, num_classes),
+    )
+"""
+
+
+@pytest.fixture
+def tiny() -> Iterator[str]:
+    """Return the name of a network in the current directory."""
+    Path("tinynet.py").write_text(NET, encoding="utf-8")
+    yield "tinynet:build"
+    sys.modules.pop("tinynet", None)
+
+
+def test_help(cli: Cli) -> None:
+    result = cli("--help")
+    assert result.code == 0
+    for command in (
+        "search", "resume", "profile", "predict", "pareto", "show", "measure", "export", "studies", "sites", "spaces",
+        "doctor",
+    ):  # fmt: skip
+        assert command in result.out
+        assert cli(command, "--help").code == 0
+    alone = cli()
+    assert "Usage" in alone.out + alone.err
+    assert "Traceback" not in alone.err
+
+
+def test_sites(cli: Cli) -> None:
+    result = cli("sites")
+    assert result.code == 0
+    assert "16 sites of resnet20" in result.out
+    assert "block:layer1.1" in result.out
+    rows = json.loads(cli("sites", "--format", "json").out)
+    assert len(rows) == 16
+    assert rows[0]["families"] == ["drop", "mod", "lcnet"]
+
+
+def test_spaces(cli: Cli) -> None:
+    assert "unified" in cli("spaces").out
+    assert set(cli("spaces", "--format", "json").json) == {"antidote", "drop", "lcnet", "magnitude", "mod", "unified"}
+
+
+def test_doctor(cli: Cli) -> None:
+    found = cli("doctor", "--format", "json").json
+    assert found["packages"]["torch"]
+    assert "no study database" in found["studies"]
+    assert cli("doctor").code == 0
+    assert list(Path().iterdir()) == []
+
+
+def test_an_unfinished_study(cli: Cli) -> None:
+    store = Store("sqlite:///studies/autogate.db", create=True)
+    store.create_study("first", make_config(space=load_space("drop").to_json(), latency_budget="60%").to_json())
+    store.set_facts("first", {"dense_predicted_ms": 10.0})
+    predicted = {"mean": 5.0, "p50": 5.0, "p95": 5.0, "max": 5.0, "upper": 5.5}
+    policy = Policy({"block:layer1.1": Gate("drop")})
+    store.add_trial("first", TrialRecord(0, "complete", policy, 0.875, predicted, {"macs_paper": 1.0}, None, 1.0))
+    store.add_trial("first", TrialRecord(1, "failed", policy, None, predicted, None, "nan", 1.0))
+    shown = cli("show", "first")
+    assert shown.code == 0
+    assert "87.50%" in shown.out
+    assert "1 trained, 0 rejected by prediction, 0 reused, 1 failed" in shown.out
+    document = cli("show", "first", "--format", "json").json
+    assert document["schema"] == "autogate.search/1"
+    assert document["best"] is None
+    assert document["trials"] == {"total": 1, "complete": 1, "rejected": 0, "reused": 0, "failed": 1}
+    assert [point["trial"] for point in document["front"]] == [0]
+    lines = json.loads(cli("studies", "--format", "json").out)
+    assert lines == [
+        {"study": "first", "model": "resnet20", "data": "digits", "goal": "60%", "batch_size": 1, "trials": 1,
+         "trained": 1, "wanted": 40, "finalists": 0}
+    ]  # fmt: skip
+    assert cli("pareto", "first", "--latency-budget", "6ms", "--format", "json").json["best_predicted"]["trial"] == 0
+    assert cli("pareto", "first", "--latency-budget", "5.2ms", "--format", "json").json["best_predicted"] is None
+
+
+def test_other_storage_by_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
+    Store(storage, create=True)
+    assert cli("studies").code == 2
+    monkeypatch.setenv("AUTOGATE_STORAGE", storage)
+    assert cli("studies", "--format", "json").out.strip() == "[]"
+
+
+PLACE = ("--layout", "contiguous", "--threads", "1")
+
+
+def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) -> None:
+    profiled = cli("profile", "--model", tiny, "--time", "3s", "--space", "drop", "--format", "json", *PLACE)
+    assert profiled.code == 0, profiled.err
+    assert profiled.json["schema"] == "autogate.profile-summary/1"
+    assert profiled.json["dense_ms"] > 0
+    assert profiled.json["setting"]["threads"] == 1
+
+    options = ("--model", tiny, "--space", "drop", *PLACE, "--format", "json")
+    dry = cli("search", "--latency-budget", "80%", "--dry-run", *options)
+    assert dry.code == 0, dry.err
+    facts = dry.json
+    assert facts["combinations"] == 2 * 2**3
+    assert facts["decisions"] == 4
+    assert 0 < facts["lightest_ms"] < facts["dense_ms"]
+    assert facts["budget_ms"] == pytest.approx(0.8 * facts["dense_ms"])
+    assert facts["reachable"] is True
+
+    impossible = cli("search", "--latency-budget", "1us", "--study", "never", *options)
+    assert impossible.code == 3
+    assert impossible.json["best"] is None
+    assert impossible.json["fastest_ms"] > impossible.json["budget_ms"] == pytest.approx(0.001)
+    assert impossible.err.splitlines()[0].startswith("study ")
+    assert len(impossible.err.splitlines()) == 2
+    assert "no policy meets 0.001 ms: the fastest reachable is predicted at" in impossible.err
+    # Nothing was trained, and the name is still free.
+    assert not list(Path("studies").glob("artifacts/*"))
+    assert "never" not in cli("studies", "--format", "json").out
+
+
+def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
+    result = cli("profile", "--model", tiny, "--time", "2s", "--space", "drop", "--out", "deep/mine.jsonl", *PLACE)
+    assert result.code == 0, result.err
+    assert "deep/mine.jsonl" in result.out
+    profile = read_profile(Path("deep/mine.jsonl"))
+    assert profile.model == tiny
+    assert not Path("studies").exists()
+    from autogate.models import load_model
+    from autogate.sites import find_sites
+
+    network = find_sites(load_model(tiny).module, (3, 32, 32))
+    assert LatencyModel(profile, network).dense_ms > 0
+    Path("file").write_text("", encoding="utf-8")
+    blocked = cli("profile", "--model", tiny, "--time", "2s", "--space", "drop", "--out", "file/mine.jsonl", *PLACE)
+    assert blocked.code == 2
+    assert "cannot write file/mine.jsonl" in blocked.err

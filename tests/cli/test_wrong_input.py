@@ -1,0 +1,419 @@
+"""Wrong input gives one clear line, exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from commands import Cli
+from PIL import Image
+
+from autogate.models import load_model
+from autogate.search.config import make_config
+from autogate.space import load_space
+from autogate.store import Store
+
+SEARCH = ("search", "--latency-budget", "60%", "--study", "new")
+Refused = Callable[..., str]
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else None for p in sorted(root.rglob("*"))}
+
+
+@pytest.fixture
+def refused(cli: Cli, tmp_path: Path) -> Refused:
+    """Return a function that runs a command, checks how it is refused, and returns the line."""
+
+    def run(*arguments: object) -> str:
+        before = tree(tmp_path)
+        result = cli(*arguments)
+        assert result.code == 2, result
+        assert result.out == ""
+        lines = result.err.splitlines()
+        assert len(lines) == 1, result.err
+        assert lines[0].startswith("autogate: ")
+        assert "Traceback" not in result.err
+        assert tree(tmp_path) == before, "something was written"
+        return lines[0]
+
+    return run
+
+
+def yaml_file(text: str, name: str = "mine.yaml") -> Path:
+    path = Path.cwd() / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("budget", "complaint"),
+    [
+        ("5", "has no unit; write it like 5ms, 800us, 60% or 0.6x"),
+        ("0.6", "has no unit"),
+        ("-5ms", "must be above zero"),
+        ("0ms", "must be above zero"),
+        ("0%", "must be above zero"),
+        ("5m", "unknown unit 'm'"),
+        ("5 parsecs", "unknown unit 'parsecs'"),
+        ("fast", "is not a number with a unit"),
+    ],
+)
+def test_budgets(refused: Refused, budget: str, complaint: str) -> None:
+    line = refused("search", "--latency-budget", budget)
+    assert complaint in line
+    assert repr(budget) in line
+
+
+@pytest.mark.parametrize("goal", [(), ("--max-drop", "1%", "--pareto"), ("--latency-budget", "5ms", "--pareto")])
+def test_one_goal(refused: Refused, goal: tuple[str, ...]) -> None:
+    assert "give exactly one of --latency-budget 5ms, --max-drop 0.5% and --pareto" in refused("search", *goal)
+
+
+@pytest.mark.parametrize("drop", ["0.5", "-1%", "1ms", "0%"])
+def test_drops(refused: Refused, drop: str) -> None:
+    assert "0.5%" in refused("search", "--max-drop", drop)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--model", "resnet21"), "unknown model 'resnet21'; did you mean "),
+        (("--model", "timm:resnet"), "timm"),
+        (("--model", "no.such.package:build"), "cannot import 'no.such.package'"),
+        (("--data", "digit"), "unknown data 'digit'; did you mean digits"),
+        (("--data", "./nowhere"), "the data directory ./nowhere does not exist"),
+        (("--data", "cifar10"), "--download"),
+        (("--space", "unifid"), "no search space 'unifid'"),
+        (("--space", "absent.yaml"), "no search space 'absent.yaml'"),
+        (("--device", "gpu"), "unknown device 'gpu'; write cpu or cuda:0"),
+        (("--train-device", "tpu:0"), "tpu:0"),
+        (("--layout", "nchw"), "layout"),
+        (("--dtype", "float8"), "unknown dtype 'float8'"),
+        (("--latency-stat", "p99"), "p99"),
+        (("--weights", "absent.safetensors"), "weights file absent.safetensors does not exist"),
+        (("--weights", "DEFAULT"), "there are no published weights for 'resnet20'; pass the path of a weights file"),
+        (("--memory-limit", "2"), "memory size '2' has no unit"),
+        (("--timeout", "10"), "duration '10' has no unit"),
+        (("--timeout", "0s"), "must be above zero"),
+        (("--mean", "0.5,0.5"), "--mean '0.5,0.5' must be three numbers"),
+        (("--std", "a,b,c"), "--std 'a,b,c' must be three numbers"),
+        (("--std", "0.5,0.5,0"), "std"),
+        (("--profile", "absent.jsonl"), "cannot read profile absent.jsonl"),
+        (("--config", "absent.yaml"), "cannot read absent.yaml"),
+        (("--storage", "somewhere"), "storage URL is not valid"),
+        (("--batch-size", "many"), "'--batch-size'"),
+        (("--colour", "red"), "--colour"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_options(refused: Refused, options: tuple[str, ...], complaint: str) -> None:
+    assert complaint in refused(*SEARCH, *options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize("option", ["--device", "--train-device"])
+def test_cuda_where_there_is_none(refused: Refused, option: str) -> None:
+    assert "cuda:0 was asked for, but torch finds no CUDA device; use --device cpu" in refused(
+        *SEARCH, option, "cuda:0"
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--batch-size", "--threads", "--trials", "--trainings", "--finalists", "--epochs", "--lr", "--input-size"],
+)
+@pytest.mark.parametrize("value", ["0", "-3"])
+def test_counts(refused: Refused, option: str, value: str) -> None:
+    line = refused(*SEARCH, option, value)
+    assert f"{option.removeprefix('--')} must be above zero, not {value}" in line
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--format=json"])
+def test_the_same_with_other_output(refused: Refused, option: str) -> None:
+    assert "unknown model 'resnet21'" in refused(*SEARCH, "--model", "resnet21", option)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "schema: autogate.space/1\nsites: {block: [{family: dorp}]}",
+            "unknown gate family 'dorp'; did you mean 'drop'",
+        ),
+        ("schema: autogate.space/1\nsites: {block: [{family: drop}]}\ncolour: red", "mine.yaml: colour"),
+        (
+            "schema: autogate.space/1\nsites: {map: [{family: magnitude, genes: {ratio: [1.5]}}]}",
+            "ratio must be in [0, 0.97], not 1.5",
+        ),
+        (
+            "schema: autogate.space/1\nsites: {map: [{family: magnitude, genes: {ratoi: [0.5]}}]}",
+            "unknown gene 'ratoi'",
+        ),
+        (
+            "schema: autogate.space/1\nsites: {block: [{family: drop}]}\ntraining: {targeted_dropout: [2.0]}",
+            "probabilities in [0, 1]",
+        ),
+        ("schema: autogate.space/2\nsites: {block: [{family: drop}]}", "mine.yaml: schema"),
+        ("sites: [", "cannot read search space"),
+        ("", "mine.yaml"),
+        ("schema: autogate.space/1\nsites: {}", "no gate of this search space fits"),
+    ],
+)
+def test_spaces(refused: Refused, text: str, complaint: str) -> None:
+    assert complaint in refused(*SEARCH, "--space", yaml_file(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("colour: red", "unknown option 'colour'"),
+        ("- model", "must hold options"),
+        ("model: [", "cannot read"),
+        ("latency_budget: 5", "latency_budget"),
+        ("latency_stat: p99", "latency_stat"),
+        ("model: 5", "model"),
+        ("data: 5", "data"),
+        ("space: 5", "space"),
+        ("storage: 5", "storage"),
+        ("mean: [0.5, 0.5, 0.5]", "mean"),
+        ("batch_size: many", "batch_size"),
+        ("trials: 0", "trials must be above zero"),
+        ("timeout: '30'", "duration '30' has no unit"),
+        ("weights: 5", "weights"),
+    ],
+)
+def test_configuration_files(refused: Refused, text: str, complaint: str) -> None:
+    path = yaml_file(text)
+    goal = () if text.startswith("latency_budget") else ("--latency-budget", "60%")
+    line = refused("search", *goal, "--config", path)
+    assert complaint in line
+
+
+def save(path: Path, state: dict[str, torch.Tensor]) -> Path:
+    safetensors.torch.save_file(state, str(path))
+    return path
+
+
+def test_weights(refused: Refused) -> None:
+    state = load_model("resnet20").module.state_dict()
+    whole = save(Path("whole.safetensors"), state)
+    cut = Path("cut.safetensors")
+    cut.write_bytes(whole.read_bytes()[:5000])
+    assert "cut.safetensors" in refused(*SEARCH, "--weights", cut)
+    foreign = save(Path("foreign.safetensors"), {f"backbone.{key}": value for key, value in state.items()})
+    line = refused(*SEARCH, "--weights", foreign)
+    assert "foreign.safetensors" in line
+    assert "conv1.weight" in line
+    assert "backbone." in line
+    line = refused(*SEARCH, "--weights", whole, "--model", "resnet56")
+    assert "layer1.3.conv1.weight" in line
+    pickled = Path("pickled.pt")
+    torch.save(load_model("resnet20").module, pickled)
+    assert "pickled Python objects" in refused(*SEARCH, "--weights", pickled)
+    hundred = save(Path("hundred.safetensors"), load_model("resnet20", num_classes=100).module.state_dict())
+    assert "a head for 100 classes, not 10; ask for a new head (--new-head)" in refused(*SEARCH, "--weights", hundred)
+
+
+def image_folder(classes: int = 2, images: int = 4) -> Path:
+    root = Path("images")
+    for split in ("train", "test"):
+        for label in range(classes):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for i in range(images):
+                Image.new("RGB", (32, 32), (40 * i, 60 * label, 0)).save(folder / f"{i}.png")
+    return root
+
+
+def test_image_folders(refused: Refused, tmp_path: Path) -> None:
+    empty = Path("empty")
+    empty.mkdir()
+    assert "empty has no train folder" in refused(*SEARCH, "--data", empty)
+    root = image_folder()
+    broken = root / "train" / "class1" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert f"cannot read the image {broken}" in refused(*SEARCH, "--data", root)
+    for path in sorted((root / "train" / "class1").iterdir()):
+        path.unlink()
+    assert "class1 holds no images" in refused(*SEARCH, "--data", root)
+    (root / "train" / "class1").rmdir()
+    assert "has only the class 'class0'; add a second class" in refused(*SEARCH, "--data", root)
+
+
+STORED = "sqlite:///studies/autogate.db"
+
+
+def stored_study(**settings: object) -> None:
+    """Store a study called ``first``, as ``search --latency-budget 60%`` would."""
+    options = {"space": load_space("unified").to_json(), "latency_budget": "60%", **settings}
+    store = Store(STORED, create=True)
+    store.create_study("first", make_config(**options).to_json())
+    store.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "frist"),
+        ("resume", "frist"),
+        ("pareto", "frist"),
+        ("predict", "frist"),
+        ("export", "frist", "--to", "out"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_unknown_studies(cli: Cli, refused: Refused, command: tuple[str, ...]) -> None:
+    line = refused(*command)
+    assert "there is no study database at sqlite:///studies/autogate.db; `autogate search` makes one" in line
+    stored_study()
+    result = cli(*command)
+    assert result.code == 2
+    assert "there is no study 'frist'" in result.err
+    assert "known: first" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_study_of_another_configuration(cli: Cli) -> None:
+    stored_study()
+    for options, difference in (
+        (("--model", "resnet56"), "model is 'resnet20' there and 'resnet56' here"),
+        (("--batch-size", "8"), "batch_size is 1 there and 8 here"),
+        (("--seed", "5"), "seed is 0 there and 5 here"),
+    ):
+        result = cli("search", "--latency-budget", "60%", "--study", "first", *options)
+        assert result.code == 2
+        assert "study 'first' exists with another configuration" in result.err
+        assert difference in result.err
+        assert "autogate resume" in result.err
+        assert len(result.err.splitlines()) == 1
+    assert Store(STORED).study("first")[0]["model"] == "resnet20"
+
+
+def test_a_study_without_results_yet(cli: Cli) -> None:
+    stored_study()
+    for command, complaint in (
+        (("export", "first", "--to", "out"), "no finalist that meets the budget; finalists are the trials: none yet"),
+        (("show", "first", "7"), "no finalist of trial 7"),
+        (("predict", "first"), "first"),
+        (("resume", "first", "--trials", "0"), "trials"),
+        (("resume", "first", "--trainings", "-1"), "trainings"),
+        (("resume", "first", "--timeout", "5"), "duration '5' has no unit"),
+        (("pareto", "first", "--latency-budget", "40"), "latency budget '40' has no unit"),
+    ):
+        result = cli(*command)
+        assert result.code == 2, command
+        assert complaint in result.err, command
+        assert len(result.err.splitlines()) == 1, command
+    assert cli("show", "first").code == 0
+
+
+READING = [
+    ("studies",),
+    ("show", "first"),
+    ("pareto", "first"),
+    ("resume", "first"),
+    ("export", "first", "--to", "out"),
+]
+
+
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+def test_databases_of_others(refused: Refused, command: tuple[str, ...]) -> None:
+    connection = sqlite3.connect("foreign.db")
+    connection.execute("create table recipes (name text)")
+    connection.commit()
+    connection.close()
+    line = refused(*command, "--storage", "sqlite:///foreign.db")
+    assert "foreign.db is a database of another program; give AutoGate its own with --storage" in line
+
+
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+def test_databases_of_a_newer_schema(cli: Cli, command: tuple[str, ...]) -> None:
+    stored_study()
+    connection = sqlite3.connect("studies/autogate.db")
+    connection.execute("update autogate_meta set value = '99'")
+    connection.commit()
+    connection.close()
+    result = cli(*command)
+    assert result.code == 2
+    assert "has schema 99, newer than 1, which this version reads; update autogate" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+def test_files_that_are_no_database(refused: Refused, command: tuple[str, ...]) -> None:
+    Path("notes.db").write_text("no database at all " * 100, encoding="utf-8")
+    assert "file is not a database" in refused(*command, "--storage", "sqlite:///notes.db")
+
+
+def test_places_that_cannot_be_written(refused: Refused) -> None:
+    # A directory below a regular file can be made by nobody, not even by root.
+    Path("file").write_text("", encoding="utf-8")
+    assert "cannot make the directory file" in refused(*SEARCH, "--storage", "sqlite:///file/studies.db")
+    Path("studies").write_text("", encoding="utf-8")
+    assert "use --storage" in refused(*SEARCH)
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (("sites", "--model", "resnet21"), "unknown model 'resnet21'"),
+        (("sites", "--input-size", "0"), "input"),
+        (("sites", "--input-size", "-5"), "input"),
+        (("sites", "--num-classes", "0"), "class"),
+        (("sites", "--model", "vgg16_bn_cifar", "--input-size", "4"), "--input-size"),
+        (("profile", "--model", "resnet21"), "unknown model 'resnet21'"),
+        (("profile", "--time", "40"), "duration '40' has no unit"),
+        (("profile", "--batch-size", "0"), "batch-size must be above zero"),
+        (("profile", "--space", "unifid"), "no search space 'unifid'"),
+        (("profile", "--device", "gpu"), "unknown device 'gpu'"),
+        (("measure", "nowhere"), "nowhere is not an export"),
+        (("measure", "."), ". is not an export: report.json is missing"),
+        (("measure", ".", "--time", "0s"), "must be above zero"),
+        (("show",), "Missing argument 'study'"),
+        (("serach",), "serach"),
+        (("show", "first", "--format", "xml"), "xml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_other_commands(refused: Refused, command: tuple[str, ...], complaint: str) -> None:
+    assert complaint in refused(*command)
+
+
+def test_damaged_exports(refused: Refused) -> None:
+    folder = Path("out")
+    folder.mkdir()
+    for name, text in (("report.json", "{"), ("policy.json", "{}")):
+        (folder / name).write_text(text, encoding="utf-8")
+    assert "out is damaged" in refused("measure", folder)
+    (folder / "report.json").write_text("{}", encoding="utf-8")
+    assert "schema" in refused("measure", folder)
+
+
+def test_networks_without_a_site_or_a_graph(refused: Refused) -> None:
+    Path("mynets.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, branch):\n"
+        "        super().__init__()\n"
+        "        self.branch = branch\n"
+        "        self.head = torch.nn.Linear(3072, 10)\n"
+        "    def forward(self, x):\n"
+        "        if self.branch and x.sum() > 0:\n"
+        "            x = -x\n"
+        "        return self.head(x.flatten(1))\n"
+        "def plain():\n    return Net(False)\n"
+        "def branching():\n    return Net(True)\n",
+        encoding="utf-8",
+    )
+    try:
+        assert "Net has no site for a gate" in refused("sites", "--model", "mynets:plain")
+        assert "cannot trace module 'Net'" in refused("sites", "--model", "mynets:branching")
+    finally:
+        import sys
+
+        sys.modules.pop("mynets", None)

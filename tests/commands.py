@@ -1,0 +1,57 @@
+"""Run ``autogate`` commands in this process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from autogate.cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+_LONGEST_S = 40
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"the command still runs after {_LONGEST_S} s")
+
+
+def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Return a function that runs ``autogate ARGUMENTS``."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["autogate", *map(str, arguments)])
+        capsys.readouterr()
+        # A wrong input that is taken for a right one would start a search of minutes.
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.alarm(_LONGEST_S)
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                main()
+        finally:
+            signal.alarm(0)
+        printed = capsys.readouterr()
+        code = stopped.value.code
+        return Result(0 if code is None else int(code), printed.out, printed.err)
+
+    return run

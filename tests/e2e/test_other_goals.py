@@ -1,0 +1,178 @@
+"""Searches without a budget, for another device, and with the caller's own functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import nn
+from workplace import PLACE, Workplace
+
+import autogate
+from autogate import api
+from autogate.errors import ExportError, ProfileError, StudyError
+from autogate.models import load_model
+
+pytestmark = pytest.mark.slow
+
+
+def run(workplace: Workplace, profile: str, **more: Any) -> api.Study:
+    settings = {**workplace.quick, "profile": profile, "trials": 4, **more}
+    return api.search(storage=workplace.storage("goals"), **settings)
+
+
+def test_another_device_stays_predicted_until_it_measures(workplace: Workplace, foreign: str) -> None:
+    study = run(workplace, foreign, latency_budget="70%", study="elsewhere")
+    document = study.document()
+    assert document["device"] == "a device elsewhere"
+    assert document["label"] == "predicted"
+    best = document["best"]
+    assert best["measured_ms"] is None
+    assert best["ratio_interval"] is None
+    assert best["meets_budget"]
+    assert best["predicted_ms"]["upper"] <= document["budget_ms"]
+    assert best["test_accuracy"] is not None
+    assert document["dense"]["measured_ms"] is None
+    assert document["trials"]["total"] == 4
+    assert all(point["measured_ms"] is None for point in document["front"])
+    # It can be taken to the device, and measured there.
+    out = workplace.root / "elsewhere"
+    report = study.export(out)
+    assert report["label"] == "predicted"
+    assert report["setting"]["device_name"] == "a device elsewhere"
+    measured = api.measure(out, seconds=0.5)
+    assert measured["label"] == "measured"
+    assert measured["setting"]["device_name"] != "a device elsewhere"
+
+
+def test_a_profile_made_in_another_setting_is_refused(workplace: Workplace, foreign: str) -> None:
+    with pytest.raises(ProfileError, match="batch_size 32, not 8"):
+        run(workplace, foreign, latency_budget="70%", study="mismatch", batch_size=8)
+
+
+def test_both_at_once(workplace: Workplace, foreign: str) -> None:
+    study = run(workplace, foreign, pareto=True, study="both", trials=6, finalists=2)
+    document = study.document()
+    assert document["budget_ms"] is None
+    assert document["trials"]["rejected"] == 0
+    assert document["trials"]["total"] == 6
+    # Without a budget dense is trained like any other.
+    assert study.trials()[0].outcome == "complete"
+    assert study.trials()[0].policy.is_dense
+    # The finalists are points of the front.
+    front = {point["trial"] for point in document["front"]}
+    finalists = study.store.finalists("both")
+    assert finalists
+    assert {f.trial for f in finalists if not f.policy.is_dense} <= front
+
+
+def test_the_fastest_within_a_drop(workplace: Workplace, foreign: str) -> None:
+    study = run(workplace, foreign, max_drop="90%", study="drop")
+    document = study.document()
+    assert document["budget_ms"] is None
+    assert document["trials"]["rejected"] == 0
+    found = optuna.load_study(study_name="drop", storage=study.storage)
+    assert [direction.name for direction in found.directions] == ["MINIMIZE"]
+    # Almost any accuracy will do, so the fastest of all candidates wins.
+    fastest = min(study.trials(), key=lambda t: t.predicted["p95"])
+    assert document["best"]["policy_digest"] == fastest.policy.digest
+
+
+def test_dense_is_the_answer_where_a_budget_does_not_bind_and_nothing_is_as_good(
+    workplace: Workplace, foreign: str
+) -> None:
+    def score_fn(form: nn.Module, part: str) -> float:
+        gated = any(name.startswith("gates.") for name, _ in form.named_modules())
+        return 0.2 if gated else 0.9
+
+    study = run(workplace, foreign, latency_budget="150%", study="loose", score_fn=score_fn)
+    document = study.document()
+    assert document["budget_binding"] is False
+    assert document["best"]["policy"]["gates"] == {}
+    assert document["best"]["ratio"] == pytest.approx(1.0)
+
+
+def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> None:
+    """Python users bring a module, datasets, a training and a score of their own."""
+    module = load_model("e2enet:build").module
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(120, 3, 32, 32, generator=generator)
+    dataset = torch.utils.data.TensorDataset(pixels, torch.arange(120) % 10)
+    trained: list[str] = []
+    scored: list[str] = []
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    def train_fn(form: nn.Module, fidelity: str) -> None:
+        assert form.training
+        assert float(autogate.gate_loss(form, 0.5)) == 0.0
+        trained.append(fidelity)
+
+    def score_fn(form: nn.Module, part: str) -> float:
+        assert not form.training
+        scored.append(part)
+        return 5.0 + len(trained)
+
+    brought = {"model": module, "data": (dataset, dataset)}
+    functions = {"train_fn": train_fn, "score_fn": score_fn}
+    study = api.search(
+        **brought, **functions, latency_budget="70%", study="own", storage=workplace.storage("own"), trials=3,
+        finalists=1, profile=foreign, space="drop.yaml", **PLACE,
+    )  # fmt: skip
+    complete = [t for t in study.trials() if t.outcome == "complete"]
+    assert trained == ["short"] * len(complete) + ["full"]
+    assert [t.val_accuracy for t in complete] == [6.0 + i for i in range(len(complete))]
+    assert study.document()["dense"]["val_accuracy"] == 5.0
+    # Test images are touched for the finalist and for dense, at the very end.
+    assert scored.count("test") == 2
+    assert scored[-1] == scored[-2] == "test" or scored[-3:].count("test") == 2
+    assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
+
+    with pytest.raises(StudyError, match="started from Python with its own model and data; pass model=… and data=…"):
+        api.resume("own", storage=study.storage)
+    again = api.resume("own", storage=study.storage, trials=1, **brought, **functions)
+    assert again.document()["trials"]["total"] == 4
+
+    with pytest.raises(StudyError, match="pass model=… and data=…"):
+        study.export(workplace.root / "own")
+    study.export(workplace.root / "own", **brought)
+    with pytest.raises(ExportError, match="given as a module"):
+        api.measure(workplace.root / "own", seconds=0.2)
+    assert api.measure(workplace.root / "own", seconds=0.2, model=module)["label"] == "measured"
+    assert api.predict("own", "best", storage=study.storage, **brought)["ratio"] < 1
+
+
+def test_a_failing_function_of_the_caller_ends_in_one_line(workplace: Workplace, foreign: str) -> None:
+    def train_fn(form: nn.Module, fidelity: str) -> None:
+        raise RuntimeError("no more disk quota")
+
+    with pytest.raises(autogate.AutoGateError, match="5 trials failed in a row.*train_fn failed: RuntimeError"):
+        run(workplace, foreign, latency_budget="70%", study="failing", train_fn=train_fn)
+    counts = api.show("failing", storage=workplace.storage("goals"))["trials"]
+    assert counts["failed"] == 5
+    assert counts["complete"] == 0
+
+
+def test_gates_trained_by_hand_are_the_ones_that_are_compacted(workplace: Workplace) -> None:
+    module = load_model("e2enet:build").module.eval()
+    site = "block:stage1.1"
+    policy = autogate.Policy({site: autogate.Gate("mod", {"c": 4})})
+    shape = (3, 32, 32)
+    applied = autogate.apply(module, policy, shape)
+    with torch.no_grad():
+        for parameter in applied.get_submodule("gates").parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = applied.eval()(x)
+        assert torch.allclose(autogate.compact(module, policy, shape, applied=applied)(x), expected, atol=1e-5)
+        assert not torch.allclose(autogate.compact(module, policy, shape)(x), expected, atol=1e-5)
+    with pytest.raises(autogate.AutoGateError, match="has other gates"):
+        autogate.compact(module, policy, shape, applied=autogate.apply(module, autogate.Policy(), shape))
+
+
+def test_documents_are_json(workplace: Workplace, foreign: str) -> None:
+    study = run(workplace, foreign, latency_budget="70%", study="elsewhere")
+    assert json.loads(json.dumps(study.document(), allow_nan=False)) == study.document()
