@@ -168,9 +168,13 @@ class ChannelSelect(nn.Module):
             index = score.mean(dim=0).topk(self.scripted).indices
             is_open = torch.ones_like(is_open)
         else:
-            index = is_open.any(dim=0).nonzero()[:, 0]
-            if len(index) == 0:
-                index = index.new_zeros(1)  # no kernel runs on no channel; its factor is 0
+            needed = is_open.any(dim=0)
+            # No kernel runs on no channel: then the first one runs, with a factor of 0.
+            needed = torch.cat([needed[:1] | ~needed.any(), needed[1:]])
+            index = needed.nonzero()[:, 0]
+            # What torch.export cannot know of the size.
+            torch._check(index.shape[0] >= 1)
+            torch._check(index.shape[0] <= score.shape[1])
         factor = scale_of(score, self.gate.scale) * is_open.to(score.dtype)
         return index, factor.index_select(1, index)
 

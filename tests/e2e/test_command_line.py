@@ -52,10 +52,10 @@ def test_export_and_measure(cli: Cli, document: dict[str, Any], workplace: Workp
     written = cli("export", "first", "--to", out, "--trial", winner(document)["trial"])
     assert written.code == 0, written.err
     assert "0 predictions changed" in written.out
-    measured = cli("measure", out, "--time", "500ms")
+    measured = cli("measure", out, "--time", "1s")
     assert measured.code == 0, measured.err
     assert "gated / dense = " in measured.out
-    auto = cli("measure", out, "--time", "500ms", "--layout", "auto", "--threads", "1", "--format", "json").json
+    auto = cli("measure", out, "--time", "1s", "--layout", "auto", "--threads", "1", "--format", "json").json
     assert auto["setting"]["layout"] in ("contiguous", "channels_last")
 
 

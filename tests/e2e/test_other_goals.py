@@ -85,8 +85,8 @@ def test_dense_is_the_answer_where_a_budget_does_not_bind_and_nothing_is_as_good
     workplace: Workplace, foreign: str
 ) -> None:
     def score_fn(form: nn.Module, part: str) -> float:
-        gated = any(name.startswith("gates.") for name, _ in form.named_modules())
-        return 0.2 if gated else 0.9
+        whole = sum(isinstance(module, nn.Conv2d) for module in form.modules()) == 14
+        return 0.9 if whole else 0.2
 
     study = run(workplace, foreign, latency_budget="150%", study="loose", score_fn=score_fn)
     document = study.document()
@@ -127,7 +127,7 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     assert study.document()["dense"]["val_accuracy"] == 5.0
     # Test images are touched for the finalist and for dense, at the very end.
     assert scored.count("test") == 2
-    assert scored[-1] == scored[-2] == "test" or scored[-3:].count("test") == 2
+    assert scored[-2:] == ["test", "test"]
     assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
 
     with pytest.raises(StudyError, match="started from Python with its own model and data; pass model=… and data=…"):
@@ -136,11 +136,12 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     assert again.document()["trials"]["total"] == 4
 
     with pytest.raises(StudyError, match="pass model=… and data=…"):
-        study.export(workplace.root / "own")
-    study.export(workplace.root / "own", **brought)
+        study.export(workplace.root / "brought")
+    out = workplace.root / "brought"
+    study.export(out, **brought)
     with pytest.raises(ExportError, match="given as a module"):
-        api.measure(workplace.root / "own", seconds=0.2)
-    assert api.measure(workplace.root / "own", seconds=0.2, model=module)["label"] == "measured"
+        api.measure(out, seconds=0.2)
+    assert api.measure(out, seconds=0.2, model=module)["label"] == "measured"
     assert api.predict("own", "best", storage=study.storage, **brought)["ratio"] < 1
 
 
