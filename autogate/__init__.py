@@ -6,6 +6,8 @@ Names are resolved when they are first used, so that ``import autogate`` loads n
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
         apply,
         compact,
         doctor,
+        dry_run,
         export,
         gate_loss,
         measure,
@@ -48,6 +51,7 @@ __all__ = [
     "apply",
     "compact",
     "doctor",
+    "dry_run",
     "export",
     "gate_loss",
     "measure",
@@ -71,3 +75,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    """This package, where some sub-packages have the name of a function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the package autogate.search must not hide the function autogate.search.
+        if name not in __all__ or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from autogate.policy import Policy
+
 SiteKind = Literal["block", "map"]
 LatencyStat = Literal["mean", "p50", "p95", "max"]
 
@@ -336,3 +338,64 @@ class Evaluation:
     val_accuracy: float
     realisation: Realisation
     seconds: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What became of one proposal.
+
+    Attributes:
+        number: Number in the study.
+        outcome: ``complete``, ``rejected``, ``reused`` or ``failed``.
+        policy: The canonical policy, if one could be drawn.
+        val_accuracy: Accuracy on validation images, as a fraction; None if it was not trained.
+        predicted: Predicted latency statistics in milliseconds.
+        costs: MACs per image as the paper counts them, and parameters.
+        reason: Why it was rejected or failed.
+        seconds: Time it took.
+    """
+
+    number: int
+    outcome: str
+    policy: Policy | None
+    val_accuracy: float | None
+    predicted: Mapping[str, float] | None
+    costs: Mapping[str, float] | None
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """A fully trained policy, measured if the target is at hand.
+
+    Attributes:
+        policy: The canonical policy.
+        profile: Identity of the profile it was predicted with.
+        trial: Number of the trial that proposed it.
+        val_accuracy: Accuracy on validation images, as a fraction.
+        test_accuracy: Accuracy on test images, as a fraction.
+        costs: MACs per image as the paper counts them and as executed, and parameters.
+        predicted: Predicted latency statistics in milliseconds; ``dense`` is the dense network's.
+        comparison: Dense and gated, measured; None if the profile is another device's.
+        realisation: Decisions of varying gates.
+        artifact: Identity of the stored weights.
+    """
+
+    policy: Policy
+    profile: str
+    trial: int
+    val_accuracy: float
+    test_accuracy: float
+    costs: Mapping[str, float]
+    predicted: Mapping[str, float]
+    comparison: Comparison | None
+    realisation: Realisation
+    artifact: str
+
+    @property
+    def ratio(self) -> float:
+        """Gated over dense latency: measured, or else predicted."""
+        if self.comparison is not None:
+            return self.comparison.ratio
+        return self.predicted["p50"] / self.predicted["dense"]

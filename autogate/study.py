@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from autogate.errors import PolicyError, StudyError
 from autogate.policy import Policy
-from autogate.records import Realisation
+from autogate.records import FinalistRecord, Realisation, TrialRecord
 from autogate.search.config import SearchConfig
 from autogate.search.document import choose, search_document
 from autogate.search.reporter import Reporter
-from autogate.store import DEFAULT_URL, FinalistRecord, Store, TrialRecord
+from autogate.store import DEFAULT_URL, Store
 
 if TYPE_CHECKING:
     from torch import nn

@@ -77,9 +77,9 @@ def _profile(url: str) -> float:
     return time.perf_counter() - start
 
 
-def _latency(url: str) -> LatencyModel:
-    network = find_sites(load_model("resnet20").module, (3, 32, 32))
-    return LatencyModel(from_lines(Store(url).profiles("resnet20")[0], "profile"), network)
+def _latency(url: str, model: str = "resnet20") -> LatencyModel:
+    network = find_sites(load_model(model).module, (3, 32, 32))
+    return LatencyModel(from_lines(Store(url).profiles(model)[0], "profile"), network)
 
 
 def _predict(url: str) -> dict[str, float]:
@@ -121,9 +121,11 @@ def _overhead(url: str, trials: int = 60) -> dict[str, float]:
     """Time per trial without training, and of it the share of the sampler (Optuna's ask)."""
     from autogate.training import Recipe
 
-    latency = _latency(url)
+    # Of the CIFAR networks, this one has about 30 decisions.
+    api.profile("resnet32", storage=url, batch_size=1)
+    latency = _latency(url, "resnet32")
     store = Store(url)
-    config = make_config(space=load_space("unified").to_json(), latency_budget="60%")
+    config = make_config(model="resnet32", space=load_space("unified").to_json(), latency_budget="60%")
     ground = prepare_ground(config, latency.network, torch.device("cpu"), store, {}, Reporter())
     store.create_study("overhead", config.to_json())
     objective = Objective.of(config, latency.dense_ms)

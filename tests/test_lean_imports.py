@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from autogate.policy import Gate, Policy
+from autogate.records import TrialRecord
 from autogate.search.config import make_config
 from autogate.space import load_space
-from autogate.store import Store, TrialRecord
+from autogate.store import Store
 
 HEAVY = ("torch", "ray", "onnx", "onnxruntime", "plotly", "timm", "torchvision")
 RUN = """
@@ -95,4 +96,24 @@ def test_every_public_name_exists() -> None:
         assert getattr(autogate, name) is not None
     assert set(autogate.__all__) <= set(dir(autogate))
     with pytest.raises(AttributeError, match="serach"):
+        autogate.serach  # noqa: B018
+
+
+def test_packages_do_not_hide_the_functions_of_the_same_name() -> None:
+    import autogate
+    import autogate.export.files
+    import autogate.search.config
+    import autogate.sites
+
+    for name in ("search", "export", "sites"):
+        assert getattr(autogate, name).__module__ == "autogate.api"
+    assert len(autogate.sites()) == len(autogate.sites()) == 16
+
+
+def test_every_public_name_is_there() -> None:
+    import autogate
+
+    for name in autogate.__all__:
+        assert getattr(autogate, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'serach'"):
         autogate.serach  # noqa: B018

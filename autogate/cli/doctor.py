@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage
 from autogate.cli.printing import console, print_json, print_table
 
 
 def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Show versions, devices and whether the machine is quiet enough to measure."""
-    facts = api.doctor(storage=storage)
+    facts = autogate.doctor(storage=storage)
     if output is Format.json:
         print_json(facts)
         return

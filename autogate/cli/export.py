@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import console, print_json
 
@@ -20,7 +20,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Write policy, weights, program and report of a finalist; reload and verify them."""
-    report = api.export(study, to, which=trial, storage=storage)
+    report = autogate.export(study, to, which=trial, storage=storage)
     if output is Format.json:
         print_json(report)
         return

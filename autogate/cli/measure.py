@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Stat, StatOption, Threads
 from autogate.cli.printing import print_json, print_table
 from autogate.units import parse_duration
@@ -26,7 +26,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Measure an export beside its dense network, interleaved, on this device."""
-    result = api.measure(
+    result = autogate.measure(
         path, device=device, batch_size=batch_size, layout=layout, threads=threads, seconds=parse_duration(time),
         latency_stat=latency_stat.value,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import console, print_front, print_json
 
@@ -18,7 +18,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Show the front of a stored study, under its own or another budget; trains nothing."""
-    document = api.pareto(study, latency_budget=latency_budget, storage=storage)
+    document = autogate.pareto(study, latency_budget=latency_budget, storage=storage)
     if output is Format.json:
         print_json(document)
         return

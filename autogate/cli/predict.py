@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import console, print_json
 
@@ -19,7 +19,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Predict the latency of a policy."""
-    result = api.predict(study, policy, profile=profile, storage=storage)
+    result = autogate.predict(study, policy, profile=profile, storage=storage)
     if output is Format.json:
         print_json(result)
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import (
     BatchSize,
     Device,
@@ -45,7 +45,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Measure a network's units, dense and gated, on this device; needs neither data nor weights."""
-    taken = api.profile(
+    taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
         num_classes=num_classes, seed=seed,

@@ -7,8 +7,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from autogate.records import TrialRecord
 from autogate.search.reporter import Reporter
-from autogate.store import TrialRecord
 
 _study: str | None = None
 

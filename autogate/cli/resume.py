@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.progress import TerminalReporter
 from autogate.cli.search import print_result
@@ -22,7 +22,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> int:
     """Continue a study after an interruption, or with further trials."""
-    found = api.resume(
+    found = autogate.resume(
         study, trials=trials, trainings=trainings, storage=storage, reporter=TerminalReporter(),
         timeout_s=None if timeout is None else parse_duration(timeout),
     )  # fmt: skip

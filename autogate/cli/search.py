@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from autogate import api
+import autogate
 from autogate.cli.options import (
     BatchSize,
     Device,
@@ -29,7 +29,7 @@ from autogate.cli.options import (
 from autogate.cli.printing import console, print_json, print_search, print_table
 from autogate.cli.progress import TerminalReporter
 from autogate.errors import AutoGateError, BudgetInfeasibleError
-from autogate.search.config import DEFAULT_TRIALS
+from autogate.search.defaults import FINALISTS, TRIALS
 from autogate.units import parse_bytes, parse_duration
 
 NOT_MET = 3
@@ -63,9 +63,9 @@ def command(
     study: Annotated[str | None, typer.Option(help="Name of the study [default: a fresh one].")] = None,
     storage: Storage = None,
     space: Space = "unified",
-    trials: Annotated[int, typer.Option(help="Proposals that end complete, rejected or reused.")] = DEFAULT_TRIALS,
+    trials: Annotated[int, typer.Option(help="Proposals that end complete, rejected or reused.")] = TRIALS,
     trainings: Annotated[int | None, typer.Option(help="Most candidates to train.")] = None,
-    finalists: Annotated[int, typer.Option(help="Finalists to train fully and measure.")] = 2,
+    finalists: Annotated[int, typer.Option(help="Finalists to train fully and measure.")] = FINALISTS,
     device: Device = "auto",
     train_device: Annotated[str | None, typer.Option(help="Device that trains [default: the target].")] = None,
     batch_size: BatchSize = 1,
@@ -99,10 +99,10 @@ def command(
     settings["memory_limit_bytes"] = parse_bytes(str(options["memory_limit"]))
     reporter = TerminalReporter()
     if dry_run:
-        _print_dry_run(api.dry_run(reporter=reporter, **settings), output)
+        _print_dry_run(autogate.dry_run(reporter=reporter, **settings), output)
         return 0
     try:
-        found = api.search(study=options["study"], reporter=reporter, **settings)
+        found = autogate.search(study=options["study"], reporter=reporter, **settings)
     except BudgetInfeasibleError as error:
         if output is Format.json:
             print_json(error.document())

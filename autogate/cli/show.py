@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import print_finalist, print_json, print_search
 
@@ -18,7 +18,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Show a study, or one of its finalists: policy per site, cost columns, predicted and measured."""
-    document = api.show(study, which or "best", storage=storage)
+    document = autogate.show(study, which or "best", storage=storage)
     if output is Format.json:
         print_json(document)
     elif which is None or document.get("finalist", document["best"]) is None:

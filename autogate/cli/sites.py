@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, InputSize, Model, NumClasses
 from autogate.cli.printing import print_json, print_table
 
@@ -14,7 +14,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """List the places in a network where gates can stand."""
-    rows = api.sites(model, input_size=input_size, num_classes=num_classes)
+    rows = autogate.sites(model, input_size=input_size, num_classes=num_classes)
     if output is Format.json:
         print_json(rows)
         return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption
 from autogate.cli.printing import print_json, print_table
 
 
 def command(output: FormatOption = Format.table) -> None:
     """List the search spaces that ship with AutoGate."""
-    found = api.spaces()
+    found = autogate.spaces()
     if output is Format.json:
         print_json({name: spec.to_json() for name, spec in found.items()})
         return

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from autogate import api
+import autogate
 from autogate.cli.options import Format, FormatOption, Storage
 from autogate.cli.printing import print_json, print_table
 
 
 def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """List the studies in the database."""
-    rows = api.studies(storage=storage)
+    rows = autogate.studies(storage=storage)
     if output is Format.json:
         print_json(rows)
         return

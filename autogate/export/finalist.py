@@ -10,11 +10,12 @@ from torch import nn
 
 from autogate.errors import ExportError
 from autogate.export.deliver import Deliverable, deliver, refusal
+from autogate.records import FinalistRecord
 from autogate.search.config import SearchConfig
 from autogate.search.document import choose, finalist_document
 from autogate.search.task import Task
 from autogate.search.weights_io import unpack
-from autogate.store import FinalistRecord, Store
+from autogate.store import Store
 from autogate.surgery import attach_gates, compact_form, gate_path
 
 _VERIFY_IMAGES = 500

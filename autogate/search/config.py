@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from autogate.errors import AutoGateError
 from autogate.records import LatencyStat
+from autogate.search.defaults import FINALISTS, TRIALS
 from autogate.units import LatencyBudget, parse_drop
 
-DEFAULT_TRIALS = 40
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
 FREE = ("trials", "trainings", "timeout_s", "finalists")
 
@@ -69,9 +69,9 @@ class SearchConfig(BaseModel):
     dtype: str = "float32"
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: int | None = None
-    trials: int = DEFAULT_TRIALS
+    trials: int = TRIALS
     trainings: int | None = None
-    finalists: int = 2
+    finalists: int = FINALISTS
     epochs: int | None = None
     lr: float | None = None
     timeout_s: float | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from autogate.policy import Policy
+from autogate.records import FinalistRecord, TrialRecord
 from autogate.search.config import SearchConfig
 from autogate.search.verdict import choose_best, judge, pareto_front, standard_error
-from autogate.store import FinalistRecord, Store, TrialRecord
+from autogate.store import Store
 from autogate.units import LatencyBudget, parse_drop
 
 SCHEMA = "autogate.search/1"

@@ -15,13 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from autogate.errors import StorageError, TrainingError
 from autogate.latency import LatencyModel
 from autogate.policy import Policy
-from autogate.records import Estimate, Evaluation
+from autogate.records import Estimate, Evaluation, TrialRecord
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.evaluator import Evaluator
 from autogate.search.objective import ACCURACY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
-from autogate.store import COUNTED, Store, TrialRecord
+from autogate.store import COUNTED, Store
 from autogate.training import Fidelity, Recipe
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -10,14 +10,14 @@ from autogate.data import Split
 from autogate.gates import TrainingGate, get_family
 from autogate.latency import LatencyModel, compare
 from autogate.policy import DENSE, Policy
-from autogate.records import Comparison, LatencyStat, Realisation
+from autogate.records import Comparison, FinalistRecord, LatencyStat, Realisation
 from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
 from autogate.search.evaluator import Evaluator, Trained
 from autogate.search.ranking import Pick
 from autogate.search.reporter import Reporter
 from autogate.search.verdict import accepted, excess
 from autogate.search.weights_io import pack, unpack
-from autogate.store import FinalistRecord, Store
+from autogate.store import Store
 from autogate.surgery import attach_gates, compact_form, gate_path, training_form
 from autogate.training import Fidelity, Recipe, clone
 from autogate.units import LatencyBudget

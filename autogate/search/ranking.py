@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from autogate.records import FinalistRecord, TrialRecord
 from autogate.search.objective import Objective
 from autogate.search.verdict import pareto_front, standard_error
-from autogate.store import FinalistRecord, TrialRecord
 
 Pick = Callable[[list[FinalistRecord]], TrialRecord | None]
 """Names the next candidate to finish, given those finished so far; None if there is none worth it."""

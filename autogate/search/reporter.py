@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from autogate.store import TrialRecord
+from autogate.records import TrialRecord
 
 
 class Reporter:

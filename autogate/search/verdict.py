@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from autogate.records import Comparison
-from autogate.store import FinalistRecord, TrialRecord
+from autogate.records import Comparison, FinalistRecord, TrialRecord
 from autogate.units import LatencyBudget
 
 

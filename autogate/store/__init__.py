@@ -1,6 +1,6 @@
 """Studies in SQL: AutoGate's tables beside Optuna's, and the queries on them."""
 
 from autogate.store.database import DEFAULT_URL, database_exists
-from autogate.store.store import COUNTED, FinalistRecord, Store, TrialRecord
+from autogate.store.store import COUNTED, Store
 
-__all__ = ["COUNTED", "DEFAULT_URL", "FinalistRecord", "Store", "TrialRecord", "database_exists"]
+__all__ = ["COUNTED", "DEFAULT_URL", "Store", "database_exists"]

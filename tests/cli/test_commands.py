@@ -12,9 +12,10 @@ from commands import Cli
 
 from autogate.latency import LatencyModel, read_profile
 from autogate.policy import Gate, Policy
+from autogate.records import TrialRecord
 from autogate.search.config import make_config
 from autogate.space import load_space
-from autogate.store import Store, TrialRecord
+from autogate.store import Store
 
 NET = """
 from torch import nn

@@ -7,13 +7,12 @@ import pytest
 from optuna.study import StudyDirection
 
 from autogate.policy import Gate, Policy
-from autogate.records import Comparison, Estimate, Measurement, Realisation, Setting
+from autogate.records import Comparison, Estimate, FinalistRecord, Measurement, Realisation, Setting, TrialRecord
 from autogate.search.config import make_config
 from autogate.search.objective import Objective
 from autogate.search.ranking import picker
 from autogate.search.verdict import choose_best, excess, judge, pareto_front
 from autogate.space import load_space
-from autogate.store import FinalistRecord, TrialRecord
 from autogate.units import LatencyBudget
 
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})

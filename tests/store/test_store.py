@@ -10,8 +10,17 @@ import pytest
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
-from autogate.records import Comparison, Evaluation, EvaluationKey, Measurement, Realisation, Setting
-from autogate.store import FinalistRecord, Store, TrialRecord
+from autogate.records import (
+    Comparison,
+    Evaluation,
+    EvaluationKey,
+    FinalistRecord,
+    Measurement,
+    Realisation,
+    Setting,
+    TrialRecord,
+)
+from autogate.store import Store
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -219,7 +228,7 @@ FULL_DISK = """
 import resource, signal, sys
 from autogate.errors import StorageError
 from autogate.policy import Gate, Policy
-from autogate.store import Store, TrialRecord
+from autogate.store import Store; from autogate.records import TrialRecord
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -273,7 +282,8 @@ def test_a_study_is_made_once(store: Store) -> None:
 def test_two_writers(store: Store, storage: str) -> None:
     """Two processes store 100 trials each, of the same policies, into one database, at once."""
     code = (
-        "import sys; from autogate.store import Store, TrialRecord; from autogate.policy import Gate, Policy\n"
+        "import sys; from autogate.store import Store; from autogate.records import TrialRecord\n"
+        "from autogate.policy import Gate, Policy\n"
         "s = Store(sys.argv[1]); start = int(sys.argv[2])\n"
         "for n in range(start, start + 100):\n"
         "    p = Policy({f'block:{n % 100}': Gate('drop')})\n"

@@ -1,0 +1,4 @@
+"""Defaults that the command line shows before anything else is loaded."""
+
+TRIALS = 40
+FINALISTS = 2
