@@ -23,6 +23,8 @@ _OPEN_BIAS = math.log(0.9 / 0.1)
 _SCALES = {"score": 1.0, "2score": 2.0}
 # Weight of the squared distance between the mean opening and its target.
 _BUDGET_WEIGHT = 2.0
+# Channels of a map that run at the least.
+_FEWEST = 2
 
 
 class Predictor(nn.Module):
@@ -169,11 +171,11 @@ class ChannelSelect(nn.Module):
             is_open = torch.ones_like(is_open)
         else:
             needed = is_open.any(dim=0)
-            # No kernel runs on no channel: then the first one runs, with a factor of 0.
-            needed = torch.cat([needed[:1] | ~needed.any(), needed[1:]])
+            # No kernel runs on no channel, and torch.export needs to know of two: the first ones run where fewer
+            # are open, with a factor of 0.
+            needed = torch.cat([needed[:_FEWEST] | (needed.sum() < _FEWEST), needed[_FEWEST:]])
             index = needed.nonzero()[:, 0]
-            # What torch.export cannot know of the size.
-            torch._check(index.shape[0] >= 1)
+            torch._check(index.shape[0] >= min(_FEWEST, score.shape[1]))
             torch._check(index.shape[0] <= score.shape[1])
         factor = scale_of(score, self.gate.scale) * is_open.to(score.dtype)
         return index, factor.index_select(1, index)
@@ -231,8 +233,8 @@ class LcNet(Family):
 
     def decisions(self, site: Site, gate: Gate, batch_size: int) -> tuple[int | None, ...]:
         """A ladder of open images at a block site, of open channels at a map site."""
-        full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, 1)
-        return tuple(sorted({lowest, *(max(1, full * quarter // 4) for quarter in (1, 2, 3, 4))}))
+        full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, min(_FEWEST, site.channels))
+        return tuple(sorted({lowest, *(max(lowest, 1, full * quarter // 4) for quarter in (1, 2, 3, 4))}))
 
     def typical(self, site: Site, gate: Gate, batch_size: int) -> float:
         """The target share of the images or channels."""
