@@ -34,7 +34,7 @@ from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, compact_form
 
-TRIALS = 12
+TRIALS = 10
 BUDGET = "75%"
 
 
@@ -97,7 +97,7 @@ def resnet50_latency() -> dict[str, Any]:
     rows: dict[str, Any] = {"setting": setting.to_json()}
     for name in FAMILIES:
         space = bind(load_space(name), network.sites)
-        profile = take_profile(network, space, setting, model="resnet50", seconds=90)
+        profile = take_profile(network, space, setting, model="resnet50", seconds=60)
         latency = LatencyModel(profile, network)
         left, reasons = paying(space, latency, 1)
         policy = lightest_policy(left, latency)
