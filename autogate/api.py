@@ -144,13 +144,15 @@ def dry_run(
     """
     from autogate.search.objective import Objective
     from autogate.search.prepare import prepare_ground
-    from autogate.search.profiles import check_setting
+    from autogate.search.profiles import check_setting, named_profile
     from autogate.search.task import load_task
 
     config = make_config(space=load_space(space).to_json(), **settings)
     reporter = reporter or Reporter()
     task = load_task(config, reporter)
     check_setting(config, task.network, task.target)
+    if config.profile is not None:
+        named_profile(config)
     store = Store(storage or default_storage(), create=True)
     ground = prepare_ground(config, task.network, task.target, store, {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -153,11 +154,11 @@ def _export_program(compact: nn.Module, item: Deliverable, images: torch.Tensor,
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.export.export(compact, (example,), dynamic_shapes=shapes, strict=False)
-            torch.export.save(program, str(path))
-    except OSError:
-        raise
+            content = io.BytesIO()
+            torch.export.save(program, content)
     except Exception as error:  # torch.export raises many kinds; all mean that this network cannot be exported
         raise ExportError(f"torch.export refuses this network: {' '.join(str(error).split())[:200]}") from error
+    path.write_bytes(content.getbuffer())
     return dynamic
 
 

@@ -76,7 +76,7 @@ class LatencyModel:
         if missing:
             raise ProfileError(
                 f"the profile of {profile.model!r} lacks unit {missing[0]} of this network; it was made of another "
-                "network or input size; profile this one with `autogate profile`"
+                "network, input size or number of classes; profile this one with `autogate profile`"
             )
         self._composed: dict[str, float] = {}
         self._offset_ms, self._slope, self.error = self._calibrate()

@@ -43,7 +43,7 @@ def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
 
 
 def check_setting(config: SearchConfig, network: Network, device: torch.device) -> None:
-    """Refuse a space, a setting or a named profile that cannot be used, before anything is written.
+    """Refuse a space or a setting that cannot be used, before anything is written.
 
     Raises:
         AutoGateError: With the first thing that is wrong.
@@ -51,8 +51,6 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     setting_of(device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads)
-    if config.profile is not None:
-        read_profile(find_profile(config.profile))
 
 
 def profile_network(
@@ -78,6 +76,22 @@ def find_profile(name: str) -> Path:
     """Return the profile file called ``name``: a path, or one of the recorded profiles that ship with AutoGate."""
     recorded = shipped("hw_profiles") / f"{name}.jsonl"
     return recorded if not Path(name).exists() and recorded.exists() else Path(name)
+
+
+def named_profile(config: SearchConfig) -> Profile:
+    """Return the profile that the configuration names.
+
+    Raises:
+        ProfileError: If it cannot be read, or was made in another setting than the one searched for.
+    """
+    assert config.profile is not None  # noqa: S101 - the caller looked
+    named = read_profile(find_profile(config.profile))
+    asked = {"batch_size": config.batch_size, "dtype": config.dtype}
+    made = named.setting.to_json()
+    wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if made[key] != value]
+    if wrong:
+        raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
+    return named
 
 
 def target_setting(config: SearchConfig, network: Network, device: torch.device, reporter: Reporter) -> Setting:
@@ -117,25 +131,20 @@ def profile_for(
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
     """
-    if config.profile is not None:
-        named = read_profile(find_profile(config.profile))
-        asked = {"batch_size": config.batch_size, "dtype": config.dtype}
-        stored_setting = named.setting.to_json()
-        wrong = [
-            f"{key} {stored_setting[key]}, not {value}" for key, value in asked.items() if stored_setting[key] != value
-        ]
-        if wrong:
-            raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
-        return named, bool(differences_here(named, config, device))
     stored = store.profile(str(facts.get("profile")))
     if stored is not None:
         profile = from_lines(stored, "the study's profile")
+        if facts.get("foreign"):
+            return profile, True
         if different := differences_here(profile, config, device):
             raise ProfileError(
                 f"the study was profiled in another setting: {'; '.join(different)}; continue it there, or start "
                 "another one here"
             )
         return profile, False
+    if config.profile is not None:
+        named = named_profile(config)
+        return named, bool(differences_here(named, config, device))
     setting = target_setting(config, network, device, reporter)
     for lines in store.profiles(config.model):
         profile = from_lines(lines, "a stored profile")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from autogate.errors import StudyError
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
-from autogate.store import Store
+from autogate.store import Store, database_exists
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,17 +60,20 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.search.profiles import check_setting
+    from autogate.search.profiles import check_setting, named_profile
     from autogate.search.run import run_search
     from autogate.search.task import load_task
     from autogate.training import Methods
 
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
+    known = name is not None and database_exists(url) and name in Store(url).study_names()
+    if config.profile is not None and not known:
+        named_profile(config)
     store = Store(url, create=True)
     name = name or _fresh_name(store, config)
     before: dict[str, float] = {}
-    if name in store.study_names():
+    if known:
         store.set_config(name, config.to_json())
         before = dict(store.study(name)[1].get("seconds", {}))
     reporter.begin(name)

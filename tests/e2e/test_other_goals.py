@@ -38,6 +38,11 @@ def test_another_device_stays_predicted_until_it_measures(workplace: Workplace, 
     assert document["dense"]["measured_ms"] is None
     assert document["trials"]["total"] == 4
     assert all(point["measured_ms"] is None for point in document["front"])
+    # The file may go: the study keeps the profile.
+    lent = workplace.foreign("lent.jsonl")
+    other = run(workplace, lent, latency_budget="70%", study="lent", trials=1)
+    (workplace.root / "lent.jsonl").unlink()
+    assert api.resume("lent", trials=1, storage=other.storage).document()["label"] == "predicted"
     # It can be taken to the device, and measured there.
     out = workplace.root / "elsewhere"
     report = study.export(out)

@@ -186,7 +186,7 @@ def test_lightest_and_typical() -> None:
 
 def test_a_foreign_network_is_refused() -> None:
     profile = profile_of(NETWORK, STATIC)
-    with pytest.raises(ProfileError, match="profile of 'resnet20' lacks unit .* another network or input size"):
+    with pytest.raises(ProfileError, match="profile of 'resnet20' lacks unit .* another network, input size or number"):
         LatencyModel(profile, find_sites(load_model("vgg16_bn_cifar").module, (3, 32, 32)))
     with pytest.raises(ProfileError, match="lacks unit"):
         LatencyModel(profile, find_sites(load_model("resnet20").module, (3, 48, 48)))
