@@ -89,7 +89,9 @@ def _predict(url: str) -> dict[str, float]:
     ground = prepare_ground(config, latency.network, torch.device("cpu"), Store(url), {}, Reporter())
 
     rng = random.Random(0)
-    proposer = Proposer(ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), 0)
+    proposer = Proposer(
+        ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), ground.lightest, 0
+    )
     policies = [proposer.policy(ground.space.draw(lambda _, choices: rng.choice(choices))) for _ in range(300)]
     first, again = [], []
     for times in (first, again):
@@ -138,6 +140,7 @@ def _overhead(url: str, trials: int = 60) -> dict[str, float]:
         objective.limit_ms,
         latency.dense_ms,
         sensitivity,
+        ground.lightest,
         0,
     )
     driver = Driver(

@@ -238,7 +238,9 @@ class Driver:
                 own = self.proposer.guided(rng, None)
             else:
                 own = self.proposer.neighbour(self._choices_of(best), rng)
-            if own is not None and not self._seen(own):
+            if own is None:
+                return None
+            if not self._seen(own):
                 return own
         return None
 

@@ -48,6 +48,7 @@ class Proposer:
         limit_ms: The budget in milliseconds; None lets every guided proposal aim at another share of dense.
         dense_ms: Predicted latency of the dense network.
         sensitivity: Cost and saving of each choice alone.
+        lightest: The fastest policy of the space, by prediction.
         seed: Seed of all draws.
     """
 
@@ -59,6 +60,7 @@ class Proposer:
         limit_ms: float | None,
         dense_ms: float,
         sensitivity: Sensitivity,
+        lightest: Policy,
         seed: int,
     ) -> None:
         self.space = space
@@ -67,6 +69,7 @@ class Proposer:
         self.limit_ms = limit_ms
         self.dense_ms = dense_ms
         self.sensitivity = sensitivity
+        self.lightest = lightest
         self.seed = seed
 
     def policy(self, choices: Mapping[str, str]) -> Policy:
@@ -76,7 +79,8 @@ class Proposer:
     def seeds(self) -> list[Choices]:
         """Return the first candidates: dense, each family alone filling the budget, and all mixed.
 
-        Each family also comes uniformly: one gate at every site it fits.
+        Each family also comes uniformly: one gate at every site it fits. A budget that nothing fills by rank gets the
+        lightest policy, which is known to meet it if any does.
         """
         families = sorted({gate.family for _, gate in self.space.gates()})
         proposals: list[Choices] = [self._complete({})]
@@ -84,6 +88,8 @@ class Proposer:
             filled = self.guided(random.Random(self.seed), family, noise=0.0)
             if filled is not None:
                 proposals.append(filled)
+        if len(proposals) == 1:
+            proposals.append(self._choices_for(self.lightest))
         proposals += [self._uniform(gate) for gate in self._lone_gates(families)]
         return _distinct(proposals)
 
@@ -105,12 +111,17 @@ class Proposer:
                 continue
             cost = self.sensitivity.loss_increase[(decision, choice)] / saved
             ranked.append((cost * math.exp(noise * rng.gauss(0, 1)), decision, choice))
+        ranked.sort()
         choices: Choices = {}
-        for _, decision, choice in sorted(ranked):
-            if self._fits(choices, limit_ms):
-                break
-            if decision not in choices:
-                choices[decision] = choice
+        saved_ms = self.sensitivity.saved_ms
+        # Where the first choice of every decision is not enough, stronger ones take their place.
+        for exchange in (False, True):
+            for _, decision, choice in ranked:
+                if self._fits(choices, limit_ms):
+                    break
+                chosen = choices.get(decision)
+                if chosen is None or (exchange and saved_ms[(decision, choice)] > saved_ms[(decision, chosen)]):
+                    choices[decision] = choice
         if not self._fits(choices, limit_ms):
             return None
         return self._relax(self._complete(choices, rng if noise else None), limit_ms)
@@ -156,6 +167,16 @@ class Proposer:
             for decision in self.space.decisions
             for choice, gates in decision.options.items()
             if gate in gates.values()
+        }
+        return self._complete(chosen)
+
+    def _choices_for(self, policy: Policy) -> Choices:
+        """Return the choices whose gates are all in ``policy``."""
+        chosen = {
+            decision.name: choice
+            for decision in self.space.decisions
+            for choice, gates in decision.options.items()
+            if gates and all(policy.gates.get(site) == gate for site, gate in gates.items())
         }
         return self._complete(chosen)
 

@@ -186,7 +186,7 @@ def _proposer(
     sensitivity = Sensitivity(known, savings(ground.space, ground.latency))
     return Proposer(
         ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
-        objective.limit_ms, ground.latency.dense_ms, sensitivity, config.seed,
+        objective.limit_ms, ground.latency.dense_ms, sensitivity, ground.lightest, config.seed,
     )  # fmt: skip
 
 

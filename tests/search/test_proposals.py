@@ -49,7 +49,10 @@ def proposer(limit: float | None, losses: dict[str, float] | None = None, space:
     saved = savings(space, LATENCY)
     increase = {key: (losses or {}).get(key[0], 1.0) for key in saved}
     limit_ms = None if limit is None else limit * LATENCY.dense_ms
-    return Proposer(space, NETWORK.sites, upper, limit_ms, LATENCY.dense_ms, Sensitivity(increase, saved), seed=0)
+    return Proposer(
+        space, NETWORK.sites, upper, limit_ms, LATENCY.dense_ms, Sensitivity(increase, saved),
+        lightest_policy(space, LATENCY), seed=0,
+    )  # fmt: skip
 
 
 def gated(choices: Choices) -> set[str]:
@@ -92,6 +95,31 @@ def test_a_family_alone() -> None:
     for family in ("drop", "magnitude"):
         choices = asked.guided(random.Random(0), family)
         assert {gate.family for _, gate in asked.policy(choices)} == {family}
+
+
+def test_stronger_gates_take_the_place_of_weaker_ones_where_they_must() -> None:
+    # The milder ratio is cheaper everywhere, and not enough.
+    saved = savings(SPACE, LATENCY)
+    increase = {(name, choice): 0.01 if "0.25" in choice else 100.0 for name, choice in saved}
+
+    def everywhere(ratio: float) -> float:
+        gate = Gate("magnitude", {"ratio": ratio})
+        return upper(Policy({name: gate for name, site in NETWORK.sites.items() if site.kind == "map"}))
+
+    limit_ms = (everywhere(0.25) + everywhere(0.5)) / 2
+    asked = Proposer(
+        SPACE, NETWORK.sites, upper, limit_ms, LATENCY.dense_ms, Sensitivity(increase, saved),
+        lightest_policy(SPACE, LATENCY), seed=0,
+    )  # fmt: skip
+    choices = asked.guided(random.Random(0), "magnitude", noise=0.0)
+    ratios = {choices[name] for name in gated(choices)}
+    assert ratios == {"magnitude(ratio=0.25)", "magnitude(ratio=0.5)"}
+    assert upper(asked.policy(choices)) <= limit_ms
+
+
+def test_where_nothing_fills_the_budget_by_rank_the_lightest_is_tried() -> None:
+    asked = proposer(0.01)
+    assert any(asked.policy(choices).gates == lightest_policy(SPACE, LATENCY).gates for choices in asked.seeds())
 
 
 def test_a_budget_out_of_reach_has_no_guided_proposal() -> None:
