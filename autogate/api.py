@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 from autogate.errors import AutoGateError, ModelError, PolicyError, ProfileError
 from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
-from autogate.search.document import finalist_document, pareto_document, study_line
+from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own, refuse_other, start
 from autogate.space import SpaceSpec, list_spaces, load_space, parse_space
-from autogate.store import Store, database_exists
-from autogate.study import Study, default_storage
+from autogate.store import Store, default_storage, holds_studies
+from autogate.study import Study
 from autogate.units import LatencyBudget
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def search(
     model: str | nn.Module = "resnet20",
-    data: str | OwnData = "digits",
+    data: str | Path | OwnData = "digits",
     *,
     latency_budget: str | None = None,
     max_drop: str | None = None,
@@ -74,13 +74,14 @@ def search(
     """
     spec = load_space(space) if isinstance(space, str) else parse_space(dict(space), "the search space")
     settings = {"weights": "in memory", **settings} if not isinstance(model, str) else settings
+    data = str(data) if isinstance(data, Path) else data
     config = make_config(
         model=model if isinstance(model, str) else f"python:{type(model).__name__}",
         data=data if isinstance(data, str) else "python", space=spec.to_json(), latency_budget=latency_budget,
         max_drop=max_drop, pareto=pareto, **settings,
     )  # fmt: skip
     url = storage or default_storage()
-    if study is not None and database_exists(url):
+    if study is not None and holds_studies(url):
         refuse_other(Store(url), study, config)
     own = Own(None if isinstance(model, str) else model, None if isinstance(data, str) else data, train_fn, score_fn)
     return Study(start(url, study, config, reporter or Reporter(), own), url)
@@ -180,7 +181,9 @@ def show(study: str, which: str = "best", *, storage: str | None = None) -> dict
     opened = Study(study, storage)
     document = opened.document()
     if which != "best":
-        document["finalist"] = finalist_document(opened.finalist(which), opened.config.budget)
+        document["finalist"] = finalist_document(
+            opened.finalist(which), opened.config.budget, floor_of(opened.config, opened.facts)
+        )
     return document
 
 

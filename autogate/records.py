@@ -332,12 +332,21 @@ class EvaluationKey:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy of a trained policy on the validation images, as a fraction."""
+    """Accuracy of a trained policy on the validation images.
+
+    Attributes:
+        key: What the accuracy depends on.
+        val_accuracy: The accuracy, as a fraction.
+        realisation: Decisions of varying gates.
+        seconds: Time it took.
+        artifact: Identity of the stored weights, if they were kept.
+    """
 
     key: EvaluationKey
     val_accuracy: float
     realisation: Realisation
     seconds: float
+    artifact: str | None = None
 
 
 @dataclass(frozen=True)
@@ -350,7 +359,7 @@ class TrialRecord:
         policy: The canonical policy, if one could be drawn.
         val_accuracy: Accuracy on validation images, as a fraction; None if it was not trained.
         predicted: Predicted latency statistics in milliseconds.
-        costs: MACs per image as the paper counts them, and parameters.
+        costs: MACs per image as the paper counts them.
         reason: Why it was rejected or failed.
         seconds: Time it took.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,12 @@ from autogate.records import FinalistRecord, Realisation, TrialRecord
 from autogate.search.config import SearchConfig
 from autogate.search.document import choose, search_document
 from autogate.search.reporter import Reporter
-from autogate.store import DEFAULT_URL, Store
+from autogate.store import Store, default_storage
 
 if TYPE_CHECKING:
     from torch import nn
 
     from autogate.search.task import OwnData
-
-STORAGE_VARIABLE = "AUTOGATE_STORAGE"
-
-
-def default_storage() -> str:
-    """Return the storage URL from the environment, or the SQLite file under the current directory."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_URL)
 
 
 class Study:
@@ -99,7 +91,7 @@ class Study:
             return finalist.policy, finalist.realisation
         for trial in self.trials():
             if str(trial.number) == which and trial.policy is not None:
-                return trial.policy, None
+                return trial.policy, self.store.realisation(trial.policy)
         raise StudyError(f"study {self.name!r} has no trial {which!r}; give a number, best, or a policy.json")
 
     def export(

@@ -21,7 +21,7 @@ from autogate.cli import (
     spaces,
     studies,
 )
-from autogate.cli.progress import current_study
+from autogate.cli.progress import resume_command
 from autogate.errors import AutoGateError
 
 INTERRUPTED = 130
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def _interrupted(console: Console) -> None:
-    study = current_study()
-    rest = f"; nothing finished is lost, continue with: autogate resume {study}" if study else ""
+    command = resume_command()
+    rest = f"; nothing finished is lost, continue with: {command}" if command else ""
     console.print(f"autogate: interrupted{rest}", markup=False)
     sys.exit(INTERRUPTED)
 

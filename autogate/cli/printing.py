@@ -43,6 +43,8 @@ def print_search(document: Mapping[str, Any]) -> None:
         f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected by prediction, "
         f"{trials['reused']} reused, {trials['failed']} failed"
     )
+    for reason in document["left_out"]:
+        console().print(f"left out: {reason}", markup=False)
     winner = document["best"] or document["closest"]
     if winner is None:
         console().print("no finalist yet")
@@ -75,8 +77,8 @@ def print_finalist(document: Mapping[str, Any], finalist: Mapping[str, Any]) -> 
     if document["budget_ms"] is None:
         return
     verdict = "meets" if finalist["meets_budget"] else "MISSES"
-    console().print(f"{verdict} the budget of {document['budget_ms']:.3f} ms ({document['label']})")
-    if document["budget_binding"] is False:
+    console().print(f"{verdict} the budget of {finalist['budget_ms']:.3f} ms ({document['label']})")
+    if document["budget_binding"] is False and finalist["meets_budget"]:
         console().print("dense meets this budget already; the fastest policy of equal accuracy is shown")
 
 

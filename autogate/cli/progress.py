@@ -10,12 +10,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from autogate.records import TrialRecord
 from autogate.search.reporter import Reporter
 
-_study: str | None = None
+_resume: str | None = None
 
 
-def current_study() -> str | None:
-    """Return the study that is running in this process, for the message after an interruption."""
-    return _study
+def resume_command() -> str | None:
+    """Return how to resume the study that is running in this process, for the message after an interruption."""
+    return _resume
 
 
 class TerminalReporter(Reporter):
@@ -28,11 +28,12 @@ class TerminalReporter(Reporter):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._start = time.monotonic()
+        self._trials = 0
 
-    def begin(self, study: str) -> None:
-        """Remember the study's name and show it."""
-        global _study
-        _study = study
+    def begin(self, study: str, resume: str) -> None:
+        """Show the study's name, and remember how to resume it."""
+        global _resume
+        _resume = resume
         self.console.print(f"study {study}", markup=False)
 
     def enter(self, name: str) -> None:
@@ -67,12 +68,13 @@ class TerminalReporter(Reporter):
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Write one line per proposal."""
+        self._trials += 1
         if not self.watched:
             return
         accuracy = "" if record.val_accuracy is None else f"{record.val_accuracy:7.2%}"
         predicted = "" if record.predicted is None else f"{record.predicted['p50']:8.3f} ms"
         leader = "" if best is None else f"best {best.val_accuracy:.2%} (trial {best.number})"
-        left = (time.monotonic() - self._start) / max(1, done) * max(0, wanted - done)
+        left = (time.monotonic() - self._start) / self._trials * max(0, wanted - done)
         self.console.print(
             f"trial {record.number:>4}  {record.outcome:<9} {accuracy:>8} {predicted:>12}  {leader}  "
             f"~{left:.0f} s left",

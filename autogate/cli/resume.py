@@ -26,4 +26,4 @@ def command(
         study, trials=trials, trainings=trainings, storage=storage, reporter=TerminalReporter(),
         timeout_s=None if timeout is None else parse_duration(timeout),
     )  # fmt: skip
-    return print_result(found.document(), output)
+    return print_result(found, output)

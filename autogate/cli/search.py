@@ -107,7 +107,7 @@ def command(
         if output is Format.json:
             print_json(error.document())
         raise
-    return print_result(found.document(), output)
+    return print_result(found, output)
 
 
 def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
@@ -137,15 +137,15 @@ def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
     return options
 
 
-def print_result(document: dict[str, Any], output: Format) -> int:
-    """Print a finished study and return the exit code: 3 if a budget was given and nothing meets it."""
+def print_result(study: autogate.Study, output: Format) -> int:
+    """Print a finished study and return the exit code: 3 if there is a budget and no finalist meets it."""
+    document = study.document()
     if output is Format.json:
         print_json(document)
     else:
         print_search(document)
-        console().print(f"study {document['study']}: autogate show {document['study']}")
-    binding = document["budget_ms"] is not None and document["budget_binding"] and document["label"] == "measured"
-    return NOT_MET if binding and document["best"] is None else 0
+        console().print(f"study {study.name}: {study.store.command('show', study.name)}", markup=False)
+    return NOT_MET if document["budget_ms"] is not None and document["best"] is None else 0
 
 
 def _print_dry_run(facts: dict[str, Any], output: Format) -> None:

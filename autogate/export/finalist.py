@@ -12,11 +12,11 @@ from autogate.errors import ExportError
 from autogate.export.deliver import Deliverable, deliver, refusal
 from autogate.records import FinalistRecord
 from autogate.search.config import SearchConfig
-from autogate.search.document import choose, finalist_document
+from autogate.search.document import choose, finalist_document, floor_of
 from autogate.search.task import Task
 from autogate.search.weights_io import unpack
 from autogate.store import Store
-from autogate.surgery import attach_gates, compact_form, gate_path
+from autogate.surgery import attach_gates, by_path, compact_form
 
 _VERIFY_IMAGES = 500
 
@@ -45,7 +45,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         "study": study,
         "label": "predicted" if comparison is None else "measured",
         "setting": facts["setting"] if comparison is None else comparison.setting.to_json(),
-        "result": finalist_document(finalist, config.budget),
+        "result": finalist_document(finalist, config.budget, floor_of(config, facts)),
         "dense": {**facts["dense"], "measured_ms": None if comparison is None else comparison.dense.to_json()},
         "class_names": facts["class_names"],
         "torch": torch.__version__,
@@ -60,7 +60,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
 def rebuild(store: Store, finalist: FinalistRecord, task: Task) -> nn.Module:
     """Load a finalist's weights into the task's network and return its compact form."""
     gates = attach_gates(task.network, finalist.policy)
-    unpack(store.artifact(finalist.artifact), task.network.model, {gate_path(site): g for site, g in gates.items()})
+    unpack(store.artifact(finalist.artifact), task.network.model, by_path(gates))
     return compact_form(task.network, finalist.policy, gates)
 
 

@@ -223,7 +223,7 @@ class LcNet(Family):
             editor.replace_block(site.name, lambda branch, finish: SkippedBlock(trained, branch, finish))
         else:
             assert isinstance(trained, ChannelGate)  # noqa: S101 - attach() made it
-            editor.select_channels(site.name, ChannelSelect(trained), site.channels)
+            editor.select_channels(site.name, ChannelSelect(trained))
 
     def limits(self, site: Site, batch_size: int) -> str | None:
         """Channels chosen per image leave a batch of several with nearly all of them."""

@@ -30,7 +30,7 @@ class SearchConfig(BaseModel):
         max_drop: Largest loss of validation accuracy, such as ``0.5%``; then the fastest policy wins.
         pareto: Whether accuracy and latency are both objectives.
         latency_stat: Statistic over inputs that the budget binds.
-        device: Target device, ``auto`` resolved.
+        device: Target device; ``auto`` is the first GPU if there is one, else the CPU.
         train_device: Device that trains.
         batch_size: Images per call on the target.
         dtype: Element type on the target.

@@ -7,7 +7,7 @@ from typing import Any
 from autogate.policy import Policy
 from autogate.records import FinalistRecord, TrialRecord
 from autogate.search.config import SearchConfig
-from autogate.search.verdict import choose_best, judge, pareto_front, standard_error
+from autogate.search.verdict import accepted, choose_best, pareto_front, standard_error
 from autogate.store import Store
 from autogate.units import LatencyBudget, parse_drop
 
@@ -31,6 +31,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
     trials = store.trials(study)
     finalists = store.finalists(study)
     best, closest = choose(finalists, budget, config, facts)
+    floor = floor_of(config, facts)
     shown = best or closest
     measured = None if shown is None else shown.comparison
     setting = facts.get("setting", {})
@@ -51,8 +52,8 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         "dense": None if dense is None else {
             **dense, "measured_ms": None if measured is None else measured.dense.to_json(),
         },
-        "best": None if best is None else finalist_document(best, budget),
-        "closest": None if closest is None else finalist_document(closest, budget),
+        "best": None if best is None else finalist_document(best, budget, floor),
+        "closest": None if closest is None else finalist_document(closest, budget, floor),
         "front": [_point(t, finalists) for t in pareto_front(trials, config.latency_stat)],
         "left_out": facts.get("left_out", []),
         "trials": store.count_trials(study),
@@ -65,7 +66,7 @@ def choose(
 ) -> tuple[FinalistRecord | None, FinalistRecord | None]:
     """Return the winner under ``budget``, or None and the finalist that came closest."""
     current = [f for f in finalists if f.profile == facts.get("profile")]
-    return choose_best(current, budget, floor_of(config, facts), tolerance_of(facts))
+    return choose_best(current, budget, floor_of(config, facts), tolerance_of(facts, budget))
 
 
 def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
@@ -75,9 +76,10 @@ def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
     return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
 
 
-def tolerance_of(facts: dict[str, Any]) -> float:
+def tolerance_of(facts: dict[str, Any], budget: LatencyBudget | None) -> float:
     """Return by how much accuracies may differ and still count as equal: not at all under a budget that binds."""
-    if facts.get("budget_binding", True) or "dense" not in facts:
+    dense_ms = facts.get("dense_predicted_ms")
+    if budget is None or dense_ms is None or "dense" not in facts or budget.limit_ms(dense_ms) < dense_ms:
         return 0.0
     return standard_error(facts["dense"]["val_accuracy"], facts["val_images"])
 
@@ -91,9 +93,10 @@ def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts
     return facts.get("budget_ms_search") if budget.fraction is not None else budget.absolute_ms
 
 
-def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None) -> dict[str, Any]:
+def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None, floor: float | None) -> dict[str, Any]:
     """Return a finalist: its policy, its cost columns, and its latency, predicted and measured."""
     predicted, measured = finalist.predicted, finalist.comparison
+    dense_ms = predicted["dense"] if measured is None else measured.dense.p50
     return {
         "trial": finalist.trial,
         "policy_digest": finalist.policy.digest,
@@ -106,7 +109,8 @@ def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None) ->
         "dense_measured_ms": None if measured is None else measured.dense.to_json(),
         "ratio": finalist.ratio,
         "ratio_interval": None if measured is None else list(measured.ratio_interval),
-        "meets_budget": judge(finalist, budget).met,
+        "budget_ms": None if budget is None else budget.limit_ms(dense_ms),
+        "meets_budget": accepted(finalist, budget, floor),
     }
 
 

@@ -71,7 +71,11 @@ class Driver:
             name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
         }
         with self._clear_errors():
-            self.optuna_study = self._open()
+            try:
+                self.optuna_study = self._open()
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise StorageError(f"Optuna cannot use {self.store.shown_url}: {reason}") from None
 
     def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
         """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
@@ -88,7 +92,7 @@ class Driver:
             reason = " ".join(str(getattr(cause, "orig", cause or error)).split())[:200]
             raise StorageError(
                 f"the database {self.store.shown_url} failed: {reason}; what was stored before is safe, continue with "
-                f"`autogate resume {self.name}`"
+                f"`{self.store.command('resume', self.name)}`"
             ) from None
 
     def _run(self, trials: int, trainings: int | None, timeout_s: float | None) -> None:
@@ -149,7 +153,7 @@ class Driver:
                 self.optuna_study.tell(frozen.number, state=TrialState.FAIL)
                 self.optuna_study.enqueue_trial(frozen.params)
             elif record.val_accuracy is not None and record.policy is not None:
-                values = self.objective.values(record.val_accuracy, self.latency.predict(record.policy))
+                values = self.objective.values(record.val_accuracy, (record.predicted or {})[self.objective.stat])
                 self.optuna_study.tell(frozen.number, values)
             else:
                 state = TrialState.PRUNED if record.outcome == "rejected" else TrialState.FAIL
@@ -189,12 +193,13 @@ class Driver:
             outcome = "reused" if mine else "complete"
         estimate = self.latency.predict(policy, known.realisation)
         record = self._record(trial.number, outcome, policy, known, estimate, None, start)
-        self.store.add_trial(self.name, record)
         # A gate whose cost varies may have turned out slower than its lightest realisation promised.
         trial.set_constraint(REALISED, self.objective.excess_ms(estimate))
         if self.objective.floor is not None:
             trial.set_constraint(ACCURACY, self.objective.floor - known.val_accuracy)
-        self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate))
+        # Stored before it is told, and after its constraints: a kill in between loses neither.
+        self.store.add_trial(self.name, record)
+        self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate.stat(self.objective.stat)))
         return record
 
     def _record(

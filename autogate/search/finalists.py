@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from autogate.data import Split
-from autogate.gates import TrainingGate, get_family
+from autogate.errors import TrainingError
+from autogate.gates import get_family
 from autogate.latency import LatencyModel, compare
 from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, FinalistRecord, LatencyStat, Realisation
@@ -18,7 +19,7 @@ from autogate.search.reporter import Reporter
 from autogate.search.verdict import accepted, excess
 from autogate.search.weights_io import pack, unpack
 from autogate.store import Store
-from autogate.surgery import attach_gates, compact_form, gate_path, training_form
+from autogate.surgery import attach_gates, by_path, compact_form, training_form
 from autogate.training import Fidelity, Recipe, clone
 from autogate.units import LatencyBudget
 
@@ -77,14 +78,26 @@ class FinalStage:
     def run(self, pick: Pick, wanted: int) -> bool:
         """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
 
-        Returns whether one could.
+        Returns whether one could. A candidate whose training fails is passed over.
+
+        Raises:
+            TrainingError: If every training failed.
         """
         done: list[FinalistRecord] = []
-        while (trial := pick(done)) is not None:
+        tried: set[int] = set()
+        failure: TrainingError | None = None
+        while (trial := pick(done, tried)) is not None:
             assert trial.policy is not None  # noqa: S101 - candidates are complete
-            done.append(self.finish(trial.number, trial.policy))
+            tried.add(trial.number)
+            try:
+                done.append(self.finish(trial.number, trial.policy))
+            except TrainingError as error:
+                self.reporter.note(f"trial {trial.number} cannot be finished: {error}")
+                failure = error
             if len(done) >= wanted and self._any_accepted(done):
                 break
+        if failure is not None and not done:
+            raise failure
         return self._any_accepted(done)
 
     def finish(self, trial: int, policy: Policy) -> FinalistRecord:
@@ -93,7 +106,10 @@ class FinalStage:
         known = next((f for f in stored if (f.policy, f.profile) == (policy, self.profile)), None)
         if known is not None:
             return known
-        trained, test_accuracy, artifact = self._trained(trial, policy)
+        trained, artifact = self._trained(trial, policy)
+        form, task = training_form(trained.network, trained.gates), self.evaluator.task
+        with self.reporter.stage("score finalists"):
+            test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
         with self.reporter.stage("measure finalists"):
             compact = compact_form(trained.network, policy, trained.gates)
             costs = self._costs(policy, compact, trained.realisation)
@@ -109,35 +125,24 @@ class FinalStage:
     def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
         return any(accepted(finalist, self.budget, self.floor) for finalist in finalists)
 
-    def _trained(self, trial: int, policy: Policy) -> tuple[Trained, float, str]:
-        """Train a finalist, or load it if an earlier run trained it; stored before it is measured."""
-        fact = f"trained:{policy.digest}"
-        stored = self.store.study(self.study)[1].get(fact)
-        if stored is not None:
+    def _trained(self, trial: int, policy: Policy) -> tuple[Trained, str]:
+        """Train a finalist, or load what was trained under an equal key; stored before anything else is done."""
+        if policy.is_dense:
+            trained = self._dense()
+            return trained, self.store.add_artifact("finalist", pack(trained.network.model, {}))
+        known = self.store.find_evaluation(self.evaluator.key(policy, self.recipe, FULL))
+        if known is not None and known.artifact is not None:
             network, _ = clone(self.evaluator.start, {})
             gates = attach_gates(network, policy)
-            unpack(self.store.artifact(stored["artifact"]), network.model, _by_path(gates))
-            realisation = Realisation.from_json(stored["realisation"])
-            trained = Trained(network, gates, stored["val_accuracy"], realisation)
-            return trained, stored["test_accuracy"], stored["artifact"]
+            unpack(self.store.artifact(known.artifact), network.model, by_path(gates))
+            return Trained(network, gates, known.val_accuracy, known.realisation), known.artifact
         with self.reporter.stage("fine-tune finalists"):
             self.reporter.progress(0.0, f"trial {trial}")
-            if policy.is_dense:
-                trained = self._dense()
-            else:
-                evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
-                self.store.add_policy(policy)
-                self.store.add_evaluation(evaluation)
-            form = training_form(trained.network, trained.gates)
-            task = self.evaluator.task
-            test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
-        artifact = self.store.add_artifact("finalist", pack(trained.network.model, _by_path(trained.gates)))
-        facts = {
-            "artifact": artifact, "val_accuracy": trained.val_accuracy, "test_accuracy": test_accuracy,
-            "realisation": trained.realisation.to_json(),
-        }  # fmt: skip
-        self.store.set_facts(self.study, {fact: facts})
-        return trained, test_accuracy, artifact
+            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
+        artifact = self.store.add_artifact("finalist", pack(trained.network.model, by_path(trained.gates)))
+        self.store.add_policy(policy)
+        self.store.add_evaluation(replace(evaluation, artifact=artifact))
+        return trained, artifact
 
     def _dense(self) -> Trained:
         """The dense network as it came."""
@@ -181,7 +186,3 @@ def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.
         images = torch.cat([images, images])
     starts = range(0, len(images) - batch_size + 1, batch_size)
     return [images[start : start + batch_size] for start in starts][:wanted]
-
-
-def _by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
-    return {gate_path(site): gate for site, gate in gates.items()}

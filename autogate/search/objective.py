@@ -53,10 +53,9 @@ class Objective:
         """By how much the upper bound exceeds the budget; at most 0 if it fits."""
         return 0.0 if self.limit_ms is None else estimate.upper(self.stat) - self.limit_ms
 
-    def values(self, accuracy: float, estimate: Estimate) -> list[float]:
+    def values(self, accuracy: float, latency_ms: float) -> list[float]:
         """Return the objective's values for Optuna."""
-        latency = estimate.stat(self.stat)
-        return {"budget": [accuracy], "drop": [latency], "pareto": [accuracy, latency]}[self.mode]
+        return {"budget": [accuracy], "drop": [latency_ms], "pareto": [accuracy, latency_ms]}[self.mode]
 
     def acceptable(self, accuracy: float, latency_upper_ms: float) -> bool:
         """Whether a policy of this accuracy and latency bound is a solution."""

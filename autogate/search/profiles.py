@@ -86,9 +86,10 @@ def named_profile(config: SearchConfig) -> Profile:
     """
     assert config.profile is not None  # noqa: S101 - the caller looked
     named = read_profile(find_profile(config.profile))
-    asked = {"batch_size": config.batch_size, "dtype": config.dtype}
+    layout = None if config.layout == "auto" else config.layout
+    asked = {"batch_size": config.batch_size, "dtype": config.dtype, "layout": layout, "threads": config.threads}
     made = named.setting.to_json()
-    wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if made[key] != value]
+    wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if value not in (None, made[key])]
     if wrong:
         raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
     return named
@@ -145,12 +146,13 @@ def profile_for(
     if config.profile is not None:
         named = named_profile(config)
         return named, bool(differences_here(named, config, device))
-    setting = target_setting(config, network, device, reporter)
     for lines in store.profiles(config.model):
         profile = from_lines(lines, "a stored profile")
-        if not profile.setting.differences(setting) and covers(profile, network, space):
+        laid_out = config.layout in ("auto", profile.setting.layout)
+        if laid_out and not differences_here(profile, config, device) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
             return profile, False
+    setting = target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
         return take_profile(
             network, space, setting, model=config.model, seconds=QUICK_PROFILE_S, seed=config.seed,

@@ -8,8 +8,8 @@ from autogate.records import FinalistRecord, TrialRecord
 from autogate.search.objective import Objective
 from autogate.search.verdict import pareto_front, standard_error
 
-Pick = Callable[[list[FinalistRecord]], TrialRecord | None]
-"""Names the next candidate to finish, given those finished so far; None if there is none worth it."""
+Pick = Callable[[list[FinalistRecord], set[int]], TrialRecord | None]
+"""Names the next candidate to finish, given those finished and the numbers of all tried; None if none is worth it."""
 # Under a largest drop, attempts that may fail before dense is the answer.
 _MOST_DROP_FINALISTS = 5
 
@@ -49,7 +49,7 @@ def _distinct(trials: list[TrialRecord], objective: Objective) -> list[TrialReco
 
 
 def _in_order(ranked: list[TrialRecord]) -> Pick:
-    return lambda done: ranked[len(done)] if len(done) < len(ranked) else None
+    return lambda done, tried: next((trial for trial in ranked if trial.number not in tried), None)
 
 
 def _fastest_of_equals(ranked: list[TrialRecord], objective: Objective, val_images: int) -> list[TrialRecord]:
@@ -81,10 +81,9 @@ def _by_expected_gain(front: list[TrialRecord], objective: Objective, floor: flo
     """
     by_number = {trial.number: trial for trial in front}
 
-    def pick(done: list[FinalistRecord]) -> TrialRecord | None:
-        tried = {finalist.trial for finalist in done}
+    def pick(done: list[FinalistRecord], tried: set[int]) -> TrialRecord | None:
         left = [trial for trial in front if trial.number not in tried]
-        if not left or len(done) >= _MOST_DROP_FINALISTS:
+        if not left or len(tried) >= _MOST_DROP_FINALISTS:
             return None
         gains = [f.val_accuracy - _accuracy(by_number[f.trial]) for f in done if f.trial in by_number]
         gain = min(gains, default=floor - (objective.floor if objective.floor is not None else floor))

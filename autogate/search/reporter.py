@@ -30,8 +30,8 @@ class Reporter:
             self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - start
             self.leave(name)
 
-    def begin(self, study: str) -> None:
-        """Hear the study's name, before anything happens."""
+    def begin(self, study: str, resume: str) -> None:
+        """Hear the study's name, once it is stored, and the command that resumes it."""
 
     def enter(self, name: str) -> None:
         """Hear that a stage begins."""

@@ -56,7 +56,7 @@ def run_search(
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
-    facts, ground, objective = _begin(store, study, config, reporter, task)
+    facts, ground, objective = _begin(store, study, config, reporter, task, methods)
     train_base(config, task, methods, store, facts, reporter)
     store.set_facts(study, facts)
     if "dense" not in facts:
@@ -80,11 +80,14 @@ def run_search(
 
 
 def _begin(
-    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task
+    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task, methods: Methods
 ) -> tuple[dict[str, Any], Ground, Objective]:
     """Find out what the device can do, and store the study if the budget can be met."""
     known = study in store.study_names()
-    facts: dict[str, Any] = store.study(study)[1] if known else {"task": task.digest}
+    facts: dict[str, Any] = store.study(study)[1] if known else {"task": task.digest, "methods": methods.names}
+    if facts.get("methods", []) != methods.names:
+        brought = ", ".join(facts["methods"][1:]) or "the built-in training and score"
+        raise StudyError(f"study {study!r} was started with {brought}; continue it from Python with the same functions")
     if facts["task"] != task.digest:
         raise StudyError(
             f"network, weights or data of study {study!r} changed since it began; bring them back, or start a new study"
@@ -94,8 +97,6 @@ def _begin(
         reporter.note(f"left out: {line}")
     objective = Objective.of(config, ground.latency.dense_ms)
     check_feasible(objective, ground)
-    if not known:
-        store.create_study(study, config.to_json())
     binding = objective.limit_ms is None or ground.latency.dense_ms > objective.limit_ms
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
@@ -110,7 +111,11 @@ def _begin(
         "preprocessing": task.preprocessing.to_json(),
         "class_names": list(task.data.class_names),
     }
-    store.set_facts(study, facts)
+    if known:
+        store.set_facts(study, facts)
+    else:
+        store.create_study(study, config.to_json(), facts)
+        reporter.begin(study, store.command("resume", study))
     return facts, ground, objective
 
 
@@ -214,5 +219,6 @@ def _finish(
         number = next((t.number for t in trials if t.policy is not None and t.policy.is_dense), 0)
         final.finish(number, DENSE)
     # Test images are touched only now that there is something to report.
-    score, _ = evaluator.methods.score(task.network.model, task.data.test, "test", device=task.trainer)
-    store.set_facts(study, {"dense": {**facts["dense"], "test_accuracy": score}})
+    if facts["dense"]["test_accuracy"] is None and store.finalists(study):
+        score, _ = evaluator.methods.score(task.network.model, task.data.test, "test", device=task.trainer)
+        store.set_facts(study, {"dense": {**facts["dense"], "test_accuracy": score}})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from autogate.errors import StudyError
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
-from autogate.store import Store, database_exists
+from autogate.store import Store, holds_studies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,18 +67,18 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
 
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
-    known = name is not None and database_exists(url) and name in Store(url).study_names()
+    known = name is not None and holds_studies(url) and name in Store(url).study_names()
     if config.profile is not None and not known:
         named_profile(config)
     store = Store(url, create=True)
     name = name or _fresh_name(store, config)
     before: dict[str, float] = {}
     if known:
+        reporter.begin(name, store.command("resume", name))
         store.set_config(name, config.to_json())
         before = dict(store.study(name)[1].get("seconds", {}))
-    reporter.begin(name)
     try:
-        run_search(store, name, config, reporter, task, Methods(own.train_fn, own.score_fn), trials=config.trials)
+        run_search(store, name, config, reporter, task, Methods(own.train_fn, own.score_fn, name), trials=config.trials)
     finally:
         if name in store.study_names():
             spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
@@ -93,7 +93,7 @@ def refuse_other(store: Store, name: str, config: SearchConfig) -> None:
     if different := config.differences(SearchConfig.model_validate(store.study(name)[0])):
         raise StudyError(
             f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
-            f"continue it with `autogate resume {name}`"
+            f"continue it with `{store.command('resume', name)}`"
         )
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from autogate.data import ImageData, from_datasets, load_data
-from autogate.errors import DataError, TrainingError
+from autogate.errors import DataError, ModelError, TrainingError
 from autogate.latency import resolve_device
-from autogate.models import LoadedModel, default_input_size, list_models, load_model, state_sha256
+from autogate.models import LoadedModel, default_input_size, head_classes, list_models, load_model, state_sha256
 from autogate.policy import digest
 from autogate.records import Preprocessing
 from autogate.search.config import SearchConfig
@@ -19,7 +19,7 @@ from autogate.search.reporter import Reporter
 from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
 from autogate.store import Store
-from autogate.training import Methods, base_recipe
+from autogate.training import Methods, base_recipe, full_recipe
 
 OwnData = ImageData | tuple[Any, ...]
 """Loaded data, or datasets or loaders: (train, test) or (train, val, test)."""
@@ -104,7 +104,7 @@ def load_task(
 def train_base(
     config: SearchConfig, task: Task, methods: Methods, store: Store, facts: dict[str, Any], reporter: Reporter
 ) -> None:
-    """Train a base network that came without weights, or load what an earlier run trained.
+    """Train a base network that came without weights or with a new head, or load what an earlier run trained.
 
     Args:
         config: The search's configuration.
@@ -114,13 +114,15 @@ def train_base(
         facts: Facts of the study; ``dense_artifact`` is used if there, and set if the base is trained.
         reporter: Hears of progress.
     """
-    if config.weights is not None:
+    if config.weights is not None and not config.new_head:
         return
     model = task.network.model
     if "dense_artifact" in facts:
         unpack(store.artifact(facts["dense_artifact"]), model, {})
         return
-    recipe = base_recipe(len(task.data.train), None, config.lr)
+    images = len(task.data.train)
+    # A fresh head on given weights needs no more than a fine-tuning.
+    recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
     with reporter.stage("train dense"):
         methods.train(
             model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress
@@ -144,6 +146,9 @@ def load_model_and_data(
         )  # fmt: skip
     module = model if loaded is None else loaded.module
     assert module is not None  # noqa: S101 - one of the two is there
+    outputs = head_classes(module)
+    if outputs is not None and outputs < images.num_classes:
+        raise ModelError(f"the network has {outputs} outputs, but {images.name} has {images.num_classes} classes")
     return module, images
 
 
@@ -160,8 +165,8 @@ def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessin
         )  # fmt: skip
     if isinstance(own, ImageData):
         return own
-    if len(own) not in (2, 3):
-        raise DataError(f"data must be (train, test) or (train, val, test), not {len(own)} parts")
+    if not isinstance(own, tuple) or len(own) not in (2, 3):
+        raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
     return from_datasets(
         own[0], own[-1], val=own[1] if len(own) == 3 else None, preprocessing=preprocessing, seed=config.seed,
         memory_limit_bytes=config.memory_limit_bytes,

@@ -28,7 +28,9 @@ def judge(finalist: FinalistRecord, budget: LatencyBudget | None) -> Verdict:
     """Decide on the finalist's own interleaved run: by the ratio to dense for a relative budget."""
     if budget is None:
         return Verdict(True, 0.0)
-    if finalist.comparison is not None:
+    if budget.fraction is not None and finalist.policy.is_dense:
+        over = 1 / budget.fraction - 1  # nothing to measure: it is as fast as itself
+    elif finalist.comparison is not None:
         over = excess(finalist.comparison, budget)
     else:
         over = finalist.predicted["upper"] / budget.limit_ms(finalist.predicted["dense"]) - 1

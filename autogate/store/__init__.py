@@ -1,6 +1,6 @@
 """Studies in SQL: AutoGate's tables beside Optuna's, and the queries on them."""
 
-from autogate.store.database import DEFAULT_URL, database_exists
+from autogate.store.database import default_storage, holds_studies
 from autogate.store.store import COUNTED, Store
 
-__all__ = ["COUNTED", "DEFAULT_URL", "Store", "database_exists"]
+__all__ = ["COUNTED", "Store", "default_storage", "holds_studies"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from autogate.errors import StorageError
 from autogate.store.tables import SCHEMA_VERSION, Base, Meta
 
 DEFAULT_URL = "sqlite:///studies/autogate.db"
+STORAGE_VARIABLE = "AUTOGATE_STORAGE"
 _BUSY_TIMEOUT_S = 30
+
+
+def default_storage() -> str:
+    """Return the storage URL from the environment, or the SQLite file under the current directory."""
+    return os.environ.get(STORAGE_VARIABLE, DEFAULT_URL)
+
+
+class NoStudiesError(StorageError):
+    """There is no study database yet where one was looked for."""
 
 
 def open_database(url: str, *, create: bool) -> Engine:
@@ -54,13 +65,17 @@ def open_database(url: str, *, create: bool) -> Engine:
     return engine
 
 
-def database_exists(url: str) -> bool:
-    """Whether there is something at ``url``; a server counts as there."""
+def holds_studies(url: str) -> bool:
+    """Whether a database with AutoGate's tables is at ``url``.
+
+    Raises:
+        StorageError: If what is there cannot be used for studies.
+    """
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return True
-    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+        open_database(url, create=False).dispose()
+    except NoStudiesError:
+        return False
+    return True
 
 
 def _connect_args(backend: str) -> dict[str, Any]:
@@ -74,10 +89,14 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
 
 
 def _prepare_file(path: Path, shown: str, create: bool) -> None:
-    if path.exists() or str(path) in ("", ":memory:"):
+    if str(path) in (".", ":memory:"):
+        raise StorageError(
+            "a database in memory is lost with its process; give a file, as in sqlite:///studies/autogate.db"
+        )
+    if path.exists():
         return
     if not create:
-        raise StorageError(f"there is no study database at {shown}; `autogate search` makes one")
+        raise NoStudiesError(f"there is no study database at {shown}; `autogate search` makes one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +119,7 @@ def _check_schema(engine: Engine, shown: str, create: bool) -> None:
     if tables and not {"studies", "trials", "alembic_version"} <= tables:
         raise StorageError(f"{shown} is a database of another program; give AutoGate its own with --storage")
     if not create:
-        raise StorageError(f"{shown} holds no AutoGate study; `autogate search` starts one")
+        raise NoStudiesError(f"{shown} holds no AutoGate study; `autogate search` starts one")
     with Session(engine) as session, session.begin():
         Base.metadata.create_all(session.connection())
         session.add(Meta(key="schema", value=str(SCHEMA_VERSION)))

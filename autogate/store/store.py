@@ -17,7 +17,7 @@ from autogate.policy import Policy
 from autogate.records import Comparison, Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
 from autogate.store import tables
 from autogate.store.artifacts import artifact_root, read_artifact, write_artifact
-from autogate.store.database import DEFAULT_URL, open_database
+from autogate.store.database import DEFAULT_URL, default_storage, open_database
 
 COUNTED = ("complete", "rejected", "reused")
 
@@ -64,7 +64,12 @@ class Store:
         """The URL without its password."""
         return self.engine.url.render_as_string(hide_password=True)
 
-    def create_study(self, name: str, config: Mapping[str, Any]) -> None:
+    def command(self, verb: str, study: str) -> str:
+        """Return the command that does something with a study of this database."""
+        elsewhere = "" if self.url == default_storage() else f" --storage '{self.shown_url}'"
+        return f"autogate {verb} {study}{elsewhere}"
+
+    def create_study(self, name: str, config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> None:
         """Add a study; it is stored on return.
 
         Raises:
@@ -72,7 +77,7 @@ class Store:
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         try:
-            self._add(tables.Study(name=name, config=dict(config), facts={}, created_utc=now))
+            self._add(tables.Study(name=name, config=dict(config), facts=dict(facts or {}), created_utc=now))
         except IntegrityError:
             raise StudyError(f"study {name!r} exists already; choose another --study") from None
 
@@ -110,7 +115,16 @@ class Store:
             row = session.scalar(query)
             if row is None:
                 return None
-            return Evaluation(key, row.val_accuracy, Realisation.from_json(row.realisation), row.seconds)
+            realisation = Realisation.from_json(row.realisation)
+            return Evaluation(key, row.val_accuracy, realisation, row.seconds, row.artifact)
+
+    def realisation(self, policy: Policy) -> Realisation | None:
+        """Return what the latest evaluation of ``policy`` found out about its decisions, or None."""
+        e = tables.Evaluation
+        query = select(e.realisation).where(e.policy == policy.digest).order_by(e.id.desc()).limit(1)
+        with self._session() as session:
+            found = session.scalar(query)
+        return None if found is None else Realisation.from_json(found)
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Store an evaluation; an equal key that is there already stays as it is."""
@@ -126,6 +140,7 @@ class Store:
                     val_accuracy=evaluation.val_accuracy,
                     realisation=evaluation.realisation.to_json(),
                     seconds=evaluation.seconds,
+                    artifact=evaluation.artifact,
                 )
             )
         except IntegrityError:
@@ -227,11 +242,14 @@ class Store:
             ]
 
     def add_profile(self, digest: str, model: str, setting: Mapping[str, Any], lines: str) -> None:
-        """Store a profile as its JSON lines."""
+        """Store a profile as its JSON lines, if it is new."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         row = tables.Profile(digest=digest, model=model, setting=dict(setting), lines=lines, created_utc=now)
-        with self._session() as session, session.begin():
-            session.merge(row)
+        with self._session() as session:
+            known = session.get(tables.Profile, digest) is not None
+        if not known:
+            with suppress(IntegrityError):
+                self._add(row)
 
     def profile(self, digest: str) -> str | None:
         """Return the JSON lines of a profile, or None."""

@@ -72,6 +72,7 @@ class Evaluation(Base):
     val_accuracy: Mapped[float]
     realisation: Mapped[dict[str, Any]]
     seconds: Mapped[float]
+    artifact: Mapped[str | None] = mapped_column(ForeignKey("autogate_artifacts.sha256"))
 
 
 class Trial(Base):

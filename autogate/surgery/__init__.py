@@ -2,10 +2,11 @@
 
 from autogate.surgery.compact_form import compact_form
 from autogate.surgery.policies import canonical, targeted_dropout
-from autogate.surgery.training_form import attach_gates, gate_path, training_form
+from autogate.surgery.training_form import attach_gates, by_path, gate_path, training_form
 
 __all__ = [
     "attach_gates",
+    "by_path",
     "canonical",
     "compact_form",
     "gate_path",

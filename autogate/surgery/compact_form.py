@@ -106,7 +106,7 @@ class _Editor(GraphCopy):
         assert isinstance(conv, nn.Conv2d)  # noqa: S101 - canonical policies have no two gates at one consumer
         self._replace(node, make(conv), (node.all_input_nodes[0],), gate_path(site))
 
-    def select_channels(self, site: str, select: nn.Module, width: int) -> None:
+    def select_channels(self, site: str, select: nn.Module) -> None:
         """Run producer and consumer on the channels that ``select(producer input)`` returns."""
         nodes = self.network.map(site)
         assert nodes.producer is not None  # noqa: S101 - the family asked for one

@@ -27,6 +27,11 @@ def gate_path(site: str) -> str:
     return "gates." + site.replace(":", ".").replace("'", "_")
 
 
+def by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
+    """Return gates by module path instead of by site."""
+    return {gate_path(site): gate for site, gate in gates.items()}
+
+
 def dense_parts(network: Network, site: str) -> DenseParts:
     """Return the dense modules around ``site``."""
     by_name = {node.name: node for node in network.graph.nodes}
@@ -82,7 +87,7 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
             _gate_block(copy, nodes, gate_path(site), gate)
         else:
             _gate_map(copy, nodes, gate_path(site))
-    return assemble(network.model, copy.graph, {gate_path(site): gate for site, gate in gates.items()})
+    return assemble(network.model, copy.graph, by_path(gates))
 
 
 def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:

@@ -179,7 +179,7 @@ def trace_decisions(form: nn.Module, split: Split, *, device: torch.device) -> R
 def _outputs(
     form: nn.Module, split: Split, device: torch.device, limit: int | None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    form.eval()
+    form.to(device).eval()
     with torch.inference_mode():
         for images, labels in split.batches(128, limit=limit):
             yield form(images.to(device).contiguous(memory_format=torch.channels_last)), labels

@@ -29,15 +29,19 @@ class Methods:
     Attributes:
         train_fn: Trains a network in place, instead of the built-in recipes. It is told the fidelity.
         score_fn: Scores a network, higher is better, instead of its accuracy. It is told which images to use.
+        scope: Where equal names of functions mean equal functions: the study.
     """
 
     train_fn: TrainFunction | None = None
     score_fn: ScoreFunction | None = None
+    scope: str = ""
 
     @property
     def names(self) -> list[str]:
-        """Names of the caller's functions: part of what an accuracy depends on."""
-        return [f"{fn.__module__}.{fn.__qualname__}" for fn in (self.train_fn, self.score_fn) if fn is not None]
+        """Names of the caller's functions, if there are any: part of what an accuracy depends on."""
+        own = {"train_fn": self.train_fn, "score_fn": self.score_fn}
+        named = [f"{role} {_name(fn)}" for role, fn in own.items() if fn is not None]
+        return [f"study {self.scope}", *named] if named else []
 
     def train(
         self,
@@ -88,3 +92,9 @@ class Methods:
         if value != value:
             raise TrainingError("score_fn returned nan")
         return value, trace_decisions(form, split, device=device)
+
+
+def _name(fn: object) -> str:
+    """Return the name of a function, or of the class of anything else that can be called."""
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{named.__module__}.{named.__qualname__}"

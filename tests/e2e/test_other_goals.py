@@ -140,6 +140,8 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     again = api.resume("own", storage=study.storage, trials=1, **brought, **functions)
     assert again.document()["trials"]["total"] == 4
 
+    with pytest.raises(StudyError, match="was started with train_fn .*train_fn, score_fn .*score_fn; continue it from"):
+        api.resume("own", storage=study.storage, trials=1, **brought)
     with pytest.raises(StudyError, match="pass model=… and data=…"):
         study.export(workplace.root / "brought")
     out = workplace.root / "brought"

@@ -308,7 +308,7 @@ def test_killed_interrupted_and_resumed(workplace: Workplace, foreign: str) -> N
     out, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 130, err
     assert out == ""
-    assert err.splitlines()[-1].endswith("continue with: autogate resume victim")
+    assert f"continue with: autogate resume victim --storage '{url}'" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert store.trials("victim")[: len(survived)] == survived
 

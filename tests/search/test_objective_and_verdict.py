@@ -135,7 +135,7 @@ def test_budget_objective() -> None:
     assert not found.fits(estimate(3.7))
     assert found.excess_ms(estimate(3.7)) == pytest.approx(1.5 * 3.7 * 1.1 - 6.0)
     assert found.excess_ms(estimate(3.6)) < 0
-    assert found.values(0.8, estimate(3.0)) == [0.8]
+    assert found.values(0.8, 3.0) == [0.8]
     assert found.acceptable(0.1, 6.0)
     assert not found.acceptable(0.99, 6.1)
     assert found.rank(0.9, 5.0) < found.rank(0.8, 1.0)
@@ -150,7 +150,7 @@ def test_drop_objective() -> None:
     found = replace(found, floor=0.88)
     assert found.directions == [StudyDirection.MINIMIZE]
     assert found.fits(estimate(1e6))
-    assert found.values(0.8, estimate(3.0)) == [3.0]
+    assert found.values(0.8, 3.0) == [3.0]
     assert found.acceptable(0.88, 1e6)
     assert not found.acceptable(0.87, 1.0)
     assert found.rank(0.88, 1.0) < found.rank(0.99, 2.0)
@@ -159,7 +159,7 @@ def test_drop_objective() -> None:
 def test_pareto_objective() -> None:
     found = objective(pareto=True, latency_stat="mean")
     assert found.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
-    assert found.values(0.8, estimate(3.0)) == [0.8, 3.0]
+    assert found.values(0.8, 3.0) == [0.8, 3.0]
     assert found.acceptable(0.0, 1e6)
 
 
@@ -206,7 +206,9 @@ def picked(trials: list[TrialRecord], found: Objective, gain: float = 0.0, **set
     """Pick finalists until there are none left; full training adds ``gain`` to every candidate."""
     pick = picker(trials, found, **{"binding": True, "val_images": 1000, "floor": None, **settings})
     done: list[FinalistRecord] = []
-    while (chosen := pick(done)) is not None:
+    tried: set[int] = set()
+    while (chosen := pick(done, tried)) is not None:
+        tried.add(chosen.number)
         done.append(finalist(chosen.number, chosen.val_accuracy + gain, 0.5))
     return [f.trial for f in done]
 

@@ -20,7 +20,7 @@ from autogate.records import (
     Setting,
     TrialRecord,
 )
-from autogate.store import Store
+from autogate.store import Store, holds_studies
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -298,3 +298,26 @@ def test_two_writers(store: Store, storage: str) -> None:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     assert [record.number for record in store.trials("first")] == list(range(200))
+
+
+def test_empty_databases_are_started_in(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    assert not holds_studies(url)
+    (tmp_path / "empty.db").touch()
+    assert not holds_studies(url)
+    Store(url, create=True)
+    assert holds_studies(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite://"])
+def test_databases_in_memory_are_refused(url: str) -> None:
+    with pytest.raises(StorageError, match="in memory is lost with its process"):
+        Store(url, create=True)
+
+
+def test_commands_name_the_database_unless_it_is_the_default(
+    store: Store, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.command("resume", "first") == f"autogate resume first --storage '{storage}'"
+    monkeypatch.setenv("AUTOGATE_STORAGE", storage)
+    assert store.command("resume", "first") == "autogate resume first"
