@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from autogate.errors import AutoGateError, ModelError, PolicyError, ProfileError
+from autogate.errors import AutoGateError, ModelError, PolicyError
 from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
@@ -143,33 +143,10 @@ def dry_run(
         reporter: Hears of progress.
         **settings: As in :func:`search`.
     """
-    from autogate.search.objective import Objective
-    from autogate.search.prepare import prepare_ground
-    from autogate.search.profiles import check_setting, named_profile
-    from autogate.search.task import load_task
+    from autogate.search.predicting import reach_document
 
     config = make_config(space=load_space(space).to_json(), **settings)
-    reporter = reporter or Reporter()
-    task = load_task(config, reporter)
-    check_setting(config, task.network, task.target)
-    if config.profile is not None:
-        named_profile(config)
-    store = Store(storage or default_storage(), create=True)
-    ground = prepare_ground(config, task.network, task.target, store, {}, reporter)
-    objective = Objective.of(config, ground.latency.dense_ms)
-    lightest = ground.latency.lightest(ground.lightest)
-    return {
-        "schema": "autogate.dry-run/1",
-        "device": ground.latency.profile.setting.device_name,
-        "batch_size": config.batch_size,
-        "dense_ms": ground.latency.dense_ms,
-        "lightest_ms": lightest.stat(config.latency_stat),
-        "budget_ms": objective.limit_ms,
-        "reachable": objective.fits(lightest),
-        "decisions": len(ground.space.all_choices()),
-        "combinations": ground.space.size,
-        "cannot_pay": ground.unpaying,
-    }
+    return reach_document(config, storage or default_storage(), reporter or Reporter())
 
 
 def show(study: str, which: str = "best", *, storage: str | None = None) -> dict[str, Any]:
@@ -253,7 +230,7 @@ def profile(
         reporter: Hears of progress.
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
     """
-    from autogate.latency import resolve_device, to_lines
+    from autogate.latency import resolve_device, write_profile
     from autogate.models import default_input_size, load_model
     from autogate.search.profiles import check_setting, keep_profile, profile_network
     from autogate.sites import find_sites
@@ -268,7 +245,7 @@ def profile(
     if store is not None:
         keep_profile(store, taken)
     if out is not None:
-        _write_text(Path(out), to_lines(taken))
+        write_profile(taken, Path(out))
     return taken
 
 
@@ -291,33 +268,12 @@ def predict(
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
     """
-    from autogate.latency import LatencyModel, from_lines, read_profile
-    from autogate.search.costs import predicted_statistics
-    from autogate.search.profiles import find_profile
-    from autogate.search.task import load_model_and_data, network_for
-    from autogate.surgery import canonical
+    from autogate.search.predicting import prediction_document
 
     opened = Study(study, storage)
     Own(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
-    lines = opened.store.profile(str(opened.facts.get("profile")))
-    if profile is None and lines is None:
-        raise ProfileError(f"study {study!r} has no profile yet; run `autogate resume {study}`")
-    taken = read_profile(find_profile(profile)) if profile else from_lines(str(lines), "the study's profile")
-    module, images = load_model_and_data(opened.config, model, data)
-    latency = LatencyModel(taken, network_for(module, images.preprocessing))
-    estimate = latency.predict(canonical(found, latency.network.sites, strict=True), realisation)
-    return {
-        "schema": "autogate.predict/1",
-        "label": "predicted",
-        "policy_digest": found.digest,
-        "device": taken.setting.device_name,
-        "batch_size": taken.setting.batch_size,
-        "dense_ms": latency.dense_ms,
-        "predicted_ms": predicted_statistics(estimate, opened.config.latency_stat),
-        "ratio": estimate.p50 / latency.dense_ms,
-        "error": estimate.error,
-    }
+    return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
 
 
 def export(
@@ -457,14 +413,6 @@ def _gated(
     network = find_sites(model, input_shape)
     complete = canonical(policy, network.sites, strict=True)
     return network, complete, attach_gates(network, complete)
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise AutoGateError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
 __all__ = [

@@ -3,7 +3,7 @@
 from autogate.latency.comparing import compare
 from autogate.latency.device import resolve_device, setting_of
 from autogate.latency.model import LatencyModel
-from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines
+from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines, write_profile
 from autogate.latency.profiling import fastest_layout, take_profile
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "setting_of",
     "take_profile",
     "to_lines",
+    "write_profile",
 ]

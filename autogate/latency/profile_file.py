@@ -71,6 +71,19 @@ def read_profile(path: Path) -> Profile:
         raise ProfileError(f"cannot read profile {path}: {error}") from None
 
 
+def write_profile(profile: Profile, path: Path) -> None:
+    """Write a profile file, and the folders it lies in.
+
+    Raises:
+        ProfileError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_lines(profile), encoding="utf-8")
+    except OSError as error:
+        raise ProfileError(f"cannot write {path}: {error.strerror}; choose another file") from None
+
+
 def profile_digest(profile: Profile) -> str:
     """Return the identity of a profile's content."""
     return digest(to_lines(profile))
