@@ -26,23 +26,40 @@ class PlannedNetwork:
     decisions: Mapping[str, int | None]
 
 
-def plan_alone(space: BoundSpace, sites: Mapping[str, Site], batch_size: int) -> list[PlannedNetwork]:
-    """Return the dense network, and one network per gate and decision, with that gate wherever it fits."""
+def plan_alone(
+    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int
+) -> list[PlannedNetwork]:
+    """Return the dense network, and for every gate and decision networks that show it alone in each unit it changes.
+
+    A network holds one gate at many sites; sites that change the same unit take turns.
+    """
     places: dict[tuple[Gate, str], list[str]] = {}
     for site, gate in space.gates():
         places.setdefault((gate, sites[site].kind), []).append(site)
     chosen = [PlannedNetwork(DENSE, {})]
     for (gate, _), where in places.items():
-        policy = canonical(Policy(dict.fromkeys(where, gate)), sites)
-        left = [site for site in where if site not in policy.gates]
-        # Gates that exclude each other at neighbouring sites take turns.
-        for part in (policy, canonical(Policy(dict.fromkeys(left, gate)), sites)) if left else (policy,):
-            ladders = {site: get_family(gate.family).decisions(sites[site], gate, batch_size) for site in part.gates}
+        family = get_family(gate.family)
+        for turn in _turns(where, units):
+            policy = canonical(Policy(dict.fromkeys(turn, gate)), sites)
+            ladders = {site: family.decisions(sites[site], gate, batch_size) for site in policy.gates}
             steps = max((len(ladder) for ladder in ladders.values()), default=0)
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
-                chosen.append(PlannedNetwork(part, decisions))
+                chosen.append(PlannedNetwork(policy, decisions))
     return chosen
+
+
+def _turns(where: list[str], units: tuple[Unit, ...]) -> list[list[str]]:
+    """Divide sites into lists within which no unit is changed by two of them."""
+    turns: list[tuple[list[str], set[int]]] = []
+    for site in where:
+        changed = {unit.index for unit in units if site in unit.sites}
+        free = next((turn for turn in turns if not turn[1] & changed), None)
+        if free is None:
+            turns.append(free := ([], set()))
+        free[0].append(site)
+        free[1].update(changed)
+    return [names for names, _ in turns]
 
 
 def plan_networks(

@@ -101,7 +101,7 @@ def take_profile(
 
         return watch
 
-    alone = plan_alone(space, network.sites, setting.batch_size)
+    alone = plan_alone(space, network.sites, units, setting.batch_size)
     screened = _run(
         network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), _SCREEN_WIDTH
     )
@@ -177,8 +177,8 @@ def _pays(
         decision = get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
         for unit in units:
             if site in unit.sites:
-                alone = times.get(unit.key({site: gate}, {site: decision}))
-                if alone is None or np.median(alone) < _PAYING * np.median(times[unit.type]):
+                alone = times[unit.key({site: gate}, {site: decision})]
+                if np.median(alone) < _PAYING * np.median(times[unit.type]):
                     return True
         return False
 

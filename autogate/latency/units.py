@@ -1,7 +1,7 @@
 """Cut a network into units: the pieces whose times are added up.
 
-A unit ends where a single tensor carries everything on, so that no gate's block straddles a border. Units
-with equal layers and shapes share a type, wherever they stand.
+A unit ends after every layer that does work, but never inside a block site. Units with equal layers, shapes and
+places for gates share a type, wherever they stand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from autogate.policy import Gate, Policy
-from autogate.sites import BlockNodes, Network
+from autogate.sites import BlockNodes, MapNodes, Network
 from autogate.sites.graph import module_of
 from autogate.surgery.compact_form import UNIT
 
@@ -26,7 +26,7 @@ class Unit:
 
     Attributes:
         index: Position in the network.
-        type: Name shared by units of equal layers and shapes.
+        type: Name shared by units of equal layers, shapes and places for gates.
         sites: Names of the sites whose gates change the unit, in the order in which data meets them.
     """
 
@@ -47,42 +47,46 @@ class Unit:
 def cut_into_units(network: Network) -> tuple[Unit, ...]:
     """Number the nodes of ``network.graph`` by unit (in ``meta``) and return the units."""
     nodes = [node for node in network.graph.nodes if node.op not in _SKIPPED_OPS]
-    groups = _groups(nodes, network.model)
-    unit_of: dict[str, int] = {}
-    for index, group in enumerate(groups):
-        for node in group:
+    touches = {site: _touched(where) for site, where in network.nodes.items()}
+    units = []
+    for index, group in enumerate(_groups(nodes, network)):
+        places: dict[str, list[int]] = {}
+        for i, node in enumerate(group):
             node.meta[UNIT] = index
-            unit_of[node.name] = index
-    touched: list[list[str]] = [[] for _ in groups]
-    for site, where in network.nodes.items():
+            for site, names in touches.items():
+                if node.name in names:
+                    places.setdefault(site, []).append(i)
+        sites = tuple(site for site in network.sites if site in places)
+        kind = _type(group, network.model, [places[site] for site in sites])
+        units.append(Unit(index, kind, sites))
+    return tuple(units)
+
+
+def _touched(where: BlockNodes | MapNodes) -> set[str]:
+    """Names of the nodes whose work a gate at the site changes."""
+    if isinstance(where, BlockNodes):
+        return {*where.inner, *([where.join] if where.join else [])}
+    # Without a producer that can write less, the map is written whole and only its reader changes.
+    return {where.producer, *where.chain, where.consumer} if where.producer else {where.consumer}
+
+
+def _groups(nodes: list[fx.Node], network: Network) -> list[list[fx.Node]]:
+    """Begin a group at every node that does work, except inside a block site."""
+    order = {node.name: i for i, node in enumerate(nodes)}
+    inside: set[int] = set()
+    for where in network.nodes.values():
         if isinstance(where, BlockNodes):
-            names = [where.branch, *([where.join] if where.join else [])]
-        else:
-            names = [*([where.producer] if where.producer else []), where.consumer]
-        for index in sorted({unit_of[name] for name in names}):
-            touched[index].append(site)
-    return tuple(Unit(index, _type(group, network.model), tuple(touched[index])) for index, group in enumerate(groups))
-
-
-def _groups(nodes: list[fx.Node], model: nn.Module) -> list[list[fx.Node]]:
-    """Cut at every node that alone carries everything on; pieces without weights join their predecessor."""
-    order = {node: i for i, node in enumerate(nodes)}
-    last_use = [max((order.get(user, len(nodes)) for user in node.users), default=i) for node, i in order.items()]
+            first = min(order[name] for name in where.inner if name in order)
+            inside.update(range(first + 1, order[where.end] + 1))
     groups: list[list[fx.Node]] = [[]]
-    reach = -1
+    begun = False
     for i, node in enumerate(nodes):
-        groups[-1].append(node)
-        others_end_here = reach <= i
-        reach = max(reach, last_use[i])
-        if others_end_here and i + 1 < len(nodes):
+        works = _has_work(node, network.model)
+        if works and begun and i not in inside:
             groups.append([])
-    merged: list[list[fx.Node]] = []
-    for group in groups:
-        if merged and not any(_has_work(node, model) for node in group):
-            merged[-1] += group
-        else:
-            merged.append(group)
-    return merged
+        begun = begun or works
+        groups[-1].append(node)
+    return groups
 
 
 def _has_work(node: fx.Node, model: nn.Module) -> bool:
@@ -90,8 +94,8 @@ def _has_work(node: fx.Node, model: nn.Module) -> bool:
     return module is not None and any(isinstance(m, (nn.Conv2d, nn.Linear)) for m in module.modules())
 
 
-def _type(group: list[fx.Node], model: nn.Module) -> str:
-    lines, widths = [], []
+def _type(group: list[fx.Node], model: nn.Module, places: list[list[int]]) -> str:
+    lines, widths = [str(places)], []
     for node in group:
         module = module_of(node, model)
         what = repr(module) if module is not None else getattr(node.target, "__name__", str(node.target))

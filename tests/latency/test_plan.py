@@ -1,0 +1,45 @@
+"""Which networks a profile runs."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import FAST, SIZES, known_network
+
+from autogate.gates import get_family
+from autogate.latency.plan import plan_alone, plan_networks
+from autogate.latency.units import cut_into_units, keys_of
+from autogate.policy import DENSE
+from autogate.space import load_space
+from autogate.space.bound import bind
+from autogate.surgery import canonical
+
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_gate_is_seen_alone_in_every_unit_it_changes(name: str) -> None:
+    network = known_network(name)
+    units = cut_into_units(network)
+    space = bind(load_space("unified"), network.sites)
+    plan = plan_alone(space, network.sites, units, batch_size=2)
+    assert plan[0].policy == DENSE
+    seen = {key for planned in plan for key in keys_of(units, planned.policy, planned.decisions)}
+    for site, gate in space.gates():
+        for decision in get_family(gate.family).decisions(network.sites[site], gate, 2):
+            for unit in units:
+                if site in unit.sites:
+                    assert unit.key({site: gate}, {site: decision}) in seen
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_mixtures_are_canonical_and_differ(name: str) -> None:
+    network = known_network(name)
+    units = cut_into_units(network)
+    space = bind(load_space("unified"), network.sites)
+    plan = plan_networks(space, network.sites, units, 2, count=12, seed=3)
+    assert plan[0].policy == DENSE
+    assert all(canonical(planned.policy, network.sites) == planned.policy for planned in plan)
+    assert len({str(planned.policy) for planned in plan}) > 10
+    again = plan_networks(space, network.sites, units, 2, count=12, seed=3)
+    assert again == plan
+    assert plan_networks(space, network.sites, units, 2, count=12, seed=4) != plan
