@@ -1,8 +1,8 @@
 """The best each gate family does alone, and all of them mixed.
 
 ResNet-20 at batch 64: accuracy at 0.75x measured latency, from one search per family with equal numbers of trials.
-ResNet-50 at 224x224, batch 1: latency alone, of each family at every site that pays, measured beside dense; weights are
-random, since they do not matter for speed.
+ResNet-50 at 224x224, batch 1: latency alone, of each family, and of all, at every site that pays, in the lightest form
+the space offers, measured beside dense; weights are random, since they do not matter for speed.
 
     python benchmarks/per_family.py --data FOLDER --weights FILE [--storage URL] [--only resnet20|resnet50]
 
@@ -49,17 +49,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "per_family.json")
     args = parser.parse_args()
     result: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    if args.only != "resnet20":
-        result["resnet50_latency"] = resnet50_latency()
-        args.out.write_text(json.dumps(result, indent=2) + "\n")
-    if args.only != "resnet50":
-        # The mixed space first: its profile covers every family.
-        done = result.setdefault("resnet20", {})
-        for space in ("unified", *FAMILIES):
-            if space in done:
-                continue
-            done[space] = resnet20_accuracy(space, args.data, args.weights, args.storage)
-            args.out.write_text(json.dumps(result, indent=2) + "\n")
+    # The mixed space first: its profile covers every family.
+    spaces = ("unified", *FAMILIES)
+    for part, measure in (
+        ("resnet50_latency", resnet50_latency),
+        ("resnet20", lambda space: resnet20_accuracy(space, args.data, args.weights, args.storage)),
+    ):
+        done = result.setdefault(part, {})
+        for space in spaces if (args.only or part) in part else ():
+            if space not in done:
+                done[space] = measure(space)
+                args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
@@ -92,28 +92,25 @@ def resnet20_accuracy(space: str, data: str, weights: str, storage: str) -> dict
     }
 
 
-def resnet50_latency() -> dict[str, Any]:
-    """Profile ResNet-50 and measure each family at all sites where it pays, beside dense."""
+def resnet50_latency(space: str) -> dict[str, Any]:
+    """Profile ResNet-50 and measure one family, or all, at all sites where it pays, beside dense."""
     network = find_sites(load_model("resnet50").module, (3, 224, 224))
     device = resolve_device("auto")
     layout = fastest_layout(network, lambda layout: setting_of(device, batch_size=1, layout=layout))
     setting = setting_of(device, batch_size=1, layout=layout)
-    rows: dict[str, Any] = {"setting": setting.to_json()}
-    for name in FAMILIES:
-        space = bind(load_space(name), network.sites)
-        profile = take_profile(network, space, setting, model="resnet50", seconds=60)
-        latency = LatencyModel(profile, network)
-        left, reasons = paying(space, latency, 1)
-        policy = lightest_policy(left, latency)
-        row: dict[str, Any] = {"sites_that_pay": len(policy.gates), "left_out": reasons}
-        if not policy.is_dense:
-            row |= {
-                "predicted_ratio": latency.lightest(policy).p50 / latency.dense_ms,
-                "measured": _measure(network, policy, setting),
-            }
-        rows[name] = row
-        print(name, json.dumps(row), flush=True)
-    return rows
+    bound = bind(load_space(space), network.sites)
+    latency = LatencyModel(take_profile(network, bound, setting, model="resnet50", seconds=60), network)
+    left, reasons = paying(bound, latency, 1)
+    policy = lightest_policy(left, latency)
+    row: dict[str, Any] = {
+        "setting": setting.to_json(), "gates": {site: str(gate) for site, gate in policy}, "left_out": reasons,
+    }  # fmt: skip
+    if not policy.is_dense:
+        row |= {
+            "predicted_ratio": latency.lightest(policy).p50 / latency.dense_ms,
+            "measured": _measure(network, policy, setting),
+        }
+    return row
 
 
 def _measure(network: Network, policy: Policy, setting: Any) -> dict[str, Any]:
