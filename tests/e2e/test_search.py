@@ -269,6 +269,8 @@ def start(workplace: Workplace, storage: str, *arguments: str) -> subprocess.Pop
         [sys.executable, "-m", "autogate.cli.main", *arguments, "--storage", storage],
         cwd=workplace.root, env={**os.environ, "PYTHONPATH": str(root)}, text=True, stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # A test run in the background may itself be deaf to interruptions.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

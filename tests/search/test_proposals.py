@@ -82,7 +82,7 @@ def test_guided_proposals_differ() -> None:
 
 def test_guided_proposals_spare_what_hurts() -> None:
     cheap, dear = BLOCKS[:3], BLOCKS[3:]
-    asked = proposer(0.8, {name: 100.0 for name in NETWORK.sites if name not in cheap})
+    asked = proposer(0.85, {name: 100.0 for name in NETWORK.sites if name not in cheap})
     for seed in range(10):
         chosen = gated(asked.guided(random.Random(seed), None))
         assert chosen
