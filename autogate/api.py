@@ -5,8 +5,8 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,7 @@ from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
 from autogate.search.reporter import Reporter
-from autogate.search.start import Own, refuse_other, start
+from autogate.search.start import Own, names_of, refuse_other, start
 from autogate.space import SpaceSpec, list_spaces, load_space, parse_space
 from autogate.store import Store, default_storage, holds_studies
 from autogate.study import Study
@@ -73,17 +73,12 @@ def search(
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
     spec = load_space(space) if isinstance(space, str) else parse_space(dict(space), "the search space")
-    settings = {"weights": "in memory", **settings} if not isinstance(model, str) else settings
-    data = str(data) if isinstance(data, Path) else data
-    config = make_config(
-        model=model if isinstance(model, str) else f"python:{type(model).__name__}",
-        data=data if isinstance(data, str) else "python", space=spec.to_json(), latency_budget=latency_budget,
-        max_drop=max_drop, pareto=pareto, **settings,
-    )  # fmt: skip
+    goal = {"latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto}
+    config = make_config(**{**names_of(model, data), **settings}, **goal, space=spec.to_json())
     url = storage or default_storage()
     if study is not None and holds_studies(url):
         refuse_other(Store(url), study, config)
-    own = Own(None if isinstance(model, str) else model, None if isinstance(data, str) else data, train_fn, score_fn)
+    own = replace(Own.among(model, data), train_fn=train_fn, score_fn=score_fn)
     return Study(start(url, study, config, reporter or Reporter(), own), url)
 
 
@@ -274,6 +269,41 @@ def predict(
     Own(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
     return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+
+
+def sensitivity(
+    model: str | nn.Module = "resnet20",
+    data: str | Path | OwnData = "digits",
+    *,
+    family: str,
+    values: Sequence[float] | None = None,
+    images: int = 512,
+    plot: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return how much accuracy one gate alone costs at each site, the harder it prunes; trains no gate.
+
+    Args:
+        model: Network: a name, or a trained module of your own; one by name without weights is trained first.
+        data: Dataset, as in :func:`search`.
+        family: A family without weights of its own.
+        values: Shares to leave out, each in [0, 1); None for a fixed few.
+        images: Validation images to judge on.
+        plot: HTML file to draw the curves into.
+        reporter: Hears of progress.
+        **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
+    """
+    from autogate.search.sensitivity import sensitivity_document
+
+    config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
+    own = Own.among(model, data)
+    document = sensitivity_document(config, own, family, values, images, reporter or Reporter())
+    if plot is not None:
+        from autogate.report.sensitivity_plot import write_sensitivity_plot
+
+        write_sensitivity_plot(document, Path(plot))
+    return document
 
 
 def export(

@@ -57,6 +57,10 @@ class ExportError(AutoGateError):
     """A deliverable that cannot be written, or does not reproduce the live model."""
 
 
+class ReportError(AutoGateError):
+    """A plot or report that cannot be written."""
+
+
 class TrainingError(AutoGateError):
     """Training that cannot start or went wrong (for example a loss that is not finite)."""
 

@@ -79,7 +79,7 @@ class Policy:
     """
 
     gates: Mapping[str, Gate] = field(default_factory=dict)
-    training: Mapping[str, float] = field(default_factory=dict)
+    training: Mapping[str, GeneValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", MappingProxyType(dict(sorted(self.gates.items()))))
@@ -127,17 +127,17 @@ class Policy:
         gates, training = data.get("gates", {}), data.get("training", {})
         if not isinstance(gates, dict) or not isinstance(training, dict):
             raise PolicyError("a policy's 'gates' and 'training' must be objects; restore the file")
-        if not all(isinstance(value, int | float) for value in training.values()):
-            raise PolicyError(f"a policy's training knobs must be numbers, found {training!r}")
+        if not all(isinstance(value, GeneValue) for value in training.values()):
+            raise PolicyError(f"a policy's training knobs must be plain values, found {training!r}")
         return cls(
             {str(site): Gate.from_json(gate) for site, gate in gates.items()},
-            {str(knob): float(value) for knob, value in training.items()},
+            {str(knob): value for knob, value in training.items()},
         )
 
 
-def dropout_knob(family: str) -> str:
-    """Return the training knob that holds a family's rate of targeted dropout."""
-    return f"targeted_dropout.{family}"
+def knob_key(knob: str, family: str) -> str:
+    """Return the name under which a policy holds a training knob of one family."""
+    return f"{knob}.{family}"
 
 
 DENSE = Policy()

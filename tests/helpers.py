@@ -22,14 +22,23 @@ FAST = ("resnet20", "densenet40")
 
 GENES: dict[tuple[str, str], list[dict[str, float | int | str]]] = {
     ("drop", "block"): [{}],
-    ("mod", "block"): [{"c": 8}, {"c": 16}],
+    ("mod", "block"): [
+        {"c": 8},
+        {"c": 16},
+        {"c": 8, "fusion": "last"},
+        {"c": 8, "fusion": "original"},
+        {"c": 8, "selector": "random"},
+    ],
     ("lcnet", "block"): [{"tau": 0.9}, {"scale": "none", "tau": 0.899}],
     ("lcnet", "map"): [{"tau": 0.9}, {"tau": 0.9, "scale": "2score"}],
     ("magnitude", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("dce", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("gss", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
     ("antidote", "map"): [
         {"channel_ratio": 0.3},
         {"column_ratio": 0.5},
         {"channel_ratio": 0.5, "column_ratio": 0.25},
+        {"channel_ratio": 0.5, "column_ratio": 0.5, "strip": 2, "order": "channels_first"},
     ],
 }
 
@@ -102,7 +111,8 @@ def lively_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
         for gate in gates.values():
             lively(gate)
             for name, parameter in gate.named_parameters():
-                if "score.weight" in name:
+                # A fresh selector scores all channels nearly alike.
+                if "score.weight" in name or "expand.weight" in name:
                     parameter.data = torch.randn(parameter.shape)
     return gates
 

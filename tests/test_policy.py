@@ -80,7 +80,7 @@ def test_newer_and_foreign_data_is_refused() -> None:
         {"gates": {"block:a": {"family": "mod", "genes": [16]}}},
         {"gates": ["block:a"]},
         {"gates": None},
-        {"training": {"targeted_dropout": "often"}},
+        {"training": {"targeted_dropout.drop": [0.5]}},
         {"training": [0.5]},
     ],
 )

@@ -16,6 +16,7 @@ from autogate.cli import (
     profile,
     resume,
     search,
+    sensitivity,
     show,
     sites,
     spaces,
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, show, pareto, export, measure, profile, predict, studies, sites, spaces, doctor,
+    search, resume, show, pareto, export, measure, profile, predict, sensitivity, studies, sites, spaces, doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 

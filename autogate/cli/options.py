@@ -56,13 +56,21 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 StatOption = Annotated[Stat, typer.Option(help="Statistic over inputs that the budget binds.")]
 
 
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """Parse comma-separated numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UnitError(f"--{name} {text!r} must be numbers; write them like 0.1,0.3,0.5") from None
+
+
 def triple(text: str | None, name: str) -> tuple[float, float, float] | None:
     """Parse three comma-separated numbers, one per RGB channel."""
     if text is None:
         return None
     try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
+        values = numbers(text, name)
+    except UnitError:
         values = ()
     if len(values) != 3:
         raise UnitError(f"--{name} {text!r} must be three numbers, one per channel; write it like 0.485,0.456,0.406")

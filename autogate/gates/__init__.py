@@ -6,13 +6,18 @@ import difflib
 
 from autogate.errors import PolicyError
 from autogate.gates.antidote import Antidote
+from autogate.gates.dce import Dce
 from autogate.gates.drop import Drop
-from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.gene import Gene
+from autogate.gates.gss import Gss
 from autogate.gates.lcnet import LcNet
 from autogate.gates.magnitude import Magnitude
 from autogate.gates.mod import Mod
+from autogate.policy import Gate
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Drop(), Magnitude(), Antidote(), Mod(), LcNet())}
+_ALL: tuple[Family, ...] = (Drop(), Magnitude(), Antidote(), Mod(), LcNet(), Dce(), Gss())
+FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 
 
 def get_family(name: str) -> Family:
@@ -28,4 +33,11 @@ def get_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-__all__ = ["FAMILIES", "CompactEditor", "DenseParts", "Family", "Gene", "TrainingGate", "get_family"]
+def brief(gate: Gate) -> str:
+    """Return the gate as text, without genes at their defaults."""
+    family = get_family(gate.family)
+    defaults = {gene.name: gene.default for kind in family.kinds for gene in family.genes(kind)}
+    return str(Gate(gate.family, {name: value for name, value in gate.genes.items() if value != defaults[name]}))
+
+
+__all__ = ["FAMILIES", "CompactEditor", "DenseParts", "Family", "Gene", "Knobs", "TrainingGate", "brief", "get_family"]

@@ -1,31 +1,39 @@
 """``antidote``: per input, keep the channels and columns of a map with the highest mean activation.
 
-Source: AntiDote (arXiv 2008.06543), mechanism-faithful. Attention is the mean activation of a channel over
-space, and of a column (the vector at one position) over channels; the top k of each stay, with no
-re-weighting. Both attentions are taken from the unmasked map. Rounding and tie handling are a
-reconstruction. Training drops the same targets as testing (targeted dropout).
+Source: AntiDote (arXiv 2008.06543), mechanism-faithful; the ratios are not the paper's. Attention is the mean
+activation of a channel over space, and of a column (the vector at one position) over channels; the top k of each
+stay, with no re-weighting. Rounding and tie handling are a reconstruction. Training drops the same targets as
+testing (targeted dropout), with two optional schedules: ratio ascent, whose form is a reconstruction, and the
+ramps of Targeted Dropout (for-ai/TD), in which a target is dropped at random. Strips of columns and the order of the
+two masks are choices of this implementation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from autogate.gates.family import (
     CompactEditor,
     DenseParts,
     Family,
-    Gene,
+    Knobs,
     TrainingGate,
     kept_count,
     soften,
     top_k_mask,
 )
+from autogate.gates.gathered_conv import Chosen, GatheredConv
+from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
+
+_ASCENT_START = 0.1
+_ASCENT_STEP = 0.05
+_EPS = 1e-9
 
 
 def channel_attention(value: torch.Tensor) -> torch.Tensor:
@@ -38,97 +46,124 @@ def column_attention(value: torch.Tensor) -> torch.Tensor:
     return value.mean(dim=1).flatten(1)
 
 
-class AttentionMask(TrainingGate):
-    """Multiplies a map by its own top-k channel and column masks; gradients reach what is kept."""
+def ascending_ratio(
+    ratio: float, epoch: float, epochs_per_step: float, start: float = _ASCENT_START, step: float = _ASCENT_STEP
+) -> float:
+    """Return the ratio in force at ``epoch``: ``min(ratio, start + step * floor(epoch / epochs_per_step))``."""
+    return min(ratio, start + step * math.floor(epoch / epochs_per_step + _EPS))
 
-    def __init__(self, channels: int | None, columns: int | None, dropout: float) -> None:
+
+def targeted_ramp(progress: float) -> tuple[float, float]:
+    """Return the shares of the final ratio and of the final rate of dropout that are in force.
+
+    Source: for-ai/TD, ramping targeted dropout; ``progress`` is the step over 40,000. The ratio has 95 % of its value
+    half-way, and all of it at the end; the rate grows linearly.
+    """
+    targets = 0.95 * min(1.0, 2 * progress) + 0.05 * min(1.0, max(0.0, 2 * progress - 1))
+    return targets, min(1.0, progress)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is kept of each map.
+
+    Attributes:
+        channel_ratio: Share of the channels left out.
+        column_ratio: Share of the columns left out.
+        strip: Columns side by side that are kept or left out together; it divides the map's width.
+        channels_first: Whether columns are judged by the kept channels only.
+    """
+
+    channel_ratio: float
+    column_ratio: float
+    strip: int = 1
+    channels_first: bool = False
+
+    def kept_channels(self, channels: int) -> int | None:
+        """Number of channels kept; None if all are."""
+        kept = kept_count(channels, self.channel_ratio)
+        return None if kept == channels else kept
+
+    def kept_strips(self, height: int, width: int) -> int | None:
+        """Number of strips kept; None if all are."""
+        strips = height * width // self.strip
+        kept = kept_count(strips, self.column_ratio)
+        return None if kept == strips else kept
+
+    def strip_attention(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each strip, ``[N, C, H, W] -> [N, H * W / strip]``, row by row."""
+        attention = column_attention(value)
+        return attention if self.strip == 1 else attention.view(len(value), -1, self.strip).mean(dim=2)
+
+    def __call__(self, value: torch.Tensor) -> Chosen:
+        """Return kept channels ``[N, k]`` and kept columns ``[N, m]`` of a map ``[N, C, H, W]``."""
+        _, c, h, w = value.shape
+        channels = columns = None
+        if (k := self.kept_channels(c)) is not None:
+            attention = channel_attention(value)
+            channels = attention.topk(k, dim=1).indices
+            if self.channels_first:
+                value = value * top_k_mask(attention, k)[:, :, None, None]
+        if (k := self.kept_strips(h, w)) is not None:
+            strips = self.strip_attention(value).topk(k, dim=1).indices
+            columns = (strips[:, :, None] * self.strip + torch.arange(self.strip, device=value.device)).flatten(1)
+        return channels, columns
+
+
+class AttentionMask(TrainingGate):
+    """Multiplies a map by its own top-k channel and column masks; gradients reach what is kept.
+
+    Args:
+        selection: What evaluation keeps.
+        dropout: Probability with which a training step drops a target.
+        ascent: Share of the training over which the ratios ascend to their values in steps; 0 for none.
+        ramp: Share of the training over which ratios and dropout ramp up; 0 for none.
+    """
+
+    def __init__(self, selection: Selection, dropout: float = 1.0, ascent: float = 0.0, ramp: float = 0.0) -> None:
         super().__init__()
-        self.channels = channels
-        self.columns = columns
+        self.selection = selection
         self.dropout = dropout
+        self.ascent = ascent
+        self.ramp = ramp
+        self.progress = 1.0
+
+    def set_progress(self, fraction: float) -> None:
+        """Move along the schedules."""
+        self.progress = fraction
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the masked map, ``[N, C, H, W] -> [N, C, H, W]``."""
         n, c, h, w = value.shape
+        selection, dropout = self._in_force() if self.training else (self.selection, 1.0)
         mask = value.new_ones(1, 1, 1, 1)
         with torch.no_grad():
-            if self.channels is not None:
-                mask = mask * self._mask(channel_attention(value), self.channels).view(n, c, 1, 1)
-            if self.columns is not None:
-                mask = mask * self._mask(column_attention(value), self.columns).view(n, 1, h, w)
+            judged = value
+            if (k := selection.kept_channels(c)) is not None:
+                mask = soften(top_k_mask(channel_attention(value), k), dropout).view(n, c, 1, 1)
+                if selection.channels_first:
+                    judged = value * mask
+            if (k := selection.kept_strips(h, w)) is not None:
+                strips = soften(top_k_mask(selection.strip_attention(judged), k), dropout)
+                mask = mask * strips.repeat_interleave(selection.strip, dim=1).view(n, 1, h, w)
         return value * mask
 
-    def _mask(self, attention: torch.Tensor, k: int) -> torch.Tensor:
-        mask = top_k_mask(attention, k)
-        return soften(mask, self.dropout) if self.training else mask
+    def _in_force(self) -> tuple[Selection, float]:
+        """Return the selection and the rate of dropout at this point of the training."""
+        share, dropout = 1.0, self.dropout
+        if self.ramp > 0:
+            share, rate = targeted_ramp(self.progress / self.ramp)
+            dropout *= rate
+        channel_ratio, column_ratio = (
+            share * self._ascended(ratio) for ratio in (self.selection.channel_ratio, self.selection.column_ratio)
+        )
+        return Selection(channel_ratio, column_ratio, self.selection.strip, self.selection.channels_first), dropout
 
-
-class GatheredConv(nn.Module):
-    """A convolution that reads only each image's own top-k channels and columns.
-
-    Channels alone: a convolution of the gathered channels, one weight slice per image. With columns, the
-    input-stationary form: every kept column is multiplied by the kernel once and added to the outputs it
-    reaches, so that the work is exactly proportional to the kept columns.
-    """
-
-    def __init__(self, conv: nn.Conv2d, channels: int | None, columns: int | None) -> None:
-        super().__init__()
-        self.conv = conv
-        self.channels = channels
-        self.columns = columns
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Return what the convolution gives on the masked map, ``[N, C, H, W] -> [N, O, H', W']``."""
-        kept = None
-        if self.channels is not None:
-            kept = channel_attention(value).topk(self.channels, dim=1).indices
-        if self.columns is None:
-            assert kept is not None  # noqa: S101 - a gate with neither is open and never built
-            return self._channels_only(value, kept)
-        return self._columns(value, kept, self.columns)
-
-    def _channels_only(self, value: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        conv, (n, k) = self.conv, kept.shape
-        h, w = value.shape[2:]
-        if n == 1:
-            index = kept[0]
-            weight, gathered = conv.weight.index_select(1, index), value.index_select(1, index)
-            return F.conv2d(gathered, weight, conv.bias, conv.stride, conv.padding, conv.dilation)
-        gathered = value.gather(1, kept[:, :, None, None].expand(-1, -1, h, w)).reshape(1, n * k, h, w)
-        weight = conv.weight[:, kept].transpose(0, 1).reshape(n * conv.out_channels, k, *conv.kernel_size)
-        result = F.conv2d(gathered, weight, None, conv.stride, conv.padding, conv.dilation, groups=n)
-        result = result.view(n, conv.out_channels, *result.shape[2:])
-        return result if conv.bias is None else result + conv.bias.view(1, -1, 1, 1)
-
-    def _columns(self, value: torch.Tensor, kept: torch.Tensor | None, k: int) -> torch.Tensor:
-        conv, (n, c, h, w) = self.conv, value.shape
-        (kh, kw), (sh, sw), (dh, dw) = conv.kernel_size, conv.stride, conv.dilation
-        ph, pw = (int(p) for p in conv.padding)
-        position = column_attention(value).topk(k, dim=1).indices
-        rows = value.flatten(2).gather(2, position[:, None, :].expand(-1, c, -1)).transpose(1, 2)
-        weight = conv.weight.permute(1, 2, 3, 0).reshape(c, kh * kw * conv.out_channels)
-        if kept is None:
-            spread = rows @ weight
-        else:
-            rows = rows.gather(2, kept[:, None, :].expand(-1, k, -1))
-            spread = torch.bmm(rows, weight[kept])
-        spread = spread.view(n, k, kh * kw, conv.out_channels)
-        # Position (y, x) reaches output ((y + ph - i * dh) / sh, (x + pw - j * dw) / sw) through kernel cell (i, j).
-        out_h, out_w = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1, (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1
-        cell = torch.arange(kh * kw, device=value.device)
-        y = position.div(w, rounding_mode="floor")[:, :, None] + ph - cell.div(kw, rounding_mode="floor") * dh
-        x = position.remainder(w)[:, :, None] + pw - cell.remainder(kw) * dw
-        inside = (y >= 0) & (x >= 0) & (y < out_h * sh) & (x < out_w * sw)
-        inside = inside & (y.remainder(sh) == 0) & (x.remainder(sw) == 0)
-        target = y.div(sh, rounding_mode="floor") * out_w + x.div(sw, rounding_mode="floor")
-        target = target.where(inside, out_h * out_w)  # one spare column collects what falls outside
-        image = torch.arange(n, device=value.device).view(n, 1, 1) * (out_h * out_w + 1)
-        result = spread.new_zeros(n * (out_h * out_w + 1), conv.out_channels)
-        result.index_add_(0, (target + image).flatten(), spread.reshape(-1, conv.out_channels))
-        result = result.view(n, -1, conv.out_channels)[:, :-1]
-        if conv.bias is not None:
-            result = result + conv.bias
-        return result.transpose(1, 2).reshape(n, conv.out_channels, out_h, out_w)
+    def _ascended(self, ratio: float) -> float:
+        steps = math.ceil((ratio - _ASCENT_START) / _ASCENT_STEP - _EPS)
+        if self.ascent == 0 or steps <= 0:
+            return ratio
+        return ascending_ratio(ratio, self.progress, self.ascent / steps)
 
 
 class Antidote(Family):
@@ -136,25 +171,58 @@ class Antidote(Family):
 
     name = "antidote"
     kinds = frozenset[SiteKind]({"map"})
-    dropout = True
+    knobs = (
+        TARGETED_DROPOUT,
+        Gene("ascent", 0.0, low=0.0, high=1.0),
+        Gene("ramp", 0.0, low=0.0, high=1.0),
+    )
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
-        """``channel_ratio`` and ``column_ratio``: shares of the channels and columns left out."""
-        return (Gene("channel_ratio", 0.0, low=0.0, high=0.97), Gene("column_ratio", 0.0, low=0.0, high=0.97))
+        """``channel_ratio`` and ``column_ratio``: shares left out; ``strip``: columns that stay or go together.
+
+        ``order``: whether columns are judged by all channels, or by the kept ones only.
+        """
+        return (
+            Gene("channel_ratio", 0.0, low=0.0, high=0.97, prunes=True),
+            Gene("column_ratio", 0.0, low=0.0, high=0.97, prunes=True),
+            Gene("strip", 1, low=1, high=64),
+            Gene("order", "both", choices=("both", "channels_first")),
+        )
+
+    def fill(self, site: Site, gate: Gate) -> Gate:
+        """A ratio too small to leave anything out is none; strips and order matter only where columns go."""
+        filled = super().fill(site, gate)
+        genes = dict(filled.genes)
+        channels, columns = self._counts(site, filled)
+        if channels is None:
+            genes |= {"channel_ratio": 0.0, "order": "both"}
+        if columns is None:
+            genes |= {"column_ratio": 0.0, "strip": 1, "order": "both"}
+        return Gate(self.name, genes)
+
+    def suits(self, site: Site, gate: Gate) -> str | None:
+        """Strips must fill each row, and something must be left."""
+        width, strip = site.shape[2], int(gate.genes["strip"])
+        if width % strip:
+            return f"strip={strip} does not divide the map's width of {width}"
+        selection = _selection(gate)
+        if selection.kept_channels(site.channels) == 0 or selection.kept_strips(*site.shape[1:]) == 0:
+            return "the ratios leave nothing of the map"
+        return None
 
     def is_open(self, site: Site, gate: Gate) -> bool:
         """Two ratios that leave nothing out change nothing."""
         return self._counts(site, gate) == (None, None)
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> AttentionMask:
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> AttentionMask:
         """Return the mask; it has no weights and works on any trained network."""
-        channels, columns = self._counts(site, gate)
-        return AttentionMask(channels, columns, dropout)
+        dropout, ascent, ramp = (float(knobs[name]) for name in ("targeted_dropout", "ascent", "ramp"))
+        return AttentionMask(_selection(gate), dropout, ascent, ramp)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Let the consumer gather."""
-        channels, columns = self._counts(site, gate)
-        editor.replace_consumer(site.name, lambda conv: GatheredConv(conv, channels, columns))
+        executor = "grouped" if self._counts(site, gate)[1] is None else "scatter"
+        editor.replace_consumer(site.name, lambda conv: GatheredConv(conv, _selection(gate), executor))
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """The consumer keeps the product of both shares, as the paper counts."""
@@ -165,7 +233,14 @@ class Antidote(Family):
 
     def _counts(self, site: Site, gate: Gate) -> tuple[int | None, int | None]:
         """Kept channels and columns; None where nothing is left out."""
-        c, h, w = site.shape
-        channels = kept_count(c, float(gate.genes["channel_ratio"]))
-        columns = kept_count(h * w, float(gate.genes["column_ratio"]))
-        return (None if channels == c else channels, None if columns == h * w else columns)
+        selection = _selection(gate)
+        strips = selection.kept_strips(*site.shape[1:])
+        return selection.kept_channels(site.channels), None if strips is None else strips * selection.strip
+
+
+def _selection(gate: Gate) -> Selection:
+    genes = gate.genes
+    return Selection(
+        float(genes["channel_ratio"]), float(genes["column_ratio"]), int(genes["strip"]),
+        genes["order"] == "channels_first",
+    )  # fmt: skip

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
 
@@ -32,7 +33,7 @@ class Drop(Family):
 
     name = "drop"
     kinds = frozenset[SiteKind]({"block"})
-    dropout = True
+    knobs = (TARGETED_DROPOUT,)
     is_static = True
     hides_inside = True
 
@@ -40,9 +41,9 @@ class Drop(Family):
         """A dropped block has no genes."""
         return ()
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> DropGate:
-        """Return a gate that is shut, or, with ``dropout`` below 1, shut at random in training."""
-        return DropGate(dropout, site.residual)
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> DropGate:
+        """Return a gate that is shut, or, with targeted dropout below 1, shut at random in training."""
+        return DropGate(float(knobs["targeted_dropout"]), site.residual)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Take the block out."""

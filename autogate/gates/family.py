@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from autogate.errors import PolicyError
+from autogate.gates.gene import Gene
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
-
-
-@dataclass(frozen=True)
-class Gene:
-    """One value that a family's gate is free to take.
-
-    Attributes:
-        name: Name in the policy.
-        default: Value used where a policy does not name the gene.
-        low: Smallest value allowed, for numbers.
-        high: Largest value allowed, for numbers.
-        choices: Values allowed, for text.
-    """
-
-    name: str
-    default: GeneValue
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def check(self, value: GeneValue, where: str) -> GeneValue:
-        """Return ``value`` in the gene's own type.
-
-        Raises:
-            PolicyError: If the value is of another type or out of range; names the site.
-        """
-        if self.choices:
-            if value not in self.choices:
-                raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
-            return value
-        if isinstance(value, (str, bool)):
-            raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
-        assert self.low is not None  # noqa: S101 - every numeric gene has a range
-        assert self.high is not None  # noqa: S101
-        if not self.low <= value <= self.high:
-            raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {value:g}")
-        if not isinstance(self.default, int):
-            return float(value)
-        if value != int(value):
-            raise PolicyError(f"{where}: {self.name} must be a whole number, not {value:g}")
-        return int(value)
 
 
 @dataclass(frozen=True)
@@ -63,11 +23,13 @@ class DenseParts:
     Attributes:
         producer: Map sites: the convolution that writes the map, if there is exactly one.
         norm: Map sites: the batch normalisation right after the producer, if any.
+        consumer: Map sites: the convolution that reads the map.
         branch: Block sites whose unit is one chain: its layers in order.
     """
 
     producer: nn.Conv2d | None = None
     norm: nn.BatchNorm2d | None = None
+    consumer: nn.Conv2d | None = None
     branch: tuple[nn.Module, ...] = ()
 
 
@@ -83,6 +45,8 @@ class TrainingGate(nn.Module):
         replaces_branch: Whether the gate computes from the block's input alone; ``value`` is then None.
         as_trained: Whether a gate whose cost varies opens, in evaluation, only as far as it is to be trained
             to open; that tells what an untrained gate will cost in accuracy.
+        slices: Whether the layers around the map are to run on the channels ``selected`` alone, in training.
+        selected: Channels of the map that run in this step, sorted, int64 ``[k]``; None for all.
         decision: After a forward pass in evaluation of a gate whose cost varies: kept count per image,
             int64 ``[N]``.
     """
@@ -90,14 +54,27 @@ class TrainingGate(nn.Module):
     shut: bool = False
     replaces_branch: bool = False
     as_trained: bool = False
+    slices: bool = False
+    selected: torch.Tensor | None = None
     decision: torch.Tensor | None = None
 
-    def extra_loss(self) -> torch.Tensor | None:
-        """Return the gate's own loss term for the last forward pass, or None."""
+    @staticmethod
+    def joint_loss(gates: Sequence[Any]) -> torch.Tensor | None:
+        """Return the loss term of all gates of this kind in a network, after a forward pass, or None."""
         return None
 
+    def begin(self) -> None:
+        """Tell the gate that a full training by its family's own procedure is about to begin."""
+
     def set_progress(self, fraction: float) -> None:
-        """Tell the gate how much of its training has passed, in [0, 1]; for schedules."""
+        """Tell the gate how much of its training has passed, in [0, 1], before each step."""
+
+    def after_backward(self) -> None:
+        """Tell the gate that the gradients of the step are there."""
+
+
+Knobs = Mapping[str, GeneValue]
+"""Values of a family's training knobs, by name."""
 
 
 class CompactEditor(Protocol):
@@ -131,7 +108,7 @@ class Family(ABC):
         kinds: Kinds of site it can stand at.
         varies: Whether its cost depends on the input.
         has_weights: Whether its gates have weights of their own.
-        dropout: Whether targeted dropout has something to act on.
+        knobs: How its gates may be trained; what changes weights, but never what runs.
         is_static: Whether its compact form is an ordinary network that decides nothing while it runs.
         hides_inside: Whether its gate at a block leaves map gates inside the block without effect.
         reads_whole_input: Whether its gate at a map must see all channels that the map's producer reads.
@@ -141,7 +118,7 @@ class Family(ABC):
     kinds: ClassVar[frozenset[SiteKind]]
     varies: ClassVar[bool] = False
     has_weights: ClassVar[bool] = False
-    dropout: ClassVar[bool] = False
+    knobs: ClassVar[tuple[Gene, ...]] = ()
     is_static: ClassVar[bool] = False
     hides_inside: ClassVar[bool] = False
     reads_whole_input: ClassVar[bool] = False
@@ -157,11 +134,11 @@ class Family(ABC):
         return None
 
     def suits(self, site: Site, gate: Gate) -> str | None:
-        """Return why these genes, each within its range, make no sense at ``site``, or None if they do."""
+        """Return why the genes of a filled gate make no sense at ``site``, or None if they do."""
         return None
 
-    def complete(self, site: Site, gate: Gate) -> Gate:
-        """Return ``gate`` with every gene present and checked.
+    def fill(self, site: Site, gate: Gate) -> Gate:
+        """Return ``gate`` with every gene present and checked; genes without effect take their defaults.
 
         Raises:
             PolicyError: If the family does not fit the site, or a gene is unknown or out of range.
@@ -174,20 +151,32 @@ class Family(ABC):
             known = ", ".join(genes) or "none"
             raise PolicyError(f"{where}: unknown gene {unknown[0]!r}; known genes: {known}")
         values = {name: gene.check(gate.genes.get(name, gene.default), where) for name, gene in genes.items()}
-        complete = Gate(self.name, values)
-        if (reason := self.suits(site, complete)) is not None:
-            raise PolicyError(f"{where}: {reason}")
-        return complete
+        return Gate(self.name, values)
+
+    def complete(self, site: Site, gate: Gate) -> Gate:
+        """Return the filled gate.
+
+        Raises:
+            PolicyError: As :meth:`fill` does, or if the genes make no sense at the site.
+        """
+        filled = self.fill(site, gate)
+        if (reason := self.suits(site, filled)) is not None:
+            raise PolicyError(f"{self.name} at {site.name}: {reason}")
+        return filled
+
+    def runs_as(self, gate: Gate) -> Gate:
+        """Return the gate of which the compact form is the same, so that it is profiled once."""
+        return gate
 
     def is_open(self, site: Site, gate: Gate) -> bool:
         """Whether the gate, with these genes, changes nothing and can be left out."""
         return False
 
     @abstractmethod
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> TrainingGate:
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Return the gate's training form, initialised for a network that was trained dense.
 
-        ``dropout`` is the probability with which a training step really drops the gate's targets.
+        ``knobs`` has a value for every one of the family's knobs.
         """
 
     @abstractmethod

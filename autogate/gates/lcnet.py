@@ -2,27 +2,30 @@
 
 Source: LC-Net (arXiv 2007.15151), faithful to its abstract only: decisions per instance, two levels, and
 retained outputs scaled by the predictor's own score. Everything else is a reconstruction: squeeze, one
-hidden layer of max(C / 16, 8), sigmoid; a hard threshold with a straight-through gradient; both biases start
-so that scores are about 0.9. Evaluation has no noise.
+hidden layer of max(C / 16, 8), sigmoid; a hard threshold whose gradient an estimator passes on; both biases start
+so that scores are about 0.9. Training begins with all gates open; then a budget loss holds each gate near its
+target and frees it. Evaluation has no noise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate
-from autogate.policy import Gate
+from autogate.gates.budget_loss import budget_loss
+from autogate.gates.estimators import ESTIMATORS
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.gene import Gene
+from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
+_EPS = 1e-6
 _OPEN_BIAS = math.log(0.9 / 0.1)
 _SCALES = {"score": 1.0, "2score": 2.0}
-# Weight of the squared distance between the mean opening and its target.
-_BUDGET_WEIGHT = 2.0
 # Channels of a map that run at the least.
 _FEWEST = 2
 
@@ -44,41 +47,63 @@ class Predictor(nn.Module):
 
 
 class ThresholdGate(TrainingGate):
-    """Opens where the score reaches ``tau`` and scales what it lets pass."""
+    """Opens where the score reaches ``tau`` and scales what it lets pass.
 
-    def __init__(self, predictor: Predictor, tau: float, scale: str, target: float) -> None:
+    Args:
+        predictor: Scores the outputs.
+        macs: MACs the gate controls.
+        genes: Threshold, scale and target.
+        knobs: Estimator, weight of the budget loss, and share of the training with open gates.
+    """
+
+    def __init__(self, predictor: Predictor, macs: int, genes: Mapping[str, GeneValue], knobs: Knobs) -> None:
         super().__init__()
         self.predictor = predictor
-        self.tau = tau
-        self.scale = scale
-        self.target = target
+        self.macs = macs
+        self.tau = float(genes["tau"])
+        self.scale = str(genes["scale"])
+        self.target = float(genes["target"])
+        self.estimator = ESTIMATORS[str(knobs["estimator"])]
+        self.budget_weight = float(knobs["budget_weight"])
+        self.warm_up = float(knobs["warm_up"])
         self.progress = 1.0
-        self._opening: torch.Tensor | None = None
+        self.opening: torch.Tensor | None = None
 
     def set_progress(self, fraction: float) -> None:
-        """Lower the target opening linearly from 1 over the first half of the training."""
-        self.progress = min(1.0, 2.0 * fraction)
+        """Move along the schedules; negative while gates are still held open."""
+        self.progress = (fraction - self.warm_up) / (1.0 - self.warm_up)
 
-    def extra_loss(self) -> torch.Tensor | None:
-        """Return the weighted squared distance between the mean opening and its current target."""
-        if self._opening is None:
+    @staticmethod
+    def joint_loss(gates: Sequence[ThresholdGate]) -> torch.Tensor | None:
+        """Return the weighted budget loss of all gates; None before a forward pass and while they are held open."""
+        counted = [(gate, gate.opening) for gate in gates if gate.opening is not None]
+        if not counted:
             return None
-        target = 1.0 - self.progress * (1.0 - self.target)
-        return _BUDGET_WEIGHT * (self._opening - target) ** 2
+        openings = torch.stack([opening for _, opening in counted])
+        targets, macs = tuple(gate.target for gate, _ in counted), tuple(gate.macs for gate, _ in counted)
+        first = counted[0][0]
+        return first.budget_weight * budget_loss(openings, targets, macs, first.progress)
 
     def open_and_scale(self, context: torch.Tensor) -> torch.Tensor:
         """Return the factor of each output, ``[N, outputs]``: 0 where shut, else the scale."""
         score = self.predictor(context)
-        tau: float | torch.Tensor = self.tau
-        if self.as_trained:
-            tau = torch.quantile(score, 1.0 - self.target)
-        hard = (score >= tau).to(score.dtype)
-        gate = hard + score - score.detach() if self.training else hard
-        self._opening = gate.mean() if self.training else None
-        if not self.training:
-            self.decision = hard.sum(dim=1).long()
+        if self.training:
+            gate = self._trained(score)
+        else:
+            tau = torch.quantile(score, 1.0 - self.target) if self.as_trained else self.tau
+            gate = (score >= tau).to(score.dtype)
+            self.decision = gate.sum(dim=1).long()
         factor: torch.Tensor = gate * scale_of(score, self.scale)
         return factor
+
+    def _trained(self, score: torch.Tensor) -> torch.Tensor:
+        self.opening = None
+        if self.progress < 0:
+            return torch.ones_like(score)
+        logit = torch.logit(score, eps=_EPS) - math.log(self.tau / (1 - self.tau))
+        gate = self.estimator(logit, min(1.0, self.progress))
+        self.opening = gate.mean()
+        return gate
 
 
 def scale_of(score: torch.Tensor, scale: str) -> torch.Tensor:
@@ -89,8 +114,10 @@ def scale_of(score: torch.Tensor, scale: str) -> torch.Tensor:
 class LayerGate(ThresholdGate):
     """L-Net in training form: the whole block, open or shut per image."""
 
-    def __init__(self, predictor: Predictor, tau: float, scale: str, target: float, residual: bool) -> None:
-        super().__init__(predictor, tau, scale, target)
+    def __init__(
+        self, predictor: Predictor, macs: int, genes: Mapping[str, GeneValue], knobs: Knobs, residual: bool
+    ) -> None:
+        super().__init__(predictor, macs, genes, knobs)
         self.residual = residual
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -189,6 +216,11 @@ class LcNet(Family):
     varies = True
     has_weights = True
     reads_whole_input = True
+    knobs = (
+        Gene("estimator", "ste", choices=tuple(ESTIMATORS)),
+        Gene("budget_weight", 10.0, low=0.0, high=1000.0),
+        Gene("warm_up", 0.1, low=0.0, high=0.9),
+    )
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``target``: mean opening aimed at; ``tau``: threshold; ``scale``: of what is kept."""
@@ -207,15 +239,13 @@ class LcNet(Family):
             return "no single convolution writes the map"
         return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ThresholdGate:
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""
-        genes = gate.genes
-        common = float(genes["tau"]), str(genes["scale"]), float(genes["target"])
-        reduction = int(genes["reduction"])
+        reduction = int(gate.genes["reduction"])
         if site.kind == "block":
-            return LayerGate(Predictor(site.channels, 1, reduction), *common, site.residual)
+            return LayerGate(Predictor(site.channels, 1, reduction), site.macs, gate.genes, knobs, site.residual)
         inputs = site.convs[0].in_channels
-        return ChannelGate(Predictor(inputs, site.channels, reduction), *common)
+        return ChannelGate(Predictor(inputs, site.channels, reduction), site.macs, gate.genes, knobs)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Wrap the block in a branch, or let producer and consumer run on the selected channels."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate, kept_count, soften
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, soften
+from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
 
@@ -34,22 +36,18 @@ class ChannelMask(TrainingGate):
     """
 
     kept: torch.Tensor
-    mask: torch.Tensor
 
-    def __init__(self, kept: torch.Tensor, channels: int, dropout: float) -> None:
+    def __init__(self, kept: torch.Tensor, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
         self.register_buffer("kept", kept)
-        mask = torch.zeros(1, channels, 1, 1, device=kept.device)
-        mask[:, kept] = 1.0
-        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the map ``[N, C, H, W]`` with the removed channels at zero."""
-        mask = self.mask
+        mask = value.new_zeros(1, value.shape[1], 1, 1).index_fill_(1, self.kept, 1.0)
         if self.training and self.dropout < 1:
             mask = soften(mask.expand(value.shape[0], -1, 1, 1), self.dropout)
-        return value * mask.to(value.dtype)
+        return value * mask
 
 
 class Magnitude(Family):
@@ -57,12 +55,12 @@ class Magnitude(Family):
 
     name = "magnitude"
     kinds = frozenset[SiteKind]({"map"})
-    dropout = True
+    knobs: ClassVar[tuple[Gene, ...]] = (TARGETED_DROPOUT,)
     is_static = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``ratio``: share of the channels that is removed."""
-        return (Gene("ratio", 0.5, low=0.0, high=0.97),)
+        return (Gene("ratio", 0.5, low=0.0, high=0.97, prunes=True),)
 
     def fits(self, site: Site) -> str | None:
         """The map needs a producer whose filters can be removed."""
@@ -74,11 +72,11 @@ class Magnitude(Family):
         """A ratio that removes no channel changes nothing."""
         return kept_count(site.channels, float(gate.genes["ratio"])) == site.channels
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ChannelMask:
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now."""
         k = kept_count(site.channels, float(gate.genes["ratio"]))
         kept = filter_norms(dense).topk(k).indices.sort().values
-        return ChannelMask(kept, site.channels, dropout)
+        return ChannelMask(kept, float(knobs["targeted_dropout"]))
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Cut the removed channels out of every weight that touches the map."""

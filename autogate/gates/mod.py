@@ -2,9 +2,10 @@
 
 Source: CNN Mixture-of-Depths (arXiv 2409.17016), sections 3.1 and 3.2, equations 1 and 2: squeeze, two
 bias-free layers with reduction r, sigmoid; top-k by score; a block shrunk to k = C / c channels; the score
-multiplies the block's result; the result is added to the first k channels. Choices of this implementation,
-which the paper leaves open: the ReLU inside the selector, the order of the selected channels (by score), and
-that the network's own activation after the sum stays where it was.
+multiplies the block's result; the result is added to the first k channels. Its ablations are genes: the last k or
+the original channels instead, and random channels without a selector. Choices of this implementation, which the
+paper leaves open: the ReLU inside the selector, the order of the selected channels (by score), and that the
+network's own activation after the sum stays where it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Gene, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.gene import Gene
 from autogate.policy import Gate
 from autogate.records import ConvSpec, Site, SiteKind
 
@@ -41,24 +43,35 @@ class Selector(nn.Module):
 
 
 class ShrunkBlock(nn.Module):
-    """Selects k channels, runs the shrunk block on them, scales the result by their scores."""
+    """Selects k channels, runs the shrunk block on them, scales the result by their scores.
 
-    def __init__(self, selector: Selector, body: nn.Module, k: int) -> None:
+    Attributes:
+        fixed: Without a selector, the channels that always run, int64 ``[k]``.
+    """
+
+    fixed: torch.Tensor | None
+
+    def __init__(self, selector: Selector | None, body: nn.Module, channels: int, k: int) -> None:
         super().__init__()
         self.selector = selector
         self.body = body
         self.k = k
+        self.register_buffer("fixed", torch.randperm(channels)[:k] if selector is None else None)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the scaled result for the first k channels, ``[N, C, H, W] -> [N, k, H, W]``."""
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scaled result and the selected channels, ``[N, C, H, W] -> [N, k, H, W], [N, k]``."""
+        if self.selector is None:
+            assert self.fixed is not None  # noqa: S101 - one of the two is there
+            result: torch.Tensor = self.body(x.index_select(1, self.fixed))
+            return result, self.fixed.expand(len(x), -1)
         scores, index = self.selector(x).topk(self.k, dim=1)
-        n, (h, w) = x.shape[0], x.shape[2:]
-        if n == 1:
-            selected = x.index_select(1, index[0])
-        else:
-            selected = x.gather(1, index[:, :, None, None].expand(n, self.k, h, w))
-        result: torch.Tensor = self.body(selected) * scores[:, :, None, None]
-        return result
+        selected = x.index_select(1, index[0]) if len(x) == 1 else x.gather(1, _at(index, x))
+        return self.body(selected) * scores[:, :, None, None], index
+
+
+def _at(index: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Spread channel numbers ``[N, k]`` over the positions of ``x``, ``[N, k, H, W]``."""
+    return index[:, :, None, None].expand(-1, -1, *x.shape[2:])
 
 
 class ModGate(TrainingGate):
@@ -66,32 +79,46 @@ class ModGate(TrainingGate):
 
     replaces_branch = True
 
-    def __init__(self, block: ShrunkBlock, residual: bool) -> None:
+    def __init__(self, block: ShrunkBlock, residual: bool, fusion: str) -> None:
         super().__init__()
         self.block = block
         self.residual = residual
+        self.fusion = fusion
 
     def forward(self, value: torch.Tensor | None, context: torch.Tensor) -> torch.Tensor:
         """Return the addend of a residual unit, or the result of a plain one, ``[N, C, H, W]``."""
+        result, index = self.block(context)
         rest = context.shape[1] - self.block.k
-        addend = F.pad(self.block(context), (0, 0, 0, 0, 0, rest))
+        if self.fusion == "original":
+            addend = torch.zeros_like(context).scatter(1, _at(index, context), result)
+        else:
+            before, after = (0, rest) if self.fusion == "first" else (rest, 0)
+            addend = F.pad(result, (0, 0, 0, 0, before, after))
         return addend if self.residual else context + addend
 
 
 class CompactMod(nn.Module):
-    """Compact form: adds the shrunk block's result to the first k channels and touches no other."""
+    """Compact form: adds the shrunk block's result to k channels and touches no other."""
 
-    def __init__(self, block: ShrunkBlock, finish: nn.Module | None) -> None:
+    def __init__(self, block: ShrunkBlock, finish: nn.Module | None, fusion: str) -> None:
         super().__init__()
         self.block = block
         self.finish = finish
+        self.fusion = fusion
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
-        first = x[:, : self.block.k] + self.block(x)
-        if self.finish is not None:
-            first = self.finish(first)
-        return torch.cat([first, x[:, self.block.k :]], dim=1)
+        result, index = self.block(x)
+        k = self.block.k
+        if self.fusion == "original":
+            where = _at(index, x)
+            return x.scatter(1, where, self._finished(x.gather(1, where) + result))
+        if self.fusion == "first":
+            return torch.cat([self._finished(x[:, :k] + result), x[:, k:]], dim=1)
+        return torch.cat([x[:, :-k], self._finished(x[:, -k:] + result)], dim=1)
+
+    def _finished(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.finish is None else self.finish(x)
 
 
 class Mod(Family):
@@ -103,8 +130,25 @@ class Mod(Family):
     hides_inside = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
-        """``c``: k = C // c channels are processed; ``reduction``: of the selector's hidden layer."""
-        return (Gene("c", 16, low=1, high=4096), Gene("reduction", _REDUCTION, low=1, high=1024))
+        """``c``: k = C // c channels are processed; ``reduction``: of the selector's hidden layer.
+
+        ``fusion``: the channels to which the result is added; ``selector``: how channels are selected.
+        """
+        return (
+            Gene("c", 16, low=1, high=4096),
+            Gene("reduction", _REDUCTION, low=1, high=1024),
+            Gene("fusion", "first", choices=("first", "last", "original")),
+            Gene("selector", "score", choices=("score", "random")),
+        )
+
+    def fill(self, site: Site, gate: Gate) -> Gate:
+        """Without a selector its width does not matter."""
+        filled = super().fill(site, gate)
+        return (
+            filled
+            if filled.genes["selector"] == "score"
+            else Gate(self.name, {**filled.genes, "reduction": _REDUCTION})
+        )
 
     def fits(self, site: Site) -> str | None:
         """The block must be a chain of layers, to be rebuilt with fewer channels."""
@@ -114,23 +158,25 @@ class Mod(Family):
 
     def suits(self, site: Site, gate: Gate) -> str | None:
         """At least one channel must be left to process."""
-        c = int(gate.genes.get("c", 16))
+        c = int(gate.genes["c"])
         return f"c={c} leaves no channel of {site.channels}; choose a smaller c" if c > site.channels else None
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, dropout: float) -> ModGate:
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ModGate:
         """Return a block with fresh weights whose result starts small, so that a trained network survives."""
         k = site.channels // int(gate.genes["c"])
         body = shrink(dense.branch, site.channels, k)
         norms = [layer for layer in body if isinstance(layer, nn.BatchNorm2d)]
         if site.residual and norms:
             nn.init.constant_(norms[-1].weight, 0.1)
-        block = ShrunkBlock(Selector(site.channels, int(gate.genes["reduction"])), body, k)
-        return ModGate(block, site.residual)
+        by_score = gate.genes["selector"] == "score"
+        selector = Selector(site.channels, int(gate.genes["reduction"])) if by_score else None
+        block = ShrunkBlock(selector, body, site.channels, k)
+        return ModGate(block, site.residual, str(gate.genes["fusion"]))
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Put the shrunk block in the block's place."""
         assert isinstance(trained, ModGate)  # noqa: S101 - attach() made it
-        editor.replace_block(site.name, lambda branch, finish: CompactMod(trained.block, finish))
+        editor.replace_block(site.name, lambda branch, finish: CompactMod(trained.block, finish, trained.fusion))
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """Nothing of the dense block is left; :meth:`extra_macs` has the shrunk one."""
@@ -146,7 +192,8 @@ class Mod(Family):
             inputs, outputs, groups = _shrunk_widths(conv.in_channels, conv.out_channels, conv.groups, site.channels, k)
             return pixels * inputs // groups * outputs * conv.kernel[0] * conv.kernel[1]
 
-        return 2 * site.channels * hidden + sum(shrunk(conv) for conv in site.convs)
+        selector = 2 * site.channels * hidden if gate.genes["selector"] == "score" else 0
+        return selector + sum(shrunk(conv) for conv in site.convs)
 
 
 def _shrunk_widths(inputs: int, outputs: int, groups: int, channels: int, k: int) -> tuple[int, int, int]:

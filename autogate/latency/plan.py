@@ -35,7 +35,8 @@ def plan_alone(
     """
     places: dict[tuple[Gate, str], list[str]] = {}
     for site, gate in space.gates():
-        places.setdefault((gate, sites[site].kind), []).append(site)
+        where = places.setdefault((get_family(gate.family).runs_as(gate), sites[site].kind), [])
+        where += [] if site in where else [site]
     chosen = [PlannedNetwork(DENSE, {})]
     for (gate, _), where in places.items():
         family = get_family(gate.family)

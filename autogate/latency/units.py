@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
+from autogate.gates import get_family
 from autogate.policy import Gate, Policy
 from autogate.sites import BlockNodes, MapNodes, Network
 from autogate.sites.graph import module_of
 from autogate.surgery.compact_form import UNIT
 
 _SKIPPED_OPS = ("placeholder", "get_attr", "output")
+
+
+def _runs_as(gate: Gate) -> Gate:
+    return get_family(gate.family).runs_as(gate)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Unit:
         for i, site in enumerate(self.sites):
             if site in gates:
                 decision = decisions.get(site)
-                parts.append(f"{i}:{gates[site]}" + ("" if decision is None else f"@{decision}"))
+                parts.append(f"{i}:{_runs_as(gates[site])}" + ("" if decision is None else f"@{decision}"))
         return "|".join(parts)
 
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autogate.gates import get_family
+from autogate.gates import brief, get_family
 from autogate.latency import LatencyModel
 from autogate.policy import Gate, Policy
 from autogate.records import Site
@@ -214,7 +214,7 @@ def paying(space: BoundSpace, latency: LatencyModel, batch_size: int) -> tuple[B
         if limit is None and latency.coverage(site, gate).saved_ms <= 0:
             limit = "runs no faster than dense there on this device"
         if limit is not None:
-            reasons.setdefault(f"{gate}: {limit}", []).append(site)
+            reasons.setdefault(f"{brief(gate)}: {limit}", []).append(site)
         return limit is None
 
     left = space.restricted(keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autogate.errors import StudyError
 from autogate.search.config import SearchConfig
@@ -27,6 +27,11 @@ class Own:
     train_fn: TrainFunction | None = None
     score_fn: ScoreFunction | None = None
 
+    @classmethod
+    def among(cls, model: str | nn.Module, data: str | Path | OwnData) -> Own:
+        """Return what is brought along, of a network and data that may also be named."""
+        return cls(None if isinstance(model, str) else model, None if isinstance(data, str | Path) else data)
+
     def check(self, study: str, config: SearchConfig) -> None:
         """Refuse to go on without what the study was started with."""
         missing = [
@@ -42,6 +47,14 @@ class Own:
                 f"study {study!r} was started from Python with its own {' and '.join(missing)}; pass "
                 f"{' and '.join(f'{name}=…' for name in missing)} from Python again"
             )
+
+
+def names_of(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:
+    """Return the settings that stand for a network and data, named or brought along."""
+    named: dict[str, Any] = {"model": model} if isinstance(model, str) else {
+        "model": f"python:{type(model).__name__}", "weights": "in memory",
+    }  # fmt: skip
+    return {**named, "data": str(data) if isinstance(data, str | Path) else "python"}
 
 
 def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, own: Own) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
 from autogate.store import Store
 from autogate.training import Methods, base_recipe, full_recipe
+
+# Processes that decode images which do not fit into memory.
+_MOST_WORKERS = 8
 
 OwnData = ImageData | tuple[Any, ...]
 """Loaded data, or datasets or loaders: (train, test) or (train, val, test)."""
@@ -120,15 +124,21 @@ def train_base(
     if "dense_artifact" in facts:
         unpack(store.artifact(facts["dense_artifact"]), model, {})
         return
+    fit_base(config, task, methods, reporter)
+    facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
+
+
+def fit_base(config: SearchConfig, task: Task, methods: Methods, reporter: Reporter) -> None:
+    """Train the base network in place."""
     images = len(task.data.train)
     # A fresh head on given weights needs no more than a fine-tuning.
     recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
+    model = task.network.model
     with reporter.stage("train dense"):
         methods.train(
             model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress
         )
         model.eval()
-    facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
 
 
 def load_model_and_data(
@@ -161,7 +171,7 @@ def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessin
     if own is None:
         return load_data(
             config.data, preprocessing=preprocessing, seed=config.seed, memory_limit_bytes=config.memory_limit_bytes,
-            download=config.download,
+            download=config.download, workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
         )  # fmt: skip
     if isinstance(own, ImageData):
         return own

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from autogate.errors import PolicyError, SpaceError
-from autogate.gates import FAMILIES, get_family
-from autogate.policy import Gate, Policy, dropout_knob
+from autogate.gates import FAMILIES, Gene, get_family
+from autogate.policy import Gate, GeneValue, Policy, knob_key
 from autogate.records import Site
-from autogate.space.schema import FIRST_STAGE, GateOption, SpaceSpec, TrainingOptions
+from autogate.space.schema import FIRST_STAGE, GateOption, KnobValues, SpaceSpec
 
 DENSE_CHOICE = "dense"
 # No network is as narrow as its input; what reads at most this many channels is the stem.
@@ -50,7 +50,7 @@ class BoundSpace:
     """
 
     decisions: tuple[Decision, ...]
-    knobs: Mapping[str, tuple[float, ...]]
+    knobs: Mapping[str, tuple[GeneValue, ...]]
 
     @property
     def size(self) -> int:
@@ -60,9 +60,9 @@ class BoundSpace:
     def all_choices(self) -> dict[str, tuple[str, ...]]:
         """Return the choices of every decision with more than one, the training knobs included."""
         choices = {d.name: d.choices for d in self.decisions if len(d.options) > 1}
-        for knob, rates in self.knobs.items():
-            if len(rates) > 1:
-                choices[knob] = tuple(f"{rate:g}" for rate in rates)
+        for knob, values in self.knobs.items():
+            if len(values) > 1:
+                choices[knob] = tuple(map(_text, values))
         return choices
 
     def draw(self, draw: Draw) -> dict[str, str]:
@@ -74,7 +74,11 @@ class BoundSpace:
         gates: dict[str, Gate] = {}
         for decision in self.decisions:
             gates.update(decision.options[choices.get(decision.name, DENSE_CHOICE)])
-        return Policy(gates, {knob: float(choices.get(knob, rates[0])) for knob, rates in self.knobs.items()})
+        training = {
+            knob: next((value for value in values if _text(value) == choices.get(knob)), values[0])
+            for knob, values in self.knobs.items()
+        }
+        return Policy(gates, training)
 
     def restricted(self, keep: Callable[[str, Gate], bool]) -> BoundSpace:
         """Return the space without the gates for which ``keep(site, gate)`` is false.
@@ -91,8 +95,9 @@ class BoundSpace:
                     options[choice] = left
             decisions.append(replace(decision, options=options))
         rest = replace(self, decisions=tuple(decisions))
-        present = {dropout_knob(gate.family) for _, gate in rest.gates()}
-        return replace(rest, knobs={knob: rates for knob, rates in self.knobs.items() if knob in present})
+        present = dict.fromkeys(gate.family for _, gate in rest.gates())
+        keys = {knob_key(knob.name, family) for family in present for knob in get_family(family).knobs}
+        return replace(rest, knobs={key: values for key, values in self.knobs.items() if key in keys})
 
     def gates(self) -> list[tuple[str, Gate]]:
         """Return every (site, gate) pair in the space."""
@@ -128,11 +133,41 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
     return replace(space, knobs=_knobs(spec.training, dict.fromkeys(gate.family for _, gate in space.gates())))
 
 
-def _knobs(training: TrainingOptions, present: Iterable[str]) -> dict[str, tuple[float, ...]]:
-    able = [name for name, family in FAMILIES.items() if family.dropout]
-    if isinstance(training.targeted_dropout, dict) and (unknown := set(training.targeted_dropout) - {*able}):
-        raise SpaceError(f"search space: {min(unknown)!r} takes no targeted_dropout; the families that do: {able}")
-    return {dropout_knob(name): training.rates_of(name) for name in present if name in able}
+def _knobs(training: Mapping[str, KnobValues], present: Iterable[str]) -> dict[str, tuple[GeneValue, ...]]:
+    """Return the values of every knob of the families that are there, by the name a policy gives the knob.
+
+    Knobs of other families are checked all the same.
+    """
+    families_by_knob: dict[str, dict[str, Gene]] = {}
+    for name, family in FAMILIES.items():
+        for knob in family.knobs:
+            families_by_knob.setdefault(knob.name, {})[name] = knob
+    if unknown := [name for name in training if name not in families_by_knob]:
+        raise SpaceError(f"search space: unknown training knob {unknown[0]!r}; known: {', '.join(families_by_knob)}")
+    values: dict[str, tuple[GeneValue, ...]] = {}
+    for knob_name, families in families_by_knob.items():
+        wanted = training.get(knob_name, {})
+        by_family = wanted if isinstance(wanted, dict) else dict.fromkeys(families, wanted)
+        if strangers := sorted(set(by_family) - set(families)):
+            raise SpaceError(
+                f"search space: {strangers[0]!r} takes no {knob_name}; the families that do: {', '.join(families)}"
+            )
+        for name, knob in families.items():
+            key = knob_key(knob_name, name)
+            values[key] = tuple(_checked(knob, value, key) for value in by_family.get(name, [knob.default]))
+    keys = [knob_key(knob.name, name) for name in present for knob in get_family(name).knobs]
+    return {key: values[key] for key in keys}
+
+
+def _text(value: GeneValue) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _checked(knob: Gene, value: GeneValue, key: str) -> GeneValue:
+    try:
+        return knob.check(value, key)
+    except PolicyError as error:
+        raise SpaceError(f"search space: {error}") from None
 
 
 def _gates(option: GateOption, first_stage: int) -> Iterable[Gate]:
@@ -144,15 +179,15 @@ def _gates(option: GateOption, first_stage: int) -> Iterable[Gate]:
 
 
 def _fitting(gate: Gate, members: Iterable[Site]) -> dict[str, Gate]:
-    """The complete gate at each site it fits; wrong genes are errors, unfit sites are not."""
+    """The filled gate at each site it fits; wrong genes are errors, unfit sites are not."""
     try:
         family = get_family(gate.family)
         return {
-            site.name: complete
+            site.name: filled
             for site in members
             if family.fits(site) is None
-            and family.suits(site, gate) is None
-            and not family.is_open(site, complete := family.complete(site, gate))
+            and family.suits(site, filled := family.fill(site, gate)) is None
+            and not family.is_open(site, filled)
         }
     except PolicyError as error:
         raise SpaceError(f"search space: {error}") from None

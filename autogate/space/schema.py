@@ -43,33 +43,19 @@ class SiteOptions(BaseModel):
     map: list[GateOption] = Field(default_factory=list)
 
 
-class TrainingOptions(BaseModel):
-    """Values of the training knobs.
-
-    Attributes:
-        targeted_dropout: Rates that each family may be trained with: one list for all of them, or one by family.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    targeted_dropout: list[float] | dict[str, list[float]] = Field(default_factory=lambda: [1.0])
-
-    @field_validator("targeted_dropout")
-    @classmethod
-    def _are_probabilities(cls, rates: list[float] | dict[str, list[float]]) -> list[float] | dict[str, list[float]]:
-        for values in rates.values() if isinstance(rates, dict) else [rates]:
-            if not values or not all(0.0 <= value <= 1.0 for value in values):
-                raise ValueError("targeted_dropout takes probabilities in [0, 1]")
-        return rates
-
-    def rates_of(self, family: str) -> tuple[float, ...]:
-        """Return the rates that ``family`` may be trained with."""
-        rates = self.targeted_dropout
-        return tuple(rates.get(family, [1.0]) if isinstance(rates, dict) else rates)
+KnobValues = list[GeneValue] | dict[str, list[GeneValue]]
+"""Values of a training knob: one list for every family that has the knob, or one by family."""
 
 
 class SpaceSpec(BaseModel):
-    """A search space, before it is bound to a network."""
+    """A search space, before it is bound to a network.
+
+    Attributes:
+        description: One line for the user.
+        tie: Which sites choose alike.
+        sites: What may stand at each kind of site.
+        training: Values of the training knobs, by the knob's name; a knob that is not named keeps its default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +63,15 @@ class SpaceSpec(BaseModel):
     description: str = ""
     tie: Literal["site", "stage", "network"] = "site"
     sites: SiteOptions
-    training: TrainingOptions = Field(default_factory=TrainingOptions)
+    training: dict[str, KnobValues] = Field(default_factory=dict)
+
+    @field_validator("training")
+    @classmethod
+    def _have_values(cls, training: dict[str, KnobValues]) -> dict[str, KnobValues]:
+        for knob, values in training.items():
+            if not all(values.values() if isinstance(values, dict) else [values]):
+                raise ValueError(f"training knob {knob} has no values")
+        return training
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON-ready data."""

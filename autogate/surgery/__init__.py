@@ -1,15 +1,18 @@
 """Put a policy into a network (training form), and rebuild it without the gated work (compact form)."""
 
 from autogate.surgery.compact_form import compact_form
-from autogate.surgery.policies import canonical, targeted_dropout
+from autogate.surgery.live import Selected, selections
+from autogate.surgery.policies import canonical, training_knobs
 from autogate.surgery.training_form import attach_gates, by_path, gate_path, training_form
 
 __all__ = [
+    "Selected",
     "attach_gates",
     "by_path",
     "canonical",
     "compact_form",
     "gate_path",
-    "targeted_dropout",
+    "selections",
     "training_form",
+    "training_knobs",
 ]

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogate.errors import PolicyError
-from autogate.gates import FAMILIES, get_family
-from autogate.policy import Gate, Policy, dropout_knob
+from autogate.gates import FAMILIES, Gene, get_family
+from autogate.policy import Gate, GeneValue, Policy, knob_key
 from autogate.records import Site
-
-_FULL_DROPOUT = 1.0
 
 
 def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False) -> Policy:
     """Return the canonical form of ``policy``; two policies that do the same have the same form.
 
-    Gates that change nothing go, map gates inside a block that never runs go, and a training knob of a family
-    that is nowhere goes. Where two gates need the same convolution in ways that exclude each other, the
-    later one goes, or with ``strict`` it is an error.
+    Gates that change nothing go, map gates inside a block that never runs go, and a training knob at its
+    default or of a family that is nowhere goes. Where two gates need the same convolution in ways that exclude
+    each other, the later one goes, or with ``strict`` it is an error.
 
     Raises:
-        PolicyError: If a site or a training knob is unknown, or a gate does not fit its site.
+        PolicyError: If a site or a training knob is unknown or out of range, or a gate does not fit its site.
     """
     gates: dict[str, Gate] = {}
     for name, gate in policy:
@@ -35,22 +33,27 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
             del gates[name]
     _resolve_conflicts(gates, sites, strict)
     present = {gate.family for gate in gates.values()}
-    training = {
-        knob: rate for knob, rate in policy.training.items() if _family_of(knob) in present and rate != _FULL_DROPOUT
-    }
+    training = {}
+    for key, value in policy.training.items():
+        owner, knob = _knob(key)
+        checked = knob.check(value, owner)
+        if owner in present and checked != knob.default:
+            training[key] = checked
     return Policy(gates, training)
 
 
-def targeted_dropout(policy: Policy, family: str) -> float:
-    """Probability with which a training step really drops what the family's gates drop in evaluation."""
-    return policy.training.get(dropout_knob(family), _FULL_DROPOUT)
+def training_knobs(policy: Policy, family: str) -> dict[str, GeneValue]:
+    """Return the value of each of a family's training knobs, by the knob's name."""
+    return {
+        knob.name: policy.training.get(knob_key(knob.name, family), knob.default) for knob in get_family(family).knobs
+    }
 
 
-def _family_of(knob: str) -> str:
-    knobs = {dropout_knob(name): name for name, family in FAMILIES.items() if family.dropout}
-    if knob not in knobs:
-        raise PolicyError(f"unknown training knob {knob!r}; known: {', '.join(knobs)}")
-    return knobs[knob]
+def _knob(key: str) -> tuple[str, Gene]:
+    knobs = {knob_key(knob.name, name): (name, knob) for name, family in FAMILIES.items() for knob in family.knobs}
+    if key not in knobs:
+        raise PolicyError(f"unknown training knob {key!r}; known: {', '.join(knobs)}")
+    return knobs[key]
 
 
 def _block_rules_out(gate: Gate, block: Site) -> bool:

@@ -14,7 +14,8 @@ from autogate.policy import Gate, Policy
 from autogate.sites import BlockNodes, MapNodes, Network
 from autogate.sites.graph import module_of
 from autogate.surgery.graph_copy import GraphCopy, assemble
-from autogate.surgery.policies import targeted_dropout
+from autogate.surgery.live import LiveConv, LiveNorm
+from autogate.surgery.policies import training_knobs
 
 _FUNCTIONAL_ACTIVATIONS: dict[Any, type[nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, "relu": nn.ReLU, "relu_": nn.ReLU, F.relu6: nn.ReLU6,
@@ -47,12 +48,14 @@ def dense_parts(network: Network, site: str) -> DenseParts:
             elif activation is not None:
                 branch.append(activation())
         return DenseParts(branch=tuple(branch))
+    consumer = module_of(by_name[nodes.consumer], network.model)
+    assert isinstance(consumer, nn.Conv2d)  # noqa: S101 - that is what makes it a consumer
     if nodes.producer is None:
-        return DenseParts()
+        return DenseParts(consumer=consumer)
     producer = module_of(by_name[nodes.producer], network.model)
     norm = module_of(by_name[nodes.chain[0]], network.model) if nodes.chain else None
     assert isinstance(producer, nn.Conv2d)  # noqa: S101 - that is what makes it a producer
-    return DenseParts(producer, norm if isinstance(norm, nn.BatchNorm2d) else None)
+    return DenseParts(producer, norm if isinstance(norm, nn.BatchNorm2d) else None, consumer)
 
 
 def attach_gates(
@@ -67,8 +70,8 @@ def attach_gates(
         known = None if bank is None else bank.get((site, gate))
         if known is None:
             parts = dense_parts(network, site)
-            dropout = targeted_dropout(policy, gate.family)
-            known = get_family(gate.family).attach(network.sites[site], gate, parts, dropout)
+            knobs = training_knobs(policy, gate.family)
+            known = get_family(gate.family).attach(network.sites[site], gate, parts, knobs)
         gates[site] = known
     return gates
 
@@ -87,7 +90,36 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
             _gate_block(copy, nodes, gate_path(site), gate)
         else:
             _gate_map(copy, nodes, gate_path(site))
-    return assemble(network.model, copy.graph, by_path(gates))
+    return assemble(network.model, copy.graph, {**by_path(gates), **_live_layers(network, gates)})
+
+
+def _live_layers(network: Network, gates: Mapping[str, TrainingGate]) -> dict[str, nn.Module]:
+    """Return, by path, what takes the place of the layers that run on selected channels only."""
+    by_name = {node.name: node for node in network.graph.nodes}
+    live: dict[str, nn.Module] = {}
+
+    def conv_at(name: str) -> LiveConv:
+        path = str(by_name[name].target)
+        conv = network.model.get_submodule(path)
+        assert isinstance(conv, nn.Conv2d)  # noqa: S101 - producers and consumers are
+        found = live.setdefault(path, LiveConv(conv))
+        assert isinstance(found, LiveConv)  # noqa: S101
+        return found
+
+    for site, gate in gates.items():
+        if not gate.slices:
+            continue
+        nodes = network.map(site)
+        assert nodes.producer is not None  # noqa: S101 - the family asked for one
+        conv_at(nodes.producer).follow(outputs=gate)
+        for name in nodes.chain:
+            layer = module_of(by_name[name], network.model)
+            if isinstance(layer, nn.Conv2d):
+                conv_at(name).follow(inputs=gate, outputs=gate)
+            elif isinstance(layer, nn.BatchNorm2d):
+                live[str(by_name[name].target)] = LiveNorm(layer, gate)
+        conv_at(nodes.consumer).follow(inputs=gate)
+    return live
 
 
 def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:

@@ -14,7 +14,9 @@ from autogate.data import Split
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
 from autogate.records import Realisation
+from autogate.surgery import selections
 from autogate.training.recipe import Recipe
+from autogate.training.sliced_sgd import SlicedSGD
 
 Progress = Callable[[float, str], None]
 _WARM_UP_SHARE = 0.1
@@ -29,8 +31,11 @@ def cosine_lr(recipe: Recipe, fraction: float) -> float:
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (fraction - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE)))
 
 
-def optimiser_for(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
-    """Return SGD that decays matrices and kernels, but no biases and normalisation weights."""
+def optimiser_for(parameters: Sequence[nn.Parameter], recipe: Recipe, form: nn.Module) -> torch.optim.SGD:
+    """Return SGD that decays matrices and kernels, but no biases and normalisation weights.
+
+    Of layers in ``form`` that run on selected channels, it updates those alone.
+    """
     decayed = [p for p in parameters if p.ndim > 1]
     plain = [p for p in parameters if p.ndim <= 1]
     groups = [
@@ -38,7 +43,7 @@ def optimiser_for(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.o
         {"params": plain, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+    return SlicedSGD(groups, lambda: selections(form), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
 
 
 def training_batches(
@@ -78,7 +83,7 @@ def train(
     form.train()
     gates = list(gates_of(form).values())
     parameters = [p for p in form.parameters() if p.requires_grad]
-    optimiser = optimiser_for(parameters, recipe)
+    optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):
@@ -89,6 +94,8 @@ def train(
             loss = loss_of(form(images), labels, gates, fraction * recipe.images)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            for gate in gates:
+                gate.after_backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
             if progress is not None:
@@ -103,10 +110,7 @@ def loss_of(
     Raises:
         TrainingError: If it is not finite.
     """
-    loss = F.cross_entropy(logits.float(), labels)
-    for gate in gates:
-        extra = gate.extra_loss()
-        loss = loss if extra is None else loss + extra
+    loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(gates)
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()} after {images_seen:.0f} images; try a lower --lr")
     return loss
@@ -119,12 +123,18 @@ def gate_loss(form: nn.Module, fraction: float) -> torch.Tensor | float:
         form: A network with gates, or without.
         fraction: How much of the training has passed, in [0, 1]; gates have schedules.
     """
-    loss: torch.Tensor | float = 0.0
-    for gate in gates_of(form).values():
+    gates = list(gates_of(form).values())
+    for gate in gates:
         gate.set_progress(fraction)
-        extra = gate.extra_loss()
-        loss = loss if extra is None else loss + extra
-    return loss
+    return _loss_of_gates(gates)
+
+
+def _loss_of_gates(gates: Sequence[TrainingGate]) -> torch.Tensor | float:
+    alike: dict[Callable[..., torch.Tensor | None], list[TrainingGate]] = {}
+    for gate in gates:
+        alike.setdefault(type(gate).joint_loss, []).append(gate)
+    terms = [term for joint_loss, members in alike.items() if (term := joint_loss(members)) is not None]
+    return sum(terms) if terms else 0.0
 
 
 def gates_of(form: nn.Module) -> dict[str, TrainingGate]:

@@ -12,7 +12,7 @@ from torch import nn
 from autogate.data import Split
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
-from autogate.training.loop import Progress, score, trace_decisions, train
+from autogate.training.loop import Progress, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
 
 Fidelity = Literal["base", "short", "full"]
@@ -60,6 +60,11 @@ class Methods:
             TrainingError: If the loss stops being finite, memory is short, or the caller's function fails.
         """
         try:
+            if fidelity == "full":
+                for gate in gates_of(form).values():
+                    # A caller's own loop knows nothing of slices, which stay as they are then.
+                    if self.train_fn is None or not gate.slices:
+                        gate.begin()
             if self.train_fn is None:
                 train(form, split, recipe, seed=seed, device=device, progress=progress)
             else:

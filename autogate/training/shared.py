@@ -18,7 +18,7 @@ from autogate.gates import TrainingGate, get_family
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
-from autogate.surgery import attach_gates, canonical, training_form
+from autogate.surgery import attach_gates, canonical, training_form, training_knobs
 from autogate.surgery.training_form import dense_parts
 from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, training_batches
 from autogate.training.recipe import Recipe
@@ -35,7 +35,7 @@ def make_bank(network: Network, space: BoundSpace, seed: int) -> Bank:
             family = get_family(gate.family)
             if family.has_weights:
                 parts = dense_parts(network, site)
-                bank[(site, gate)] = family.attach(network.sites[site], gate, parts, 1.0)
+                bank[(site, gate)] = family.attach(network.sites[site], gate, parts, training_knobs(DENSE, family.name))
     return bank
 
 
@@ -57,7 +57,7 @@ def train_shared(
     holder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     holder.train()
     parameters = [p for p in holder.parameters() if p.requires_grad]
-    optimiser = optimiser_for(parameters, recipe)
+    optimiser = optimiser_for(parameters, recipe, holder)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Cli
 
+from autogate.gates import FAMILIES
 from autogate.latency import LatencyModel, read_profile
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
@@ -17,40 +16,13 @@ from autogate.search.config import make_config
 from autogate.space import load_space
 from autogate.store import Store
 
-NET = """
-from torch import nn
-
-class Unit(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
-
-    def forward(self, x):
-        return (x + self.conv2(self.conv1(x).relu())).relu()
-
-def build(num_classes=10):
-    units = [Unit(16) for _ in range(3)]
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(), *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(16, num_classes),
-    )
-"""
-
-
-@pytest.fixture
-def tiny() -> Iterator[str]:
-    """Return the name of a network in the current directory."""
-    Path("tinynet.py").write_text(NET, encoding="utf-8")
-    yield "tinynet:build"
-    sys.modules.pop("tinynet", None)
-
 
 def test_help(cli: Cli) -> None:
     result = cli("--help")
     assert result.code == 0
     for command in (
-        "search", "resume", "profile", "predict", "pareto", "show", "measure", "export", "studies", "sites", "spaces",
-        "doctor",
+        "search", "resume", "profile", "predict", "sensitivity", "pareto", "show", "measure", "export", "studies",
+        "sites", "spaces", "doctor",
     ):  # fmt: skip
         assert command in result.out
         assert cli(command, "--help").code == 0
@@ -71,7 +43,7 @@ def test_sites(cli: Cli) -> None:
 
 def test_spaces(cli: Cli) -> None:
     assert "unified" in cli("spaces").out
-    assert set(cli("spaces", "--format", "json").json) == {"antidote", "drop", "lcnet", "magnitude", "mod", "unified"}
+    assert set(cli("spaces", "--format", "json").json) == {"unified", *FAMILIES}
 
 
 def test_doctor(cli: Cli) -> None:

@@ -156,7 +156,11 @@ def test_the_same_with_other_output(refused: Refused, option: str) -> None:
         ),
         (
             "schema: autogate.space/1\nsites: {block: [{family: drop}]}\ntraining: {targeted_dropout: [2.0]}",
-            "probabilities in [0, 1]",
+            "targeted_dropout must be in [0, 1], not 2",
+        ),
+        (
+            "schema: autogate.space/1\nsites: {block: [{family: drop}]}\ntraining: {dropout: [0.5]}",
+            "unknown training knob 'dropout'; known: targeted_dropout",
         ),
         ("schema: autogate.space/2\nsites: {block: [{family: drop}]}", "mine.yaml: schema"),
         ("sites: [", "cannot read search space"),

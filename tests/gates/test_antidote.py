@@ -13,7 +13,8 @@ from suite import FamilySuite
 from torch import Tensor, nn
 
 from autogate.gates import antidote, get_family
-from autogate.gates.antidote import AttentionMask, GatheredConv
+from autogate.gates.antidote import AttentionMask, Selection, ascending_ratio, targeted_ramp
+from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, GatheredConv
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
@@ -29,6 +30,8 @@ class TestAntidote(FamilySuite):
         (SITE, {"channel_ratio": 1.0}, "channel_ratio must be in [0, 0.97], not 1"),
         (SITE, {"column_ratio": -0.5}, "column_ratio must be in [0, 0.97], not -0.5"),
         (SITE, {"column_ratio": "half"}, "column_ratio must be a number"),
+        (SITE, {"column_ratio": 0.5, "strip": 5}, "strip=5 does not divide the map's width of 32"),
+        (SITE, {"column_ratio": 0.5, "channel_ratio": 0.5, "order": "last"}, "order must be one of"),
     ]
     unfit = ("resnet20", "block:layer1.1", "antidote stands at map sites only")
 
@@ -72,7 +75,7 @@ class TestAntidote(FamilySuite):
 
     def test_what_is_kept_has_the_highest_mean_and_keeps_its_value(self) -> None:
         value = torch.rand(4, 6, 5, 5)
-        shown = AttentionMask(channels=4, columns=10, dropout=1.0).eval()(value, value)
+        shown = AttentionMask(Selection(1 / 3, 0.6)).eval()(value, value)
         for i in range(4):
             channels = value[i].mean((1, 2)).topk(4).indices
             columns = value[i].mean(0).flatten().topk(10).indices
@@ -85,7 +88,7 @@ class TestAntidote(FamilySuite):
 
     def test_gradient_reaches_only_what_is_kept(self) -> None:
         value = torch.rand(2, 8, 4, 4, requires_grad=True)
-        AttentionMask(channels=3, columns=None, dropout=1.0).train()(value, value).sum().backward()
+        AttentionMask(Selection(0.625, 0.0)).train()(value, value).sum().backward()
         kept = value.grad.amax((2, 3))
         assert kept.sum(dim=1).tolist() == [3.0, 3.0]
         assert set(value.grad.unique().tolist()) == {0.0, 1.0}
@@ -94,7 +97,7 @@ class TestAntidote(FamilySuite):
     def test_targeted_dropout_hits_only_the_targets(self, dropout: float) -> None:
         torch.manual_seed(0)
         value = torch.arange(1.0, 9.0).view(1, 8, 1, 1).expand(400, 8, 2, 2)
-        shown = AttentionMask(channels=4, columns=None, dropout=dropout).train()(value, value)
+        shown = AttentionMask(Selection(0.5, 0.0), dropout).train()(value, value)
         opened = (shown > 0).float().mean((0, 2, 3))
         assert (opened[4:] == 1).all()
         assert (opened[:4] < 0.65).all()
@@ -114,23 +117,88 @@ class TestAntidote(FamilySuite):
             (3, 3, 0, 1),
         ],
     )
-    @pytest.mark.parametrize(("channels", "columns"), [(5, None), (None, 20), (3, 40), (1, 1)])
+    @pytest.mark.parametrize("executor", [*CHANNEL_EXECUTORS, *COLUMN_EXECUTORS])
+    # Maps are of 8 channels, 9 rows and 12 columns.
+    @pytest.mark.parametrize(
+        "selection",
+        [
+            Selection(0.4, 0.0),
+            Selection(0.0, 0.8),
+            Selection(0.6, 0.5),
+            Selection(0.6, 0.5, strip=4),
+            Selection(0.6, 0.5, strip=3, channels_first=True),
+            Selection(0.9, 0.97),
+        ],
+    )
     def test_gathered_convolution(
         self,
         kernel: int | tuple[int, int],
         stride: int,
         padding: int | tuple[int, int],
         dilation: int,
-        channels: int | None,
-        columns: int | None,
+        selection: Selection,
+        executor: str,
         bias: bool,
     ) -> None:
+        if (executor in COLUMN_EXECUTORS) != (selection.column_ratio > 0):
+            pytest.skip("this executor is for the other kind of selection")
         torch.manual_seed(0)
         conv = nn.Conv2d(8, 6, kernel, stride, padding, dilation, bias=bias).double()
-        gathered, mask = GatheredConv(conv, channels, columns), AttentionMask(channels, columns, 1.0).eval()
+        gathered, mask = GatheredConv(conv, selection, executor), AttentionMask(selection).eval()
         for batch in (1, 3):
-            value = torch.rand(batch, 8, 9, 11, dtype=torch.float64)
+            value = torch.rand(batch, 8, 9, 12, dtype=torch.float64)
             torch.testing.assert_close(gathered(value), conv(mask(value, value)))
+
+    def test_strips_stay_or_go_together(self) -> None:
+        value = torch.rand(5, 3, 4, 8)
+        shown = AttentionMask(Selection(0.0, 0.5, strip=4)).eval()(value, value)
+        kept = (shown.abs().sum(dim=1) > 0).view(5, 4, 2, 4)
+        assert (kept.all(dim=3) == kept.any(dim=3)).all()
+        means = value.mean(dim=1).view(5, 8, 4).mean(dim=2)
+        assert torch.equal(kept.any(dim=3).flatten(1), torch.zeros(5, 8).scatter_(1, means.topk(4).indices, 1) > 0)
+
+    def test_order_of_the_two_masks(self) -> None:
+        # The left column lives in the second channel, which is the weaker one.
+        value = torch.tensor([[[[0.0, 2.0]], [[3.0, -2.0]]]])
+        both, first = (
+            AttentionMask(Selection(0.5, 0.5, channels_first=first)).eval()(value, value) for first in (False, True)
+        )
+        assert both.tolist() == [[[[0.0, 0.0]], [[0.0, 0.0]]]]
+        assert first.tolist() == [[[[0.0, 2.0]], [[0.0, 0.0]]]]
+
+    def test_ratios_ascend_in_steps(self) -> None:
+        """Section 1 of the family reference: ``min(R, r0 + delta * floor(e / T))``."""
+        found = [round(ascending_ratio(0.3, epoch, epochs_per_step=2), 2) for epoch in range(0, 12)]
+        assert found == [0.1, 0.1, 0.15, 0.15, 0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.3, 0.3]
+        gate = AttentionMask(Selection(0.5, 0.0), ascent=0.5).train()
+        value = torch.rand(2, 100, 2, 2)
+        kept = []
+        for fraction in (0.0, 0.0624, 0.0626, 0.25, 0.4374, 0.4376, 0.5, 1.0):
+            gate.set_progress(fraction)
+            kept.append(int((gate(value, value) > 0).any(dim=(2, 3)).sum(dim=1).unique()))
+        assert kept == [90, 90, 85, 70, 60, 55, 50, 50]
+        gate.set_progress(0.0)
+        assert int((gate.eval()(value, value) > 0).any(dim=(2, 3)).sum()) == 2 * 50
+
+    def test_ramps_of_targeted_dropout(self) -> None:
+        """Section 9 of the family reference, for steps 10,000, 20,000 and 40,000 of 40,000."""
+        expected = {0: (0.0, 0.0), 10_000: (0.475, 0.25), 20_000: (0.95, 0.5), 40_000: (1.0, 1.0), 50_000: (1.0, 1.0)}
+        for step, shares in expected.items():
+            assert targeted_ramp(step / 40_000) == pytest.approx(shares)
+        torch.manual_seed(0)
+        gate = AttentionMask(Selection(0.4, 0.0), dropout=0.8, ramp=0.5).train()
+        value = torch.rand(500, 100, 1, 1)
+        for fraction, share in ((0.125, 0.19 * 0.2), (0.25, 0.38 * 0.4), (0.5, 0.4 * 0.8), (1.0, 0.4 * 0.8)):
+            gate.set_progress(fraction)
+            assert float((gate(value, value) == 0).float().mean()) == pytest.approx(share, abs=0.01)
+
+    def test_genes_without_effect_do_not_make_another_policy(self) -> None:
+        sites = known_network("resnet20").sites
+        same = [
+            {"channel_ratio": 0.5, "column_ratio": 0.0005, "strip": 4, "order": "channels_first"},
+            {"channel_ratio": 0.5},
+        ]
+        assert len({canonical(Policy({SITE: Gate("antidote", genes)}), sites).digest for genes in same}) == 1
 
     def test_paper_costs(self) -> None:
         """Section 9 of the family reference: 77,805,216 of ResNet-56's 125,485,056 MACs, inner maps only."""
@@ -204,8 +272,6 @@ def test_compact_form_gathers() -> None:
     _, compact = forms_of(network, canonical(Policy({SITE: Gate("antidote", {"channel_ratio": 0.5})}), network.sites))
     gathered = [module for module in compact.modules() if isinstance(module, GatheredConv)]
     assert len(gathered) == 1
-    assert gathered[0].channels == 8
-    assert gathered[0].columns is None
     seen: list[tuple[int, ...]] = []
     original = torch.nn.functional.conv2d
 

@@ -85,7 +85,7 @@ class TestMod(FamilySuite):
         body = []
         block.body.register_forward_pre_hook(lambda _, args: body.append(args[0]))
         with torch.no_grad():
-            result = block(x)
+            result, _ = block(x)
         for i in range(5):
             top = scores[i].topk(4)
             # The block's input channels come in the order of their scores.

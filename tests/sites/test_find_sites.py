@@ -102,7 +102,7 @@ def test_sites_command_lists_the_same() -> None:
     first = rows[0]
     assert first["families"] == ["drop", "mod", "lcnet"]
     assert tuple(first["shape"]) == (16, 32, 32)
-    assert rows[1]["families"] == ["magnitude", "antidote", "lcnet"]
+    assert rows[1]["families"] == ["magnitude", "antidote", "lcnet", "dce", "gss"]
 
 
 class PreActivation(nn.Module):

@@ -74,8 +74,15 @@ def test_rates_of_dropout_by_family() -> None:
     assert space.knobs == {"targeted_dropout.drop": (0.5, 0.9), "targeted_dropout.magnitude": (1.0,)}
     # A family that is taken out takes its knob along.
     assert set(space.restricted(lambda site, gate: gate.family != "drop").knobs) == {"targeted_dropout.magnitude"}
-    with pytest.raises(SpaceError, match="'mod' takes no targeted_dropout"):
+    with pytest.raises(SpaceError, match="'mod' takes no targeted_dropout; the families that do: drop, magnitude"):
         bound(block=[DROP], dropout={"mod": [0.5]})
+
+
+@pytest.mark.parametrize("rate", [1.5, -0.1, float("nan"), "often"])
+def test_rates_out_of_range_are_named_even_of_families_that_are_not_there(rate: Any) -> None:
+    for rates in ([rate], {"magnitude": [0.5, rate]}):
+        with pytest.raises(SpaceError, match=r"search space: targeted_dropout\.\w+: targeted_dropout must be"):
+            bound(block=[DROP], dropout=rates)
 
 
 def test_drawing_asks_for_every_free_decision_once() -> None:

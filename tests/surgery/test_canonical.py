@@ -6,8 +6,9 @@ from helpers import images, known_network, lively_gates, network_of
 from torch import Tensor, nn
 
 from autogate.errors import PolicyError
+from autogate.gates.gathered_conv import GatheredConv
 from autogate.policy import DENSE, Gate, Policy
-from autogate.surgery import canonical, compact_form, targeted_dropout
+from autogate.surgery import canonical, compact_form, training_knobs
 
 RESNET, VGG = "resnet20", "vgg16_bn"
 INSIDE, BLOCK = "map:layer1.1.conv1", "block:layer1.1"
@@ -33,9 +34,10 @@ def test_open_gates_go(gate: Gate) -> None:
 
 def test_missing_genes_are_filled_in() -> None:
     policy = canonical_of(RESNET, {BLOCK: Gate("mod"), INSIDE: Gate("antidote", {"channel_ratio": 0.3})})
-    assert dict(policy.gates[BLOCK].genes) == {"c": 16, "reduction": 16}
+    assert dict(policy.gates[BLOCK].genes) == {"c": 16, "reduction": 16, "fusion": "first", "selector": "score"}
     other = canonical_of(RESNET, {INSIDE: Gate("antidote", {"channel_ratio": 0.3})})
-    assert dict(other.gates[INSIDE].genes) == {"channel_ratio": 0.3, "column_ratio": 0.0}
+    full = {"channel_ratio": 0.3, "column_ratio": 0.0, "order": "both", "strip": 1}
+    assert dict(other.gates[INSIDE].genes) == full
 
 
 @pytest.mark.parametrize("family", ["drop", "mod"])
@@ -82,10 +84,17 @@ def test_unknown_knobs_are_named() -> None:
             canonical_of(RESNET, {BLOCK: Gate("drop")}, **{knob: 0.5})
 
 
-def test_targeted_dropout_is_full_unless_told() -> None:
-    assert targeted_dropout(Policy({BLOCK: Gate("drop")}), "drop") == 1.0
+def test_knobs_out_of_range_are_refused() -> None:
+    with pytest.raises(PolicyError, match=r"drop: targeted_dropout must be in \[0, 1\], not 1.5"):
+        canonical_of(RESNET, {BLOCK: Gate("drop")}, **{KNOB: 1.5})
+
+
+def test_a_knob_has_its_default_unless_told() -> None:
+    assert training_knobs(Policy({BLOCK: Gate("drop")}), "drop") == {"targeted_dropout": 1.0}
     policy = Policy({BLOCK: Gate("drop")}, {KNOB: 0.25})
-    assert (targeted_dropout(policy, "drop"), targeted_dropout(policy, "magnitude")) == (0.25, 1.0)
+    assert training_knobs(policy, "drop")["targeted_dropout"] == 0.25
+    assert training_knobs(policy, "magnitude")["targeted_dropout"] == 1.0
+    assert training_knobs(policy, "mod") == {}
 
 
 @pytest.mark.parametrize("other", [HALF, Gate("antidote", {"channel_ratio": 0.5}), Gate("lcnet")], ids=str)
@@ -141,7 +150,7 @@ def test_names_that_differ_only_in_punctuation_keep_their_own_gates() -> None:
     for gates in ({"map:a.b": few, "map:a_b": many}, {"map:a.b": many, "map:a_b": few}):
         policy = canonical(Policy(gates), network.sites)
         compact = compact_form(network, policy, lively_gates(network, policy))
-        kept = [module.channels for module in compact.modules() if hasattr(module, "channels")]
+        kept = [module.choose.kept_channels(8) for module in compact.modules() if isinstance(module, GatheredConv)]
         assert sorted(kept) == [2, 6]
         results.append(compact(x))
     assert not torch.allclose(*results)

@@ -1,0 +1,66 @@
+"""Which channels to run next, as a bandit: combinatorial upper confidence bounds.
+
+Source: CUCB (Chen, Wang, Yuan, ICML 2013; arXiv 1407.8339). Arms are channels; a super-arm is the k channels with
+the highest index; rewards in [0, 1] are seen for the channels that ran. Exploration scale and discounted averages,
+for rewards that drift, are additions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+_FORGETTING = 0.999
+
+
+class ChannelBandit:
+    """Keeps mean rewards and play counts of ``arms`` channels, and names the ``k`` to run.
+
+    Args:
+        arms: Number of channels.
+        k: Channels that run at a time.
+        exploration: Factor of the confidence bonus; 1 is the theorem's.
+        discount: Weight of a new reward in the mean; 0 for the plain average.
+        device: Where the counts live.
+    """
+
+    def __init__(
+        self, arms: int, k: int, exploration: float = 1.0, discount: float = 0.0, device: torch.device | None = None
+    ) -> None:
+        self.k = k
+        self.exploration = exploration
+        self.discount = discount
+        self.step = 0
+        self.mean = torch.zeros(arms, dtype=torch.float64, device=device)
+        self.plays = torch.zeros(arms, dtype=torch.float64, device=device)
+
+    def upper_bounds(self) -> torch.Tensor:
+        """Return ``mean + exploration * sqrt(3 ln t / (2 T))`` of each arm, ``[arms]``.
+
+        It is infinite before the first play.
+        """
+        bonus = torch.sqrt(1.5 * math.log(max(1, self.step)) / self.plays)
+        return torch.where(self.plays == 0, math.inf, self.mean + self.exploration * bonus)
+
+    def select(self) -> torch.Tensor:
+        """Begin a step and return the channels to run, sorted, int64 ``[k]``."""
+        self.step += 1
+        return self.upper_bounds().topk(self.k).indices.sort().values
+
+    def observe(self, selected: torch.Tensor, rewards: torch.Tensor) -> None:
+        """Learn from the rewards, ``[k]`` in [0, 1], of the channels that ran."""
+        rewards = rewards.to(self.mean)
+        first = self.plays[selected] == 0
+        if self.discount > 0:
+            plays = _FORGETTING * self.plays[selected] + 1
+            weight = torch.where(first, 1.0, self.discount)
+        else:
+            plays = self.plays[selected] + 1
+            weight = 1 / plays
+        self.plays[selected] = plays
+        self.mean[selected] += weight * (rewards - self.mean[selected])
+
+    def best(self) -> torch.Tensor:
+        """Return the channels with the highest mean reward, without bonus, sorted, int64 ``[k]``."""
+        return self.mean.topk(self.k).indices.sort().values

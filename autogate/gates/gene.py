@@ -1,0 +1,55 @@
+"""Values that a gate is free to take, and how they are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autogate.errors import PolicyError
+from autogate.policy import GeneValue
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One value that is free to choose: of a gate, or of how a family's gates are trained.
+
+    Attributes:
+        name: Name in the policy.
+        default: Value used where a policy does not name the gene.
+        low: Smallest value allowed, for numbers.
+        high: Largest value allowed, for numbers.
+        choices: Values allowed, for text.
+        prunes: Whether the value is a share that is left out.
+    """
+
+    name: str
+    default: GeneValue
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    prunes: bool = False
+
+    def check(self, value: GeneValue, where: str) -> GeneValue:
+        """Return ``value`` in the gene's own type.
+
+        Raises:
+            PolicyError: If the value is of another type or out of range; names the site.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
+            return value
+        if isinstance(value, (str, bool)):
+            raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
+        assert self.low is not None  # noqa: S101 - every numeric gene has a range
+        assert self.high is not None  # noqa: S101
+        if not self.low <= value <= self.high:
+            raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {value:g}")
+        if not isinstance(self.default, int):
+            return float(value)
+        if value != int(value):
+            raise PolicyError(f"{where}: {self.name} must be a whole number, not {value:g}")
+        return int(value)
+
+
+TARGETED_DROPOUT = Gene("targeted_dropout", 1.0, low=0.0, high=1.0)
+"""Probability with which a training step really drops what the gate drops in evaluation."""

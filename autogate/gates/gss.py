@@ -1,0 +1,140 @@
+"""``gss``: Guided Structured Sparsity; a loss shrinks whole channels in training, and the smallest are removed.
+
+Source: Guided Structured Sparsity (arXiv 1802.09902) and its official code: group lasso over the output channels of
+every layer plus the inverse of the variance of their squared norms, with weights 0.001 and 0.01. Also there: the
+form of Intel's distiller (variance of the norms), and a form without scale, for networks with batch
+normalisation, where the size of a filter means nothing. Removing a fixed number of channels once the loss has
+sorted them, and fine-tuning what is left, is a reconstruction; the paper's results on CIFAR-10 cannot be
+reproduced from public material. Its variance term is known to fade quickly in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count
+from autogate.gates.gene import Gene
+from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms
+from autogate.policy import Gate
+from autogate.records import Site
+
+
+def group_lasso(squared_norms: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the groups' norms; ``squared_norms`` is ``[groups]``."""
+    # The square root has no gradient at 0, where a group has nothing left to lose.
+    return squared_norms.clamp(min=1e-12).sqrt().sum()
+
+
+def inverse_variance(squared_norms: torch.Tensor) -> torch.Tensor:
+    """Return ``1 / Var(q)``, the population variance of the squared norms: the official code."""
+    return 1.0 / squared_norms.var(correction=0)
+
+
+def inverse_variance_of_norms(squared_norms: torch.Tensor) -> torch.Tensor:
+    """Return ``1 / Var(sqrt(q))`` with the unbiased variance: distiller."""
+    return 1.0 / squared_norms.sqrt().var()
+
+
+def inverse_variation(squared_norms: torch.Tensor) -> torch.Tensor:
+    """Return ``mean(q)^2 / Var(q)``, which does not change when all weights are scaled (reconstruction)."""
+    return squared_norms.mean() ** 2 / squared_norms.var(correction=0)
+
+
+VARIANCE_FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "inverse": inverse_variance,
+    "norms": inverse_variance_of_norms,
+    "scale_free": inverse_variation,
+}
+
+
+def threshold_for(norms: Sequence[torch.Tensor], sparsity: float, steps: int = 60) -> float:
+    """Return the norm below which a share ``sparsity`` of the groups of all layers lies, found by bisection."""
+    everything = torch.cat([layer.flatten() for layer in norms])
+    low, high = 0.0, float(everything.max())
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if float((everything <= middle).float().mean()) < sparsity:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+class StructureGate(ChannelMask):
+    """Sorts the channels of a map by a loss, then removes the smallest and lets the rest recover.
+
+    Until :meth:`begin` says that its own procedure is wanted, it is a static slice by magnitude.
+
+    Args:
+        dense: The layers around the map.
+        k: Channels that stay.
+        knobs: Weights and form of the loss, its groups, and the share of the training in which it acts.
+    """
+
+    def __init__(self, dense: DenseParts, k: int, knobs: Knobs) -> None:
+        super().__init__(filter_norms(dense).topk(k).indices.sort().values, 1.0)
+        self._dense = dense
+        self.knobs = dict(knobs)
+        self.sorting = False
+
+    def begin(self) -> None:
+        """Sort channels in the next training."""
+        self.sorting = True
+
+    def set_progress(self, fraction: float) -> None:
+        """End the sorting when its share of the training is over."""
+        if self.sorting and fraction >= float(self.knobs["structure"]):
+            self.sorting = False
+            self.kept.copy_(self.squared_norms().detach().topk(len(self.kept)).indices.sort().values)
+
+    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the map ``[N, C, H, W]``, whole while channels are sorted, else without the removed ones."""
+        return value if self.training and self.sorting else super().forward(value, context)
+
+    def squared_norms(self) -> torch.Tensor:
+        """Return the squared norm of each channel's group of weights, ``[C]``."""
+        producer, norm, consumer = self._dense.producer, self._dense.norm, self._dense.consumer
+        assert producer is not None  # noqa: S101 - fits() asks for both
+        assert consumer is not None  # noqa: S101
+        if self.knobs["axis"] == "in":
+            return consumer.weight.square().sum(dim=(0, 2, 3))
+        squared = producer.weight.square().sum(dim=(1, 2, 3))
+        if self.knobs["norms"] == "folded" and isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
+            squared = squared * norm.weight.square() / (norm.running_var + norm.eps)
+        return squared
+
+    @staticmethod
+    def joint_loss(gates: Sequence[StructureGate]) -> torch.Tensor | None:
+        """Return the weighted sum of group lasso and variance term over the layers; None where none is sorted."""
+        terms = []
+        for gate in gates:
+            if gate.sorting and gate.training:
+                squared, knobs = gate.squared_norms(), gate.knobs
+                variance = VARIANCE_FORMS[str(knobs["variance_form"])](squared)
+                terms.append(float(knobs["group_lasso"]) * group_lasso(squared) + float(knobs["variance"]) * variance)
+        return torch.stack(terms).sum() if terms else None
+
+
+class Gss(Magnitude):
+    """Remove the channels that a structured-sparsity loss has made small."""
+
+    name = "gss"
+    knobs = (
+        Gene("group_lasso", 0.001, low=0.0, high=10.0),
+        Gene("variance", 0.01, low=0.0, high=10.0),
+        Gene("variance_form", "inverse", choices=tuple(VARIANCE_FORMS)),
+        Gene("axis", "out", choices=("out", "in")),
+        Gene("norms", "weights", choices=("weights", "folded")),
+        Gene("structure", 0.6, low=0.0, high=0.95),
+    )
+
+    def runs_as(self, gate: Gate) -> Gate:
+        """As any slice of so many channels."""
+        return Gate(Magnitude.name, gate.genes)
+
+    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
+        """Rank the channels by their filters as they are now; training may rank them anew."""
+        return StructureGate(dense, kept_count(site.channels, float(gate.genes["ratio"])), knobs)

@@ -1,0 +1,1 @@
+"""Show results: plots as self-contained pages."""

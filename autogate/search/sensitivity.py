@@ -1,0 +1,112 @@
+"""How much accuracy a trained network loses by one gate alone, the harder it prunes: curves by site, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from autogate.errors import AutoGateError, PolicyError
+from autogate.gates import Family, get_family
+from autogate.policy import Gate, Policy
+from autogate.search.config import SearchConfig
+from autogate.search.reporter import Reporter
+from autogate.search.start import Own
+from autogate.search.task import Task, fit_base, load_task
+from autogate.surgery import attach_gates, canonical, training_form
+from autogate.training import Methods, score
+
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+"""Shares to leave out, unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies of a network with one gate.
+
+    Attributes:
+        site: Where the gate stands.
+        ratio: The gene that is varied, a share that is left out; None where the family has none.
+        values: Its values.
+        accuracies: Accuracy at each value, as a fraction; one without values where nothing is varied.
+    """
+
+    site: str
+    ratio: str | None
+    values: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+
+def sensitivity_document(
+    config: SearchConfig, own: Own, family: str, values: Sequence[float] | None, images: int, reporter: Reporter
+) -> dict[str, Any]:
+    """Return dense accuracy and curves as JSON-ready data; a network without weights is trained first.
+
+    Args:
+        config: Network, weights, data and device.
+        own: What the caller brings instead of naming it.
+        family: Name of the gate family.
+        values: Shares to leave out; None for a fixed few.
+        images: Validation images to judge on.
+        reporter: Hears of progress.
+
+    Raises:
+        PolicyError: If gates of the family must be trained before they mean anything, or it fits no site.
+        AutoGateError: If anything asked for is unknown, out of range or does not fit.
+    """
+    if images < 1:
+        raise AutoGateError(f"images must be at least 1, not {images}")
+    chosen = get_family(family)
+    task = load_task(config, reporter, own.model, own.data)
+    gates = _gates(task, chosen, tuple(values or SHARES))
+    if config.weights is None:
+        fit_base(config, task, Methods(), reporter)
+    curves = []
+    with reporter.stage("sensitivity"):
+        dense = _accuracy(task, task.network.model, images)
+        for i, ((site, ratio), by_value) in enumerate(gates.items()):
+            accuracies = tuple(_with_gate(task, site, gate, images) for gate in by_value.values())
+            curves.append(Curve(site, ratio, tuple(by_value) if ratio else (), accuracies))
+            reporter.progress((i + 1) / len(gates), site)
+    return {
+        "schema": "autogate.sensitivity/1",
+        "model": task.model,
+        "family": family,
+        "images": min(images, len(task.data.val)),
+        "dense_accuracy": dense,
+        "curves": [asdict(curve) for curve in curves],
+    }
+
+
+def _gates(task: Task, family: Family, values: tuple[float, ...]) -> dict[tuple[str, str | None], dict[float, Gate]]:
+    """Return the gates to try, by site and ratio; one gate where the family has no ratio."""
+    if family.has_weights:
+        raise PolicyError(
+            f"gates of {family.name} have weights of their own, which must be trained first; sensitivity curves need "
+            "a family without, such as antidote, magnitude or drop"
+        )
+    gates: dict[tuple[str, str | None], dict[float, Gate]] = {}
+    for site in task.network.sites.values():
+        if family.fits(site) is not None:
+            continue
+        ratios = [gene.name for gene in family.genes(site.kind) if gene.prunes]
+        for ratio in ratios:
+            gates[(site.name, ratio)] = {v: family.complete(site, Gate(family.name, {ratio: v})) for v in values}
+        if not ratios:
+            gates[(site.name, None)] = {1.0: family.complete(site, Gate(family.name))}
+    if not gates:
+        raise PolicyError(f"{family.name} fits no site of {task.model}; `autogate sites` lists them")
+    return gates
+
+
+def _with_gate(task: Task, site: str, gate: Gate, images: int) -> float:
+    policy = canonical(Policy({site: gate}), task.network.sites)
+    return _accuracy(task, training_form(task.network, attach_gates(task.network, policy)), images)
+
+
+def _accuracy(task: Task, network: nn.Module, images: int) -> float:
+    with torch.inference_mode():
+        return score(network, task.data.val, device=task.trainer, limit=images)[0]

@@ -1,0 +1,62 @@
+"""Families whose training makes the structure, trained by the loop that finalists are trained with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import assert_close, images, known_network, own_copy
+from torch import nn
+
+from autogate.data import load_data
+from autogate.policy import Gate, Policy
+from autogate.surgery import attach_gates, canonical, compact_form, training_form
+from autogate.training import Fidelity, Methods, Recipe
+
+CPU = torch.device("cpu")
+SITES = ("map:layer1.0.conv1", "map:layer2.0.conv1")
+
+
+def trained(family: str, fidelity: Fidelity, methods: Methods | None = None) -> tuple[Any, ...]:
+    network = own_copy(known_network("resnet20"))
+    policy = canonical(Policy(dict.fromkeys(SITES, Gate(family, {"ratio": 0.5}))), network.sites)
+    gates = attach_gates(network, policy)
+    start = {site: gate.kept.clone() for site, gate in gates.items()}
+    form = training_form(network, gates)
+    recipe = Recipe(images=40 * 32, lr=0.05, batch_size=32)
+    (methods or Methods()).train(form, load_data("digits").train, recipe, fidelity, seed=0, device=CPU)
+    compact = compact_form(network, policy, gates)
+    x = images(network, 3)
+    with torch.no_grad():
+        assert_close(compact(x), form.eval()(x))
+    return gates, start
+
+
+def test_dce_keeps_what_its_bandit_found_best() -> None:
+    gates, start = trained("dce", "full")
+    for gate in gates.values():
+        assert gate.bandit.step == 24  # frozen after 0.6 of 40 steps
+        assert (gate.bandit.plays >= 1).all()
+        assert torch.equal(gate.kept, gate.bandit.best())
+    assert any(not torch.equal(gate.kept, start[site]) for site, gate in gates.items())
+
+
+def test_gss_keeps_what_its_loss_left_largest() -> None:
+    gates, start = trained("gss", "full")
+    assert all(not gate.sorting for gate in gates.values())
+    assert any(not torch.equal(gate.kept, start[site]) for site, gate in gates.items())
+
+
+@pytest.mark.parametrize("family", ["dce", "gss"])
+def test_candidates_are_slices_by_magnitude(family: str) -> None:
+    gates, start = trained(family, "short")
+    assert all(torch.equal(gate.kept, start[site]) for site, gate in gates.items())
+
+
+def test_a_training_of_the_callers_own_keeps_the_slices() -> None:
+    def own(form: nn.Module, fidelity: Fidelity) -> None:
+        form(torch.randn(2, 3, 32, 32)).sum().backward()
+
+    gates, start = trained("dce", "full", Methods(train_fn=own))
+    assert all(torch.equal(gate.kept, start[site]) for site, gate in gates.items())
