@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import shutil
@@ -28,6 +27,7 @@ from autogate.export.files import (
     SCHEMA,
     WEIGHTS_FILE,
 )
+from autogate.export.program import program_of
 from autogate.export.reload import reload
 from autogate.gates import get_family
 from autogate.policy import Policy
@@ -125,7 +125,7 @@ def _write(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: P
     safetensors.torch.save_file(state, str(draft / WEIGHTS_FILE))
     kept = max(item.batch_size, min(len(images), _INPUT_BYTES // (images[0].numel() * 4)))
     safetensors.torch.save_file({"images": images[:kept].contiguous()}, str(draft / INPUTS_FILE))
-    dynamic = _export_program(compact, item, images, draft / PROGRAM_FILE)
+    dynamic = _write_program(compact, item, images, draft / PROGRAM_FILE)
     report = {
         "schema": SCHEMA,
         **item.report,
@@ -141,25 +141,15 @@ def _write(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: P
     return report
 
 
-def _export_program(compact: nn.Module, item: Deliverable, images: torch.Tensor, path: Path) -> bool:
+def _write_program(compact: nn.Module, item: Deliverable, images: torch.Tensor, path: Path) -> bool:
     """Write the program; return whether it takes any batch size.
 
     Static policies leave an ordinary network, whose batch can stay free; gates that choose per image are
     exported for the batch size they were searched at.
     """
-    dynamic = all(get_family(gate.family).is_static for _, gate in item.policy)
-    example = _batch(images, 0, 2 if dynamic else item.batch_size)
-    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(compact, (example,), dynamic_shapes=shapes, strict=False)
-            content = io.BytesIO()
-            torch.export.save(program, content)
-    except Exception as error:  # torch.export raises many kinds; all mean that this network cannot be exported
-        raise ExportError(f"torch.export refuses this network: {' '.join(str(error).split())[:200]}") from error
-    path.write_bytes(content.getbuffer())
-    return dynamic
+    any_batch = all(get_family(gate.family).is_static for _, gate in item.policy)
+    path.write_bytes(program_of(compact, _batch(images, 0, 2 if any_batch else item.batch_size), any_batch))
+    return any_batch
 
 
 def _batch(images: torch.Tensor, start: int, size: int) -> torch.Tensor:

@@ -75,6 +75,11 @@ class BanditGate(ChannelMask):
         self.bandit.observe(self.selected, raw / raw.max().clamp(min=1e-12))
         self._value = self._gradient = None
 
+    def describe(self) -> str:
+        """The rewards seen so far."""
+        mean = self.bandit.mean
+        return f"step {self.bandit.step}, rewards {float(mean.min()):.3g} to {float(mean.max()):.3g}"
+
     def _keep_gradient(self, gradient: torch.Tensor) -> None:
         self._gradient = gradient
 

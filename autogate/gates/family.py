@@ -58,6 +58,10 @@ class TrainingGate(nn.Module):
     selected: torch.Tensor | None = None
     decision: torch.Tensor | None = None
 
+    def describe(self) -> str:
+        """Return, in a few words, how the gate stood in the last forward pass; empty if there is nothing to say."""
+        return ""
+
     @staticmethod
     def joint_loss(gates: Sequence[Any]) -> torch.Tensor | None:
         """Return the loss term of all gates of this kind in a network, after a forward pass, or None."""

@@ -106,6 +106,11 @@ class StructureGate(ChannelMask):
             squared = squared * norm.weight.square() / (norm.running_var + norm.eps)
         return squared
 
+    def describe(self) -> str:
+        """The range of the channels' norms."""
+        norms = self.squared_norms().detach().sqrt()
+        return f"norms {float(norms.min()):.3g} to {float(norms.max()):.3g}"
+
     @staticmethod
     def joint_loss(gates: Sequence[StructureGate]) -> torch.Tensor | None:
         """Return the weighted sum of group lasso and variance term over the layers; None where none is sorted."""

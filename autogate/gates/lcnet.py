@@ -73,6 +73,10 @@ class ThresholdGate(TrainingGate):
         """Move along the schedules; negative while gates are still held open."""
         self.progress = (fraction - self.warm_up) / (1.0 - self.warm_up)
 
+    def describe(self) -> str:
+        """How far the gate was open."""
+        return "held open" if self.opening is None else f"open {float(self.opening.detach()):.3f}"
+
     @staticmethod
     def joint_loss(gates: Sequence[ThresholdGate]) -> torch.Tensor | None:
         """Return the weighted budget loss of all gates; None before a forward pass and while they are held open."""
@@ -187,6 +191,7 @@ class ChannelSelect(nn.Module):
     def __init__(self, gate: ChannelGate) -> None:
         super().__init__()
         self.gate = gate
+        self.fewest = min(_FEWEST, gate.predictor.score.out_features)
         self.scripted: int | None = None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -202,7 +207,7 @@ class ChannelSelect(nn.Module):
             # are open, with a factor of 0.
             needed = torch.cat([needed[:_FEWEST] | (needed.sum() < _FEWEST), needed[_FEWEST:]])
             index = needed.nonzero()[:, 0]
-            torch._check(index.shape[0] >= min(_FEWEST, score.shape[1]))
+            torch._check(index.shape[0] >= self.fewest)
             torch._check(index.shape[0] <= score.shape[1])
         factor = scale_of(score, self.gate.scale) * is_open.to(score.dtype)
         return index, factor.index_select(1, index)

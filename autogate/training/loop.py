@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +81,7 @@ def train(
     """
     form.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     form.train()
-    gates = list(gates_of(form).values())
+    gates = gates_of(form)
     parameters = [p for p in form.parameters() if p.requires_grad]
     optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -89,12 +89,12 @@ def train(
         for fraction, images, labels in training_batches(split, recipe, seed, device):
             for group in optimiser.param_groups:
                 group["lr"] = cosine_lr(recipe, fraction)
-            for gate in gates:
+            for gate in gates.values():
                 gate.set_progress(fraction)
-            loss = loss_of(form(images), labels, gates, fraction * recipe.images)
+            loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            for gate in gates:
+            for gate in gates.values():
                 gate.after_backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
@@ -103,16 +103,20 @@ def train(
 
 
 def loss_of(
-    logits: torch.Tensor, labels: torch.Tensor, gates: Sequence[TrainingGate], images_seen: float
+    logits: torch.Tensor, labels: torch.Tensor, gates: Mapping[str, TrainingGate], epochs: float
 ) -> torch.Tensor:
     """Return cross entropy plus the gates' own terms.
 
     Raises:
-        TrainingError: If it is not finite.
+        TrainingError: If it is not finite; says in which epoch, and how the gates stood.
     """
-    loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(gates)
+    loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(list(gates.values()))
     if not torch.isfinite(loss):
-        raise TrainingError(f"the loss became {loss.item()} after {images_seen:.0f} images; try a lower --lr")
+        stood = [f"{path} {text}" for path, gate in gates.items() if (text := gate.describe())]
+        raise TrainingError(
+            f"the loss became {loss.item()} in epoch {int(epochs) + 1}; try a lower --lr"
+            + (f" (gates: {', '.join(stood)})" if stood else "")
+        )
     return loss
 
 

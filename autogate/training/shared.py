@@ -70,7 +70,7 @@ def train_shared(
                 form.train()
                 for gate in gates.values():
                     gate.set_progress(fraction)
-                loss = loss_of(form(images), labels, list(gates.values()), fraction * recipe.images)
+                loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
                 (loss / 3).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
             optimiser.step()

@@ -27,6 +27,7 @@ POLICIES = {
     "lcnet at a block": Policy({BLOCK: Gate("lcnet")}),
     "lcnet at a map": Policy({MAP: Gate("lcnet")}),
     "lcnet at both": Policy({BLOCK: Gate("lcnet"), MAP: Gate("lcnet")}),
+    "lcnet inside lcnet": Policy({BLOCK: Gate("lcnet"), "map:layer2.1.conv1": Gate("lcnet")}),
 }
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 1, "eager", {"torch": torch.__version__})
 STATIC = ("dense", "drop and magnitude")

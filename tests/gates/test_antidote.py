@@ -21,6 +21,21 @@ from autogate.sites import find_sites
 from autogate.surgery import attach_gates, canonical, training_form
 
 SITE = "map:layer1.0.conv1"
+# For maps of 8 channels, 9 rows and 12 columns.
+SELECTIONS_AND_EXECUTORS = [
+    *((Selection(0.4, 0.0), executor) for executor in CHANNEL_EXECUTORS),
+    *(
+        (selection, executor)
+        for selection in (
+            Selection(0.0, 0.8),
+            Selection(0.6, 0.5),
+            Selection(0.6, 0.5, strip=4),
+            Selection(0.6, 0.5, strip=3, channels_first=True),
+            Selection(0.9, 0.97),
+        )
+        for executor in COLUMN_EXECUTORS
+    ),
+]
 
 
 class TestAntidote(FamilySuite):
@@ -117,19 +132,7 @@ class TestAntidote(FamilySuite):
             (3, 3, 0, 1),
         ],
     )
-    @pytest.mark.parametrize("executor", [*CHANNEL_EXECUTORS, *COLUMN_EXECUTORS])
-    # Maps are of 8 channels, 9 rows and 12 columns.
-    @pytest.mark.parametrize(
-        "selection",
-        [
-            Selection(0.4, 0.0),
-            Selection(0.0, 0.8),
-            Selection(0.6, 0.5),
-            Selection(0.6, 0.5, strip=4),
-            Selection(0.6, 0.5, strip=3, channels_first=True),
-            Selection(0.9, 0.97),
-        ],
-    )
+    @pytest.mark.parametrize(("selection", "executor"), SELECTIONS_AND_EXECUTORS)
     def test_gathered_convolution(
         self,
         kernel: int | tuple[int, int],
@@ -140,8 +143,6 @@ class TestAntidote(FamilySuite):
         executor: str,
         bias: bool,
     ) -> None:
-        if (executor in COLUMN_EXECUTORS) != (selection.column_ratio > 0):
-            pytest.skip("this executor is for the other kind of selection")
         torch.manual_seed(0)
         conv = nn.Conv2d(8, 6, kernel, stride, padding, dilation, bias=bias).double()
         gathered, mask = GatheredConv(conv, selection, executor), AttentionMask(selection).eval()
@@ -224,33 +225,33 @@ class TestAntidote(FamilySuite):
         self, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Acceptance test of the family reference, section 1: masks on every conv2 input, no training."""
-        weights = shared("weights/resnet20-cifar10jpeg.safetensors")
+        weights = shared("weights/resnet56-cifar10jpeg.safetensors")
         x, labels = cifar_images(shared("data/cifar10-jpeg-test.tar.gz"), 500)
-        network = find_sites(load_model("resnet20", weights=str(weights)).module, (3, 32, 32))
+        network = find_sites(load_model("resnet56", weights=str(weights)).module, (3, 32, 32))
         places = [name for name, site in network.sites.items() if site.kind == "map"]
-        assert len(places) == 9
-        gates = attach_gates(
-            network, canonical(Policy(dict.fromkeys(places, Gate("antidote", {"channel_ratio": 0.2}))), network.sites)
-        )
-        form = training_form(network, gates).eval()
+        assert len(places) == 27
 
         def accuracy(module: nn.Module) -> float:
             with torch.no_grad():
                 found = torch.cat([module(part).argmax(1) for part in x.split(100)])
             return 100 * float((found == labels).float().mean())
 
+        assert accuracy(network.model) >= 88
         own = antidote.channel_attention
-        dense, attention = accuracy(network.model), accuracy(form)
-        monkeypatch.setattr(antidote, "channel_attention", lambda value: -own(value))
-        reverse = accuracy(form)
-        torch.manual_seed(0)
-        monkeypatch.setattr(antidote, "channel_attention", lambda value: torch.rand_like(own(value)))
-        random = accuracy(form)
-        # Measured on 1000 images: 88.2 dense, 85.1 attention, 43.3 random, 15.4 reverse.
-        assert dense >= 86
-        assert attention >= 82
-        assert attention - random >= 3
-        assert random - reverse >= 10
+        judges = {"attention": own, "random": lambda v: torch.rand_like(own(v)), "reverse": lambda v: -own(v)}
+        # Measured on 1000 images, by attention: 90.3, 89.0, 85.6 and 64.2.
+        for ratio, least in ((0.1, 87), (0.2, 86), (0.3, 82), (0.5, 58)):
+            gates = dict.fromkeys(places, Gate("antidote", {"channel_ratio": ratio}))
+            form = training_form(network, attach_gates(network, canonical(Policy(gates), network.sites))).eval()
+            torch.manual_seed(0)
+            found = {}
+            for name, judge in judges.items():
+                monkeypatch.setattr(antidote, "channel_attention", judge)
+                found[name] = accuracy(form)
+            assert found["attention"] >= least
+            assert found["attention"] - found["random"] >= 3
+            if ratio <= 0.3:
+                assert found["random"] - found["reverse"] >= 10
 
 
 def cifar_images(archive: Path, count: int) -> tuple[Tensor, Tensor]:

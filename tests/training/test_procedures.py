@@ -10,6 +10,7 @@ from helpers import assert_close, images, known_network, own_copy
 from torch import nn
 
 from autogate.data import load_data
+from autogate.errors import TrainingError
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 from autogate.training import Fidelity, Methods, Recipe
@@ -60,3 +61,13 @@ def test_a_training_of_the_callers_own_keeps_the_slices() -> None:
 
     gates, start = trained("dce", "full", Methods(train_fn=own))
     assert all(torch.equal(gate.kept, start[site]) for site, gate in gates.items())
+
+
+def test_a_loss_that_is_not_finite_says_when_and_how_the_gates_stood() -> None:
+    network = own_copy(known_network("resnet20"))
+    policy = canonical(Policy({"block:layer1.1": Gate("lcnet")}), network.sites)
+    form = training_form(network, attach_gates(network, policy))
+    recipe = Recipe(images=4000, lr=1e20, batch_size=32)
+    message = r"the loss became (nan|inf) in epoch \d; try a lower --lr \(gates: gates\.block\.layer1\.1 "
+    with pytest.raises(TrainingError, match=message):
+        Methods().train(form, load_data("digits").train, recipe, "full", seed=0, device=CPU)
