@@ -63,7 +63,7 @@ def search(
         reporter: Hears of progress.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
-            Candidates then start from the dense weights.
+            Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
             ``val`` or ``test``.
         **settings: Further fields of :class:`autogate.search.config.SearchConfig`.
