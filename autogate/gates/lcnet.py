@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,10 @@ class ThresholdGate(TrainingGate):
         self.warm_up = float(knobs["warm_up"])
         self.progress = 1.0
         self.opening: torch.Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to the last step: a copy of the gate cannot share its graph."""
+        return {**self.__dict__, "opening": None}
 
     def set_progress(self, fraction: float) -> None:
         """Move along the schedules; negative while gates are still held open."""

@@ -12,8 +12,10 @@ from torch import nn
 from autogate.data import load_data
 from autogate.errors import TrainingError
 from autogate.policy import Gate, Policy
+from autogate.space import load_space
+from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
-from autogate.training import Fidelity, Methods, Recipe
+from autogate.training import Fidelity, Methods, Recipe, clone, make_bank, train_shared
 
 CPU = torch.device("cpu")
 SITES = ("map:layer1.0.conv1", "map:layer2.0.conv1")
@@ -71,3 +73,19 @@ def test_a_loss_that_is_not_finite_says_when_and_how_the_gates_stood() -> None:
     message = r"the loss became (nan|inf) in epoch \d; try a lower --lr \(gates: gates\.block\.layer1\.1 "
     with pytest.raises(TrainingError, match=message):
         Methods().train(form, load_data("digits").train, recipe, "full", seed=0, device=CPU)
+
+
+def test_gates_with_weights_can_be_copied_in_the_middle_of_their_training() -> None:
+    network = own_copy(known_network("resnet20"))
+    space = bind(load_space("unified"), network.sites)
+    bank = make_bank(network, space, seed=0)
+    lightest = Policy({"block:layer1.1": Gate("drop")})
+    recipe = Recipe(images=4 * 32, lr=0.01, batch_size=32)
+    train_shared(network, space, bank, load_data("digits").train, recipe, lightest=lightest, seed=0, device=CPU)
+    opened = [gate for (_, gate), gate in bank.items() if getattr(gate, "opening", None) is not None]
+    assert opened
+    _, copies = clone(network, bank)
+    for key, gate in bank.items():
+        for mine, other in zip(gate.parameters(), copies[key].parameters(), strict=True):
+            assert torch.equal(mine, other)
+            assert mine is not other
