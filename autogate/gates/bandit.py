@@ -11,6 +11,8 @@ import math
 
 import torch
 
+from autogate.gates.family import largest
+
 _FORGETTING = 0.999
 
 
@@ -22,18 +24,15 @@ class ChannelBandit:
         k: Channels that run at a time.
         exploration: Factor of the confidence bonus; 1 is the theorem's.
         discount: Weight of a new reward in the mean; 0 for the plain average.
-        device: Where the counts live.
     """
 
-    def __init__(
-        self, arms: int, k: int, exploration: float = 1.0, discount: float = 0.0, device: torch.device | None = None
-    ) -> None:
+    def __init__(self, arms: int, k: int, exploration: float = 1.0, discount: float = 0.0) -> None:
         self.k = k
         self.exploration = exploration
         self.discount = discount
         self.step = 0
-        self.mean = torch.zeros(arms, dtype=torch.float64, device=device)
-        self.plays = torch.zeros(arms, dtype=torch.float64, device=device)
+        self.mean = torch.zeros(arms, dtype=torch.float64)
+        self.plays = torch.zeros(arms, dtype=torch.float64)
 
     def upper_bounds(self) -> torch.Tensor:
         """Return ``mean + exploration * sqrt(3 ln t / (2 T))`` of each arm, ``[arms]``.
@@ -46,11 +45,12 @@ class ChannelBandit:
     def select(self) -> torch.Tensor:
         """Begin a step and return the channels to run, sorted, int64 ``[k]``."""
         self.step += 1
-        return self.upper_bounds().topk(self.k).indices.sort().values
+        return largest(self.upper_bounds(), self.k)
 
     def observe(self, selected: torch.Tensor, rewards: torch.Tensor) -> None:
         """Learn from the rewards, ``[k]`` in [0, 1], of the channels that ran."""
-        rewards = rewards.to(self.mean)
+        # The counts are few and stay on the CPU, wherever the network is trained.
+        selected, rewards = selected.cpu(), rewards.to(self.mean)
         first = self.plays[selected] == 0
         if self.discount > 0:
             plays = _FORGETTING * self.plays[selected] + 1
@@ -63,4 +63,4 @@ class ChannelBandit:
 
     def best(self) -> torch.Tensor:
         """Return the channels with the highest mean reward, without bonus, sorted, int64 ``[k]``."""
-        return self.mean.topk(self.k).indices.sort().values
+        return largest(self.mean, self.k)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from autogate.gates.bandit import ChannelBandit
-from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count
+from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count, largest
 from autogate.gates.gene import Gene
 from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms
 from autogate.policy import Gate
@@ -33,11 +33,11 @@ class BanditGate(ChannelMask):
 
     def __init__(self, dense: DenseParts, k: int, knobs: Knobs) -> None:
         norms = filter_norms(dense)
-        super().__init__(norms.topk(k).indices.sort().values, 1.0)
+        super().__init__(largest(norms, k), 1.0)
         self._dense = dense
         self.reward = str(knobs["reward"])
         self.freeze = float(knobs["freeze"])
-        self.bandit = ChannelBandit(len(norms), k, float(knobs["exploration"]), float(knobs["discount"]), norms.device)
+        self.bandit = ChannelBandit(len(norms), k, float(knobs["exploration"]), float(knobs["discount"]))
         self.frozen = True
         self.selected: torch.Tensor | None = None
         self._value: torch.Tensor | None = None
@@ -102,10 +102,6 @@ class Dce(Magnitude):
         Gene("discount", 0.0, low=0.0, high=1.0),
         Gene("freeze", 0.6, low=0.0, high=0.95),
     )
-
-    def runs_as(self, gate: Gate) -> Gate:
-        """As any slice of so many channels."""
-        return Gate(Magnitude.name, gate.genes)
 
     def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now; training ranks them anew."""

@@ -219,6 +219,11 @@ def kept_count(total: int, ratio: float) -> int:
     return total - int(ratio * total + 1e-9)
 
 
+def largest(values: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the positions of the ``k`` largest values, ascending, ``[C] -> [k]``, int64."""
+    return values.topk(k).indices.sort().values
+
+
 def top_k_mask(score: torch.Tensor, k: int) -> torch.Tensor:
     """Return 1.0 at the ``k`` highest scores of each row and 0.0 elsewhere; shapes ``[N, M] -> [N, M]``."""
     return torch.zeros_like(score).scatter_(1, score.topk(k, dim=1).indices, 1.0)

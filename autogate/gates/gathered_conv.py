@@ -1,7 +1,7 @@
 """A convolution that reads only some channels and columns of its input, chosen per image.
 
-A column is the vector at one position. Executors give equal results and differ in speed: which one is fastest
-depends on the device, so the latency side times them.
+A column is the vector at one position. Executors give equal results and differ in speed, by device; the first of each
+kind is the one in use.
 """
 
 from __future__ import annotations

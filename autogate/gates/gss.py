@@ -13,19 +13,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
 
-from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count
+from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count, largest
 from autogate.gates.gene import Gene
-from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms
+from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms, squared_filter_norms
 from autogate.policy import Gate
 from autogate.records import Site
 
 
+def _norms(squared_norms: torch.Tensor) -> torch.Tensor:
+    # The square root has no gradient at 0, where a group has nothing left to lose.
+    return squared_norms.clamp(min=1e-12).sqrt()
+
+
 def group_lasso(squared_norms: torch.Tensor) -> torch.Tensor:
     """Return the sum of the groups' norms; ``squared_norms`` is ``[groups]``."""
-    # The square root has no gradient at 0, where a group has nothing left to lose.
-    return squared_norms.clamp(min=1e-12).sqrt().sum()
+    return _norms(squared_norms).sum()
 
 
 def inverse_variance(squared_norms: torch.Tensor) -> torch.Tensor:
@@ -35,7 +38,7 @@ def inverse_variance(squared_norms: torch.Tensor) -> torch.Tensor:
 
 def inverse_variance_of_norms(squared_norms: torch.Tensor) -> torch.Tensor:
     """Return ``1 / Var(sqrt(q))`` with the unbiased variance: distiller."""
-    return 1.0 / squared_norms.sqrt().var()
+    return 1.0 / _norms(squared_norms).var()
 
 
 def inverse_variation(squared_norms: torch.Tensor) -> torch.Tensor:
@@ -50,19 +53,6 @@ VARIANCE_FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def threshold_for(norms: Sequence[torch.Tensor], sparsity: float, steps: int = 60) -> float:
-    """Return the norm below which a share ``sparsity`` of the groups of all layers lies, found by bisection."""
-    everything = torch.cat([layer.flatten() for layer in norms])
-    low, high = 0.0, float(everything.max())
-    for _ in range(steps):
-        middle = (low + high) / 2
-        if float((everything <= middle).float().mean()) < sparsity:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
 class StructureGate(ChannelMask):
     """Sorts the channels of a map by a loss, then removes the smallest and lets the rest recover.
 
@@ -75,7 +65,7 @@ class StructureGate(ChannelMask):
     """
 
     def __init__(self, dense: DenseParts, k: int, knobs: Knobs) -> None:
-        super().__init__(filter_norms(dense).topk(k).indices.sort().values, 1.0)
+        super().__init__(largest(filter_norms(dense), k), 1.0)
         self._dense = dense
         self.knobs = dict(knobs)
         self.sorting = False
@@ -88,7 +78,7 @@ class StructureGate(ChannelMask):
         """End the sorting when its share of the training is over."""
         if self.sorting and fraction >= float(self.knobs["structure"]):
             self.sorting = False
-            self.kept.copy_(self.squared_norms().detach().topk(len(self.kept)).indices.sort().values)
+            self.kept.copy_(largest(self.squared_norms().detach(), len(self.kept)))
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the map ``[N, C, H, W]``, whole while channels are sorted, else without the removed ones."""
@@ -96,15 +86,12 @@ class StructureGate(ChannelMask):
 
     def squared_norms(self) -> torch.Tensor:
         """Return the squared norm of each channel's group of weights, ``[C]``."""
-        producer, norm, consumer = self._dense.producer, self._dense.norm, self._dense.consumer
+        producer, consumer = self._dense.producer, self._dense.consumer
         assert producer is not None  # noqa: S101 - fits() asks for both
         assert consumer is not None  # noqa: S101
         if self.knobs["axis"] == "in":
             return consumer.weight.square().sum(dim=(0, 2, 3))
-        squared = producer.weight.square().sum(dim=(1, 2, 3))
-        if self.knobs["norms"] == "folded" and isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
-            squared = squared * norm.weight.square() / (norm.running_var + norm.eps)
-        return squared
+        return squared_filter_norms(producer, self._dense.norm if self.knobs["norms"] == "folded" else None)
 
     def describe(self) -> str:
         """The range of the channels' norms."""
@@ -135,10 +122,6 @@ class Gss(Magnitude):
         Gene("norms", "weights", choices=("weights", "folded")),
         Gene("structure", 0.6, low=0.0, high=0.95),
     )
-
-    def runs_as(self, gate: Gate) -> Gate:
-        """As any slice of so many channels."""
-        return Gate(Magnitude.name, gate.genes)
 
     def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now; training may rank them anew."""

@@ -6,26 +6,29 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from torch import nn
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, soften
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, largest, soften
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
 
 
+def squared_filter_norms(producer: nn.Conv2d, norm: nn.BatchNorm2d | None) -> torch.Tensor:
+    """Return the squared L2 norm of each filter, with the scale ``|gamma| / sigma`` that follows it, ``[C]``."""
+    squared = producer.weight.square().sum(dim=(1, 2, 3))
+    if norm is not None and norm.running_var is not None:
+        squared = squared / (norm.running_var + norm.eps)
+    return squared * norm.weight.square() if norm is not None and norm.affine else squared
+
+
 def filter_norms(dense: DenseParts) -> torch.Tensor:
     """Return the L2 norm of each of the producer's filters, ``[C]``.
 
-    Batch normalisation makes a filter's own norm arbitrary, so its scale ``|gamma| / sigma`` is counted in.
+    Batch normalisation makes a filter's own norm arbitrary, so its scale is counted in.
     """
     assert dense.producer is not None  # noqa: S101 - fits() asks for a producer
-    norms: torch.Tensor = dense.producer.weight.detach().flatten(1).norm(dim=1)
-    if dense.norm is not None:
-        if dense.norm.running_var is not None:
-            norms = norms / torch.sqrt(dense.norm.running_var + dense.norm.eps)
-        if dense.norm.affine:
-            norms = norms * dense.norm.weight.detach().abs()
-    return norms
+    return squared_filter_norms(dense.producer, dense.norm).detach().sqrt()
 
 
 class ChannelMask(TrainingGate):
@@ -68,6 +71,10 @@ class Magnitude(Family):
             return reason
         return None if site.has_producer else "no single convolution writes the map"
 
+    def runs_as(self, gate: Gate) -> Gate:
+        """As any slice of so many channels, however they were found."""
+        return Gate(Magnitude.name, gate.genes)
+
     def is_open(self, site: Site, gate: Gate) -> bool:
         """A ratio that removes no channel changes nothing."""
         return kept_count(site.channels, float(gate.genes["ratio"])) == site.channels
@@ -75,8 +82,7 @@ class Magnitude(Family):
     def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now."""
         k = kept_count(site.channels, float(gate.genes["ratio"]))
-        kept = filter_norms(dense).topk(k).indices.sort().values
-        return ChannelMask(kept, float(knobs["targeted_dropout"]))
+        return ChannelMask(largest(filter_norms(dense), k), float(knobs["targeted_dropout"]))
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Cut the removed channels out of every weight that touches the map."""

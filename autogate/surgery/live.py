@@ -13,6 +13,9 @@ from torch import nn
 
 from autogate.gates import TrainingGate
 
+# Of a cumulative average, which partial updates cannot keep.
+_MOMENTUM = 0.1
+
 Selected = tuple[torch.Tensor | None, ...]
 """Per dimension of a parameter, the positions in use, int64; None for all."""
 
@@ -73,11 +76,12 @@ class LiveNorm(nn.Module):
         if not self.training or selected is None:
             result: torch.Tensor = norm(x)
             return result
-        assert norm.running_mean is not None  # noqa: S101 - the site asks for a normalisation that folds
-        assert norm.running_var is not None  # noqa: S101
-        mean, var = norm.running_mean[selected], norm.running_var[selected]
         weight, bias = (None if p is None else p.index_select(0, selected) for p in (norm.weight, norm.bias))
-        x = F.batch_norm(x, mean, var, weight, bias, True, norm.momentum or 0.1, norm.eps)
+        momentum = _MOMENTUM if norm.momentum is None else norm.momentum
+        if norm.running_mean is None or norm.running_var is None:
+            return F.batch_norm(x, None, None, weight, bias, True, momentum, norm.eps)
+        mean, var = norm.running_mean[selected], norm.running_var[selected]
+        x = F.batch_norm(x, mean, var, weight, bias, True, momentum, norm.eps)
         norm.running_mean[selected], norm.running_var[selected] = mean, var
         return x
 

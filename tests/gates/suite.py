@@ -166,3 +166,17 @@ class FamilySuite:
         x = images(network, 2)
         with torch.no_grad():
             assert_close(compact_form(network, DENSE, {})(x), network.model(x))
+
+
+class SliceSuite(FamilySuite):
+    """Tests of a family that removes channels of inner maps for good."""
+
+    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 0}
+    refused = [
+        ("map:layer2.0.conv1", {"ratio": 0.98}, "ratio must be in [0, 0.97], not 0.98"),
+        ("map:layer2.0.conv1", {"ratio": -0.1}, "ratio must be in [0, 0.97], not -0.1"),
+        ("map:layer2.0.conv1", {"ratio": float("nan")}, "ratio must be in [0, 0.97]"),
+        ("map:layer2.0.conv1", {"ratio": "half"}, "ratio must be a number, not 'half'"),
+        ("map:layer2.0.conv1", {"ratio": True}, "ratio must be a number, not True"),
+    ]
+    unfit = ("densenet40", "map:trans1.conv.input", "no single convolution writes the map")

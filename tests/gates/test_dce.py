@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import assert_close, images, known_network, own_copy
-from suite import FamilySuite
+from suite import SliceSuite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,14 +18,8 @@ SITE = "map:layer2.0.conv1"
 RECIPE = Recipe(images=1, lr=0.1, weight_decay=0.1)
 
 
-class TestDce(FamilySuite):
+class TestDce(SliceSuite):
     family = "dce"
-    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 0}
-    refused = [
-        (SITE, {"ratio": 0.98}, "ratio must be in [0, 0.97], not 0.98"),
-        (SITE, {"ratio": "half"}, "ratio must be a number, not 'half'"),
-    ]
-    unfit = ("densenet40", "map:trans1.conv.input", "no single convolution writes the map")
 
     def test_a_step_changes_the_selected_slices_and_nothing_else(self) -> None:
         network, gates, form = prepared("resnet20", 0.5)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import assert_close, images, known_network, own_copy
-from suite import FamilySuite
+from suite import SliceSuite
 
 from autogate.gates.gss import (
     VARIANCE_FORMS,
@@ -12,7 +12,6 @@ from autogate.gates.gss import (
     inverse_variance,
     inverse_variance_of_norms,
     inverse_variation,
-    threshold_for,
 )
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
@@ -20,14 +19,8 @@ from autogate.surgery import attach_gates, canonical, compact_form, training_for
 SITE = "map:layer2.0.conv1"
 
 
-class TestGss(FamilySuite):
+class TestGss(SliceSuite):
     family = "gss"
-    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 0}
-    refused = [
-        (SITE, {"ratio": 0.98}, "ratio must be in [0, 0.97], not 0.98"),
-        (SITE, {"ratio": "half"}, "ratio must be a number, not 'half'"),
-    ]
-    unfit = ("densenet40", "map:trans1.conv.input", "no single convolution writes the map")
 
     def test_loss_of_the_hand_case(self) -> None:
         """Section 9 of the family reference: two groups with squared norms 1 and 4."""
@@ -94,12 +87,6 @@ class TestGss(FamilySuite):
         with torch.no_grad():
             assert_close(forms[0][0](x), forms[1][0](x))
             assert_close(forms[0][1](x), forms[1][1](x))
-
-    def test_a_threshold_for_the_whole_network(self) -> None:
-        layers = [torch.rand(30) * 5, torch.rand(70)]
-        for sparsity in (0.1, 0.5, 0.9):
-            threshold = threshold_for(layers, sparsity)
-            assert float((torch.cat(layers) <= threshold).float().mean()) == pytest.approx(sparsity, abs=0.011)
 
 
 def gates_of(network, ratios, knobs=None):  # type: ignore[no-untyped-def]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 from helpers import forms_of, images, known_network, own_copy
-from suite import FamilySuite
+from suite import SliceSuite
 from torch import nn
 
 from autogate.gates.family import DenseParts, kept_count
@@ -13,17 +13,8 @@ from autogate.surgery import attach_gates, training_form
 SITE = "map:layer2.0.conv1"
 
 
-class TestMagnitude(FamilySuite):
+class TestMagnitude(SliceSuite):
     family = "magnitude"
-    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 0}
-    refused = [
-        (SITE, {"ratio": 0.98}, "ratio must be in [0, 0.97], not 0.98"),
-        (SITE, {"ratio": -0.1}, "ratio must be in [0, 0.97], not -0.1"),
-        (SITE, {"ratio": float("nan")}, "ratio must be in [0, 0.97]"),
-        (SITE, {"ratio": "half"}, "ratio must be a number, not 'half'"),
-        (SITE, {"ratio": True}, "ratio must be a number, not True"),
-    ]
-    unfit = ("densenet40", "map:trans1.conv.input", "no single convolution writes the map")
 
     def test_every_weight_at_the_map_shrinks(self) -> None:
         network = known_network("resnet20")
