@@ -23,7 +23,8 @@ def command(
     values: Annotated[str | None, typer.Option(help="Shares to leave out, such as 0.1,0.3,0.5.")] = None,
     images: Annotated[int, typer.Option(help="Validation images to judge on.")] = 512,
     plot: Annotated[Path | None, typer.Option(help="HTML file to draw the curves into.")] = None,
-    train_device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda:0.")] = "auto",
+    train_dense: Annotated[bool, typer.Option(help="Train a network without weights on a large dataset too.")] = False,
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda:0.")] = "auto",
     input_size: InputSize = None,
     seed: Seed = 0,
     output: FormatOption = Format.table,
@@ -31,7 +32,8 @@ def command(
     """Show how much accuracy a gate alone costs at each site, the harder it prunes; trains no gate."""
     document = autogate.sensitivity(
         model, data, family=family, values=None if values is None else numbers(values, "values"), images=images,
-        plot=plot, reporter=TerminalReporter(), weights=weights, device=train_device, input_size=input_size, seed=seed,
+        plot=plot, reporter=TerminalReporter(), weights=weights, train_dense=train_dense, device=device,
+        input_size=input_size, seed=seed,
     )  # fmt: skip
     if output is Format.json:
         print_json(document)
