@@ -89,8 +89,12 @@ class Evaluator:
 
     def train(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> Trained:
         """Train and score ``policy`` from the shared weights."""
-        network, bank = clone(self.start, {key: gate for key, gate in self.bank.items() if key in set(policy)})
-        gates = attach_gates(network, policy, bank)
+        network = clone(self.start)
+        # Fresh gates, since they are trained with the policy's own knobs, with the shared weights.
+        gates = attach_gates(network, policy)
+        for site, gate in policy:
+            if (site, gate) in self.bank:
+                gates[site].load_state_dict(self.bank[(site, gate)].state_dict())
         form = training_form(network, gates)
         device = self.task.trainer
         data = self.task.data

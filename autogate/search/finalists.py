@@ -132,7 +132,7 @@ class FinalStage:
             return trained, self.store.add_artifact("finalist", pack(trained.network.model, {}))
         known = self.store.find_evaluation(self.evaluator.key(policy, self.recipe, FULL))
         if known is not None and known.artifact is not None:
-            network, _ = clone(self.evaluator.start, {})
+            network = clone(self.evaluator.start)
             gates = attach_gates(network, policy)
             unpack(self.store.artifact(known.artifact), network.model, by_path(gates))
             return Trained(network, gates, known.val_accuracy, known.realisation), known.artifact
@@ -148,7 +148,7 @@ class FinalStage:
         """The dense network as it came."""
         task = self.evaluator.task
         accuracy, _ = self.evaluator.methods.score(task.network.model, task.data.val, "val", device=task.trainer)
-        return Trained(clone(task.network, {})[0], {}, accuracy, Realisation())
+        return Trained(clone(task.network), {}, accuracy, Realisation())
 
     def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
         inputs = measuring_inputs(self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy))

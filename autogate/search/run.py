@@ -139,7 +139,7 @@ def _evaluator(
 
     A caller's own training knows nothing of sharing: then every candidate starts from the dense weights.
     """
-    shared, _ = clone(task.network, {})
+    shared = clone(task.network)
     bank = make_bank(shared, ground.space, config.seed)
     if "shared_artifact" in facts:
         unpack(store.artifact(facts["shared_artifact"]), shared.model, bank_paths(bank))

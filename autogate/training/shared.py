@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -89,8 +90,6 @@ def random_policy(space: BoundSpace, network: Network, rng: random.Random) -> Po
     return canonical(space.policy({d.name: pick(d.choices) for d in space.decisions}), network.sites)
 
 
-def clone(network: Network, bank: Bank) -> tuple[Network, Bank]:
-    """Return copies that can be trained without touching the originals."""
-    model = copy.deepcopy(network.model)
-    copied = Network(model, network.graph, network.input_shape, network.sites, network.nodes)
-    return copied, {key: copy.deepcopy(gate) for key, gate in bank.items()}
+def clone(network: Network) -> Network:
+    """Return a copy whose weights can be trained without touching the original's."""
+    return replace(network, model=copy.deepcopy(network.model))

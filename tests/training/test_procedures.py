@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from torch import nn
 
 from autogate.data import load_data
 from autogate.errors import TrainingError
+from autogate.gates.estimators import ESTIMATORS
 from autogate.policy import Gate, Policy
+from autogate.search.evaluator import Evaluator
+from autogate.search.reporter import Reporter
+from autogate.search.task import Task
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
-from autogate.training import Fidelity, Methods, Recipe, clone, make_bank, train_shared
+from autogate.training import Fidelity, Methods, Recipe, make_bank, train_shared
 
 CPU = torch.device("cpu")
 SITES = ("map:layer1.0.conv1", "map:layer2.0.conv1")
@@ -82,10 +87,28 @@ def test_gates_with_weights_can_be_copied_in_the_middle_of_their_training() -> N
     lightest = Policy({"block:layer1.1": Gate("drop")})
     recipe = Recipe(images=4 * 32, lr=0.01, batch_size=32)
     train_shared(network, space, bank, load_data("digits").train, recipe, lightest=lightest, seed=0, device=CPU)
-    opened = [gate for (_, gate), gate in bank.items() if getattr(gate, "opening", None) is not None]
-    assert opened
-    _, copies = clone(network, bank)
-    for key, gate in bank.items():
-        for mine, other in zip(gate.parameters(), copies[key].parameters(), strict=True):
+    open_now = [gate for gate in bank.values() if getattr(gate, "opening", None) is not None]
+    assert open_now
+    for gate in open_now:
+        for mine, other in zip(gate.parameters(), copy.deepcopy(gate).parameters(), strict=True):
             assert torch.equal(mine, other)
             assert mine is not other
+
+
+def test_a_candidate_starts_from_the_shared_gate_and_trains_it_with_its_own_knobs() -> None:
+    network, site = own_copy(known_network("resnet20")), "block:layer1.1"
+    data = load_data("digits")
+    gate = canonical(Policy({site: Gate("lcnet")}), network.sites).gates[site]
+    bank = make_bank(network, bind(load_space("unified"), network.sites), seed=0)
+    shared = bank[(site, gate)]
+    task = Task(network, data, data.preprocessing, CPU, CPU, "resnet20", 0)
+    untrained = Methods(train_fn=lambda form, fidelity: None, score_fn=lambda form, part: 0.5)
+    evaluator = Evaluator(task, "task", network, bank, "start", 0, untrained)
+    policy = canonical(Policy({site: gate}, {"warm_up.lcnet": 0.5, "estimator.lcnet": "gumbel"}), network.sites)
+    trained = evaluator.train(policy, Recipe(images=1, lr=0.1), "short", Reporter()).gates[site]
+    assert trained is not shared
+    assert (trained.warm_up, shared.warm_up) == (0.5, 0.1)
+    assert trained.estimator is ESTIMATORS["gumbel"]
+    for mine, other in zip(trained.parameters(), shared.parameters(), strict=True):
+        assert torch.equal(mine, other)
+        assert mine is not other
