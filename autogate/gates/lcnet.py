@@ -24,7 +24,6 @@ from autogate.gates.gene import Gene
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
-_EPS = 1e-6
 _OPEN_BIAS = math.log(0.9 / 0.1)
 _SCALES = {"score": 1.0, "2score": 2.0}
 # Channels of a map that run at the least.
@@ -32,7 +31,7 @@ _FEWEST = 2
 
 
 class Predictor(nn.Module):
-    """Squeeze, one hidden layer, and a sigmoid score per output."""
+    """Squeeze, one hidden layer, and the logit of a score per output."""
 
     def __init__(self, channels: int, outputs: int, reduction: int) -> None:
         super().__init__()
@@ -43,8 +42,9 @@ class Predictor(nn.Module):
         nn.init.constant_(self.score.bias, _OPEN_BIAS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the scores, ``[N, C, H, W] -> [N, outputs]``, each in (0, 1)."""
-        return torch.sigmoid(self.score(F.relu(self.hidden(x.mean(dim=(2, 3))))))
+        """Return the scores' logits, ``[N, C, H, W] -> [N, outputs]``."""
+        logits: torch.Tensor = self.score(F.relu(self.hidden(x.mean(dim=(2, 3)))))
+        return logits
 
 
 class ThresholdGate(TrainingGate):
@@ -95,9 +95,10 @@ class ThresholdGate(TrainingGate):
 
     def open_and_scale(self, context: torch.Tensor) -> torch.Tensor:
         """Return the factor of each output, ``[N, outputs]``: 0 where shut, else the scale."""
-        score = self.predictor(context)
+        logits = self.predictor(context)
+        score = torch.sigmoid(logits)
         if self.training:
-            gate = self._trained(score)
+            gate = self._trained(logits)
         else:
             tau = torch.quantile(score, 1.0 - self.target) if self.as_trained else self.tau
             gate = (score >= tau).to(score.dtype)
@@ -105,12 +106,11 @@ class ThresholdGate(TrainingGate):
         factor: torch.Tensor = gate * scale_of(score, self.scale)
         return factor
 
-    def _trained(self, score: torch.Tensor) -> torch.Tensor:
+    def _trained(self, logits: torch.Tensor) -> torch.Tensor:
         self.opening = None
         if self.progress < 0:
-            return torch.ones_like(score)
-        logit = torch.logit(score, eps=_EPS) - math.log(self.tau / (1 - self.tau))
-        gate = self.estimator(logit, min(1.0, self.progress))
+            return torch.ones_like(logits)
+        gate = self.estimator(logits - math.log(self.tau / (1 - self.tau)), min(1.0, self.progress))
         self.opening = gate.mean()
         return gate
 
@@ -158,7 +158,7 @@ class SkippedBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
-        score = self.gate.predictor(x)
+        score = torch.sigmoid(self.gate.predictor(x))
         if torch.compiler.is_exporting():
             chosen: torch.Tensor = torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
             return chosen
@@ -201,7 +201,7 @@ class ChannelSelect(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the channels to run, int64 ``[k]``, and their factors, ``[N, k]``."""
-        score = self.gate.predictor(x)
+        score = torch.sigmoid(self.gate.predictor(x))
         is_open = score >= self.gate.tau
         if self.scripted is not None:
             index = score.mean(dim=0).topk(self.scripted).indices

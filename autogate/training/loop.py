@@ -91,7 +91,9 @@ def train(
                 group["lr"] = cosine_lr(recipe, fraction)
             for gate in gates.values():
                 gate.set_progress(fraction)
-            loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                logits = form(images)
+            loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             for gate in gates.values():

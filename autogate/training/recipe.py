@@ -25,6 +25,7 @@ class Recipe:
         batch_size: Images per step.
         momentum: Momentum of SGD (Nesterov).
         weight_decay: Weight decay of weights with more than one dimension.
+        bfloat16: Whether forward passes run in bfloat16 where that is exact enough (autocast).
     """
 
     images: int
@@ -32,6 +33,7 @@ class Recipe:
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    bfloat16: bool = False
 
     @property
     def digest(self) -> str:

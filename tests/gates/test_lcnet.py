@@ -50,7 +50,7 @@ class TestLcNet(FamilySuite):
         network = known_network("resnet20")
         policy = canonical(Policy(dict.fromkeys((BLOCK, MAP), Gate("lcnet"))), network.sites)
         for gate in attach_gates(network, policy).values():
-            scores = gate.predictor(torch.rand(8, 16, 32, 32))
+            scores = gate.predictor(torch.rand(8, 16, 32, 32)).sigmoid()
             assert ((scores > 0.85) & (scores < 0.95)).all()
 
     def test_outputs_are_scaled_by_the_score(self) -> None:
@@ -61,7 +61,7 @@ class TestLcNet(FamilySuite):
             policy = canonical(Policy({MAP: Gate("lcnet", {"tau": 0.01, "scale": scale})}), network.sites)
             gate = lively_gates(network, policy)[MAP].eval()
             factors[scale] = gate(value, context) / value
-            score = gate.predictor(context)
+            score = gate.predictor(context).sigmoid()
         torch.testing.assert_close(factors["none"], torch.ones_like(value))
         torch.testing.assert_close(factors["score"][:, :, 0, 0], score)
         torch.testing.assert_close(factors["2score"], 2 * factors["score"])
@@ -93,7 +93,7 @@ class TestLcNet(FamilySuite):
         gate = gates[BLOCK]
         x = images(network, 16)
         scores: list[torch.Tensor] = []
-        gate.predictor.register_forward_hook(lambda _, args, result: scores.append(result))
+        gate.predictor.register_forward_hook(lambda _, args, result: scores.append(result.sigmoid()))
         with torch.no_grad():
             training_form(network, gates).eval()(x)
         gate.tau = float(scores[0].median() + scores[0].max()) / 2
