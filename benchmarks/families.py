@@ -1,0 +1,81 @@
+"""What each family's paper shows, trained here: accuracy and three cost columns beside dense.
+
+    python benchmarks/families.py ROW --data FOLDER --weights FOLDER [--network NAME] [--epochs N] [--seeds 0 1 2]
+    python benchmarks/families.py ROW ... --measure
+
+Dense and gated networks are trained with equal budgets. Each training is kept when it is done, so an interrupted
+row continues where it was. ``--measure`` times the trained networks beside dense, on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from reproductions import antidote, dce, gss, mod
+from reproductions.row import Options, Row
+from reproductions.workbench import Run, Workbench
+
+from autogate.data import load_data
+
+ROWS: dict[str, Row] = {"antidote": antidote.ROW, "dce": dce.ROW, "gss": gss.ROW, "mod": mod.ROW}
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Do one row and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=tuple(ROWS))
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="folder of NETWORK-cifar10jpeg.safetensors files")
+    parser.add_argument("--network")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch-size", type=int, default=1, help="images per call when measuring")
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    args = parser.parse_args()
+    row = ROWS[args.row]
+    network = args.network or row.networks[0]
+    images = len(load_data(args.data).train)
+    options = Options(network, args.weights, images, args.epochs or row.epochs, tuple(args.seeds))
+    out = HERE / "results" / "families" / f"{args.row}-{network}.json"
+    bench = Workbench(args.data, args.work, args.device)
+    results: dict[str, Any] = {}
+    while todo := [run for run in row.runs(options, results) if run.name not in results]:
+        for run in todo:
+            results[run.name] = bench.do(run, _say)
+            _say(f"{run.name}: accuracy {results[run.name]['accuracy']:.4f}")
+    if args.measure:
+        _measure(bench, row.runs(options, results), results, args.batch_size)
+    document = {
+        "command": "python benchmarks/families.py " + " ".join(sys.argv[1:]),
+        "machine": f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {bench.device}",
+        "published": row.published,
+        "figures": row.figures(options, results),
+        "runs": results,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(document["figures"], indent=2))
+
+
+def _measure(bench: Workbench, runs: list[Run], results: dict[str, Any], batch_size: int) -> None:
+    for run in runs:
+        if not run.policy.is_dense and run.gates is None and run.score_on == "test":
+            results[run.name]["latency"] = bench.measure(run, batch_size)
+            _say(f"{run.name}: measured {results[run.name]['latency']['ratio']:.3f} of dense")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

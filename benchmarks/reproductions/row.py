@@ -1,0 +1,87 @@
+"""What a row of the table is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autogate.policy import DENSE, Policy
+from autogate.training import Recipe
+
+from .workbench import Run
+
+Results = Mapping[str, Mapping[str, Any]]
+"""What is known of each run, by its name."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        network: The network to reproduce on; the weights of the CIFAR ResNets come from ``weights``.
+        weights: Folder of weights files.
+        train_images: Images in the training set.
+        epochs: Epochs of each training.
+        seeds: Seeds to train with.
+    """
+
+    network: str
+    weights: Path
+    train_images: int
+    epochs: int
+    seeds: tuple[int, ...]
+
+    def recipe(self, lr: float) -> Recipe:
+        """Return the recipe that all runs of the row share, in bfloat16."""
+        return Recipe(self.train_images * self.epochs, lr, bfloat16=True)
+
+    @property
+    def trained(self) -> Path | None:
+        """The file with weights of the network, if there is one."""
+        file = self.weights / f"{self.network}-cifar10jpeg.safetensors"
+        return file if file.exists() else None
+
+    def dense(self, recipe: Recipe, start: Run | Path | None, seed: int) -> Run:
+        """Return the dense run that the gated ones are compared with."""
+        return Run(f"dense, seed {seed}", self.network, DENSE, recipe, seed, start)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        networks: Networks it can be reproduced on, the default first.
+        epochs: Epochs unless told otherwise.
+        published: What the paper reports.
+        runs: Returns the trainings, given the options and what is known so far; asked again until all are done.
+        figures: Returns what the row is to show.
+    """
+
+    networks: Sequence[str]
+    epochs: int
+    published: str
+    runs: Callable[[Options, Results], list[Run]]
+    figures: Callable[[Options, Results], dict[str, Any]]
+
+
+def at_maps(network: str, gate_for: Callable[[str, int], Any]) -> Policy:
+    """Return a policy with ``gate_for(site, stage)`` at the inner maps of a CIFAR network; stages count from 0."""
+    return Policy({site: gate_for(site, stage) for site, stage in inner_maps(network)})
+
+
+def inner_maps(network: str) -> list[tuple[str, int]]:
+    """Return the inner maps of a CIFAR network, each with its stage."""
+    from autogate.models import load_model
+    from autogate.sites import find_sites
+
+    sites = find_sites(load_model(network).module, (3, 32, 32)).sites.values()
+    return [(s.name, int(s.stage.removeprefix("stage")) - 1) for s in sites if s.kind == "map" and s.has_producer]
+
+
+def points_lost(results: Results, dense: str, gated: str) -> float:
+    """Return by how many points the gated run is worse."""
+    return round(100 * (float(results[dense]["accuracy"]) - float(results[gated]["accuracy"])), 2)
