@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from autogate.policy import Policy
 
-SiteKind = Literal["block", "map"]
+SiteKind = Literal["block", "map", "group"]
 LatencyStat = Literal["mean", "p50", "p95", "max"]
 
 
@@ -61,24 +61,48 @@ class ConvSpec:
 
 
 @dataclass(frozen=True)
+class Coupling:
+    """How much of a layer belongs to a group of channels.
+
+    Attributes:
+        name: Module path of the layer.
+        reads: Share of its input channels.
+        writes: Share of its output channels.
+    """
+
+    name: str
+    reads: float
+    writes: float
+
+    def left(self, kept: float) -> float:
+        """Return the share of the layer's work that is left when a share ``kept`` of the group stays."""
+        return (1 - self.reads * (1 - kept)) * (1 - self.writes * (1 - kept))
+
+
+@dataclass(frozen=True)
 class Site:
     """A place in a network where a gate can stand.
 
     Attributes:
-        name: ``block:PATH`` or ``map:PATH``, unique in the network.
-        kind: ``block`` for a shape-preserving unit, ``map`` for a feature map that one convolution reads.
+        name: ``block:PATH``, ``map:PATH`` or ``group:PATH``, unique in the network.
+        kind: ``block`` for a shape-preserving unit, ``map`` for a feature map that one convolution reads, ``group``
+            for channels that several layers share.
         stage: Tie group; sites whose tensors have the same resolution share it.
-        shape: Channels, height and width of the gated tensor: the block's input, or the map.
+        shape: Channels, height and width of the gated tensor: the block's input, the map, or the group where it is
+            written first.
         macs: Multiply-accumulates per image that the gate controls: the block's, or those of the
-            convolutions that write and read the map.
-        convs: Convolutions of the block, or the producer (if any) and the consumer of the map.
+            convolutions that write and read the map, or the shares of all layers that belong to the group.
+        convs: Convolutions of the block, the producer (if any) and the consumer of the map, or all of the group.
         residual: Block sites: whether the unit adds its input to its result.
         has_producer: Map sites: whether a single convolution writes the map.
         plain_chain: Block sites: whether the unit is one chain of convolutions (dense or depthwise), batch
             normalisations and activations. Map sites:
             whether nothing with per-channel weights, except batch normalisation that folds into the
             producer, lies between producer and consumer.
-        inside: Map sites: names of the block sites that contain the producer or the consumer.
+        inside: Map and group sites: names of the block sites without whose branch the site's gate has no effect or no
+            stable shape.
+        along: Group sites: names of the residual block sites that the group's channels run past.
+        couplings: Group sites: the layers that hold the channels.
     """
 
     name: str
@@ -91,6 +115,8 @@ class Site:
     has_producer: bool = False
     plain_chain: bool = True
     inside: tuple[str, ...] = ()
+    along: tuple[str, ...] = ()
+    couplings: tuple[Coupling, ...] = ()
 
     @property
     def channels(self) -> int:

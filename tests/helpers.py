@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import random
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
@@ -32,8 +33,11 @@ GENES: dict[tuple[str, str], list[dict[str, float | int | str]]] = {
     ("lcnet", "block"): [{"tau": 0.9}, {"scale": "none", "tau": 0.899}],
     ("lcnet", "map"): [{"tau": 0.9}, {"tau": 0.9, "scale": "2score"}],
     ("magnitude", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("magnitude", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
     ("dce", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("dce", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
     ("gss", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
+    ("gss", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
     ("antidote", "map"): [
         {"channel_ratio": 0.3},
         {"column_ratio": 0.5},
@@ -72,8 +76,7 @@ def known_network(name: str) -> Network:
 
 def own_copy(network: Network) -> Network:
     """Return a network whose weights a test may change."""
-    model = copy.deepcopy(network.model)
-    return Network(model, network.graph, network.input_shape, network.sites, network.nodes)
+    return replace(network, model=copy.deepcopy(network.model))
 
 
 def images(network: Network, batch: int, seed: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ from autogate.errors import PolicyError
 from autogate.gates.antidote import Antidote
 from autogate.gates.dce import Dce
 from autogate.gates.drop import Drop
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Holder, Knobs, TrainingGate
 from autogate.gates.gene import Gene
 from autogate.gates.gss import Gss
 from autogate.gates.lcnet import LcNet
@@ -40,4 +40,15 @@ def brief(gate: Gate) -> str:
     return str(Gate(gate.family, {name: value for name, value in gate.genes.items() if value != defaults[name]}))
 
 
-__all__ = ["FAMILIES", "CompactEditor", "DenseParts", "Family", "Gene", "Knobs", "TrainingGate", "brief", "get_family"]
+__all__ = [
+    "FAMILIES",
+    "CompactEditor",
+    "DenseParts",
+    "Family",
+    "Gene",
+    "Holder",
+    "Knobs",
+    "TrainingGate",
+    "brief",
+    "get_family",
+]

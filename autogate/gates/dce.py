@@ -18,13 +18,31 @@ from autogate.policy import Gate
 from autogate.records import Site
 
 
+class _Watched:
+    """Channels of one step, ``[N, k, H, W]``, with their gradient once there is one."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self.value = value.detach()
+        self.gradient: torch.Tensor | None = None
+        value.register_hook(self._keep)  # type: ignore[no-untyped-call]
+
+    def _keep(self, gradient: torch.Tensor) -> None:
+        self.gradient = gradient
+
+    def taylor(self) -> torch.Tensor:
+        """Return the mean of value times gradient, the first-order effect of leaving a channel out, ``[k]``."""
+        if self.gradient is None:
+            return self.value.new_zeros(self.value.shape[1], dtype=torch.float32)
+        return (self.value.float() * self.gradient.float()).mean(dim=(0, 2, 3))
+
+
 class BanditGate(ChannelMask):
-    """Runs a map on the channels that a bandit chooses, step by step, and keeps the best.
+    """Runs a map or group on the channels that a bandit chooses, step by step, and keeps the best.
 
     Until :meth:`begin` says that its own procedure is wanted, it is a static slice by magnitude.
 
     Args:
-        dense: The layers around the map.
+        dense: The layers that hold the channels.
         k: Channels that run, and that stay.
         knobs: Reward, exploration, discount, and the share of the training after which the choice is frozen.
     """
@@ -33,15 +51,13 @@ class BanditGate(ChannelMask):
 
     def __init__(self, dense: DenseParts, k: int, knobs: Knobs) -> None:
         norms = filter_norms(dense)
-        super().__init__(largest(norms, k), 1.0)
-        self._dense = dense
+        super().__init__(dense, largest(norms, k), 1.0)
         self.reward = str(knobs["reward"])
         self.freeze = float(knobs["freeze"])
         self.bandit = ChannelBandit(len(norms), k, float(knobs["exploration"]), float(knobs["discount"]))
         self.frozen = True
         self.selected: torch.Tensor | None = None
-        self._value: torch.Tensor | None = None
-        self._gradient: torch.Tensor | None = None
+        self._watched: list[_Watched] = []
 
     def begin(self) -> None:
         """Choose channels step by step in the next training."""
@@ -49,6 +65,7 @@ class BanditGate(ChannelMask):
 
     def set_progress(self, fraction: float) -> None:
         """Choose the channels of the next step; after the freeze, those with the best rewards so far."""
+        self._watched = []
         if self.frozen:
             return
         if fraction >= self.freeze:
@@ -58,38 +75,35 @@ class BanditGate(ChannelMask):
         else:
             self.selected = self.bandit.select().to(self.kept.device)
 
-    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Return the map: of the selected channels alone, ``[N, k, H, W]``, in training; else masked."""
-        if not self.training or self.selected is None:
-            return super().forward(value, context)
-        if not self.frozen and value.requires_grad:
-            self._value = value.detach()
-            value.register_hook(self._keep_gradient)  # type: ignore[no-untyped-call]
-        return value
+    def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
+        """Return the channels: in training the selected ones alone, ``[N, k, H, W]``; else masked where read."""
+        slicing = self.training and self.selected is not None
+        writes = holder is not None and not self.dense.holders[holder].reads
+        # A map is judged by what is read of it, a group by what each of its layers writes.
+        if slicing and not self.frozen and (writes or holder is None) and value.requires_grad:
+            self._watched.append(_Watched(value))
+        return value if slicing or writes else super().forward(value, context, holder)
 
     def after_backward(self) -> None:
         """Reward the channels that ran."""
-        if self.frozen or self.selected is None or self._value is None or self._gradient is None:
+        if self.frozen or self.selected is None or not self._watched:
             return
-        raw = self._raw_rewards(self._value, self._gradient)
+        raw = self._raw_rewards()
         self.bandit.observe(self.selected, raw / raw.max().clamp(min=1e-12))
-        self._value = self._gradient = None
+        self._watched = []
 
     def describe(self) -> str:
         """The rewards seen so far."""
         mean = self.bandit.mean
         return f"step {self.bandit.step}, rewards {float(mean.min()):.3g} to {float(mean.max()):.3g}"
 
-    def _keep_gradient(self, gradient: torch.Tensor) -> None:
-        self._gradient = gradient
-
-    def _raw_rewards(self, value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _raw_rewards(self) -> torch.Tensor:
         if self.reward == "activation":
-            return value.abs().mean(dim=(0, 2, 3)).float()
-        norm = self._dense.norm
-        if self.reward == "bn_gamma" and norm is not None and norm.affine:
-            return norm.weight.detach()[self.selected].abs().float()
-        return (value.float() * gradient.float()).mean(dim=(0, 2, 3)).abs()
+            return torch.stack([watched.value.abs().mean(dim=(0, 2, 3)).float() for watched in self._watched]).sum(0)
+        norms = [holder.norm for holder in self.dense.holders if holder.norm is not None and holder.norm.affine]
+        if self.reward == "bn_gamma" and norms:
+            return torch.stack([norm.weight.detach()[self.selected].abs().float() for norm in norms]).sum(0)
+        return torch.stack([watched.taylor() for watched in self._watched]).sum(0).abs()
 
 
 class Dce(Magnitude):

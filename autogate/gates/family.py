@@ -17,20 +17,39 @@ from autogate.records import Site, SiteKind
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A layer that holds channels of a map or group.
+
+    Attributes:
+        layer: A convolution or linear layer.
+        norm: The batch normalisation right after it, if the channels are its outputs.
+        reads: Whether the channels are among its inputs.
+        positions: Where they are there, int64 ``[n]``.
+        channels: For each position, the site's channel, int64 ``[n]``.
+    """
+
+    layer: nn.Conv2d | nn.Linear
+    norm: nn.BatchNorm2d | None
+    reads: bool
+    positions: torch.Tensor
+    channels: torch.Tensor
+
+
+@dataclass(frozen=True)
 class DenseParts:
     """The dense network's own modules around a site.
 
     Attributes:
-        producer: Map sites: the convolution that writes the map, if there is exactly one.
-        norm: Map sites: the batch normalisation right after the producer, if any.
-        consumer: Map sites: the convolution that reads the map.
+        holders: Group sites, and map sites with a producer: the layers that write or read the channels.
         branch: Block sites whose unit is one chain: its layers in order.
     """
 
-    producer: nn.Conv2d | None = None
-    norm: nn.BatchNorm2d | None = None
-    consumer: nn.Conv2d | None = None
+    holders: tuple[Holder, ...] = ()
     branch: tuple[nn.Module, ...] = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DenseParts:
+        """A copied gate stands at the same layers: they are the network's."""
+        return self
 
 
 class TrainingGate(nn.Module):
@@ -38,7 +57,8 @@ class TrainingGate(nn.Module):
 
     ``forward(value, context)`` gets, at a map site, the map ``[N, C, H, W]`` that the consumer reads and
     the producer's input; at a block site, the branch's result and the block's input. It returns what takes
-    the place of ``value``.
+    the place of ``value``. At a group site it is called as ``forward(value, value, i)`` with what each holder ``i``
+    reads, and if it slices also with what each one writes.
 
     Attributes:
         shut: Whether the branch contributes nothing, in training too; it is then not computed at all.
@@ -95,7 +115,7 @@ class CompactEditor(Protocol):
         """
 
     def keep_channels(self, site: str, kept: torch.Tensor) -> None:
-        """Cut the map's producer, chain and consumer down to the channels ``kept``, int64 ``[k]``."""
+        """Cut every layer that holds the map's or group's channels down to ``kept``, int64 ``[k]``."""
 
     def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
         """Put ``make(consumer)`` in place of the convolution that reads the map."""
@@ -115,7 +135,8 @@ class Family(ABC):
         knobs: How its gates may be trained; what changes weights, but never what runs.
         is_static: Whether its compact form is an ordinary network that decides nothing while it runs.
         hides_inside: Whether its gate at a block leaves map gates inside the block without effect.
-        reads_whole_input: Whether its gate at a map must see all channels that the map's producer reads.
+        reads_whole_input: Whether its gate must see all channels that its block, or its map's producer, reads.
+        reads_whole_map: Whether its gate must see all channels of its map.
     """
 
     name: ClassVar[str]
@@ -126,6 +147,7 @@ class Family(ABC):
     is_static: ClassVar[bool] = False
     hides_inside: ClassVar[bool] = False
     reads_whole_input: ClassVar[bool] = False
+    reads_whole_map: ClassVar[bool] = False
 
     @abstractmethod
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:

@@ -16,7 +16,7 @@ import torch
 
 from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count, largest
 from autogate.gates.gene import Gene
-from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms, squared_filter_norms
+from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms, squared_filter_norms, squared_reader_norms
 from autogate.policy import Gate
 from autogate.records import Site
 
@@ -54,19 +54,18 @@ VARIANCE_FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 class StructureGate(ChannelMask):
-    """Sorts the channels of a map by a loss, then removes the smallest and lets the rest recover.
+    """Sorts channels by a loss, then removes the smallest and lets the rest recover.
 
     Until :meth:`begin` says that its own procedure is wanted, it is a static slice by magnitude.
 
     Args:
-        dense: The layers around the map.
+        dense: The layers that hold the channels.
         k: Channels that stay.
         knobs: Weights and form of the loss, its groups, and the share of the training in which it acts.
     """
 
     def __init__(self, dense: DenseParts, k: int, knobs: Knobs) -> None:
-        super().__init__(largest(filter_norms(dense), k), 1.0)
-        self._dense = dense
+        super().__init__(dense, largest(filter_norms(dense), k), 1.0)
         self.knobs = dict(knobs)
         self.sorting = False
 
@@ -80,18 +79,15 @@ class StructureGate(ChannelMask):
             self.sorting = False
             self.kept.copy_(largest(self.squared_norms().detach(), len(self.kept)))
 
-    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Return the map ``[N, C, H, W]``, whole while channels are sorted, else without the removed ones."""
-        return value if self.training and self.sorting else super().forward(value, context)
+    def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
+        """Return the channels, all while they are sorted, else without the removed ones."""
+        return value if self.training and self.sorting else super().forward(value, context, holder)
 
     def squared_norms(self) -> torch.Tensor:
         """Return the squared norm of each channel's group of weights, ``[C]``."""
-        producer, consumer = self._dense.producer, self._dense.consumer
-        assert producer is not None  # noqa: S101 - fits() asks for both
-        assert consumer is not None  # noqa: S101
         if self.knobs["axis"] == "in":
-            return consumer.weight.square().sum(dim=(0, 2, 3))
-        return squared_filter_norms(producer, self._dense.norm if self.knobs["norms"] == "folded" else None)
+            return squared_reader_norms(self.dense)
+        return squared_filter_norms(self.dense, folded=self.knobs["norms"] == "folded")
 
     def describe(self) -> str:
         """The range of the channels' norms."""

@@ -1,4 +1,4 @@
-"""``magnitude``: channels of an inner map removed for good, those with the smallest filters first."""
+"""``magnitude``: channels removed for good from every layer that holds them, those with the smallest filters first."""
 
 from __future__ import annotations
 
@@ -6,58 +6,96 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, largest, soften
+from autogate.gates.family import (
+    CompactEditor,
+    DenseParts,
+    Family,
+    Holder,
+    Knobs,
+    TrainingGate,
+    kept_count,
+    largest,
+    soften,
+)
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
 
 
-def squared_filter_norms(producer: nn.Conv2d, norm: nn.BatchNorm2d | None) -> torch.Tensor:
-    """Return the squared L2 norm of each filter, with the scale ``|gamma| / sigma`` that follows it, ``[C]``."""
-    squared = producer.weight.square().sum(dim=(1, 2, 3))
-    if norm is not None and norm.running_var is not None:
-        squared = squared / (norm.running_var + norm.eps)
-    return squared * norm.weight.square() if norm is not None and norm.affine else squared
+def squared_filter_norms(dense: DenseParts, *, folded: bool = True) -> torch.Tensor:
+    """Return the squared L2 norm of the filters that write each of the site's channels, ``[C]``.
+
+    Batch normalisation makes a filter's own norm arbitrary; ``folded`` counts its scale ``|gamma| / sigma`` in.
+    """
+    total = dense.holders[0].layer.weight.new_zeros(len(dense.holders[0].channels))
+    for holder in dense.holders:
+        if not holder.reads:
+            squared, norm = holder.layer.weight.square().flatten(1).sum(dim=1), holder.norm
+            if folded and norm is not None and norm.running_var is not None:
+                squared = squared / (norm.running_var + norm.eps)
+            if folded and norm is not None and norm.affine:
+                squared = squared * norm.weight.square()
+            total = _added(total, holder, squared)
+    return total
+
+
+def squared_reader_norms(dense: DenseParts) -> torch.Tensor:
+    """Return the squared L2 norm of the weights that read each of the site's channels, ``[C]``."""
+    total = dense.holders[0].layer.weight.new_zeros(len(dense.holders[0].channels))
+    for holder in dense.holders:
+        if holder.reads:
+            total = _added(total, holder, holder.layer.weight.square().transpose(0, 1).flatten(1).sum(dim=1))
+    return total
+
+
+def _added(total: torch.Tensor, holder: Holder, values: torch.Tensor) -> torch.Tensor:
+    positions, channels = holder.positions.to(total.device), holder.channels.to(total.device)
+    return total.index_add(0, channels, values[positions])
 
 
 def filter_norms(dense: DenseParts) -> torch.Tensor:
-    """Return the L2 norm of each of the producer's filters, ``[C]``.
-
-    Batch normalisation makes a filter's own norm arbitrary, so its scale is counted in.
-    """
-    assert dense.producer is not None  # noqa: S101 - fits() asks for a producer
-    return squared_filter_norms(dense.producer, dense.norm).detach().sqrt()
+    """Return the L2 norm of the filters that write each of the site's channels, ``[C]``."""
+    return squared_filter_norms(dense).detach().sqrt()
 
 
 class ChannelMask(TrainingGate):
-    """Zeroes fixed channels of a map.
+    """Zeroes fixed channels of a map or group, wherever they are read.
 
-    Attributes:
+    Args:
+        dense: The layers that hold the channels.
         kept: The channels that stay, sorted, int64 ``[k]``.
+        dropout: Probability with which a training step drops a channel that is to go.
     """
 
     kept: torch.Tensor
 
-    def __init__(self, kept: torch.Tensor, dropout: float) -> None:
+    def __init__(self, dense: DenseParts, kept: torch.Tensor, dropout: float) -> None:
         super().__init__()
+        self.dense = dense
         self.dropout = dropout
         self.register_buffer("kept", kept)
 
-    def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Return the map ``[N, C, H, W]`` with the removed channels at zero."""
-        mask = value.new_zeros(1, value.shape[1], 1, 1).index_fill_(1, self.kept, 1.0)
+    def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
+        """Return the map, or what a group's holder reads, ``[N, C, ...]`` with the removed channels at zero."""
+        mask = self._mask(value, holder)
         if self.training and self.dropout < 1:
-            mask = soften(mask.expand(value.shape[0], -1, 1, 1), self.dropout)
-        return value * mask
+            mask = soften(mask.expand(value.shape[0], -1), self.dropout)
+        return value * mask.view(*mask.shape, *[1] * (value.ndim - 2))
+
+    def _mask(self, value: torch.Tensor, holder: int | None) -> torch.Tensor:
+        if holder is None:
+            return value.new_zeros(1, value.shape[1]).index_fill_(1, self.kept, 1.0)
+        held = self.dense.holders[holder]
+        gone = ~torch.isin(held.channels.to(self.kept.device), self.kept)
+        return value.new_ones(1, value.shape[1]).index_fill_(1, held.positions.to(self.kept.device)[gone], 0.0)
 
 
 class Magnitude(Family):
     """Remove the channels with the smallest filters."""
 
     name = "magnitude"
-    kinds = frozenset[SiteKind]({"map"})
+    kinds = frozenset[SiteKind]({"map", "group"})
     knobs: ClassVar[tuple[Gene, ...]] = (TARGETED_DROPOUT,)
     is_static = True
 
@@ -66,7 +104,7 @@ class Magnitude(Family):
         return (Gene("ratio", 0.5, low=0.0, high=0.97, prunes=True),)
 
     def fits(self, site: Site) -> str | None:
-        """The map needs a producer whose filters can be removed."""
+        """A map needs a producer whose filters can be removed."""
         if (reason := super().fits(site)) is not None:
             return reason
         return None if site.has_producer else "no single convolution writes the map"
@@ -82,14 +120,16 @@ class Magnitude(Family):
     def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now."""
         k = kept_count(site.channels, float(gate.genes["ratio"]))
-        return ChannelMask(largest(filter_norms(dense), k), float(knobs["targeted_dropout"]))
+        return ChannelMask(dense, largest(filter_norms(dense), k), float(knobs["targeted_dropout"]))
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
-        """Cut the removed channels out of every weight that touches the map."""
+        """Cut the removed channels out of every weight that touches them."""
         assert isinstance(trained, ChannelMask)  # noqa: S101 - attach() made it
         editor.keep_channels(site.name, trained.kept)
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
-        """Producer and consumer shrink with the map."""
+        """Every layer shrinks with the channels it holds."""
         share = kept_count(site.channels, float(gate.genes["ratio"])) / site.channels
+        if site.kind == "group":
+            return {coupling.name: coupling.left(share) for coupling in site.couplings}
         return {conv.name: share for conv in site.convs}

@@ -128,6 +128,7 @@ class Mod(Family):
     kinds = frozenset[SiteKind]({"block"})
     has_weights = True
     hides_inside = True
+    reads_whole_input = True
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``c``: k = C // c channels are processed; ``reduction``: of the selector's hidden layer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,11 +42,11 @@ _MIN_NETWORKS = 6
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the model can say about one gate at one site, compared with no gate there.
+    """What the model can say about gates, compared with none.
 
     Attributes:
-        saved_ms: Predicted saving in its lightest realisation; negative if the gate costs time.
-        typical_ms: Predicted saving if the gate does what it is trained for.
+        saved_ms: Predicted saving in the lightest realisation; negative if the gates cost time.
+        typical_ms: Predicted saving if the gates do what they are trained for.
     """
 
     saved_ms: float
@@ -116,13 +116,13 @@ class LatencyModel:
         ms = self._offset_ms + self._slope * total
         return Estimate(ms, ms, ms, ms, self.error)
 
-    def coverage(self, site: str, gate: Gate) -> Coverage:
-        """Return what a lone gate saves.
+    def coverage(self, gates: Mapping[str, Gate]) -> Coverage:
+        """Return what gates, by site, save where no others are.
 
         Raises:
-            ProfileError: If the gate was never profiled.
+            ProfileError: If one of them was never profiled.
         """
-        alone = Policy({site: gate})
+        alone = Policy(gates)
         return Coverage(self.dense_ms - self.lightest(alone).p50, self.dense_ms - self.typical(alone).p50)
 
     @property
@@ -204,21 +204,33 @@ class LatencyModel:
     def _compose(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
         dense = self._unit_ms[unit.type]
         ratio = 1.0
-        for site in unit.sites:
-            if site not in gates:
-                continue
-            decision = decisions.get(site)
-            block_shut = self.network.sites[site].kind == "block" and decision == 0
-            alone = unit.key({site: gates[site]}, decisions)
+        for together in self._parts(unit, gates, decisions):
+            site, gate = next(iter(together.items()))
+            alone = unit.key(together, decisions)
             if alone not in self._unit_ms:
                 raise ProfileError(
-                    f"{gates[site]} at {site} was never profiled on this device; profile it with "
+                    f"{gate} at {site} was never profiled on this device; profile it with "
                     "`autogate profile --space` and a space that holds it"
                 )
-            if block_shut:
+            if self.network.sites[site].kind == "block" and decisions.get(site) == 0:
                 return self._unit_ms[alone]
             ratio *= self._unit_ms[alone] / dense
         return dense * ratio
+
+    def _parts(
+        self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]
+    ) -> Iterator[dict[str, Gate]]:
+        """Divide the gates in a unit into single ones, and sets of equal ones at groups that were seen together."""
+        here = {site: gates[site] for site in unit.sites if site in gates}
+        equal: dict[Gate, dict[str, Gate]] = defaultdict(dict)
+        for site, gate in here.items():
+            if self.network.sites[site].kind == "group":
+                equal[get_family(gate.family).runs_as(gate)][site] = gate
+        for together in equal.values():
+            if unit.key(together, decisions) in self._unit_ms:
+                yield together
+                here = {site: gate for site, gate in here.items() if site not in together}
+        yield from ({site: gate} for site, gate in here.items())
 
     def _calibrate(self) -> tuple[float, float, float]:
         """Fit measured = offset + slope * composed on whole networks; return it and the interval.

@@ -31,12 +31,13 @@ def plan_alone(
 ) -> list[PlannedNetwork]:
     """Return the dense network, and for every gate and decision networks that show it alone in each unit it changes.
 
-    A network holds one gate at many sites; sites that change the same unit take turns.
+    A network holds one gate at many sites; sites that change the same unit take turns, unless they are tied groups.
     """
-    places: dict[tuple[Gate, str], list[str]] = {}
+    places: dict[tuple[Gate, str], list[tuple[str, ...]]] = {}
     for site, gate in space.gates():
         where = places.setdefault((get_family(gate.family).runs_as(gate), sites[site].kind), [])
-        where += [] if site in where else [site]
+        together = tuple(space.alone(site, gate))
+        where += [] if together in where else [together]
     chosen = [PlannedNetwork(DENSE, {})]
     for (gate, _), where in places.items():
         family = get_family(gate.family)
@@ -50,15 +51,15 @@ def plan_alone(
     return chosen
 
 
-def _turns(where: list[str], units: tuple[Unit, ...]) -> list[list[str]]:
-    """Divide sites into lists within which no unit is changed by two of them."""
+def _turns(where: list[tuple[str, ...]], units: tuple[Unit, ...]) -> list[list[str]]:
+    """Divide sites that stay together into lists within which no unit is changed by two of them."""
     turns: list[tuple[list[str], set[int]]] = []
-    for site in where:
-        changed = {unit.index for unit in units if site in unit.sites}
+    for together in where:
+        changed = {unit.index for unit in units if not set(together).isdisjoint(unit.sites)}
         free = next((turn for turn in turns if not turn[1] & changed), None)
         if free is None:
             turns.append(free := ([], set()))
-        free[0].append(site)
+        free[0].extend(together)
         free[1].update(changed)
     return [names for names, _ in turns]
 

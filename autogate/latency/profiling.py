@@ -105,7 +105,7 @@ def take_profile(
     screened = _run(
         network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), _SCREEN_WIDTH
     )
-    paying = space.restricted(_pays(network, units, setting, screened))
+    paying = space.restricted(_pays(network, units, space, setting, screened))
     mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
     left = seconds - (time.monotonic() - start)
     profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), _WIDTH, optional=True)
@@ -166,7 +166,7 @@ def _run(
 
 
 def _pays(
-    network: Network, units: tuple[Unit, ...], setting: Setting, screened: _Samples
+    network: Network, units: tuple[Unit, ...], space: BoundSpace, setting: Setting, screened: _Samples
 ) -> Callable[[str, Gate], bool]:
     """Whether a lone gate, at its lightest, saves time in any of the units it touches."""
     times: dict[str, list[float]] = defaultdict(list)
@@ -177,7 +177,7 @@ def _pays(
         decision = get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
         for unit in units:
             if site in unit.sites:
-                alone = times[unit.key({site: gate}, {site: decision})]
+                alone = times[unit.key(space.alone(site, gate), {site: decision})]
                 if np.median(alone) < _PAYING * np.median(times[unit.type]):
                     return True
         return False

@@ -14,8 +14,9 @@ from torch import fx, nn
 
 from autogate.gates import get_family
 from autogate.policy import Gate, Policy
-from autogate.sites import BlockNodes, MapNodes, Network
+from autogate.sites import BlockNodes, GroupNodes, Network
 from autogate.sites.graph import module_of
+from autogate.sites.network import SiteNodes
 from autogate.surgery.compact_form import UNIT
 
 _SKIPPED_OPS = ("placeholder", "get_attr", "output")
@@ -55,24 +56,31 @@ def cut_into_units(network: Network) -> tuple[Unit, ...]:
     touches = {site: _touched(where) for site, where in network.nodes.items()}
     units = []
     for index, group in enumerate(_groups(nodes, network)):
-        places: dict[str, list[int]] = {}
+        places: dict[str, list[tuple[int, str]]] = {}
         for i, node in enumerate(group):
             node.meta[UNIT] = index
-            for site, names in touches.items():
-                if node.name in names:
-                    places.setdefault(site, []).append(i)
+            for site, roles in touches.items():
+                if node.name in roles:
+                    places.setdefault(site, []).append((i, roles[node.name]))
         sites = tuple(site for site in network.sites if site in places)
         kind = _type(group, network.model, [places[site] for site in sites])
         units.append(Unit(index, kind, sites))
     return tuple(units)
 
 
-def _touched(where: BlockNodes | MapNodes) -> set[str]:
-    """Names of the nodes whose work a gate at the site changes."""
+def _touched(where: SiteNodes) -> dict[str, str]:
+    """Names of the nodes whose work a gate at the site changes, each with what the site is to it."""
     if isinstance(where, BlockNodes):
-        return {*where.inner, *([where.join] if where.join else [])}
+        return dict.fromkeys([*where.inner, *([where.join] if where.join else [])], "inside")
+    if isinstance(where, GroupNodes):
+        roles: dict[str, str] = {}
+        for member in where.members:
+            role = f"{'reads' if member.reads else 'writes'} {len(member.positions)}"
+            roles[member.node] = " ".join([*([roles[member.node]] if member.node in roles else []), role])
+        return roles
     # Without a producer that can write less, the map is written whole and only its reader changes.
-    return {where.producer, *where.chain, where.consumer} if where.producer else {where.consumer}
+    written = [where.producer, *where.chain] if where.producer else []
+    return {**dict.fromkeys(written, "writes"), where.consumer: "reads"}
 
 
 def _groups(nodes: list[fx.Node], network: Network) -> list[list[fx.Node]]:
@@ -99,7 +107,7 @@ def _has_work(node: fx.Node, model: nn.Module) -> bool:
     return module is not None and any(isinstance(m, (nn.Conv2d, nn.Linear)) for m in module.modules())
 
 
-def _type(group: list[fx.Node], model: nn.Module, places: list[list[int]]) -> str:
+def _type(group: list[fx.Node], model: nn.Module, places: list[list[tuple[int, str]]]) -> str:
     lines, widths = [str(places)], []
     for node in group:
         module = module_of(node, model)

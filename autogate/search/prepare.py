@@ -89,7 +89,7 @@ def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:
 
     def greedy(keep: Callable[[str, Gate], bool]) -> Policy:
         def saved(gates: Mapping[str, Gate]) -> float:
-            return sum(latency.coverage(site, gate).saved_ms for site, gate in gates.items())
+            return latency.coverage(gates).saved_ms
 
         part = space.restricted(keep)
         choices = {d.name: max(d.options, key=lambda choice: saved(d.options[choice])) for d in part.decisions}

@@ -175,7 +175,7 @@ def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:
     try:
         latency = LatencyModel(profile, network)
         for site, gate in space.gates():
-            latency.coverage(site, gate)
+            latency.coverage(space.alone(site, gate))
     except ProfileError:
         return False
     return True

@@ -201,7 +201,7 @@ def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], f
     for decision in space.decisions:
         for choice, gates in decision.options.items():
             if choice != DENSE_CHOICE:
-                saved[(decision.name, choice)] = sum(latency.coverage(s, g).typical_ms for s, g in gates.items())
+                saved[(decision.name, choice)] = latency.coverage(gates).typical_ms
     return saved
 
 
@@ -211,7 +211,7 @@ def paying(space: BoundSpace, latency: LatencyModel, batch_size: int) -> tuple[B
 
     def keep(site: str, gate: Gate) -> bool:
         limit = get_family(gate.family).limits(latency.network.sites[site], batch_size)
-        if limit is None and latency.coverage(site, gate).saved_ms <= 0:
+        if limit is None and latency.coverage(space.alone(site, gate)).saved_ms <= 0:
             limit = "runs no faster than dense there on this device"
         if limit is not None:
             reasons.setdefault(f"{brief(gate)}: {limit}", []).append(site)

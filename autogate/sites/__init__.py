@@ -1,5 +1,6 @@
 """Find the places of a traced CNN where gates can stand."""
 
-from autogate.sites.find import BlockNodes, MapNodes, Network, find_sites
+from autogate.sites.find import find_sites
+from autogate.sites.network import BlockNodes, GroupNodes, MapNodes, Member, Network
 
-__all__ = ["BlockNodes", "MapNodes", "Network", "find_sites"]
+__all__ = ["BlockNodes", "GroupNodes", "MapNodes", "Member", "Network", "find_sites"]

@@ -1,14 +1,14 @@
 """Find the sites of a network from its graph.
 
-Three patterns are looked for: a residual unit whose shortcut is the identity, a plain
-convolution-activation unit that keeps its input's shape, and a feature map that exactly one convolution
-reads. Class names play no part.
+Four patterns are looked for: a residual unit whose shortcut is the identity, a plain convolution-activation unit that
+keeps its input's shape, a feature map that exactly one convolution reads, and channels that several layers
+share. Class names play no part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import fx, nn
@@ -27,59 +27,9 @@ from autogate.sites.graph import (
     module_of,
     region,
 )
+from autogate.sites.groups import find_groups
+from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
-
-
-@dataclass(frozen=True)
-class BlockNodes:
-    """Nodes of a block site: ``join`` adds ``entry`` and ``branch``; without a join the unit is plain."""
-
-    entry: str
-    branch: str
-    join: str | None
-    end: str
-    inner: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MapNodes:
-    """Nodes of a map site; ``chain`` runs from after the producer up to the value the consumer reads."""
-
-    producer: str | None
-    chain: tuple[str, ...]
-    value: str
-    consumer: str
-
-
-@dataclass
-class Network:
-    """A traced network with its sites.
-
-    Attributes:
-        model: The user's network.
-        graph: Its fx graph, with the shapes of a batch of one in ``meta["shape"]``.
-        input_shape: Channels, height and width of one input.
-        sites: Sites by name, in the order in which data meets them.
-        nodes: Nodes of each site, by site name.
-    """
-
-    model: nn.Module
-    graph: fx.Graph
-    input_shape: tuple[int, int, int]
-    sites: dict[str, Site]
-    nodes: dict[str, BlockNodes | MapNodes]
-
-    def block(self, site: str) -> BlockNodes:
-        """Return the nodes of a block site."""
-        nodes = self.nodes[site]
-        assert isinstance(nodes, BlockNodes)  # noqa: S101 - guarded by the site's kind
-        return nodes
-
-    def map(self, site: str) -> MapNodes:
-        """Return the nodes of a map site."""
-        nodes = self.nodes[site]
-        assert isinstance(nodes, MapNodes)  # noqa: S101 - guarded by the site's kind
-        return nodes
 
 
 def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
@@ -96,7 +46,11 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
-    found: list[tuple[fx.Node, Site, BlockNodes | MapNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
+    found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
+    covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}
+    blocks = {site.name: nodes for _, site, nodes in found if isinstance(nodes, BlockNodes)}
+    groups = find_groups(model, graph, input_shape, covered, blocks)
+    found += groups.sites
     if not found and closed:
         path, reason = next(iter(closed.items()))
         raise ModelError(
@@ -106,19 +60,19 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     if not found:
         raise ModelError(
             f"{type(model).__name__} has no site for a gate: it has no residual unit with an identity shortcut, no "
-            "shape-preserving convolution unit, and no feature map read by a single convolution"
+            "shape-preserving convolution unit, and no feature map whose channels can be removed"
         )
     order = {node: i for i, node in enumerate(graph.nodes)}
     found.sort(key=lambda item: (order[item[0]], item[1].kind))
     stages = _stages(site for _, site, _ in found)
-    blocks = [(site.name, nodes) for _, site, nodes in found if isinstance(nodes, BlockNodes)]
     sites: dict[str, Site] = {}
     for _, site, nodes in found:
-        inside: tuple[str, ...] = ()
+        inside = site.inside
         if isinstance(nodes, MapNodes):
-            inside = tuple(name for name, block in blocks if {nodes.producer, nodes.consumer} & {*block.inner})
+            inside = tuple(name for name, block in blocks.items() if {nodes.producer, nodes.consumer} & {*block.inner})
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside)
-    return Network(model, graph, input_shape, sites, {site.name: nodes for _, site, nodes in found})
+    nodes_of = {site.name: nodes for _, site, nodes in found}
+    return Network(model, graph, input_shape, sites, nodes_of, groups.refused)
 
 
 def _stages(sites: Iterator[Site]) -> dict[str, str]:

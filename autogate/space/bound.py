@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from autogate.errors import PolicyError, SpaceError
 from autogate.gates import FAMILIES, Gene, get_family
@@ -99,6 +100,18 @@ class BoundSpace:
         keys = {knob_key(knob.name, family) for family in present for knob in get_family(family).knobs}
         return replace(rest, knobs={key: values for key, values in self.knobs.items() if key in keys})
 
+    def alone(self, site: str, gate: Gate) -> Mapping[str, Gate]:
+        """Return the fewest gates with which a gate occurs: itself, and at a group those that are tied to it.
+
+        Tied groups share layers, as those of a concatenation do, so that one of them alone says little.
+        """
+        return self._tied.get((site, gate), {site: gate})
+
+    @cached_property
+    def _tied(self) -> dict[tuple[str, Gate], Mapping[str, Gate]]:
+        options = (gates for d in self.decisions if d.kind == "group" for gates in d.options.values())
+        return {(site, gate): gates for gates in options for site, gate in gates.items()}
+
     def gates(self) -> list[tuple[str, Gate]]:
         """Return every (site, gate) pair in the space."""
         pairs = (pair for d in self.decisions for gates in d.options.values() for pair in gates.items())
@@ -113,15 +126,15 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
     """
     widths = [conv.in_channels for site in sites.values() for conv in site.convs if conv.in_channels > _IMAGE_CHANNELS]
     first_stage = min(widths, default=0)
-    groups: dict[str, list[Site]] = {}
+    tied: dict[str, list[Site]] = {}
     for site in sites.values():
-        group = {"site": site.name, "stage": f"{site.kind}:{site.stage}", "network": site.kind}[spec.tie]
-        groups.setdefault(group, []).append(site)
+        names = {"site": site.name, "stage": f"{site.kind}:{site.stage}", "network": site.kind}
+        tied.setdefault(names[spec.tie_of(site.kind)], []).append(site)
     decisions = []
-    for name, members in groups.items():
+    for name, members in tied.items():
         kind = members[0].kind
         options: dict[str, Mapping[str, Gate]] = {DENSE_CHOICE: {}}
-        for option in spec.sites.block if kind == "block" else spec.sites.map:
+        for option in spec.options_of(kind):
             for gate in _gates(option, first_stage):
                 fitting = _fitting(gate, members)
                 if fitting:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
+from autogate.records import SiteKind
 from autogate.shipped import shipped
 
 SCHEMA = "autogate.space/1"
@@ -41,10 +42,14 @@ class SiteOptions(BaseModel):
 
     block: list[GateOption] = Field(default_factory=list)
     map: list[GateOption] = Field(default_factory=list)
+    group: list[GateOption] = Field(default_factory=list)
 
 
 KnobValues = list[GeneValue] | dict[str, list[GeneValue]]
 """Values of a training knob: one list for every family that has the knob, or one by family."""
+
+
+Tie = Literal["site", "stage", "network"]
 
 
 class SpaceSpec(BaseModel):
@@ -52,7 +57,7 @@ class SpaceSpec(BaseModel):
 
     Attributes:
         description: One line for the user.
-        tie: Which sites choose alike.
+        tie: Which sites choose alike: for every kind of site, or by kind.
         sites: What may stand at each kind of site.
         training: Values of the training knobs, by the knob's name; a knob that is not named keeps its default.
     """
@@ -61,7 +66,7 @@ class SpaceSpec(BaseModel):
 
     schema_: Literal["autogate.space/1"] = Field(alias="schema")
     description: str = ""
-    tie: Literal["site", "stage", "network"] = "site"
+    tie: Tie | dict[SiteKind, Tie] = "site"
     sites: SiteOptions
     training: dict[str, KnobValues] = Field(default_factory=dict)
 
@@ -72,6 +77,14 @@ class SpaceSpec(BaseModel):
             if not all(values.values() if isinstance(values, dict) else [values]):
                 raise ValueError(f"training knob {knob} has no values")
         return training
+
+    def tie_of(self, kind: SiteKind) -> Tie:
+        """Return which sites of a kind choose alike."""
+        return self.tie.get(kind, "site") if isinstance(self.tie, dict) else self.tie
+
+    def options_of(self, kind: SiteKind) -> list[GateOption]:
+        """Return what may stand at sites of a kind."""
+        return {"block": self.sites.block, "map": self.sites.map, "group": self.sites.group}[kind]
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON-ready data."""

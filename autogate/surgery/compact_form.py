@@ -39,14 +39,17 @@ def compact_form(
             memory, and moving one moves them all.
     """
     editor = _Editor(network, share_weights)
-    at_maps = [site for site, _ in policy if network.sites[site].kind == "map"]
+    at_channels = [site for site, _ in policy if network.sites[site].kind != "block"]
     at_blocks = [site for site, _ in policy if network.sites[site].kind == "block"]
     # Static cuts come first, then what wraps convolutions, then what wraps whole blocks.
-    at_maps.sort(key=lambda site: not get_family(policy.gates[site].family).is_static)
-    for site in [*at_maps, *at_blocks]:
+    at_channels.sort(key=lambda site: not get_family(policy.gates[site].family).is_static)
+    for site in [*at_channels, *at_blocks]:
         gate = policy.gates[site]
         trained = copy.deepcopy(gates[site]).eval()
+        if not get_family(gate.family).is_static:
+            editor.cut()
         get_family(gate.family).compact(network.sites[site], gate, trained, editor)
+    editor.cut()
     return editor.finish()
 
 
@@ -56,6 +59,7 @@ class _Editor(GraphCopy):
     def __init__(self, network: Network, share_weights: bool) -> None:
         super().__init__(network)
         self.modules: dict[str, nn.Module] = {}
+        self._gone: dict[tuple[fx.Node, bool], set[int]] = {}
         shared = [*network.model.parameters(), *network.model.buffers()] if share_weights else []
         self.model = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared}).eval()
         self._fold_norms()
@@ -88,16 +92,28 @@ class _Editor(GraphCopy):
         self._replace(last, make(branch, finish), (entry,), gate_path(site))
 
     def keep_channels(self, site: str, kept: torch.Tensor) -> None:
-        """Cut producer, chain and consumer down to the channels ``kept``."""
-        nodes = self.network.map(site)
-        assert nodes.producer is not None  # noqa: S101 - the family asked for one
-        producer = self.nodes[nodes.producer]
-        self._swap(producer, lambda m: slice_channels(m, outputs=kept))
-        # A folded normalisation stands for its convolution here, so the same node may come twice.
-        for node in dict.fromkeys(self.nodes[name] for name in nodes.chain):
-            if node is not producer and isinstance(self._module(node), (nn.BatchNorm2d, nn.Conv2d)):
-                self._swap(node, lambda m: slice_channels(m, inputs=kept, outputs=kept))
-        self._swap(self.nodes[nodes.consumer], lambda m: slice_channels(m, inputs=kept))
+        """Mark for :meth:`cut` what goes from each layer; several gates may thin the same one."""
+        stay = set(kept.tolist())
+        for member in self.network.members(site):
+            # The node of a folded normalisation is that of its convolution.
+            gone = self._gone.setdefault((self.nodes[member.node], member.reads), set())
+            gone.update(p for p, c in zip(member.positions, member.channels, strict=True) if c not in stay)
+
+    def cut(self) -> None:
+        """Cut out the channels that :meth:`keep_channels` has marked."""
+        for node in dict.fromkeys(node for node, _ in self._gone):
+            module = self._module(node)
+            assert module is not None  # noqa: S101 - members are layers
+            inputs, outputs = (self._left(node, reads, module) for reads in (True, False))
+            self._swap(node, lambda m, i=inputs, o=outputs: slice_channels(m, i, o))  # type: ignore[misc]
+        self._gone = {}
+
+    def _left(self, node: fx.Node, reads: bool, module: nn.Module) -> torch.Tensor | None:
+        """Return the inputs or outputs that stay, int64 ``[k]``; None for all."""
+        gone = self._gone.get((node, reads))
+        if not gone:
+            return None
+        return torch.tensor([i for i in range(_width(module, reads)) if i not in gone])
 
     def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
         """Put ``make(consumer)`` in place of the convolution that reads the map."""
@@ -210,13 +226,39 @@ def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str,
     return False
 
 
+def _width(module: nn.Module, inputs: bool) -> int:
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels if inputs else module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.in_features if inputs else module.out_features
+    assert isinstance(module, nn.BatchNorm2d)  # noqa: S101 - sites have no other members
+    return module.num_features
+
+
 def slice_channels(
     module: nn.Module, inputs: torch.Tensor | None = None, outputs: torch.Tensor | None = None
 ) -> nn.Module:
-    """Return a copy of a convolution or normalisation with only the named channels, int64 ``[k]`` each."""
+    """Return a copy of a layer with only the named channels, int64 ``[k]`` each."""
+    if isinstance(module, nn.Linear):
+        weight = module.weight.detach() if inputs is None else module.weight.detach()[:, inputs]
+        linear: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Linear,
+            weight.shape[1],
+            weight.shape[0],
+            module.bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        linear.weight.data = weight.clone()
+        if module.bias is not None:
+            linear.bias.data = module.bias.detach().clone()
+        return linear
     if isinstance(module, nn.BatchNorm2d):
         assert outputs is not None  # noqa: S101 - a normalisation has one set of channels
-        norm = nn.BatchNorm2d(len(outputs), eps=module.eps, momentum=module.momentum).eval()
+        norm = nn.BatchNorm2d(
+            len(outputs), eps=module.eps, momentum=module.momentum, affine=module.affine,
+            track_running_stats=module.track_running_stats,
+        ).eval()  # fmt: skip
         norm.load_state_dict({k: v[outputs] if v.ndim else v for k, v in module.state_dict().items()})
         return norm
     assert isinstance(module, nn.Conv2d)  # noqa: S101 - nothing else is sliced

@@ -5,13 +5,15 @@ Their tensors are physically smaller. The weights stay whole, so that what is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from autogate.gates import TrainingGate
+from autogate.sites import Member, Network
 
 # Of a cumulative average, which partial updates cannot keep.
 _MOMENTUM = 0.1
@@ -20,81 +22,166 @@ Selected = tuple[torch.Tensor | None, ...]
 """Per dimension of a parameter, the positions in use, int64; None for all."""
 
 
-class LiveConv(nn.Module):
-    """A convolution whose inputs, outputs or both are selected by gates; depthwise ones by a single gate."""
+@dataclass(frozen=True)
+class _Following:
+    """Positions of a layer's channels that follow a gate's selection."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    gate: TrainingGate
+    positions: torch.Tensor
+    channels: torch.Tensor
+
+
+class _Followings:
+    """What selects among the ``size`` inputs or outputs of a layer."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.all: list[_Following] = []
+
+    def add(self, gate: TrainingGate, member: Member) -> None:
+        """Let a gate select."""
+        self.all.append(_Following(gate, torch.tensor(member.positions), torch.tensor(member.channels)))
+
+    def positions(self) -> torch.Tensor | None:
+        """Return the positions in use, sorted, int64 ``[k]``; None if all are."""
+        in_use: torch.Tensor | None = None
+        for following in self.all:
+            selected = following.gate.selected
+            if selected is None:
+                continue
+            if len(following.positions) == self.size and torch.equal(following.positions, following.channels):
+                return selected
+            if in_use is None:
+                in_use = torch.ones(self.size, dtype=torch.bool, device=selected.device)
+            here = torch.isin(following.channels.to(selected.device), selected)
+            in_use[following.positions.to(selected.device)] = here
+        return None if in_use is None else in_use.nonzero()[:, 0]
+
+
+class LiveLayer(nn.Module):
+    """A layer that follows gates.
+
+    Args:
+        layer: The layer.
+        inputs: Number of its input channels.
+        outputs: Number of its output channels.
+    """
+
+    def __init__(self, layer: nn.Module, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv = conv
-        self._inputs: tuple[TrainingGate, ...] = ()
-        self._outputs: tuple[TrainingGate, ...] = ()
+        self.layer = layer
+        self.inputs = _Followings(inputs)
+        self.outputs = _Followings(outputs)
 
-    def follow(self, *, inputs: TrainingGate | None = None, outputs: TrainingGate | None = None) -> None:
-        """Let gates select channels."""
-        # In tuples, so that the gates do not become parts of the layer.
-        self._inputs = self._inputs if inputs is None else (inputs,)
-        self._outputs = self._outputs if outputs is None else (outputs,)
+    def follow(self, gate: TrainingGate, member: Member) -> None:
+        """Let a gate select among the channels that the site's ``member``, this layer, holds."""
+        (self.inputs if member.reads else self.outputs).add(gate, member)
+
+    def selections(self) -> Iterator[tuple[torch.Tensor, Selected]]:
+        """Yield the parameters with what is in use of them."""
+        outputs, inputs = self._in_use()
+        for parameter in self.layer.parameters():
+            yield parameter, ((outputs,) if parameter.ndim == 1 else (outputs, inputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the selected outputs, ``[N, k_in, H, W] -> [N, k_out, H', W']``."""
-        conv, (outputs, inputs) = self.conv, self._selected()
-        if not self.training or (outputs is None and inputs is None):
-            result: torch.Tensor = conv(x)
+        """Return the outputs in use, from the inputs in use; all of them in evaluation."""
+        outputs, inputs = self._in_use() if self.training else (None, None)
+        if outputs is None and inputs is None:
+            result: torch.Tensor = self.layer(x)
             return result
-        weight, bias, groups = conv.weight, conv.bias, conv.groups
-        if outputs is not None:
-            weight = weight.index_select(0, outputs)
-            bias = None if bias is None else bias.index_select(0, outputs)
-        if inputs is not None:
-            weight = weight.index_select(1, inputs)
+        return self._run(x, outputs, inputs)
+
+    def _run(self, x: torch.Tensor, outputs: torch.Tensor | None, inputs: torch.Tensor | None) -> torch.Tensor:
+        raise NotImplementedError
+
+    def _in_use(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        return self.outputs.positions(), self.inputs.positions()
+
+
+class LiveConv(LiveLayer):
+    """A convolution, ``[N, k_in, H, W] -> [N, k_out, H', W']``; a depthwise one has outputs only."""
+
+    layer: nn.Conv2d
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv, conv.in_channels, conv.out_channels)
+
+    def _run(self, x: torch.Tensor, outputs: torch.Tensor | None, inputs: torch.Tensor | None) -> torch.Tensor:
+        conv = self.layer
+        weight, bias = _pick(conv.weight, outputs, inputs), _pick(conv.bias, outputs)
+        assert weight is not None  # noqa: S101 - a convolution has one
         groups = 1 if conv.groups == 1 else len(weight)
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, groups)
 
-    def selections(self) -> Iterator[tuple[torch.Tensor, Selected]]:
-        """Yield the parameters with what is in use of them."""
-        outputs, inputs = self._selected()
-        yield self.conv.weight, (outputs, inputs)
-        if self.conv.bias is not None:
-            yield self.conv.bias, (outputs,)
 
-    def _selected(self) -> Selected:
-        outputs, inputs = (gates[0].selected if gates else None for gates in (self._outputs, self._inputs))
-        return outputs, None if self.conv.groups > 1 else inputs
+class LiveLinear(LiveLayer):
+    """A linear layer, ``[N, k_in] -> [N, k_out]``."""
+
+    layer: nn.Linear
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear, linear.in_features, linear.out_features)
+
+    def _run(self, x: torch.Tensor, outputs: torch.Tensor | None, inputs: torch.Tensor | None) -> torch.Tensor:
+        weight = _pick(self.layer.weight, outputs, inputs)
+        assert weight is not None  # noqa: S101 - a linear layer has one
+        return F.linear(x, weight, _pick(self.layer.bias, outputs))
 
 
-class LiveNorm(nn.Module):
-    """A batch normalisation of the channels that a gate has selected."""
+class LiveNorm(LiveLayer):
+    """A batch normalisation, ``[N, k, H, W]``; running statistics of the other channels stay as they are."""
 
-    def __init__(self, norm: nn.BatchNorm2d, gate: TrainingGate) -> None:
-        super().__init__()
-        self.norm = norm
-        self._gate = (gate,)
+    layer: nn.BatchNorm2d
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise ``[N, k, H, W]``; running statistics of the other channels stay as they are."""
-        norm, selected = self.norm, self._gate[0].selected
-        if not self.training or selected is None:
-            result: torch.Tensor = norm(x)
-            return result
-        weight, bias = (None if p is None else p.index_select(0, selected) for p in (norm.weight, norm.bias))
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm, norm.num_features, norm.num_features)
+
+    def _run(self, x: torch.Tensor, outputs: torch.Tensor | None, inputs: torch.Tensor | None) -> torch.Tensor:
+        norm = self.layer
+        weight, bias = _pick(norm.weight, outputs), _pick(norm.bias, outputs)
         momentum = _MOMENTUM if norm.momentum is None else norm.momentum
         if norm.running_mean is None or norm.running_var is None:
             return F.batch_norm(x, None, None, weight, bias, True, momentum, norm.eps)
-        mean, var = norm.running_mean[selected], norm.running_var[selected]
+        mean, var = norm.running_mean[outputs], norm.running_var[outputs]
         x = F.batch_norm(x, mean, var, weight, bias, True, momentum, norm.eps)
-        norm.running_mean[selected], norm.running_var[selected] = mean, var
+        norm.running_mean[outputs], norm.running_var[outputs] = mean, var
         return x
 
-    def selections(self) -> Iterator[tuple[torch.Tensor, Selected]]:
-        """Yield the parameters with what is in use of them."""
-        for parameter in self.norm.parameters():
-            yield parameter, (self._gate[0].selected,)
+
+def _pick(parameter: torch.Tensor | None, *positions: torch.Tensor | None) -> torch.Tensor | None:
+    """Return the part of ``parameter`` at ``positions`` in each of its first dimensions."""
+    for dimension, where in enumerate(positions):
+        if parameter is not None and where is not None:
+            parameter = parameter.index_select(dimension, where)
+    return parameter
+
+
+def live_layers(network: Network, gates: Mapping[str, TrainingGate]) -> dict[str, nn.Module]:
+    """Return, by path, what takes the place of the layers that hold channels of a gate that slices."""
+    paths = {node.name: str(node.target) for node in network.graph.nodes}
+    live: dict[str, LiveLayer] = {}
+    for site, gate in gates.items():
+        for member in network.members(site) if gate.slices else ():
+            path = paths[member.node]
+            if path not in live:
+                live[path] = _live(network.model.get_submodule(path))
+            live[path].follow(gate, member)
+    return dict(live)
+
+
+def _live(layer: nn.Module) -> LiveLayer:
+    if isinstance(layer, nn.Conv2d):
+        return LiveConv(layer)
+    if isinstance(layer, nn.Linear):
+        return LiveLinear(layer)
+    assert isinstance(layer, nn.BatchNorm2d)  # noqa: S101 - sites have no other members
+    return LiveNorm(layer)
 
 
 def selections(form: nn.Module) -> dict[torch.Tensor, Selected]:
     """Return the parameters of ``form`` of which only a part is in use in this step, with that part."""
     found: dict[torch.Tensor, Selected] = {}
     for module in form.modules():
-        if isinstance(module, LiveConv | LiveNorm):
+        if isinstance(module, LiveLayer):
             found.update((p, part) for p, part in module.selections() if any(index is not None for index in part))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogate.errors import PolicyError
-from autogate.gates import FAMILIES, Gene, get_family
+from autogate.gates import FAMILIES, Family, Gene, get_family
 from autogate.policy import Gate, GeneValue, Policy, knob_key
 from autogate.records import Site
 
@@ -62,17 +62,28 @@ def _block_rules_out(gate: Gate, block: Site) -> bool:
 
 
 def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
-    """Remove gates that would read a map that another gate has thinned."""
-    for name in [name for name in sites if name in gates and sites[name].kind == "map"]:
+    """Remove gates that would read channels that another gate has thinned."""
+    for name in [name for name in sites if name in gates]:
         family = get_family(gates[name].family)
-        if not family.reads_whole_input:
-            continue
-        producer = sites[name].convs[0].name
-        other = next((n for n in gates if sites[n].kind == "map" and sites[n].consumer.name == producer), None)
+        other = next((n for n in gates if n != name and _thins_what_it_reads(sites[n], family, sites[name])), None)
         if other is None:
             continue
         if strict:
             raise PolicyError(
-                f"{gates[other].family} at {other} and {family.name} at {name} both need {producer}; drop one"
+                f"{gates[other].family} at {other} thins what {family.name} at {name} has to read; drop one"
             )
         del gates[name]
+
+
+def _thins_what_it_reads(thinned: Site, family: Family, site: Site) -> bool:
+    """Whether a gate at ``thinned`` takes channels away that a gate of ``family`` at ``site`` must see."""
+    if thinned.kind == "block":
+        return False
+    if site.kind == "block":
+        return family.reads_whole_input and site.name in thinned.along
+    readers = {coupling.name for coupling in thinned.couplings if coupling.reads > 0}
+    if thinned.kind == "map":
+        readers = {thinned.consumer.name}
+    if site.kind == "map" and family.reads_whole_input and site.convs[0].name in readers:
+        return True
+    return site.kind == "map" and thinned.kind == "group" and family.reads_whole_map and site.consumer.name in readers

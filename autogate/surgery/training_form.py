@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autogate.gates import DenseParts, TrainingGate, get_family
+from autogate.gates import DenseParts, Holder, TrainingGate, get_family
 from autogate.policy import Gate, Policy
-from autogate.sites import BlockNodes, MapNodes, Network
-from autogate.sites.graph import module_of
+from autogate.sites import BlockNodes, GroupNodes, MapNodes, Member, Network
+from autogate.sites.graph import is_depthwise, module_of
 from autogate.surgery.graph_copy import GraphCopy, assemble
-from autogate.surgery.live import LiveConv, LiveNorm
+from autogate.surgery.live import live_layers
 from autogate.surgery.policies import training_knobs
 
 _FUNCTIONAL_ACTIVATIONS: dict[Any, type[nn.Module]] = {
@@ -48,14 +50,22 @@ def dense_parts(network: Network, site: str) -> DenseParts:
             elif activation is not None:
                 branch.append(activation())
         return DenseParts(branch=tuple(branch))
-    consumer = module_of(by_name[nodes.consumer], network.model)
-    assert isinstance(consumer, nn.Conv2d)  # noqa: S101 - that is what makes it a consumer
-    if nodes.producer is None:
-        return DenseParts(consumer=consumer)
-    producer = module_of(by_name[nodes.producer], network.model)
-    norm = module_of(by_name[nodes.chain[0]], network.model) if nodes.chain else None
-    assert isinstance(producer, nn.Conv2d)  # noqa: S101 - that is what makes it a producer
-    return DenseParts(producer, norm if isinstance(norm, nn.BatchNorm2d) else None, consumer)
+    if not network.sites[site].has_producer:
+        return DenseParts()
+    holders = (_holder(by_name[member.node], member, network.model) for member in network.members(site))
+    return DenseParts(holders=tuple(holder for holder in holders if holder is not None))
+
+
+def _holder(node: fx.Node, member: Member, model: nn.Module) -> Holder | None:
+    """Describe a convolution or linear layer; what treats every channel on its own has no say about them."""
+    layer = module_of(node, model)
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or (isinstance(layer, nn.Conv2d) and is_depthwise(layer)):
+        return None
+    norm = module_of(users[0], model) if len(users := list(node.users)) == 1 and not member.reads else None
+    return Holder(
+        layer, norm if isinstance(norm, nn.BatchNorm2d) else None, member.reads,
+        torch.tensor(member.positions), torch.tensor(member.channels),
+    )  # fmt: skip
 
 
 def attach_gates(
@@ -88,38 +98,11 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
         nodes = network.nodes[site]
         if isinstance(nodes, BlockNodes):
             _gate_block(copy, nodes, gate_path(site), gate)
-        else:
+        elif isinstance(nodes, MapNodes):
             _gate_map(copy, nodes, gate_path(site))
-    return assemble(network.model, copy.graph, {**by_path(gates), **_live_layers(network, gates)})
-
-
-def _live_layers(network: Network, gates: Mapping[str, TrainingGate]) -> dict[str, nn.Module]:
-    """Return, by path, what takes the place of the layers that run on selected channels only."""
-    by_name = {node.name: node for node in network.graph.nodes}
-    live: dict[str, nn.Module] = {}
-
-    def conv_at(name: str) -> LiveConv:
-        path = str(by_name[name].target)
-        conv = network.model.get_submodule(path)
-        assert isinstance(conv, nn.Conv2d)  # noqa: S101 - producers and consumers are
-        found = live.setdefault(path, LiveConv(conv))
-        assert isinstance(found, LiveConv)  # noqa: S101
-        return found
-
-    for site, gate in gates.items():
-        if not gate.slices:
-            continue
-        nodes = network.map(site)
-        assert nodes.producer is not None  # noqa: S101 - the family asked for one
-        conv_at(nodes.producer).follow(outputs=gate)
-        for name in nodes.chain:
-            layer = module_of(by_name[name], network.model)
-            if isinstance(layer, nn.Conv2d):
-                conv_at(name).follow(inputs=gate, outputs=gate)
-            elif isinstance(layer, nn.BatchNorm2d):
-                live[str(by_name[name].target)] = LiveNorm(layer, gate)
-        conv_at(nodes.consumer).follow(inputs=gate)
-    return live
+        else:
+            _gate_group(copy, nodes, gate_path(site), gate, network)
+    return assemble(network.model, copy.graph, {**by_path(gates), **live_layers(network, gates)})
 
 
 def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:
@@ -128,6 +111,26 @@ def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:
     with copy.graph.inserting_before(consumer):
         call = copy.graph.call_module(path, (value, context))
     consumer.replace_input_with(value, call)
+
+
+def _gate_group(copy: GraphCopy, nodes: GroupNodes, path: str, gate: TrainingGate, network: Network) -> None:
+    """Call the gate wherever a holder reads the channels and, if it slices, where one has written them."""
+    dense = {node.name: node for node in network.graph.nodes}
+    holders = [member for member in nodes.members if _holder(dense[member.node], member, network.model) is not None]
+    for i, member in enumerate(holders):
+        node = copy.nodes[member.node]
+        if member.reads:
+            value = node.all_input_nodes[0]
+            with copy.graph.inserting_before(node):
+                node.replace_input_with(value, copy.graph.call_module(path, (value, value, i)))
+        elif gate.slices and member.positions == member.channels:
+            users = list(node.users)
+            if len(users) == 1 and isinstance(module_of(users[0], network.model), nn.BatchNorm2d):
+                node = users[0]
+            with copy.graph.inserting_after(node):
+                call = copy.graph.call_module(path, (node, node, i))
+            # The node stays what it was for other gates.
+            node.replace_all_uses_with(call, delete_user_cb=partial(operator.is_not, call))
 
 
 def _gate_block(copy: GraphCopy, nodes: BlockNodes, path: str, gate: TrainingGate) -> None:

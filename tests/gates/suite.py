@@ -124,7 +124,8 @@ class FamilySuite:
                 for gate in options_at(site, (self.family,)):
                     complete = family.complete(site, gate)
                     factors = family.mac_factors(site, complete, None)
-                    assert set(factors) <= {conv.name for conv in site.convs}
+                    layers = {conv.name for conv in site.convs} | {coupling.name for coupling in site.couplings}
+                    assert set(factors) <= layers
                     assert all(0.0 <= share <= 1.0 for share in factors.values())
                     assert family.extra_macs(site, complete) >= 0
 
@@ -169,9 +170,9 @@ class FamilySuite:
 
 
 class SliceSuite(FamilySuite):
-    """Tests of a family that removes channels of inner maps for good."""
+    """Tests of a family that removes channels for good, of maps and of groups."""
 
-    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 0}
+    sites = {"resnet20": 9, "resnet50": 32 + 5, "vgg16_bn": 12 + 1, "mobilenet_v2": 19 + 6, "densenet40": 39}
     refused = [
         ("map:layer2.0.conv1", {"ratio": 0.98}, "ratio must be in [0, 0.97], not 0.98"),
         ("map:layer2.0.conv1", {"ratio": -0.1}, "ratio must be in [0, 0.97], not -0.1"),

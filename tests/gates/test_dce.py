@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from autogate.gates.dce import BanditGate
 from autogate.policy import Gate, Policy
 from autogate.sites import Network
-from autogate.surgery import attach_gates, canonical, compact_form, training_form
+from autogate.surgery import attach_gates, canonical, compact_form, selections, training_form
 from autogate.training.loop import optimiser_for
 from autogate.training.recipe import Recipe
 
@@ -66,8 +66,26 @@ class TestDce(SliceSuite):
         for site in gates:
             assert widths[network.sites[site].convs[0].name] == len(gates[site].kept) < network.sites[site].channels
 
-    def test_selected_training_is_training_of_the_sliced_network(self) -> None:
-        network, gates, form = prepared("resnet20", 0.5)
+    def test_a_step_through_concatenations_changes_the_selected_slices_and_nothing_else(self) -> None:
+        network, gates, form = prepared("densenet40", 0.5)
+        optimiser = optimiser_for(list(form.parameters()), RECIPE, form)
+        one_step(form, gates, optimiser, images(network, 4), 0.0)
+        before = {parameter: parameter.detach().clone() for parameter in form.parameters()}
+        one_step(form, gates, optimiser, images(network, 4), 0.1)
+        in_use = selections(form)
+        assert len(in_use) == len(before) - 1  # all but the bias of the linear layer
+        for parameter, old in before.items():
+            outside = torch.ones_like(parameter, dtype=torch.bool)
+            if parameter in in_use:
+                sizes_and_parts = zip(outside.shape, in_use[parameter], strict=False)
+                where = [torch.arange(size) if part is None else part for size, part in sizes_and_parts]
+                outside[torch.meshgrid(*where, indexing="ij")] = False
+                assert torch.equal(parameter[outside], old[outside])
+            assert not torch.equal(parameter, old)
+
+    @pytest.mark.parametrize("name", ["resnet20", "densenet40"])
+    def test_selected_training_is_training_of_the_sliced_network(self, name: str) -> None:
+        network, gates, form = prepared(name, 0.5)
         for gate in gates.values():
             gate.set_progress(0.0)
             gate.kept.copy_(gate.selected)

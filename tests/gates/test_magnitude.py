@@ -5,7 +5,7 @@ from helpers import forms_of, images, known_network, own_copy
 from suite import SliceSuite
 from torch import nn
 
-from autogate.gates.family import DenseParts, kept_count
+from autogate.gates.family import DenseParts, Holder, kept_count
 from autogate.gates.magnitude import filter_norms
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, training_form
@@ -59,7 +59,12 @@ class TestMagnitude(SliceSuite):
         norm.running_var.uniform_(0.5, 2.0)
         folded = nn.utils.fusion.fuse_conv_bn_eval(conv.eval(), norm)
         expected = folded.weight.detach().flatten(1).norm(dim=1)
-        torch.testing.assert_close(filter_norms(DenseParts(conv, norm)), expected)
+        every = torch.arange(8)
+        dense = DenseParts((Holder(conv, norm, False, every, every),))
+        torch.testing.assert_close(filter_norms(dense), expected)
+        # Two layers that write the same channels count together.
+        dense = DenseParts(tuple(Holder(conv, norm, False, every, every) for _ in range(2)))
+        torch.testing.assert_close(filter_norms(dense), 2**0.5 * expected)
 
     def test_kept_counts(self) -> None:
         assert [kept_count(16, ratio) for ratio in (0.0, 0.05, 0.125, 0.3, 0.5, 0.97)] == [16, 16, 14, 12, 8, 1]

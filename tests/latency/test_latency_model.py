@@ -94,7 +94,7 @@ def test_gates_without_a_measurement_are_an_error() -> None:
     with pytest.raises(ProfileError, match=r"magnitude\(ratio=0.5\) at map:layer2.1.conv1 was never profiled"):
         model.predict(policy_of(map=HALF))
     with pytest.raises(ProfileError, match="autogate profile --space"):
-        model.coverage(MAP, HALF)
+        model.coverage({MAP: HALF})
     # The same gate in a unit of the same type was measured there.
     assert model.predict(Policy({"block:layer2.2": DROP})).p50 == pytest.approx(DENSE_MS - unit_ms(BLOCK))
 
@@ -177,7 +177,7 @@ def test_lightest_and_typical() -> None:
     rest = DENSE_MS - unit_ms(BLOCK)
     assert model.lightest(policy).p50 == pytest.approx(rest + unit_ms(BLOCK) * light)
     assert model.typical(policy).p50 == pytest.approx(rest + unit_ms(BLOCK) * (0.75 * light + 0.25 * full))
-    coverage = model.coverage(BLOCK, gate)
+    coverage = model.coverage({BLOCK: gate})
     assert coverage.saved_ms == pytest.approx(unit_ms(BLOCK) * (1 - light))
     assert coverage.typical_ms == pytest.approx(unit_ms(BLOCK) * (1 - 0.75 * light - 0.25 * full))
     for policy in (DENSE, policy_of(map=HALF)):

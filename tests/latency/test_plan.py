@@ -28,7 +28,7 @@ def test_every_gate_is_seen_alone_in_every_unit_it_changes(name: str) -> None:
         for decision in get_family(gate.family).decisions(network.sites[site], gate, 2):
             for unit in units:
                 if site in unit.sites:
-                    assert unit.key({site: gate}, {site: decision}) in seen
+                    assert unit.key(space.alone(site, gate), {site: decision}) in seen
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -52,6 +52,8 @@ def test_equal_layers_with_other_places_for_gates_are_of_another_type() -> None:
     body = nn.Sequential(nn.AdaptiveAvgPool2d(8), *(layer for conv in convs for layer in (conv, nn.ReLU())))
     units = cut_into_units(network_of(nn.Sequential(nn.Conv2d(3, 8, 1), body), 16))
     assert [len([site for site in unit.sites if site.startswith("map")]) for unit in units] == [0, 1, 2, 1]
+    # Reading a map and reading a group is the same to the layer that reads.
+    assert [unit.sites[0].split(":")[0] for unit in units] == ["group", "group", "map", "map"]
     assert len({unit.type for unit in units}) == 4
 
 

@@ -47,27 +47,32 @@ def test_resnet20() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "blocks", "maps"),
+    ("name", "size", "blocks", "maps", "groups"),
     [
         # Two units per stage; the first of stages 2 to 4 has a convolution on its shortcut.
-        ("resnet18", 64, 2 + 1 + 1 + 1, 8),
+        # The stream of each stage is a group.
+        ("resnet18", 64, 2 + 1 + 1 + 1, 8, 4),
         # 3, 4, 6, 3 bottlenecks; the first of every stage has a convolution on its shortcut. Two maps each.
-        ("resnet50", 64, 2 + 3 + 5 + 2, 2 * 16),
+        # The stem is a group of its own, since the first stage is wider.
+        ("resnet50", 64, 2 + 3 + 5 + 2, 2 * 16, 1 + 4),
         # 64 128 256-256 512-512 512-512-512: convolutions that keep the width; a map between any two of the 13.
-        ("vgg16_bn", 64, 1 + 1 + 2 + 2 + 3, 12),
+        # What the last one writes is read by a linear layer.
+        ("vgg16_bn", 64, 1 + 1 + 2 + 2 + 3, 12, 1),
         # Repeats beyond the first of each stage. Maps: 16 expanded ones, the stem's before the depthwise
         # convolution, and the two linear bottlenecks that only one convolution reads.
-        ("mobilenet_v2", 64, 1 + 2 + 3 + 2 + 2, 16 + 1 + 2),
+        # Groups: the streams of the five stages with repeats, and the last convolution before the linear layer.
+        ("mobilenet_v2", 64, 1 + 2 + 3 + 2 + 2, 16 + 1 + 2, 5 + 1),
         # 6 + 12 + 24 + 16 layers, each with a bottleneck map and a concatenated input, and three transitions.
-        ("densenet121", 64, 0, 58 + 58 + 3),
+        # Groups: the stem, what each layer adds to the concatenation, and the transitions.
+        ("densenet121", 64, 0, 58 + 58 + 3, 1 + 58 + 3),
         # Twelve layers per block and two transitions: each reads its own normalised view of what came before.
-        ("densenet40", 32, 0, 3 * 12 + 2),
-        ("vgg16_bn_cifar", 32, 1 + 1 + 2 + 2 + 3, 12),
+        ("densenet40", 32, 0, 3 * 12 + 2, 1 + 36 + 2),
+        ("vgg16_bn_cifar", 32, 1 + 1 + 2 + 2 + 3, 12, 1),
     ],
 )
-def test_counts(name: str, size: int, blocks: int, maps: int) -> None:
+def test_counts(name: str, size: int, blocks: int, maps: int, groups: int) -> None:
     network = find_sites(load_model(name).module, (3, size, size))
-    assert (len(of_kind(network, "block")), len(of_kind(network, "map"))) == (blocks, maps)
+    assert [len(of_kind(network, kind)) for kind in ("block", "map", "group")] == [blocks, maps, groups]
     for site in network.sites.values():
         assert site.macs == sum(conv.macs for conv in site.convs) or not site.plain_chain
         assert any(family.fits(site) is None for family in FAMILIES.values())
@@ -76,7 +81,7 @@ def test_counts(name: str, size: int, blocks: int, maps: int) -> None:
 def test_densenet_maps_without_a_producer_fit_antidote_only() -> None:
     network = known_network("densenet40")
     assert {"map:dense1.11.conv.input", "map:trans1.conv.input"} <= set(network.sites)
-    for site in network.sites.values():
+    for site in [site for site in network.sites.values() if site.kind == "map"]:
         assert not site.has_producer
         assert [name for name, family in FAMILIES.items() if family.fits(site) is None] == ["antidote"]
 
@@ -190,7 +195,8 @@ def test_branch_that_is_read_elsewhere_is_no_block_site() -> None:
 
     tail = (nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1))
     network = find_sites(Classifier(nn.Sequential(Leaking(), *tail)), (3, 16, 16))
-    assert list(network.sites) == ["map:body.1"]
+    # What the last one writes goes to the linear layer.
+    assert list(network.sites) == ["map:body.1", "group:body.2"]
 
 
 def test_convolutions_called_twice_are_left_alone() -> None:
@@ -206,7 +212,8 @@ def test_convolutions_called_twice_are_left_alone() -> None:
     tail = nn.Conv2d(8, 8, 3, padding=1)
     network = find_sites(Classifier(nn.Sequential(Shared(), tail)), (3, 16, 16))
     # What the first call writes is no map of its own; what the second one writes has one reader.
-    assert list(network.sites) == ["map:body.0.last.input", "map:body.0.last"]
+    assert list(network.sites) == ["map:body.0.last.input", "map:body.0.last", "group:body.1"]
+    assert network.refused == {"body.0.conv": "body.0.conv is not called exactly once"}
 
 
 def test_stages_are_resolutions() -> None:

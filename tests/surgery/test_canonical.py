@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import images, known_network, lively_gates, network_of
+from helpers import assert_close, forms_of, images, known_network, lively_gates, network_of
 from torch import Tensor, nn
 
 from autogate.errors import PolicyError
@@ -103,8 +103,47 @@ def test_a_predictor_never_reads_a_thinned_map(other: Gate) -> None:
     gates = {"map:features.14": other, "map:features.17": Gate("lcnet")}
     sites = known_network(VGG).sites
     assert set(canonical(Policy(gates), sites).gates) == {"map:features.14"}
-    with pytest.raises(PolicyError, match="map:features.14 and lcnet at map:features.17 both need features.17"):
+    with pytest.raises(PolicyError, match="map:features.14 thins what lcnet at map:features.17 has to read"):
         canonical(Policy(gates), sites, strict=True)
+
+
+STREAM = "group:layer1.0.conv3"
+
+
+@pytest.mark.parametrize(
+    ("site", "gate"),
+    [
+        ("block:layer1.1", Gate("lcnet")),
+        ("block:layer1.2", Gate("mod", {"c": 8})),
+        ("map:layer1.1.conv1", Gate("lcnet")),
+    ],
+    ids=str,
+)
+def test_a_gate_never_reads_a_thinned_stream(site: str, gate: Gate) -> None:
+    gates = {STREAM: HALF, site: gate}
+    sites = known_network("resnet50").sites
+    assert set(canonical(Policy(gates), sites).gates) == {STREAM}
+    with pytest.raises(PolicyError, match=f"{STREAM} thins what {gate.family} at {site} has to read"):
+        canonical(Policy(gates), sites, strict=True)
+
+
+def test_what_lives_with_a_thinned_stream() -> None:
+    gates = {
+        STREAM: HALF, "block:layer1.1": Gate("drop"), "map:layer1.2.conv1": HALF,
+        "map:layer1.2.conv2": Gate("antidote", {"channel_ratio": 0.5}), "block:layer2.1": Gate("lcnet"),
+    }  # fmt: skip
+    network = known_network("resnet50")
+    policy = canonical(Policy(gates), network.sites, strict=True)
+    assert set(policy.gates) == set(gates)
+    form, compact = forms_of(network, policy)
+    x = images(network, 2)
+    with torch.no_grad():
+        assert_close(compact(x), form(x))
+
+
+def test_attention_never_ranks_a_thinned_map() -> None:
+    gates = {"group:dense1.0.conv": HALF, "map:dense1.5.conv.input": Gate("antidote", {"channel_ratio": 0.5})}
+    assert set(canonical(Policy(gates), known_network("densenet40").sites).gates) == {"group:dense1.0.conv"}
 
 
 @pytest.mark.parametrize("first", ["magnitude", "antidote"])

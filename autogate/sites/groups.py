@@ -1,0 +1,252 @@
+"""Find channels that several layers share: a residual stream, a part of a concatenation, what a linear layer reads.
+
+Torch-Pruning says which layers a channel touches. Whether cutting it out really does what masking does is tried out:
+padding between channels, for one, couples layers in a way that a cut does not survive.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from autogate.records import Coupling, Site
+from autogate.sites.graph import chw, conv_spec, is_depthwise
+from autogate.sites.network import BlockNodes, GroupNodes, Member
+
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Found:
+    """Group sites with the node that writes them first, and the reasons against those that are none."""
+
+    sites: list[tuple[fx.Node, Site, GroupNodes]]
+    refused: Mapping[str, str]
+
+
+class _RefusedError(Exception):
+    """Why a group cannot be cut."""
+
+
+def find_groups(
+    model: nn.Module,
+    graph: fx.Graph,
+    input_shape: tuple[int, int, int],
+    covered: Iterable[str],
+    blocks: Mapping[str, BlockNodes],
+) -> Found:
+    """Find the groups of coupled channels.
+
+    Args:
+        model: The network.
+        graph: Its graph, with shapes.
+        input_shape: Channels, height and width of one input.
+        covered: Nodes of convolutions whose channels are a map site already.
+        blocks: Nodes of the residual units (with a join) and of the plain ones, by site.
+    """
+    calls: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            calls.setdefault(str(node.target), []).append(node)
+    covered = {str(node.target) for node in graph.nodes if node.name in set(covered)}
+    members: dict[str, tuple[Member, ...]] = {}
+    refused: dict[str, str] = {}
+    try:
+        coupled = _Couplings(model, input_shape)
+        for first, group in coupled.groups():
+            try:
+                found = _members(group, coupled, calls)
+                root = _root(found, graph, model)
+            except _RefusedError as error:
+                refused[first] = str(error)
+                continue
+            height, width = calls[root][0].meta["shape"][2:]
+            if root not in covered and height * width > 1 and any(member.reads for member in found):
+                members[root] = found
+    except Exception as error:  # noqa: BLE001 - the library raises whatever its own tracing meets
+        return Found([], {"": f"the channels' coupling cannot be traced: {type(error).__name__}: {error}"})
+    for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
+        refused[root] = "cutting its channels out changes more than masking them"
+        del members[root]
+    nodes = {root: calls[root][0] for root in members}
+    return Found(
+        [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()], refused
+    )
+
+
+class _Couplings:
+    """Torch-Pruning's dependency graph of a copy of the network, with its modules' paths."""
+
+    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+        import torch_pruning
+
+        self.model = _lively(copy.deepcopy(model))
+        self.paths = {module: path for path, module in self.model.named_modules()}
+        self._prune_outputs = torch_pruning.prune_conv_out_channels
+        with warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            self.graph = torch_pruning.DependencyGraph().build_dependency(self.model, torch.ones(1, *input_shape))
+
+    def groups(self) -> Iterable[tuple[str, Any]]:
+        """Yield each group with the path of the convolution that writes it first."""
+        for group in self.graph.get_all_groups(root_module_types=[nn.Conv2d]):
+            yield self.paths[group[0].dep.target.module], group
+
+    def reads(self, dependency: Any) -> bool:
+        """Whether the channels are inputs of the dependency's layer."""
+        return bool(self.graph.is_in_channel_pruning_fn(dependency.handler))
+
+    def cut(self, root: str, channels: list[int]) -> None:
+        """Remove channels of a group from the copy."""
+        self.graph.get_pruning_group(self.model.get_submodule(root), self._prune_outputs, channels).prune()
+
+
+def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]) -> tuple[Member, ...]:
+    found: dict[tuple[str, bool], dict[int, int]] = {}
+    for item in group:
+        module = item.dep.target.module
+        path = coupled.paths.get(module)
+        if path is None:
+            if isinstance(module, nn.Parameter):
+                raise _RefusedError("a parameter of its own holds a value for each channel")
+            continue
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
+            raise _RefusedError(f"{path} convolves groups of channels")
+        if not isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            raise _RefusedError(f"{path} is a {type(module).__name__}")
+        if len(calls.get(path, ())) != 1:
+            raise _RefusedError(f"{path} is not called exactly once")
+        # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.
+        one_place = isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Conv2d) and module.groups > 1)
+        reads = not one_place and coupled.reads(item.dep)
+        found.setdefault((path, reads), {}).update(zip(item.idxs, item.root_idxs, strict=True))
+    return tuple(
+        Member(calls[path][0].name, reads, tuple(places), tuple(places.values()))
+        for (path, reads), places in ((key, dict(sorted(at.items()))) for key, at in found.items())
+    )
+
+
+def _root(members: tuple[Member, ...], graph: fx.Graph, model: nn.Module) -> str:
+    """Return the first convolution whose outputs are the group's channels in order."""
+    writers = {member.node: member for member in members if not member.reads and member.positions == member.channels}
+    for node in graph.nodes:
+        layer = model.get_submodule(str(node.target)) if node.name in writers else None
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            if len(writers[node.name].positions) < layer.out_channels:
+                raise _RefusedError(f"{node.target} also writes other channels")
+            return str(node.target)
+    raise _RefusedError("no single convolution writes all of the channels")
+
+
+def _survivors(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    groups: Mapping[str, tuple[Member, ...]],
+    calls: Mapping[str, list[fx.Node]],
+    coupled: _Couplings,
+) -> set[str]:
+    """Return the groups of which every second channel can be cut out with the same result as masking it.
+
+    All are cut at once, and one by one only if that fails; ``coupled`` is used up.
+    """
+    if not groups:
+        return set()
+    masked = _lively(copy.deepcopy(model))
+    targets = {nodes[0].name: path for path, nodes in calls.items()}
+    x = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    try:
+        for root, members in groups.items():
+            conv = masked.get_submodule(root)
+            assert isinstance(conv, nn.Conv2d)  # noqa: S101 - that is what was asked for
+            gone = list(range(0, conv.out_channels, 2))
+            coupled.cut(root, gone)
+            for member in members:
+                if member.reads:
+                    layer = masked.get_submodule(targets[member.node])
+                    at = [p for p, c in zip(member.positions, member.channels, strict=True) if c % 2 == 0]
+                    layer.weight.data[:, at] = 0  # type: ignore[operator]
+        with torch.no_grad():
+            expected, found = masked(x), coupled.model(x)
+        equal = found.shape == expected.shape and bool(
+            (found - expected).abs().max() <= _TOLERANCE * expected.abs().max()
+        )
+    except Exception:  # noqa: BLE001 - a network that no longer runs has not survived
+        equal = False
+    if equal or len(groups) == 1:
+        return set(groups) if equal else set()
+    alone = [
+        _survivors(model, input_shape, {root: members}, calls, _Couplings(model, input_shape))
+        for root, members in groups.items()
+    ]
+    return set().union(*alone)
+
+
+def _lively(model: nn.Module) -> nn.Module:
+    """Give normalisation layers statistics that are not trivial, so that mistakes show."""
+    generator = torch.Generator().manual_seed(0)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            n = part.num_features
+            part.reset_parameters()
+            for tensor, low in (
+                (part.running_mean, -0.5),
+                (part.running_var, 0.5),
+                (part.weight, 0.5),
+                (part.bias, -0.5),
+            ):
+                if tensor is not None:
+                    tensor.data = torch.rand(n, generator=generator) + low
+    return model.cpu().eval()
+
+
+def _site(
+    root: fx.Node,
+    members: tuple[Member, ...],
+    graph: fx.Graph,
+    model: nn.Module,
+    blocks: Mapping[str, BlockNodes],
+) -> Site:
+    shape = chw(root)
+    assert shape is not None  # noqa: S101 - a convolution's result is a feature map
+    by_name = {node.name: node for node in graph.nodes}
+    shares: dict[str, dict[bool, float]] = {}
+    for member in members:
+        layer = model.get_submodule(str(by_name[member.node].target))
+        if isinstance(layer, nn.Conv2d):
+            width = layer.in_channels if member.reads else layer.out_channels
+        elif isinstance(layer, nn.Linear):
+            width = layer.in_features if member.reads else layer.out_features
+        else:
+            continue
+        shares.setdefault(member.node, {})[member.reads] = len(member.positions) / width
+    convs, couplings, macs = [], [], 0.0
+    for name, share in shares.items():
+        node = by_name[name]
+        layer = model.get_submodule(str(node.target))
+        if isinstance(layer, nn.Conv2d):
+            convs.append(conv_spec(node, layer))
+            layer_macs = convs[-1].macs
+        else:
+            assert isinstance(layer, nn.Linear)  # noqa: S101 - the only other layer with MACs
+            layer_macs = layer.in_features * layer.out_features
+        coupling = Coupling(str(node.target), share.get(True, 0.0), share.get(False, 0.0))
+        couplings.append(coupling)
+        macs += layer_macs * (1 - coupling.left(0.0))
+    names = {member.node for member in members}
+    inside, along = [], []
+    for site, block in blocks.items():
+        here = names & set(block.inner)
+        if here == names or (here and block.join is None):
+            inside.append(site)
+        elif here:
+            along.append(site)
+    return Site(
+        f"group:{root.target}", "group", "", shape, round(macs), tuple(convs), has_producer=True, plain_chain=False,
+        inside=tuple(inside), along=tuple(along), couplings=tuple(couplings),
+    )  # fmt: skip
