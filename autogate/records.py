@@ -102,6 +102,8 @@ class Site:
         inside: Map and group sites: names of the block sites without whose branch the site's gate has no effect or no
             stable shape.
         along: Group sites: names of the residual block sites that the group's channels run past.
+        index: Block sites: which of the blocks of its width and resolution it is, counted from 0; a block that is no
+            site, such as one that changes the width, counts too.
         couplings: Group sites: the layers that hold the channels.
     """
 
@@ -116,6 +118,7 @@ class Site:
     plain_chain: bool = True
     inside: tuple[str, ...] = ()
     along: tuple[str, ...] = ()
+    index: int = 0
     couplings: tuple[Coupling, ...] = ()
 
     @property

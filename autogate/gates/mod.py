@@ -207,10 +207,11 @@ def shrink(layers: tuple[nn.Module, ...], channels: int, k: int) -> nn.Sequentia
     """Return the same chain of layers with fresh weights and every width scaled by ``k / channels``."""
     shrunk: list[nn.Module] = []
     width = k
-    for layer in layers:
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
         if isinstance(layer, nn.Conv2d):
             inputs, width, groups = _shrunk_widths(layer.in_channels, layer.out_channels, layer.groups, channels, k)
-            bias = layer.bias is not None
+            # A normalisation takes a constant away again.
+            bias = layer.bias is not None and not isinstance(following, nn.BatchNorm2d)
             conv = nn.Conv2d(
                 inputs, width, _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding),
                 _pair(layer.dilation), groups, bias,

@@ -8,6 +8,7 @@ from functools import partial
 from torch import nn
 
 from autogate.models._cifar_densenet import CifarDenseNet40
+from autogate.models._cifar_form import DEPTHS, cifar_form
 from autogate.models._cifar_resnet import CifarResNet
 from autogate.models._cifar_vgg import CifarVGG16
 
@@ -17,6 +18,7 @@ NUM_CLASSES = 10
 BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "densenet40": CifarDenseNet40,
     **{f"resnet{depth}": partial(CifarResNet, depth) for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}_cifar": partial(cifar_form, depth) for depth in DEPTHS},
     "vgg16_bn_cifar": CifarVGG16,
 }
 

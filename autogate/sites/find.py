@@ -31,6 +31,9 @@ from autogate.sites.groups import find_groups
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
 
+# Convolutions that a stem has at most.
+_STEM_CONVS = 3
+
 
 def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     """Trace ``model`` and find every site in it.
@@ -65,12 +68,13 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     order = {node: i for i, node in enumerate(graph.nodes)}
     found.sort(key=lambda item: (order[item[0]], item[1].kind))
     stages = _stages(site for _, site, _ in found)
+    indices = _indices(graph, model, [(site, nodes) for _, site, nodes in found if isinstance(nodes, BlockNodes)])
     sites: dict[str, Site] = {}
     for _, site, nodes in found:
         inside = site.inside
         if isinstance(nodes, MapNodes):
             inside = tuple(name for name, block in blocks.items() if {nodes.producer, nodes.consumer} & {*block.inner})
-        sites[site.name] = replace(site, stage=stages[site.name], inside=inside)
+        sites[site.name] = replace(site, stage=stages[site.name], inside=inside, index=indices.get(site.name, 0))
     nodes_of = {site.name: nodes for _, site, nodes in found}
     return Network(model, graph, input_shape, sites, nodes_of, groups.refused)
 
@@ -79,6 +83,25 @@ def _stages(sites: Iterator[Site]) -> dict[str, str]:
     """Number the resolutions in order of appearance; that is what "stage" means for any CNN."""
     numbers: dict[tuple[int, int], int] = {}
     return {site.name: f"stage{numbers.setdefault(site.shape[1:], len(numbers) + 1)}" for site in sites}
+
+
+def _indices(graph: fx.Graph, model: nn.Module, blocks: list[tuple[Site, BlockNodes]]) -> dict[str, int]:
+    """Number the blocks of equal width and resolution, those that are no sites included.
+
+    Whatever comes before the first residual site with convolutions of its own is a block, unless it is a stem.
+    """
+    order = {node.name: i for i, node in enumerate(graph.nodes)}
+    convs = [node for node in graph.nodes if isinstance(module_of(node, model), nn.Conv2d)]
+    indices: dict[str, int] = {}
+    following: dict[tuple[int, int, int], int] = {}
+    for site, nodes in blocks:
+        if site.shape not in following:
+            before = [node for node in convs if order[node.name] < order[nodes.inner[0]]]
+            is_stem = site.residual and len(before) <= _STEM_CONVS
+            following[site.shape] = int(not is_stem and any(chw(node) == site.shape for node in before))
+        indices[site.name] = following[site.shape]
+        following[site.shape] += 1
+    return indices
 
 
 def _convs(nodes: list[fx.Node], model: nn.Module) -> tuple[ConvSpec, ...]:

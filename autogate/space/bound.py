@@ -136,7 +136,7 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
         options: dict[str, Mapping[str, Gate]] = {DENSE_CHOICE: {}}
         for option in spec.options_of(kind):
             for gate in _gates(option, first_stage):
-                fitting = _fitting(gate, members)
+                fitting = _fitting(gate, [site for site in members if _is_place(option.place, site)])
                 if fitting:
                     options[str(gate)] = fitting
         decisions.append(Decision(name, kind, options))
@@ -170,6 +170,12 @@ def _knobs(training: Mapping[str, KnobValues], present: Iterable[str]) -> dict[s
             values[key] = tuple(_checked(knob, value, key) for value in by_family.get(name, [knob.default]))
     keys = [knob_key(knob.name, name) for name in present for knob in get_family(name).knobs]
     return {key: values[key] for key in keys}
+
+
+def _is_place(place: str | list[str], site: Site) -> bool:
+    if isinstance(place, list):
+        return site.stage in place
+    return place == "every" or site.index % 2 == 1
 
 
 def _text(value: GeneValue) -> str:

@@ -19,12 +19,20 @@ FIRST_STAGE = "first_stage"
 
 
 class GateOption(BaseModel):
-    """One family a site may take, and the values each of its genes may take."""
+    """One family a site may take, and the values each of its genes may take.
+
+    Attributes:
+        family: The family.
+        genes: Values of its genes; a gene that is not named keeps its default.
+        place: At which of the sites it may stand: every one, every second block of equal width and resolution
+            beginning with the second, or those of the named stages.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: str
     genes: dict[str, list[GeneValue]] = Field(default_factory=dict)
+    place: Literal["every", "alternate"] | list[str] = "every"
 
     @field_validator("genes")
     @classmethod
@@ -43,6 +51,13 @@ class SiteOptions(BaseModel):
     block: list[GateOption] = Field(default_factory=list)
     map: list[GateOption] = Field(default_factory=list)
     group: list[GateOption] = Field(default_factory=list)
+
+    @field_validator("map", "group")
+    @classmethod
+    def _do_not_alternate(cls, options: list[GateOption]) -> list[GateOption]:
+        if any(option.place == "alternate" for option in options):
+            raise ValueError("only blocks alternate; name stages instead")
+        return options
 
 
 KnobValues = list[GeneValue] | dict[str, list[GeneValue]]

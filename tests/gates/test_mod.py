@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,10 @@ from autogate.gates import FAMILIES
 from autogate.gates.mod import CompactMod
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
-from autogate.sites import find_sites
+from autogate.search.costs import paper_macs
+from autogate.sites import Network, find_sites
+from autogate.space.bound import bind
+from autogate.space.schema import parse_space
 from autogate.surgery import attach_gates, canonical, training_form
 
 SITE = "block:layer1.1"
@@ -103,44 +108,87 @@ class TestMod(FamilySuite):
             assert norms[0].weight.min() == 1
 
 
-def cifar_form(name: str, classes: int) -> nn.Module:
-    """Return a torchvision ResNet with the usual CIFAR stem."""
+def resnet(block: type[nn.Module], layers: list[int]) -> nn.Module:
+    """Return an ImageNet ResNet of any depth."""
+    return torchvision.models.resnet.ResNet(block, layers)
+
+
+def vgg(name: str, classes: int) -> nn.Module:
+    """Return a VGG with the paper's head of three small linear layers, for images of 32x32."""
     module = torchvision.models.get_model(name, num_classes=classes)
-    module.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-    module.maxpool = nn.Identity()
+    module.avgpool = nn.Identity()
+    widths = (512, 512, 512, classes)
+    module.classifier = nn.Sequential(*(nn.Linear(*pair) for pair in itertools.pairwise(widths)))
     return module
 
 
-def every_second_block(module: nn.Module, size: int) -> nn.Module:
-    """Return the training form with ``mod`` at the blocks 1, 3, 5, ... of every stage, c = 64."""
+def with_mod(module: nn.Module, size: int, **genes: str) -> tuple[nn.Module, Network, Policy]:
+    """Return the training form with ``mod`` as in the paper: at every second block of each stage, c = 64."""
     network = find_sites(module, (3, size, size))
-    gates = {
-        name: Gate("mod", {"c": 64})
-        for name, site in network.sites.items()
-        if site.kind == "block" and int(name.rpartition(".")[2]) % 2
-    }
-    policy = canonical(Policy(gates), network.sites, strict=True)
-    assert len(policy.gates) == len(gates) > 0
-    return training_form(network, attach_gates(network, policy))
+    option = {"family": "mod", "genes": {"c": [64], **{k: [v] for k, v in genes.items()}}, "place": "alternate"}
+    spec = parse_space({"schema": "autogate.space/1", "tie": "network", "sites": {"block": [option]}}, "test")
+    (decision,) = [d for d in bind(spec, network.sites).decisions if d.kind == "block"]
+    policy = canonical(Policy(decision.options[decision.choices[1]]), network.sites, strict=True)
+    return training_form(network, attach_gates(network, policy)), network, policy
+
+
+def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str) -> Any:
+    quick = label in ("R18 CIFAR-10", "VGG16 CIFAR-10")
+    return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.slow)
+
+
+BASIC, BOTTLENECK = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+COUNTS = [
+    *(
+        paper(lambda n=name, c=classes: load_model(n, num_classes=c).module, 32, count, f"{label} CIFAR-{classes}")
+        for name, label, counts in (
+            ("resnet18_cifar", "R18", (4_948_352, 4_994_522)),
+            ("resnet34_cifar", "R34", (12_418_864, 12_465_034)),
+            ("resnet50_cifar", "R50", (16_069_759, 16_254_169)),
+        )
+        for classes, count in zip((10, 100), counts, strict=True)
+    ),
+    *(
+        paper(lambda n=name, c=classes: vgg(n, c), 32, count, f"{label} CIFAR-{classes}")
+        for name, label, counts in (
+            ("vgg16_bn", "VGG16", (9_834_101, 9_880_271)),
+            ("vgg19_bn", "VGG19", (9_909_165, 9_955_335)),
+        )
+        for classes, count in zip((10, 100), counts, strict=True)
+    ),
+    *(
+        paper(lambda b=block, n=layers: resnet(b, n), 64, count, label)
+        for label, block, layers, count in (
+            ("R18", BASIC, [2, 2, 2, 2], 5_463_902),
+            ("R26", BASIC, [2, 2, 3, 4], 11_399_166),
+            ("R34", BASIC, [3, 4, 6, 3], 12_934_414),
+            ("R42", BASIC, [3, 3, 6, 6], 17_720_830),
+            ("R50", BOTTLENECK, [3, 4, 6, 3], 18_105_949),
+            ("R75", BOTTLENECK, [3, 4, 14, 3], 23_100_253),
+            ("R86", BOTTLENECK, [3, 4, 18, 3], 25_597_405),
+            ("R101", BOTTLENECK, [3, 4, 23, 3], 29_211_741),
+            ("R152", BOTTLENECK, [3, 8, 36, 3], 37_460_437),
+        )
+    ),
+    paper(lambda: resnet(BOTTLENECK, [3, 4, 6, 3]), 64, 17_114_717, "R50 without selector", selector="random"),
+]
+
+
+@pytest.mark.parametrize(("make", "size", "count", "genes"), COUNTS)
+def test_parameter_counts_of_the_paper(
+    make: Callable[[], nn.Module], size: int, count: int, genes: dict[str, str]
+) -> None:
+    form, _, _ = with_mod(make(), size, **genes)
+    assert sum(parameter.numel() for parameter in form.parameters()) == count
 
 
 @pytest.mark.parametrize(
-    ("make", "count"),
-    [
-        pytest.param(lambda: cifar_form("resnet18", 10), 4_948_352, id="R18 CIFAR-10"),
-        pytest.param(lambda: cifar_form("resnet18", 100), 4_994_522, id="R18 CIFAR-100"),
-        pytest.param(lambda: cifar_form("resnet34", 10), 12_418_864, id="R34 CIFAR-10", marks=pytest.mark.slow),
-        pytest.param(lambda: cifar_form("resnet50", 10), 16_069_759, id="R50 CIFAR-10", marks=pytest.mark.slow),
-        pytest.param(lambda: load_model("resnet18").module, 5_463_902, id="R18", marks=pytest.mark.slow),
-        pytest.param(lambda: load_model("resnet34").module, 12_934_414, id="R34", marks=pytest.mark.slow),
-        pytest.param(lambda: load_model("resnet50").module, 18_105_949, id="R50", marks=pytest.mark.slow),
-        pytest.param(lambda: load_model("resnet101").module, 29_211_741, id="R101", marks=pytest.mark.slow),
-    ],
+    ("name", "paper_mmacs"), [("resnet18_cifar", 255), ("resnet34_cifar", 633), ("resnet50_cifar", 808)]
 )
-def test_parameter_counts_of_the_paper(make: Callable[[], nn.Module], count: int) -> None:
-    """Section 4 of the family reference; the dense branches that MoD replaces are not counted."""
-    form = every_second_block(make(), 64)
-    assert sum(parameter.numel() for parameter in form.parameters()) == count
+def test_macs_of_the_paper(name: str, paper_mmacs: int) -> None:
+    """The paper counts normalisations and activations too."""
+    _, network, policy = with_mod(load_model(name).module, 32)
+    assert paper_macs(network, policy) / 1e6 == pytest.approx(paper_mmacs, rel=0.015)
 
 
 class Units(nn.Module):

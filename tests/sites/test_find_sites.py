@@ -245,3 +245,20 @@ def test_finding_sites_changes_nothing() -> None:
     assert module.training
     after = module.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "indices"),
+    [
+        # The stem is no block; the first block of the later stages changes the width and is no site.
+        ("resnet18_cifar", 32, {"layer1.0": 0, "layer1.1": 1, "layer2.1": 1, "layer4.1": 1}),
+        # Every stage begins with a block that is no site.
+        ("resnet50", 64, {"layer1.1": 1, "layer1.2": 2, "layer3.5": 5}),
+        # Plain units: within a stage the first convolution widens, except in the last stage.
+        ("vgg16_bn", 64, {"features.3": 1, "features.17": 1, "features.20": 2, "features.34": 0, "features.37": 1}),
+        ("mobilenet_v2", 64, {"features.3.conv": 1, "features.5.conv": 1, "features.6.conv": 2}),
+    ],
+)
+def test_blocks_are_numbered_with_those_that_are_no_sites(name: str, size: int, indices: dict[str, int]) -> None:
+    sites = find_sites(load_model(name).module, (3, size, size)).sites
+    assert {path: sites[f"block:{path}"].index for path in indices} == indices

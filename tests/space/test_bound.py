@@ -178,3 +178,27 @@ def test_the_unified_space_binds_to_a_network_that_narrows() -> None:
     widths = {site: gate.genes["c"] for site, gate in space.gates() if gate.family == "mod"}
     assert "block:wide" in widths
     assert all(c <= network.sites[site].channels for site, c in widths.items())
+
+
+def test_places_of_an_option() -> None:
+    def reached(place: str | list[str]) -> list[str]:
+        option = {"family": "drop", "place": place}
+        spec = parse_space({"schema": "autogate.space/1", "sites": {"block": [option]}}, "test")
+        return [site.removeprefix("block:") for site, _ in bind(spec, known_network("resnet20").sites).gates()]
+
+    every = ["layer1.0", "layer1.1", "layer1.2", "layer2.1", "layer2.2", "layer3.1", "layer3.2"]
+    assert reached("every") == every
+    assert reached("alternate") == ["layer1.1", "layer2.1", "layer3.1"]
+    assert reached(["stage1", "stage3"]) == [name for name in every if "layer2" not in name]
+
+
+def test_ties_by_kind_of_site() -> None:
+    sites = {
+        "map": [{"family": "magnitude", "genes": {"ratio": [0.5]}}],
+        "group": [{"family": "magnitude", "genes": {"ratio": [0.5]}}],
+    }
+    spec = parse_space({"schema": "autogate.space/1", "tie": {"group": "stage"}, "sites": sites}, "test")
+    space = bind(spec, known_network("resnet50").sites)
+    names = [decision.name for decision in space.decisions if len(decision.options) > 1]
+    assert len([name for name in names if name.startswith("map:")]) == 32
+    assert [name for name in names if name.startswith("group:")] == [f"group:stage{i}" for i in (1, 2, 3, 4, 5)]

@@ -12,7 +12,7 @@ from autogate.space import list_spaces, load_space, parse_space
 from autogate.space.bound import bind
 
 SCHEMA = "autogate.space/1"
-SHIPPED = ["antidote", "dce", "drop", "gss", "lcnet", "magnitude", "mod", "unified"]
+SHIPPED = ["antidote", "dce", "drop", "gss", "lcnet", "magnitude", "mod", "mod_alternate", "unified"]
 
 
 def space(**changes: Any) -> dict[str, Any]:
@@ -107,3 +107,10 @@ def test_unified_offers_every_family_everywhere_it_fits() -> None:
     assert by_site["block:layer1.1"] == {"drop", "mod", "lcnet"}
     assert by_site["map:layer3.2.conv1"] == {"magnitude", "antidote", "lcnet"}
     assert len(by_site) == 16
+
+
+def test_maps_do_not_alternate() -> None:
+    with pytest.raises(SpaceError, match="only blocks alternate"):
+        parse_space(
+            {"schema": "autogate.space/1", "sites": {"map": [{"family": "magnitude", "place": "alternate"}]}}, "test"
+        )
