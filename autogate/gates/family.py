@@ -66,6 +66,7 @@ class TrainingGate(nn.Module):
         as_trained: Whether a gate whose cost varies opens, in evaluation, only as far as it is to be trained
             to open; that tells what an untrained gate will cost in accuracy.
         slices: Whether the layers around the map are to run on the channels ``selected`` alone, in training.
+        lr_factor: How much faster than the network the gate learns.
         selected: Channels of the map that run in this step, sorted, int64 ``[k]``; None for all.
         decision: After a forward pass in evaluation of a gate whose cost varies: kept count per image,
             int64 ``[N]``.
@@ -75,6 +76,7 @@ class TrainingGate(nn.Module):
     replaces_branch: bool = False
     as_trained: bool = False
     slices: bool = False
+    lr_factor: float = 1.0
     selected: torch.Tensor | None = None
     decision: torch.Tensor | None = None
 

@@ -38,7 +38,8 @@ class Predictor(nn.Module):
         hidden = max(channels // reduction, 8)
         self.hidden = nn.Linear(channels, hidden)
         self.score = nn.Linear(hidden, outputs)
-        nn.init.normal_(self.score.weight, std=0.01)
+        # Wide enough that inputs differ in their scores, narrow enough that all scores start near 0.9.
+        nn.init.normal_(self.score.weight, std=0.1)
         nn.init.constant_(self.score.bias, _OPEN_BIAS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +55,8 @@ class ThresholdGate(TrainingGate):
         predictor: Scores the outputs.
         macs: MACs the gate controls.
         genes: Threshold, scale and target.
-        knobs: Estimator, weight of the budget loss, and share of the training with open gates.
+        knobs: Estimator, weight of the budget loss, share of the training with open gates, and how much faster than
+            the network the gate learns.
     """
 
     def __init__(self, predictor: Predictor, macs: int, genes: Mapping[str, GeneValue], knobs: Knobs) -> None:
@@ -67,6 +69,7 @@ class ThresholdGate(TrainingGate):
         self.estimator = ESTIMATORS[str(knobs["estimator"])]
         self.budget_weight = float(knobs["budget_weight"])
         self.warm_up = float(knobs["warm_up"])
+        self.lr_factor = float(knobs["gate_lr"])
         self.progress = 1.0
         self.opening: torch.Tensor | None = None
 
@@ -230,6 +233,8 @@ class LcNet(Family):
         Gene("estimator", "ste", choices=tuple(ESTIMATORS)),
         Gene("budget_weight", 10.0, low=0.0, high=1000.0),
         Gene("warm_up", 0.1, low=0.0, high=0.9),
+        # With the network's own rate, gates would hardly leave their start in a short training.
+        Gene("gate_lr", 20.0, low=0.1, high=1000.0),
     )
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:

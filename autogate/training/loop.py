@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +35,24 @@ def cosine_lr(recipe: Recipe, fraction: float) -> float:
 def optimiser_for(parameters: Sequence[nn.Parameter], recipe: Recipe, form: nn.Module) -> torch.optim.SGD:
     """Return SGD that decays matrices and kernels, but no biases and normalisation weights.
 
-    Of layers in ``form`` that run on selected channels, it updates those alone.
+    Gates may learn faster than the network. Of layers in ``form`` that run on selected channels, it updates
+    those alone.
     """
-    decayed = [p for p in parameters if p.ndim > 1]
-    plain = [p for p in parameters if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+    factors = {p: gate.lr_factor for gate in gates_of(form).values() for p in gate.parameters()}
+    alike: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for p in parameters:
+        decay = recipe.weight_decay if p.ndim > 1 else 0.0
+        alike.setdefault((decay, factors.get(p, 1.0)), []).append(p)
+    groups: list[dict[str, Any]] = [
+        {"params": members, "weight_decay": decay, "lr_factor": factor} for (decay, factor), members in alike.items()
     ]
-    groups = [group for group in groups if group["params"]]
     return SlicedSGD(groups, lambda: selections(form), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+
+
+def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of an optimiser of :func:`optimiser_for`."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["lr_factor"]
 
 
 def training_batches(
@@ -87,8 +96,7 @@ def train(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine_lr(recipe, fraction)
+            set_lr(optimiser, cosine_lr(recipe, fraction))
             for gate in gates.values():
                 gate.set_progress(fraction)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):

@@ -21,7 +21,7 @@ from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import attach_gates, canonical, training_form, training_knobs
 from autogate.surgery.training_form import dense_parts
-from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, training_batches
+from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
 from autogate.training.recipe import Recipe
 
 Bank = dict[tuple[str, Gate], TrainingGate]
@@ -62,8 +62,7 @@ def train_shared(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):
-            for group in optimiser.param_groups:
-                group["lr"] = cosine_lr(recipe, fraction)
+            set_lr(optimiser, cosine_lr(recipe, fraction))
             optimiser.zero_grad(set_to_none=True)
             for policy in (DENSE, lightest, random_policy(space, network, rng)):
                 gates = attach_gates(network, policy, bank)
