@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reproductions import antidote, dce, gss, mod
+from reproductions import antidote, dce, gss, lcnet, mod
 from reproductions.row import Options, Row
 from reproductions.workbench import Run, Workbench
 
 from autogate.data import load_data
 
-ROWS: dict[str, Row] = {"antidote": antidote.ROW, "dce": dce.ROW, "gss": gss.ROW, "mod": mod.ROW}
+ROWS: dict[str, Row] = {"antidote": antidote.ROW, "dce": dce.ROW, "gss": gss.ROW, "lcnet": lcnet.ROW, "mod": mod.ROW}
 HERE = Path(__file__).parent
 
 

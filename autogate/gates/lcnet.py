@@ -3,8 +3,8 @@
 Source: LC-Net (arXiv 2007.15151), faithful to its abstract only: decisions per instance, two levels, and
 retained outputs scaled by the predictor's own score. Everything else is a reconstruction: squeeze, one
 hidden layer of max(C / 16, 8), sigmoid; a hard threshold whose gradient an estimator passes on; both biases start
-so that scores are about 0.9. Training begins with all gates open; then a budget loss holds each gate near its
-target and frees it. Evaluation has no noise.
+so that scores are about 0.9, those of channels with large filters above those with small ones. Training begins with all
+gates open; then a budget loss holds each gate near its target and frees it. Evaluation has no noise.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from autogate.gates.budget_loss import budget_loss
 from autogate.gates.estimators import ESTIMATORS
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
 from autogate.gates.gene import Gene
+from autogate.gates.magnitude import filter_norms
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
 _OPEN_BIAS = math.log(0.9 / 0.1)
+# Of the logit of the channel with the largest filter over that with the smallest: 0.95 against 0.81.
+_HEAD_START = 1.5
 _SCALES = {"score": 1.0, "2score": 2.0}
 # Channels of a map that run at the least.
 _FEWEST = 2
@@ -69,7 +72,8 @@ class ThresholdGate(TrainingGate):
         self.estimator = ESTIMATORS[str(knobs["estimator"])]
         self.budget_weight = float(knobs["budget_weight"])
         self.warm_up = float(knobs["warm_up"])
-        self.lr_factor = float(knobs["gate_lr"])
+        # A mean over channels leaves each one a small share of the gradient.
+        self.lr_factor = float(knobs["gate_lr"]) * math.sqrt(predictor.score.out_features)
         self.progress = 1.0
         self.opening: torch.Tensor | None = None
 
@@ -116,6 +120,12 @@ class ThresholdGate(TrainingGate):
         gate = self.estimator(logits - math.log(self.tau / (1 - self.tau)), min(1.0, self.progress))
         self.opening = gate.mean()
         return gate
+
+
+def _head_start(norms: torch.Tensor) -> torch.Tensor:
+    """Return, by the rank of their filters, what channels' logits start above or below the others', ``[C] -> [C]``."""
+    ranks = norms.argsort().argsort().to(torch.float32)
+    return _HEAD_START * (ranks / max(1, len(norms) - 1) - 0.5)
 
 
 def scale_of(score: torch.Tensor, scale: str) -> torch.Tensor:
@@ -259,8 +269,10 @@ class LcNet(Family):
         reduction = int(gate.genes["reduction"])
         if site.kind == "block":
             return LayerGate(Predictor(site.channels, 1, reduction), site.macs, gate.genes, knobs, site.residual)
-        inputs = site.convs[0].in_channels
-        return ChannelGate(Predictor(inputs, site.channels, reduction), site.macs, gate.genes, knobs)
+        predictor = Predictor(site.convs[0].in_channels, site.channels, reduction)
+        bias = predictor.score.bias.data
+        bias += _head_start(filter_norms(dense)).to(bias.device)
+        return ChannelGate(predictor, site.macs, gate.genes, knobs)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Wrap the block in a branch, or let producer and consumer run on the selected channels."""

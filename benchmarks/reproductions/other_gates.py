@@ -1,0 +1,95 @@
+"""Layer gates of other papers, to be trained with the same recipe; evaluation has no noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autogate.gates import TrainingGate
+from autogate.gates.lcnet import LayerGate, ThresholdGate
+from autogate.policy import Policy
+from autogate.sites import Network
+
+_GENES = {"tau": 0.5, "scale": "none"}
+_AIG_OPEN_LOGIT = 1.9
+_AIG_WEIGHT = 2.0
+
+
+class AigPredictor(nn.Module):
+    """ConvNet-AIG: squeeze, 16 hidden units with normalisation; one logit in place of two that only differ."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.score = nn.Linear(16, 1)
+        nn.init.normal_(self.score.weight, std=0.001)
+        nn.init.constant_(self.score.bias, _AIG_OPEN_LOGIT)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logit, ``[N, C, H, W] -> [N, 1]``."""
+        logit: torch.Tensor = self.score(F.relu(self.norm(self.hidden(x.mean(dim=(2, 3))))))
+        return logit
+
+
+class AigGate(LayerGate):
+    """ConvNet-AIG: hard Gumbel at temperature 1, and a loss of its own on each gate's mean opening."""
+
+    def __init__(self, channels: int, macs: int, target: float, knobs: dict[str, float | str]) -> None:
+        super().__init__(AigPredictor(channels), macs, {**_GENES, "target": target}, knobs, residual=True)  # type: ignore[arg-type]
+        self.estimator = _gumbel
+
+    @staticmethod
+    def joint_loss(gates: Sequence[ThresholdGate]) -> torch.Tensor | None:
+        """Return ``2 * mean (target - opening)^2``."""
+        terms = [(gate.target - gate.opening) ** 2 for gate in gates if gate.opening is not None]
+        return _AIG_WEIGHT * torch.stack(terms).mean() if terms else None
+
+
+def _gumbel(logit: torch.Tensor, progress: float) -> torch.Tensor:
+    uniform = torch.rand_like(logit).clamp(1e-6, 1 - 1e-6)
+    soft = torch.sigmoid(logit + torch.logit(uniform))
+    return (soft >= 0.5).to(soft.dtype) + (soft - soft.detach())
+
+
+class SkipNetPredictor(nn.Module):
+    """SkipNet's feed-forward gate: pooling, two 3x3 convolutions, squeeze."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.MaxPool2d(2), nn.Conv2d(channels, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU(),
+            nn.Conv2d(10, 10, 3, stride=2, padding=1), nn.BatchNorm2d(10), nn.ReLU(),
+        )  # fmt: skip
+        self.score = nn.Linear(10, 1)
+        nn.init.constant_(self.score.bias, _AIG_OPEN_LOGIT)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logit, ``[N, C, H, W] -> [N, 1]``."""
+        logit: torch.Tensor = self.score(self.convs(x).mean(dim=(2, 3)))
+        return logit
+
+
+def aig_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
+    """Return gates of ConvNet-AIG at the sites of ``policy``, with its targets."""
+    return {
+        site: AigGate(network.sites[site].channels, network.sites[site].macs, float(gate.genes["target"]), _KNOBS)
+        for site, gate in policy
+    }
+
+
+def skipnet_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
+    """Return gates in the form of SkipNet's at the sites of ``policy``, with its targets and its budget loss."""
+    gates: dict[str, TrainingGate] = {}
+    for site, gate in policy:
+        place = network.sites[site]
+        genes = {**_GENES, "target": float(gate.genes["target"])}
+        predictor = SkipNetPredictor(place.channels)
+        gates[site] = LayerGate(predictor, place.macs, genes, _KNOBS, residual=True)  # type: ignore[arg-type]
+    return gates
+
+
+_KNOBS: dict[str, float | str] = {"estimator": "ste", "budget_weight": 10.0, "warm_up": 0.1, "gate_lr": 20.0}
