@@ -9,6 +9,8 @@ from typing import Any, Literal
 from autogate.policy import Policy
 
 SiteKind = Literal["block", "map", "group"]
+ExecutionPlan = Mapping[str, str]
+"""Which executor runs at a site, where it is not the default one; executors give equal output."""
 LatencyStat = Literal["mean", "p50", "p95", "max"]
 
 

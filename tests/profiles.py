@@ -43,10 +43,12 @@ def profile_of(
     slope: float = 1.0,
     networks: int = 10,
     model: str = "resnet20",
+    fast_executors: tuple[str, ...] = (),
 ) -> Profile:
     """Return a profile in which every unit takes ``base_ms``, times the share that a lone gate leaves.
 
-    Whole networks take ``offset_ms + slope`` times the sum of their units.
+    Whole networks take ``offset_ms + slope`` times the sum of their units. Executors other than the default take half
+    as long if they are ``fast_executors``, else twice as long.
     """
     units = cut_into_units(network)
     known = {unit.type: base_ms(unit, units) for unit in units}
@@ -57,6 +59,12 @@ def profile_of(
                 if site in unit.sites:
                     key = unit.key({site: gate}, {site: decision})
                     known[key] = base_ms(unit, units) * share(gate, decision)
+        for name in get_family(gate.family).executors(network.sites[site], gate, batch_size)[1:]:
+            for unit in units:
+                if site in unit.sites:
+                    factor = 0.5 if name in fast_executors else 2.0
+                    default = known[unit.key({site: gate}, {})]
+                    known[unit.key({site: gate}, {}, {site: name})] = factor * default
     rng = random.Random(0)
     policies = [DENSE]
     static = [(site, gate) for site, gate in places if not get_family(gate.family).varies]

@@ -10,7 +10,9 @@ from torch import nn
 
 from autogate.errors import ExportError
 from autogate.export.deliver import Deliverable, deliver, refusal
-from autogate.records import FinalistRecord
+from autogate.latency import LatencyModel
+from autogate.latency.profile_file import from_lines
+from autogate.records import ExecutionPlan, FinalistRecord
 from autogate.search.config import SearchConfig
 from autogate.search.document import choose, finalist_document, floor_of
 from autogate.search.task import Task
@@ -38,7 +40,8 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     config = SearchConfig.model_validate(stored)
     if (reason := refusal(finalist.policy, config.batch_size)) is not None:
         raise ExportError(f"{reason}; {_other_way(store, study, config, facts)}")
-    compact = rebuild(store, finalist, task)
+    plan = _plan(store, finalist, task)
+    compact = rebuild(store, finalist, task, plan)
     images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=_VERIFY_IMAGES)])
     comparison = finalist.comparison
     report = {
@@ -48,6 +51,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         "result": finalist_document(finalist, config.budget, floor_of(config, facts)),
         "dense": {**facts["dense"], "measured_ms": None if comparison is None else comparison.dense.to_json()},
         "class_names": facts["class_names"],
+        "executors": dict(plan),
         "torch": torch.__version__,
     }
     item = Deliverable(
@@ -57,11 +61,21 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     return deliver(item, to)
 
 
-def rebuild(store: Store, finalist: FinalistRecord, task: Task) -> nn.Module:
+def rebuild(store: Store, finalist: FinalistRecord, task: Task, plan: ExecutionPlan) -> nn.Module:
     """Load a finalist's weights into the task's network and return its compact form."""
     gates = attach_gates(task.network, finalist.policy)
     unpack(store.artifact(finalist.artifact), task.network.model, by_path(gates))
-    return compact_form(task.network, finalist.policy, gates)
+    return compact_form(task.network, finalist.policy, gates, plan=plan)
+
+
+def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
+    """Return the executors with which the finalist was measured: those its profile found fastest."""
+    lines = store.profile(finalist.profile)
+    return (
+        {}
+        if lines is None
+        else LatencyModel(from_lines(lines, "the study's profile"), task.network).plan(finalist.policy)
+    )
 
 
 def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:

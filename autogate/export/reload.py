@@ -74,7 +74,7 @@ def reload(path: Path, model: nn.Module | None = None) -> Exported:
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
     network = find_sites(model or load_model(name, num_classes=classes).module, (3, size, size))
     dense = compact_form(network, DENSE, {})
-    gated = compact_form(network, policy, attach_gates(network, policy))
+    gated = compact_form(network, policy, attach_gates(network, policy), plan=report.get("executors", {}))
     try:
         gated.load_state_dict(state)
     except RuntimeError as error:

@@ -26,7 +26,7 @@ from autogate.gates.family import (
     soften,
     top_k_mask,
 )
-from autogate.gates.gathered_conv import Chosen, GatheredConv
+from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, Chosen, GatheredConv
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
@@ -222,8 +222,15 @@ class Antidote(Family):
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Let the consumer gather."""
-        executor = "grouped" if self._counts(site, gate)[1] is None else "scatter"
+        executor = editor.executor(site.name) or self.executors(site, gate, batch_size=1)[0]
         editor.replace_consumer(site.name, lambda conv: GatheredConv(conv, _selection(gate), executor))
+
+    def executors(self, site: Site, gate: Gate, batch_size: int) -> tuple[str, ...]:
+        """Gather per image, or multiply matrices; where columns go, scatter what is kept or compute what it reaches."""
+        if self._counts(site, gate)[1] is None:
+            return CHANNEL_EXECUTORS
+        # How many outputs are reached depends on the image.
+        return COLUMN_EXECUTORS if batch_size == 1 else COLUMN_EXECUTORS[:1]
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """The consumer keeps the product of both shares, as the paper counts."""

@@ -106,6 +106,9 @@ Knobs = Mapping[str, GeneValue]
 class CompactEditor(Protocol):
     """What a family may do to a network on its way to the compact form."""
 
+    def executor(self, site: str) -> str | None:
+        """Return the name of the executor that is to run at the site; None for the default."""
+
     def skip_block(self, site: str) -> None:
         """Hand the block's input on as its result."""
 
@@ -210,6 +213,10 @@ class Family(ABC):
     @abstractmethod
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Rebuild the network around ``site`` so that the gated work is really left out."""
+
+    def executors(self, site: Site, gate: Gate, batch_size: int) -> tuple[str, ...]:
+        """Return the names of the ways to run the gate, all with equal output, the default first; empty if just one."""
+        return ()
 
     def limits(self, site: Site, batch_size: int) -> str | None:
         """Return why the family can save nothing at ``site`` with this batch size, or None if it may."""

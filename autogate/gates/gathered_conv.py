@@ -1,7 +1,7 @@
 """A convolution that reads only some channels and columns of its input, chosen per image.
 
 A column is the vector at one position. Executors give equal results and differ in speed, by device; the first of each
-kind is the one in use.
+kind is the default.
 """
 
 from __future__ import annotations
@@ -98,9 +98,14 @@ class GatheredConv(nn.Module):
         mask = value.new_zeros(n, h * w).scatter_(1, columns, 1.0).view(n, 1, h, w)
         window = mask.new_ones(1, 1, kh, kw)
         reached = F.conv2d(mask, window, None, conv.stride, conv.padding, conv.dilation).flatten(1)
-        # Images that reach fewer outputs than others fill up with some they do not reach: those get 0.
-        most = int((reached > 0).sum(dim=1).max())
-        output = reached.topk(most, dim=1).indices
+        if n == 1:
+            output = (reached[0] > 0).nonzero()[None, :, 0]
+            most = output.shape[1]
+            torch._check(most <= reached.shape[1])
+        else:
+            # Images that reach fewer outputs than others fill up with some they do not reach: those get 0.
+            most = int((reached > 0).sum(dim=1).max())
+            output = reached.topk(most, dim=1).indices
         value, weight = value * mask, conv.weight[None]
         if channels is not None:
             value, weight = self._gather(value, channels), conv.weight[:, channels].transpose(0, 1)

@@ -16,9 +16,10 @@ import numpy as np
 
 from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
+from autogate.latency.executors import fastest_executors
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Estimate, Profile, Realisation, Site, UnitSample
+from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
 
 # Two-sided 95 % quantile of Student's t by degrees of freedom.
@@ -79,8 +80,13 @@ class LatencyModel:
                 "network, input size or number of classes; profile this one with `autogate profile`"
             )
         self._composed: dict[str, float] = {}
+        self._executors: dict[tuple[str, Gate], ExecutionPlan] = {}
         self._offset_ms, self._slope, self.error = self._calibrate()
         self.dense_ms = self.predict(DENSE).p50
+
+    def plan(self, policy: Policy) -> ExecutionPlan:
+        """Return the executors that are fastest on the device, where they are not the default ones."""
+        return fastest_executors(policy, self.network.sites, self.units, self._unit_ms, self._batch_size)
 
     def predict(self, policy: Policy, realisation: Realisation | None = None) -> Estimate:
         """Return the predicted latency of a canonical policy.
@@ -194,7 +200,7 @@ class LatencyModel:
 
     def _form_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
         """Time of one form of a unit: measured if it was seen, else composed from its gates alone."""
-        key = unit.key(gates, decisions)
+        key = unit.key(gates, decisions, self._plan_at(unit, gates))
         if key in self._unit_ms:
             return self._unit_ms[key]
         if key not in self._composed:
@@ -206,7 +212,7 @@ class LatencyModel:
         ratio = 1.0
         for together in self._parts(unit, gates, decisions):
             site, gate = next(iter(together.items()))
-            alone = unit.key(together, decisions)
+            alone = unit.key(together, decisions, self._plan_at(unit, together))
             if alone not in self._unit_ms:
                 raise ProfileError(
                     f"{gate} at {site} was never profiled on this device; profile it with "
@@ -216,6 +222,17 @@ class LatencyModel:
                 return self._unit_ms[alone]
             ratio *= self._unit_ms[alone] / dense
         return dense * ratio
+
+    def _plan_at(self, unit: Unit, gates: Mapping[str, Gate]) -> ExecutionPlan:
+        """Return the executors of the gates in one unit."""
+        plan: dict[str, str] = {}
+        for site in unit.sites:
+            if site in gates:
+                if (site, gates[site]) not in self._executors:
+                    alone = Policy({site: gates[site]})
+                    self._executors[(site, gates[site])] = self.plan(alone)
+                plan.update(self._executors[(site, gates[site])])
+        return plan
 
     def _parts(
         self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from autogate.gates import get_family
 from autogate.latency.units import Unit, keys_of
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Site
+from autogate.records import ExecutionPlan, Site
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import canonical
 
@@ -20,16 +20,17 @@ _ATTEMPTS = 40
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """One network of a profile: a policy, and the decisions its varying gates are told to take."""
+    """One network of a profile: a policy, the decisions its varying gates are told to take, and planned executors."""
 
     policy: Policy
     decisions: Mapping[str, int | None]
+    executors: ExecutionPlan = field(default_factory=dict)
 
 
 def plan_alone(
     space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int
 ) -> list[PlannedNetwork]:
-    """Return the dense network, and for every gate and decision networks that show it alone in each unit it changes.
+    """Return the dense network, and networks that show every gate, decision and executor alone in each unit it changes.
 
     A network holds one gate at many sites; sites that change the same unit take turns, unless they are tied groups.
     """
@@ -48,6 +49,10 @@ def plan_alone(
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
                 chosen.append(PlannedNetwork(policy, decisions))
+            ways = {site: family.executors(sites[site], gate, batch_size)[1:] for site, gate in policy}
+            for i in range(max(map(len, ways.values()), default=0)):
+                other = {site: names[i] for site, names in ways.items() if i < len(names)}
+                chosen.append(PlannedNetwork(policy, {}, other))
     return chosen
 
 
@@ -72,8 +77,9 @@ def plan_networks(
     *,
     count: int,
     seed: int,
+    executors: Callable[[Policy], ExecutionPlan] = lambda policy: {},
 ) -> list[PlannedNetwork]:
-    """Return the dense network and ``count - 1`` gated ones.
+    """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
     Each is the one, among some random ones, that shows the most unit forms seen least so far; the density
     of gates varies from network to network, so that light and heavy ones are both there.
@@ -84,6 +90,7 @@ def plan_networks(
     seen.update(keys_of(units, DENSE, {}))
     while len(chosen) < count:
         candidates = [_random(space, sites, batch_size, rng) for _ in range(_ATTEMPTS)]
+        candidates = [replace(c, executors=executors(c.policy)) for c in candidates]
         best = max(candidates, key=lambda c: sum(1 / (1 + seen[k]) ** 2 for k in set(_keys(units, c))))
         seen.update(_keys(units, best))
         chosen.append(best)
@@ -91,7 +98,7 @@ def plan_networks(
 
 
 def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
-    return keys_of(units, network.policy, network.decisions)
+    return keys_of(units, network.policy, network.decisions, network.executors)
 
 
 def _random(space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random) -> PlannedNetwork:

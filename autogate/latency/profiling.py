@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from autogate.gates import get_family
+from autogate.latency.executors import fastest_executors
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
@@ -105,8 +106,12 @@ def take_profile(
     screened = _run(
         network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), _SCREEN_WIDTH
     )
-    paying = space.restricted(_pays(network, units, space, setting, screened))
-    mixed = plan_networks(paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed)
+    unit_ms = _unit_times(screened)
+    paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
+    mixed = plan_networks(
+        paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed,
+        executors=lambda policy: fastest_executors(policy, network.sites, units, unit_ms, setting.batch_size),
+    )  # fmt: skip
     left = seconds - (time.monotonic() - start)
     profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), _WIDTH, optional=True)
     # What was seen among mixed networks is not taken from the first round: that was another time.
@@ -120,6 +125,14 @@ def take_profile(
 class _Samples:
     units: list[UnitSample]
     networks: list[NetworkSample]
+
+
+def _unit_times(samples: _Samples) -> dict[str, float]:
+    """Return the median time of every unit form seen, in milliseconds, by key."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for sample in samples.units:
+        times[sample.key].append(sample.ms)
+    return {key: float(np.median(values)) for key, values in times.items()}
 
 
 def _run(
@@ -166,19 +179,18 @@ def _run(
 
 
 def _pays(
-    network: Network, units: tuple[Unit, ...], space: BoundSpace, setting: Setting, screened: _Samples
+    network: Network, units: tuple[Unit, ...], space: BoundSpace, batch_size: int, unit_ms: Mapping[str, float]
 ) -> Callable[[str, Gate], bool]:
-    """Whether a lone gate, at its lightest, saves time in any of the units it touches."""
-    times: dict[str, list[float]] = defaultdict(list)
-    for sample in screened.units:
-        times[sample.key].append(sample.ms)
+    """Whether a lone gate, at its lightest and fastest, saves time in any of the units it touches."""
 
     def pays(site: str, gate: Gate) -> bool:
-        decision = get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
+        family, place = get_family(gate.family), network.sites[site]
+        decision = family.decisions(place, gate, batch_size)[0]
         for unit in units:
             if site in unit.sites:
-                alone = times[unit.key(space.alone(site, gate), {site: decision})]
-                if np.median(alone) < _PAYING * np.median(times[unit.type]):
+                plans = [{}, *({site: name} for name in family.executors(place, gate, batch_size)[1:])]
+                keys = [unit.key(space.alone(site, gate), {site: decision}, plan) for plan in plans]
+                if min(unit_ms[key] for key in keys) < _PAYING * unit_ms[unit.type]:
                     return True
         return False
 
@@ -190,11 +202,13 @@ class _Subject:
 
     def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
         self.planned = planned
-        compact = compact_form(network, planned.policy, attach_gates(network, planned.policy), share_weights=True)
+        compact = compact_form(
+            network, planned.policy, attach_gates(network, planned.policy), plan=planned.executors, share_weights=True
+        )
         script(compact, planned.decisions)
         prepare(compact, setting)
         self.marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
-        self.keys = keys_of(units, planned.policy, planned.decisions)
+        self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
         self.times: list[tuple[float, dict[int, float]]] = []
 
     def run(self, x: torch.Tensor) -> Callable[[], None]:

@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from autogate.gates import get_family
 from autogate.policy import Gate, Policy
+from autogate.records import ExecutionPlan
 from autogate.sites import BlockNodes, GroupNodes, Network
 from autogate.sites.graph import module_of
 from autogate.sites.network import SiteNodes
@@ -40,13 +41,20 @@ class Unit:
     type: str
     sites: tuple[str, ...]
 
-    def key(self, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> str:
-        """Return what runs in the unit: its type, its gates, and their scripted decisions."""
+    def key(
+        self, gates: Mapping[str, Gate], decisions: Mapping[str, int | None], plan: ExecutionPlan | None = None
+    ) -> str:
+        """Return what runs in the unit: its type, its gates, their scripted decisions, and planned executors."""
         parts = [self.type]
         for i, site in enumerate(self.sites):
             if site in gates:
                 decision = decisions.get(site)
-                parts.append(f"{i}:{_runs_as(gates[site])}" + ("" if decision is None else f"@{decision}"))
+                executor = plan.get(site) if plan else None
+                parts.append(
+                    f"{i}:{_runs_as(gates[site])}"
+                    + ("" if decision is None else f"@{decision}")
+                    + ("" if executor is None else f"#{executor}")
+                )
         return "|".join(parts)
 
 
@@ -121,6 +129,11 @@ def _type(group: list[fx.Node], model: nn.Module, places: list[list[tuple[int, s
     return f"{name}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
 
 
-def keys_of(units: tuple[Unit, ...], policy: Policy, decisions: Mapping[str, int | None]) -> tuple[str, ...]:
-    """Return the key of every unit under ``policy`` with scripted ``decisions``."""
-    return tuple(unit.key(policy.gates, decisions) for unit in units)
+def keys_of(
+    units: tuple[Unit, ...],
+    policy: Policy,
+    decisions: Mapping[str, int | None],
+    plan: ExecutionPlan | None = None,
+) -> tuple[str, ...]:
+    """Return the key of every unit under ``policy`` with scripted ``decisions`` and planned executors."""
+    return tuple(unit.key(policy.gates, decisions, plan) for unit in units)

@@ -111,7 +111,7 @@ class FinalStage:
         with self.reporter.stage("score finalists"):
             test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
         with self.reporter.stage("measure finalists"):
-            compact = compact_form(trained.network, policy, trained.gates)
+            compact = compact_form(trained.network, policy, trained.gates, plan=self.latency.plan(policy))
             costs = self._costs(policy, compact, trained.realisation)
             comparison = self._measure(policy, compact) if self.measured else None
         predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)

@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autogate.gates import TrainingGate, get_family
 from autogate.policy import Policy
+from autogate.records import ExecutionPlan
 from autogate.sites import BlockNodes, Network
 from autogate.sites.graph import activation_key, conv_of, is_add, module_of, region
 from autogate.surgery.graph_copy import GraphCopy, assemble
@@ -24,7 +25,12 @@ UNIT = "unit"
 
 
 def compact_form(
-    network: Network, policy: Policy, gates: Mapping[str, TrainingGate], *, share_weights: bool = False
+    network: Network,
+    policy: Policy,
+    gates: Mapping[str, TrainingGate],
+    *,
+    plan: ExecutionPlan | None = None,
+    share_weights: bool = False,
 ) -> fx.GraphModule:
     """Return the compact form of ``network`` under ``policy``, in evaluation mode, with weights of its own.
 
@@ -35,10 +41,11 @@ def compact_form(
         network: The network, with trained weights in ``network.model``.
         policy: A canonical policy.
         gates: Trained gates by site.
+        plan: Executors that are not the default ones.
         share_weights: Whether weights that stay as they are may be the network's own; many forms then fit in
             memory, and moving one moves them all.
     """
-    editor = _Editor(network, share_weights)
+    editor = _Editor(network, plan or {}, share_weights)
     at_channels = [site for site, _ in policy if network.sites[site].kind != "block"]
     at_blocks = [site for site, _ in policy if network.sites[site].kind == "block"]
     # Static cuts come first, then what wraps convolutions, then what wraps whole blocks.
@@ -56,8 +63,9 @@ def compact_form(
 class _Editor(GraphCopy):
     """Edits a copy of the dense graph; see :class:`autogate.gates.CompactEditor`."""
 
-    def __init__(self, network: Network, share_weights: bool) -> None:
+    def __init__(self, network: Network, plan: ExecutionPlan, share_weights: bool) -> None:
         super().__init__(network)
+        self.plan = plan
         self.modules: dict[str, nn.Module] = {}
         self._gone: dict[tuple[fx.Node, bool], set[int]] = {}
         shared = [*network.model.parameters(), *network.model.buffers()] if share_weights else []
@@ -72,6 +80,10 @@ class _Editor(GraphCopy):
         form = assemble(self.model, self.graph, self.modules)
         form.eval()
         return form.requires_grad_(False)
+
+    def executor(self, site: str) -> str | None:
+        """Return the planned executor."""
+        return self.plan.get(site)
 
     def skip_block(self, site: str) -> None:
         """Hand the block's input on as its result."""

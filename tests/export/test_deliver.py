@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import assert_close, known_network, lively_gates
 from helpers import images as noise
-from helpers import known_network, lively_gates
 
 from autogate.errors import ExportError
 from autogate.export.deliver import Deliverable, deliver, refusal
 from autogate.export.files import ALL_FILES, PROGRAM_FILE
+from autogate.export.reload import reload
+from autogate.gates.gathered_conv import GatheredConv
 from autogate.policy import Gate, Policy
-from autogate.records import Preprocessing, Setting
+from autogate.records import ExecutionPlan, Preprocessing, Setting
 from autogate.surgery import canonical, compact_form
 
 BLOCK, MAP = "block:layer2.1", "map:layer1.0.conv1"
@@ -33,12 +35,27 @@ SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 1, "eager", {"torc
 STATIC = ("dense", "drop and magnitude")
 
 
-def deliverable(policy: Policy, batch_size: int = 1, images: int = 24) -> Deliverable:
+def deliverable(
+    policy: Policy, batch_size: int = 1, images: int = 24, plan: ExecutionPlan | None = None
+) -> Deliverable:
     network = known_network("resnet20")
     policy = canonical(policy, network.sites)
-    compact = compact_form(network, policy, lively_gates(network, policy))
-    report = {"setting": SETTING.to_json()}
+    compact = compact_form(network, policy, lively_gates(network, policy), plan=plan)
+    report = {"setting": SETTING.to_json(), "executors": plan or {}}
     return Deliverable(compact, policy, "resnet20", 10, Preprocessing(32), batch_size, noise(network, images), report)
+
+
+@pytest.mark.parametrize(("ratios", "executor"), [("column_ratio", "halo"), ("channel_ratio", "unfolded")])
+def test_planned_executors_are_delivered(ratios: str, executor: str, tmp_path: Path) -> None:
+    policy = Policy({MAP: Gate("antidote", {ratios: 0.6})})
+    item = deliverable(policy, plan={MAP: executor})
+    # Loading back compares the program, and the network rebuilt with its executors, with the live one.
+    assert deliver(item, tmp_path / "out")["verified"]["changed_predictions"] == 0
+    rebuilt = [module for module in reload(tmp_path / "out").gated.modules() if isinstance(module, GatheredConv)]
+    assert [module.executor for module in rebuilt] == [executor]
+    default = deliverable(policy).compact
+    with torch.no_grad():
+        assert_close(item.compact(item.images[:1]), default(item.images[:1]))
 
 
 @pytest.mark.parametrize("name", POLICIES, ids=str)

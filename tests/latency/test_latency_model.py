@@ -89,6 +89,20 @@ def test_two_gates_in_a_unit_are_composed() -> None:
     assert realised.p50 == pytest.approx(DENSE_MS - unit_ms(BLOCK) * (1 - shut_share))
 
 
+def test_the_fastest_executor_of_each_gate_is_planned_and_predicted() -> None:
+    channels = Gate("antidote", {"channel_ratio": 0.5})
+    columns = Gate("antidote", {"column_ratio": 0.5})
+    gates = [(MAP, channels), ("map:layer3.1.conv1", columns)]
+    policy = canonical(Policy(dict(gates)), NETWORK.sites)
+    units = {site: [base_ms(u, UNITS) for u in UNITS if site in u.sites] for site, _ in gates}
+    slow = LatencyModel(profile_of(NETWORK, gates), NETWORK)
+    assert slow.plan(policy) == {}
+    fast = LatencyModel(profile_of(NETWORK, gates, fast_executors=("unfolded",)), NETWORK)
+    assert fast.plan(policy) == {MAP: "unfolded"}
+    left = share(complete(NETWORK, MAP, channels), None)
+    assert slow.predict(policy).p50 - fast.predict(policy).p50 == pytest.approx(0.5 * left * sum(units[MAP]))
+
+
 def test_gates_without_a_measurement_are_an_error() -> None:
     model = model_of([(BLOCK, DROP)])
     with pytest.raises(ProfileError, match=r"magnitude\(ratio=0.5\) at map:layer2.1.conv1 was never profiled"):

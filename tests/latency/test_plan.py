@@ -23,12 +23,16 @@ def test_every_gate_is_seen_alone_in_every_unit_it_changes(name: str) -> None:
     space = bind(load_space("unified"), network.sites)
     plan = plan_alone(space, network.sites, units, batch_size=2)
     assert plan[0].policy == DENSE
-    seen = {key for planned in plan for key in keys_of(units, planned.policy, planned.decisions)}
+    seen = {key for planned in plan for key in keys_of(units, planned.policy, planned.decisions, planned.executors)}
     for site, gate in space.gates():
         for decision in get_family(gate.family).decisions(network.sites[site], gate, 2):
             for unit in units:
                 if site in unit.sites:
                     assert unit.key(space.alone(site, gate), {site: decision}) in seen
+        for executor in get_family(gate.family).executors(network.sites[site], gate, 2)[1:]:
+            for unit in units:
+                if site in unit.sites:
+                    assert unit.key({site: gate}, {}, {site: executor}) in seen
 
 
 @pytest.mark.parametrize("name", NETWORKS)
