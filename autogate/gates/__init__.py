@@ -8,7 +8,7 @@ from autogate.errors import PolicyError
 from autogate.gates.antidote import Antidote
 from autogate.gates.dce import Dce
 from autogate.gates.drop import Drop
-from autogate.gates.family import CompactEditor, DenseParts, Family, Holder, Knobs, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Holder, Knobs, Overwriting, TrainingGate
 from autogate.gates.gene import Gene
 from autogate.gates.gss import Gss
 from autogate.gates.lcnet import LcNet
@@ -48,6 +48,7 @@ __all__ = [
     "Gene",
     "Holder",
     "Knobs",
+    "Overwriting",
     "TrainingGate",
     "brief",
     "get_family",

@@ -103,6 +103,16 @@ Knobs = Mapping[str, GeneValue]
 """Values of a family's training knobs, by name."""
 
 
+class Overwriting(nn.Module):
+    """A compact module that can write its result into its input.
+
+    Attributes:
+        overwrites: Whether it may: nobody else reads the input.
+    """
+
+    overwrites: bool = False
+
+
 class CompactEditor(Protocol):
     """What a family may do to a network on its way to the compact form."""
 

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, Overwriting, TrainingGate
 from autogate.gates.gene import Gene
 from autogate.policy import Gate
 from autogate.records import ConvSpec, Site, SiteKind
@@ -97,25 +98,28 @@ class ModGate(TrainingGate):
         return addend if self.residual else context + addend
 
 
-class CompactMod(nn.Module):
+class CompactMod(Overwriting):
     """Compact form: adds the shrunk block's result to k channels and touches no other."""
 
     def __init__(self, block: ShrunkBlock, finish: nn.Module | None, fusion: str) -> None:
         super().__init__()
         self.block = block
+        self.block.body = folded(block.body)
         self.finish = finish
         self.fusion = fusion
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
         result, index = self.block(x)
-        k = self.block.k
+        # A copy is cheaper than a concatenation, which may also change the memory layout.
+        x = x if self.overwrites else x.clone()
         if self.fusion == "original":
             where = _at(index, x)
-            return x.scatter(1, where, self._finished(x.gather(1, where) + result))
-        if self.fusion == "first":
-            return torch.cat([self._finished(x[:, :k] + result), x[:, k:]], dim=1)
-        return torch.cat([x[:, :-k], self._finished(x[:, -k:] + result)], dim=1)
+            return x.scatter_(1, where, self._finished(x.gather(1, where) + result))
+        start = 0 if self.fusion == "first" else x.shape[1] - self.block.k
+        part = x.narrow(1, start, self.block.k)
+        part.copy_(self._finished(part + result))
+        return x
 
     def _finished(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.finish is None else self.finish(x)
@@ -223,6 +227,18 @@ def shrink(layers: tuple[nn.Module, ...], channels: int, k: int) -> nn.Sequentia
         else:
             shrunk.append(copy.deepcopy(layer))
     return nn.Sequential(*shrunk)
+
+
+def folded(layers: nn.Module) -> nn.Sequential:
+    """Return a chain of layers in evaluation mode with every normalisation folded into the convolution before it."""
+    chain: list[nn.Module] = []
+    for layer in layers.children():
+        conv = chain[-1] if chain else None
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and isinstance(conv, nn.Conv2d):
+            chain[-1] = fuse_conv_bn_eval(conv, layer)
+        else:
+            chain.append(layer)
+    return nn.Sequential(*chain).eval()
 
 
 def _pair(value: object) -> tuple[int, int]:

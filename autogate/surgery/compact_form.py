@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from autogate.gates import TrainingGate, get_family
+from autogate.gates import Overwriting, TrainingGate, get_family
 from autogate.policy import Policy
 from autogate.records import ExecutionPlan
 from autogate.sites import BlockNodes, Network
@@ -215,7 +215,7 @@ class _Editor(GraphCopy):
                 self.graph.erase_node(node)
 
     def _work_in_place(self) -> None:
-        """Let an activation overwrite the result of a convolution or sum that nobody else reads."""
+        """Let activations and gates overwrite results that nobody else reads."""
         for node in list(self.graph.nodes):
             key = None if str(node.target) in self.modules else activation_key(node, self.model)
             if key is None:
@@ -225,6 +225,22 @@ class _Editor(GraphCopy):
             if fresh and len(source.users) == 1:
                 node.op, node.target = "call_function", F.relu6 if key == "relu6" else F.relu
                 node.args, node.kwargs = (source,), {"inplace": True}
+        for node in self.graph.nodes:
+            module = self._module(node)
+            if isinstance(module, Overwriting):
+                module.overwrites = self._is_spare(node.all_input_nodes[0])
+
+    def _is_spare(self, node: fx.Node) -> bool:
+        """Whether the node's value has one reader, and shares memory with nothing that has others."""
+        if len(node.users) != 1:
+            return False
+        module = self._module(node)
+        if is_add(node) or isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)):
+            return True
+        passes_on = node.target in (F.relu, F.relu6) or isinstance(
+            module, (nn.ReLU, nn.ReLU6, nn.Identity, Overwriting)
+        )
+        return passes_on and self._is_spare(node.all_input_nodes[0])
 
 
 def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None) -> bool:

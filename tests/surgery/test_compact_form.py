@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, lively, network_of, own_copy
 from torch import Tensor, fx, nn
 
+from autogate.gates import Overwriting
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
 
@@ -251,3 +252,29 @@ def test_pre_activation_and_odd_networks() -> None:
                     assert_close(compact(x[:batch]), masked(x[:batch]))
             tried += 1
     assert tried >= 12
+
+
+def test_a_gate_never_overwrites_what_others_read() -> None:
+    class Twice(nn.Module):
+        """The input of the first residual unit is read once more, behind a module that hands it on."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.same = nn.Conv2d(3, 8, 3, padding=1), nn.Identity()
+            self.first, self.second = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(2))
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            stem = self.stem(x)
+            x = self.same(stem)
+            x = x + self.first(x)
+            x = x + self.second(x)
+            return self.head((x * stem).mean((2, 3)))
+
+    network = network_of(Twice(), 8)
+    policy = canonical(Policy(dict.fromkeys(("block:first", "block:second"), Gate("mod", {"c": 4}))), network.sites)
+    form, compact = forms_of(network, policy)
+    assert [m.overwrites for m in compact.modules() if isinstance(m, Overwriting)] == [False, False]
+    x = images(network, 2)
+    with torch.no_grad():
+        assert_close(compact(x), form(x))
