@@ -185,21 +185,27 @@ def sites(
 ) -> list[dict[str, Any]]:
     """Return the sites of a network with shapes and MACs, and the families that fit each.
 
+    Channels that look like a site but cannot be cut come last, with the reason; for sites it is empty.
+
     Raises:
         ModelError: If the network is unknown, cannot be traced, or has no site.
     """
     from autogate.gates import FAMILIES
     from autogate.models import default_input_size, load_model
+    from autogate.records import Site
     from autogate.sites import find_sites
 
     if input_size is not None and input_size < 1:
         raise ModelError(f"input size {input_size} must be at least 1")
     size = input_size or default_input_size(model)
     network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
-    return [
-        {**asdict(site), "families": [name for name, family in FAMILIES.items() if family.fits(site) is None]}
-        for site in network.sites.values()
-    ]
+
+    def row(site: Site, reason: str) -> dict[str, Any]:
+        families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site) is None]
+        return {**asdict(site), "families": families, "reason": reason}
+
+    refused = [row(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
+    return [*(row(site, "") for site in network.sites.values()), *refused]
 
 
 def profile(

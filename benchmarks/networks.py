@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -48,29 +49,34 @@ def main() -> None:
         "largest difference between training and compact form with the family at all of them, relative to the largest",
         f"output (at most {TOLERANCE:g} wanted); last, what `torch.export` makes of the compact form at batch 1.",
         "",
-        f"| network | blocks | maps | {' | '.join(names)} | `.pt2` |",
-        f"|---|{'---|' * (len(names) + 3)}",
+        f"| network | blocks | maps | groups | {' | '.join(names)} | `.pt2` |",
+        f"|---|{'---|' * (len(names) + 4)}",
     ]
+    reasons = ["", "What does not fit, and why:", ""]
     for name in args.only:
-        lines.append(row(name))
-        print(lines[-1], flush=True)
+        line, why = row(name)
+        lines.append(line)
+        reasons += [f"- {name}: {'; '.join(why)}"] if why else []
+        print(line, *why, sep="\n", flush=True)
         if args.only is NETWORKS:
-            args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            args.out.write_text("\n".join(lines + reasons) + "\n", encoding="utf-8")
 
 
-def row(name: str) -> str:
-    """Return a network's line of the table."""
+def row(name: str) -> tuple[str, list[str]]:
+    """Return a network's line of the table, and what does not fit."""
     size = default_input_size(name)
     try:
         network = find_sites(lively(load_model(name).module), (3, size, size))
     except AutoGateError as error:
-        return f"| {name} | {error} |"
+        return f"| {name} | 0 | 0 | 0 |", [str(error)]
     kinds = [site.kind for site in network.sites.values()]
     cells, exports = [], []
+    why = [f"{f'channels of {at}' if at else 'groups'}: {reason}" for at, reason in network.refused.items()]
     for family in FAMILIES:
         fitting = [site for site in network.sites if FAMILIES[family].fits(network.sites[site]) is None]
         if not fitting:
             cells.append("–")
+            why.append(f"{family}: {_why(family, network)}")
             continue
         gate = Gate(family, GENES.get(family, {}))
         policy = canonical(Policy(dict.fromkeys(fitting, gate)), network.sites)
@@ -85,7 +91,15 @@ def row(name: str) -> str:
             masked.float()
             compact.float()
         exports.append(f"{family} {exported(compact, network)}")
-    return f"| {name} | {kinds.count('block')} | {kinds.count('map')} | {' | '.join(cells)} | {'; '.join(exports)} |"
+    counts = (str(kinds.count(kind)) for kind in ("block", "map", "group"))
+    return f"| {name} | {' | '.join([*counts, *cells])} | {'; '.join(exports)} |", why
+
+
+def _why(family: str, network: Network) -> str:
+    """Return the most frequent reason why a family fits no site of its kind."""
+    kinds = FAMILIES[family].kinds
+    found = Counter(FAMILIES[family].fits(site) for site in network.sites.values() if site.kind in kinds)
+    return str(found.most_common(1)[0][0]) if found else f"there is no {' or '.join(sorted(kinds))} site"
 
 
 def difference(masked: nn.Module, compact: nn.Module, network: Network) -> float:

@@ -19,15 +19,15 @@ def command(
         print_json(rows)
         return
     print_table(
-        f"{len(rows)} sites of {model}",
+        f"{sum(not row['reason'] for row in rows)} sites of {model}",
         ("site", "stage", "shape", "MACs", "families"),
         [
             (
                 row["name"],
                 row["stage"],
-                "x".join(map(str, row["shape"])),
-                f"{row['macs']:,}",
-                " ".join(row["families"]),
+                "-" if row["reason"] else "x".join(map(str, row["shape"])),
+                "-" if row["reason"] else f"{row['macs']:,}",
+                f"no site: {row['reason']}" if row["reason"] else " ".join(row["families"]),
             )
             for row in rows
         ],

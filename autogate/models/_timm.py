@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections import OrderedDict
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from autogate.errors import ModelError
 from autogate.models._source import Pretrained, Source, download_error
@@ -14,6 +16,10 @@ from autogate.models.factory import one_line
 from autogate.records import Preprocessing
 
 PREFIX = "timm:"
+
+
+def _is_plain(part: Any) -> bool:
+    return isinstance(part.drop, nn.Identity)
 
 
 class TimmSource(Source):
@@ -41,7 +47,31 @@ class TimmSource(Source):
             module: nn.Module = self.timm.create_model(self.timm_name, pretrained=False, **options)
         except Exception as problem:  # timm raises many types
             raise ModelError(f"timm cannot build {self.timm_name!r} ({one_line(problem)})") from problem
+        self._split_activations(module)
         return module
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the weights of normalisations that :meth:`build` has split from their activation."""
+        with torch.device("meta"):
+            split = self._split_activations(self.timm.create_model(self.timm_name, pretrained=False))
+
+        def renamed(name: str) -> str:
+            path, _, last = name.rpartition(".")
+            return f"{path}.norm.{last}" if path in split else name
+
+        return {renamed(name): tensor for name, tensor in state.items()}
+
+    def _split_activations(self, module: nn.Module) -> set[str]:
+        """Make two modules of timm's normalisation with activation, which hides both from a trace; return the paths."""
+        joint: type[nn.Module] = self.timm.layers.BatchNormAct2d
+        paths = {path for path, part in module.named_modules() if type(part) is joint and _is_plain(part)}
+        for path in paths:
+            part: Any = module.get_submodule(path)
+            norm = nn.BatchNorm2d(part.num_features, part.eps, part.momentum, part.affine, part.track_running_stats)
+            for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
+                setattr(norm, name, tensor)
+            module.set_submodule(path, nn.Sequential(OrderedDict(norm=norm, act=part.act)))
+        return paths
 
     def input_size(self) -> int:
         """Return the size in timm's default configuration."""
