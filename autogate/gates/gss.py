@@ -3,13 +3,15 @@
 Source: Guided Structured Sparsity (arXiv 1802.09902) and its official code: group lasso over the output channels of
 every layer plus the inverse of the variance of their squared norms, with weights 0.001 and 0.01. Also there: the
 form of Intel's distiller (variance of the norms), and a form without scale, for networks with batch
-normalisation, where the size of a filter means nothing. Removing a fixed number of channels once the loss has
+normalisation, where the size of a filter means nothing; and control of the sparsity, which bisects the strength of the
+lasso towards the share of channels that is to go. Removing a fixed number of channels once the loss has
 sorted them, and fine-tuning what is left, is a reconstruction; the paper's results on CIFAR-10 cannot be
 reproduced from public material. Its variance term is known to fade quickly in training.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,11 +48,55 @@ def inverse_variation(squared_norms: torch.Tensor) -> torch.Tensor:
     return squared_norms.mean() ** 2 / squared_norms.var(correction=0)
 
 
+# Powers of two by which the strength may be changed at the most.
+_BRACKET = 6.0
+_CONTROL_STEPS = 8
+# Norm below which a group counts as gone, as a share of the largest.
+_NEGLIGIBLE = 0.05
+
+
 VARIANCE_FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "inverse": inverse_variance,
     "norms": inverse_variance_of_norms,
     "scale_free": inverse_variation,
 }
+
+
+class StrengthControl:
+    """Bisects the strength of the group lasso until the wanted share of the groups is negligible.
+
+    The strength is moved, a step at a time, between a small and a large multiple of what was set.
+
+    Args:
+        target: Share of the groups that is to become negligible.
+    """
+
+    def __init__(self, target: float) -> None:
+        self.target = target
+        self.low, self.high = -_BRACKET, _BRACKET
+        self.steps = 0
+
+    @property
+    def factor(self) -> float:
+        """What the strength is multiplied with."""
+        return math.exp2((self.low + self.high) / 2)
+
+    def observe(self, norms: torch.Tensor, fraction: float) -> None:
+        """Halve the bracket when the next of its steps is due, ``fraction`` of the sorting being over.
+
+        Args:
+            norms: Norm of each group, ``[C]``.
+            fraction: In [0, 1].
+        """
+        if fraction * _CONTROL_STEPS < self.steps + 1:
+            return
+        self.steps += 1
+        negligible = float((norms <= _NEGLIGIBLE * norms.max()).float().mean())
+        middle = (self.low + self.high) / 2
+        if negligible < self.target:
+            self.low = middle
+        else:
+            self.high = middle
 
 
 class StructureGate(ChannelMask):
@@ -68,14 +114,20 @@ class StructureGate(ChannelMask):
         super().__init__(dense, largest(filter_norms(dense), k), 1.0)
         self.knobs = dict(knobs)
         self.sorting = False
+        self.control = StrengthControl(1 - k / len(dense.holders[0].channels)) if knobs["control"] == "bisect" else None
 
     def begin(self) -> None:
         """Sort channels in the next training."""
         self.sorting = True
 
     def set_progress(self, fraction: float) -> None:
-        """End the sorting when its share of the training is over."""
-        if self.sorting and fraction >= float(self.knobs["structure"]):
+        """End the sorting when its share of the training is over; until then, control its strength."""
+        if not self.sorting:
+            return
+        structure = float(self.knobs["structure"])
+        if self.control is not None and fraction < structure:
+            self.control.observe(self.squared_norms().detach().sqrt(), fraction / structure)
+        if fraction >= structure:
             self.sorting = False
             self.kept.copy_(largest(self.squared_norms().detach(), len(self.kept)))
 
@@ -102,7 +154,8 @@ class StructureGate(ChannelMask):
             if gate.sorting and gate.training:
                 squared, knobs = gate.squared_norms(), gate.knobs
                 variance = VARIANCE_FORMS[str(knobs["variance_form"])](squared)
-                terms.append(float(knobs["group_lasso"]) * group_lasso(squared) + float(knobs["variance"]) * variance)
+                strength = float(knobs["group_lasso"]) * (1.0 if gate.control is None else gate.control.factor)
+                terms.append(strength * group_lasso(squared) + float(knobs["variance"]) * variance)
         return torch.stack(terms).sum() if terms else None
 
 
@@ -116,6 +169,7 @@ class Gss(Magnitude):
         Gene("variance_form", "inverse", choices=tuple(VARIANCE_FORMS)),
         Gene("axis", "out", choices=("out", "in")),
         Gene("norms", "weights", choices=("weights", "folded")),
+        Gene("control", "fixed", choices=("fixed", "bisect")),
         Gene("structure", 0.6, low=0.0, high=0.95),
     )
 

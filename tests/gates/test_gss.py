@@ -7,6 +7,7 @@ from suite import SliceSuite
 
 from autogate.gates.gss import (
     VARIANCE_FORMS,
+    StrengthControl,
     StructureGate,
     group_lasso,
     inverse_variance,
@@ -92,3 +93,38 @@ class TestGss(SliceSuite):
 def gates_of(network, ratios, knobs=None):  # type: ignore[no-untyped-def]
     gates = {site: Gate("gss", {"ratio": ratio}) for site, ratio in ratios.items()}
     return attach_gates(network, canonical(Policy(gates, knobs or {}), network.sites))
+
+
+@pytest.mark.parametrize("target", [0.25, 0.5, 0.75])
+def test_bisection_finds_the_strength_that_empties_the_wanted_share_of_groups(target: float) -> None:
+    """Groups of norm 1 to 8, of which the lasso empties those weaker than its strength at once."""
+    norms = torch.arange(1.0, 9.0)
+    control = StrengthControl(target)
+    for step in range(200):
+        control.observe((norms - control.factor).clamp(min=0), step / 200)
+    assert control.steps == 7
+    # 25 % are gone from a strength of 2 on, 50 % from 4 on, 75 % from 6 on.
+    assert 8 * target * 0.85 <= control.factor <= 8 * target * 1.15
+
+
+def test_controlled_sorting_reaches_its_target_in_training() -> None:
+    gone = {}
+    for control in ("fixed", "bisect"):
+        network = own_copy(known_network("resnet20"))
+        knobs = {"control.gss": control, "group_lasso.gss": 0.005}
+        gate = gates_of(network, {SITE: 0.5}, knobs)[SITE].train()
+        gate.begin()
+        conv = network.model.get_submodule("layer2.0.conv1")
+        wanted = conv.weight.detach().clone()
+        optimiser = torch.optim.SGD(conv.parameters(), lr=0.1)
+        for step in range(600):
+            gate.set_progress(0.6 * step / 600)
+            # A task that pulls the filters apart, each to its own length.
+            loss = 0.05 * (conv.weight - wanted * torch.linspace(0.2, 2, 32).view(-1, 1, 1, 1)).square().sum()
+            optimiser.zero_grad()
+            (loss + gate.joint_loss([gate])).backward()
+            optimiser.step()
+        norms = gate.squared_norms().detach().sqrt()
+        gone[control] = float((norms < 0.05 * norms.max()).float().mean())
+    assert gone["fixed"] < 0.2
+    assert 0.3 <= gone["bisect"] <= 0.75
