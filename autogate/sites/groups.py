@@ -152,12 +152,31 @@ def _survivors(
     calls: Mapping[str, list[fx.Node]],
     coupled: _Couplings,
 ) -> set[str]:
-    """Return the groups of which every second channel can be cut out with the same result as masking it.
+    """Return the groups whose channels can be cut out with the same result as masking them.
 
-    All are cut at once, and one by one only if that fails; ``coupled`` is used up.
+    All are tried at once, and those of a set that fails in halves; ``coupled`` is used up.
     """
     if not groups:
         return set()
+    if _cut_as_masked(model, input_shape, groups, calls, coupled):
+        return set(groups)
+    names = list(groups)
+    halves = (names[: len(names) // 2], names[len(names) // 2 :]) if len(names) > 1 else ()
+    left: set[str] = set()
+    for half in halves:
+        part = {root: groups[root] for root in half}
+        left |= _survivors(model, input_shape, part, calls, _Couplings(model, input_shape))
+    return left
+
+
+def _cut_as_masked(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    groups: Mapping[str, tuple[Member, ...]],
+    calls: Mapping[str, list[fx.Node]],
+    coupled: _Couplings,
+) -> bool:
+    """Whether cutting out every second channel of each group gives what masking gives, for every reader."""
     masked = _lively(copy.deepcopy(model))
     targets = {nodes[0].name: path for path, nodes in calls.items()}
     x = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0)).double()
@@ -165,27 +184,21 @@ def _survivors(
         for root, members in groups.items():
             conv = masked.get_submodule(root)
             assert isinstance(conv, nn.Conv2d)  # noqa: S101 - that is what was asked for
-            gone = list(range(0, conv.out_channels, 2))
-            coupled.cut(root, gone)
+            coupled.cut(root, list(range(0, conv.out_channels, 2)))
             for member in members:
                 if member.reads:
                     layer = masked.get_submodule(targets[member.node])
                     at = [p for p, c in zip(member.positions, member.channels, strict=True) if c % 2 == 0]
                     layer.weight.data[:, at] = 0  # type: ignore[operator]
         with torch.no_grad():
-            expected, found = masked.double()(x), coupled.model.double()(x)
-        equal = found.shape == expected.shape and bool(
-            (found - expected).abs().max() <= _TOLERANCE * expected.abs().max()
-        )
+            expected = masked.double()(x)
+            del masked
+            found = coupled.model.double()(x)
     except Exception:  # noqa: BLE001 - a network that no longer runs has not survived
-        equal = False
-    if equal or len(groups) == 1:
-        return set(groups) if equal else set()
-    alone = [
-        _survivors(model, input_shape, {root: members}, calls, _Couplings(model, input_shape))
-        for root, members in groups.items()
-    ]
-    return set().union(*alone)
+        return False
+    if found.shape != expected.shape:
+        return False
+    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
 
 
 def _lively(model: nn.Module) -> nn.Module:
