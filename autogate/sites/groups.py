@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,10 @@ def find_groups(
         if node.op == "call_module":
             calls.setdefault(str(node.target), []).append(node)
     covered = {str(node.target) for node in graph.nodes if node.name in set(covered)}
+    held: dict[tuple[str, bool], set[int]] = defaultdict(set)
+    for node in graph.nodes:
+        if node.op == "call_module" and str(node.target) in covered:
+            held[(node.name, False)] = set(range(node.meta["shape"][1]))
     members: dict[str, tuple[Member, ...]] = {}
     refused: dict[str, str] = {}
     try:
@@ -68,8 +73,14 @@ def find_groups(
                 refused[first] = str(error)
                 continue
             height, width = calls[root][0].meta["shape"][2:]
-            if root not in covered and height * width > 1 and any(member.reads for member in found):
-                members[root] = found
+            if root in covered or height * width == 1 or not any(member.reads for member in found):
+                continue
+            if any(held[(member.node, member.reads)] & {*member.positions} for member in found):
+                refused[root] = "some of its channels belong to another site"
+                continue
+            members[root] = found
+            for member in found:
+                held[(member.node, member.reads)] |= {*member.positions}
     except Exception as error:  # noqa: BLE001 - the library raises whatever its own tracing meets
         return Found([], {"": f"the channels' coupling cannot be traced: {type(error).__name__}: {error}"})
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
