@@ -96,7 +96,7 @@ class Site:
             convolutions that write and read the map, or the shares of all layers that belong to the group.
         convs: Convolutions of the block, the producer (if any) and the consumer of the map, or all of the group.
         residual: Block sites: whether the unit adds its input to its result.
-        has_producer: Map sites: whether a single convolution writes the map.
+        has_producer: Map and group sites: whether a single convolution writes all of the channels.
         plain_chain: Block sites: whether the unit is one chain of convolutions (dense or depthwise), batch
             normalisations and activations. Map sites:
             whether nothing with per-channel weights, except batch normalisation that folds into the

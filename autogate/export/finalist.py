@@ -71,11 +71,9 @@ def rebuild(store: Store, finalist: FinalistRecord, task: Task, plan: ExecutionP
 def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
     """Return the executors with which the finalist was measured: those its profile found fastest."""
     lines = store.profile(finalist.profile)
-    return (
-        {}
-        if lines is None
-        else LatencyModel(from_lines(lines, "the study's profile"), task.network).plan(finalist.policy)
-    )
+    if lines is None:
+        return {}
+    return LatencyModel(from_lines(lines, "the study's profile"), task.network).plan(finalist.policy)
 
 
 def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:

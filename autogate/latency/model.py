@@ -16,7 +16,7 @@ import numpy as np
 
 from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
-from autogate.latency.executors import fastest_executors
+from autogate.latency.executors import FastestExecutors
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
@@ -80,13 +80,13 @@ class LatencyModel:
                 "network, input size or number of classes; profile this one with `autogate profile`"
             )
         self._composed: dict[str, float] = {}
-        self._executors: dict[tuple[str, Gate], ExecutionPlan] = {}
+        self._executors = FastestExecutors(network.sites, self.units, self._unit_ms, self._batch_size)
         self._offset_ms, self._slope, self.error = self._calibrate()
         self.dense_ms = self.predict(DENSE).p50
 
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""
-        return fastest_executors(policy, self.network.sites, self.units, self._unit_ms, self._batch_size)
+        return self._executors.plan(policy)
 
     def predict(self, policy: Policy, realisation: Realisation | None = None) -> Estimate:
         """Return the predicted latency of a canonical policy.
@@ -200,19 +200,25 @@ class LatencyModel:
 
     def _form_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
         """Time of one form of a unit: measured if it was seen, else composed from its gates alone."""
-        key = unit.key(gates, decisions, self._plan_at(unit, gates))
+        key = self._key(unit, gates, decisions)
         if key in self._unit_ms:
             return self._unit_ms[key]
         if key not in self._composed:
             self._composed[key] = self._compose(unit, gates, decisions)
         return self._composed[key]
 
+    def _key(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> str:
+        """Return the key of a unit whose gates run on their fastest executors."""
+        here = {site: gates[site] for site in unit.sites if site in gates}
+        chosen = {site: self._executors.at(site, gate) for site, gate in here.items()}
+        return unit.key(here, decisions, {site: name for site, name in chosen.items() if name is not None})
+
     def _compose(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
         dense = self._unit_ms[unit.type]
         ratio = 1.0
         for together in self._parts(unit, gates, decisions):
             site, gate = next(iter(together.items()))
-            alone = unit.key(together, decisions, self._plan_at(unit, together))
+            alone = self._key(unit, together, decisions)
             if alone not in self._unit_ms:
                 raise ProfileError(
                     f"{gate} at {site} was never profiled on this device; profile it with "
@@ -222,17 +228,6 @@ class LatencyModel:
                 return self._unit_ms[alone]
             ratio *= self._unit_ms[alone] / dense
         return dense * ratio
-
-    def _plan_at(self, unit: Unit, gates: Mapping[str, Gate]) -> ExecutionPlan:
-        """Return the executors of the gates in one unit."""
-        plan: dict[str, str] = {}
-        for site in unit.sites:
-            if site in gates:
-                if (site, gates[site]) not in self._executors:
-                    alone = Policy({site: gates[site]})
-                    self._executors[(site, gates[site])] = self.plan(alone)
-                plan.update(self._executors[(site, gates[site])])
-        return plan
 
     def _parts(
         self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]
@@ -244,7 +239,7 @@ class LatencyModel:
             if self.network.sites[site].kind == "group":
                 equal[get_family(gate.family).runs_as(gate)][site] = gate
         for together in equal.values():
-            if unit.key(together, decisions) in self._unit_ms:
+            if self._key(unit, together, decisions) in self._unit_ms:
                 yield together
                 here = {site: gate for site, gate in here.items() if site not in together}
         yield from ({site: gate} for site, gate in here.items())

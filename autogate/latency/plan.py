@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from autogate.gates import get_family
@@ -34,11 +34,10 @@ def plan_alone(
 
     A network holds one gate at many sites; sites that change the same unit take turns, unless they are tied groups.
     """
-    places: dict[tuple[Gate, str], list[tuple[str, ...]]] = {}
+    places: dict[tuple[Gate, str], dict[tuple[str, ...], None]] = {}
     for site, gate in space.gates():
-        where = places.setdefault((get_family(gate.family).runs_as(gate), sites[site].kind), [])
-        together = tuple(space.alone(site, gate))
-        where += [] if together in where else [together]
+        where = places.setdefault((get_family(gate.family).runs_as(gate), sites[site].kind), {})
+        where[tuple(space.alone(site, gate))] = None
     chosen = [PlannedNetwork(DENSE, {})]
     for (gate, _), where in places.items():
         family = get_family(gate.family)
@@ -56,7 +55,7 @@ def plan_alone(
     return chosen
 
 
-def _turns(where: list[tuple[str, ...]], units: tuple[Unit, ...]) -> list[list[str]]:
+def _turns(where: Iterable[tuple[str, ...]], units: tuple[Unit, ...]) -> list[list[str]]:
     """Divide sites that stay together into lists within which no unit is changed by two of them."""
     turns: list[tuple[list[str], set[int]]] = []
     for together in where:

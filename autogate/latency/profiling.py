@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from autogate.gates import get_family
-from autogate.latency.executors import fastest_executors
+from autogate.latency.executors import FastestExecutors
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
@@ -110,7 +110,7 @@ def take_profile(
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
         paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed,
-        executors=lambda policy: fastest_executors(policy, network.sites, units, unit_ms, setting.batch_size),
+        executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
     )  # fmt: skip
     left = seconds - (time.monotonic() - start)
     profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), _WIDTH, optional=True)
