@@ -75,6 +75,10 @@ class ChannelMask(TrainingGate):
         self.dense = dense
         self.dropout = dropout
         self.register_buffer("kept", kept)
+        for i, held in enumerate(dense.holders):
+            # The network's structure is no state.
+            self.register_buffer(f"positions{i}", held.positions, persistent=False)
+            self.register_buffer(f"channels{i}", held.channels, persistent=False)
 
     def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
         """Return the map, or what a group's holder reads, ``[N, C, ...]`` with the removed channels at zero."""
@@ -84,11 +88,11 @@ class ChannelMask(TrainingGate):
         return value * mask.view(*mask.shape, *[1] * (value.ndim - 2))
 
     def _mask(self, value: torch.Tensor, holder: int | None) -> torch.Tensor:
+        stays = value.new_zeros(1, len(self.dense.holders[0].channels)).index_fill_(1, self.kept, 1.0)
         if holder is None:
-            return value.new_zeros(1, value.shape[1]).index_fill_(1, self.kept, 1.0)
-        held = self.dense.holders[holder]
-        gone = ~torch.isin(held.channels.to(self.kept.device), self.kept)
-        return value.new_ones(1, value.shape[1]).index_fill_(1, held.positions.to(self.kept.device)[gone], 0.0)
+            return stays
+        positions, channels = self.get_buffer(f"positions{holder}"), self.get_buffer(f"channels{holder}")
+        return value.new_ones(1, value.shape[1]).index_copy_(1, positions, stays[:, channels])
 
 
 class Magnitude(Family):

@@ -24,11 +24,12 @@ Selected = tuple[torch.Tensor | None, ...]
 
 @dataclass(frozen=True)
 class _Following:
-    """Positions of a layer's channels that follow a gate's selection."""
+    """Positions of a layer's channels that follow a gate's selection; ``alone`` if they are all, in order."""
 
     gate: TrainingGate
     positions: torch.Tensor
     channels: torch.Tensor
+    alone: bool
 
 
 class _Followings:
@@ -40,7 +41,8 @@ class _Followings:
 
     def add(self, gate: TrainingGate, member: Member) -> None:
         """Let a gate select."""
-        self.all.append(_Following(gate, torch.tensor(member.positions), torch.tensor(member.channels)))
+        alone = len(member.positions) == self.size and member.positions == member.channels
+        self.all.append(_Following(gate, torch.tensor(member.positions), torch.tensor(member.channels), alone))
 
     def positions(self) -> torch.Tensor | None:
         """Return the positions in use, sorted, int64 ``[k]``; None if all are."""
@@ -49,7 +51,7 @@ class _Followings:
             selected = following.gate.selected
             if selected is None:
                 continue
-            if len(following.positions) == self.size and torch.equal(following.positions, following.channels):
+            if following.alone:
                 return selected
             if in_use is None:
                 in_use = torch.ones(self.size, dtype=torch.bool, device=selected.device)
@@ -72,20 +74,22 @@ class LiveLayer(nn.Module):
         self.layer = layer
         self.inputs = _Followings(inputs)
         self.outputs = _Followings(outputs)
+        self._in_use: Selected = (None, None)
 
     def follow(self, gate: TrainingGate, member: Member) -> None:
         """Let a gate select among the channels that the site's ``member``, this layer, holds."""
         (self.inputs if member.reads else self.outputs).add(gate, member)
 
     def selections(self) -> Iterator[tuple[torch.Tensor, Selected]]:
-        """Yield the parameters with what is in use of them."""
-        outputs, inputs = self._in_use()
+        """Yield the parameters with what the last forward pass in training used of them."""
         for parameter in self.layer.parameters():
-            yield parameter, ((outputs,) if parameter.ndim == 1 else (outputs, inputs))
+            yield parameter, self._in_use[: min(parameter.ndim, 2)]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the outputs in use, from the inputs in use; all of them in evaluation."""
-        outputs, inputs = self._in_use() if self.training else (None, None)
+        outputs = inputs = None
+        if self.training:
+            self._in_use = outputs, inputs = self.outputs.positions(), self.inputs.positions()
         if outputs is None and inputs is None:
             result: torch.Tensor = self.layer(x)
             return result
@@ -93,9 +97,6 @@ class LiveLayer(nn.Module):
 
     def _run(self, x: torch.Tensor, outputs: torch.Tensor | None, inputs: torch.Tensor | None) -> torch.Tensor:
         raise NotImplementedError
-
-    def _in_use(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        return self.outputs.positions(), self.inputs.positions()
 
 
 class LiveConv(LiveLayer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autogate.errors import PolicyError
-from autogate.gates import FAMILIES, Family, Gene, get_family
+from autogate.gates import FAMILIES, Gene, get_family
 from autogate.policy import Gate, GeneValue, Policy, knob_key
 from autogate.records import Site
 
@@ -63,9 +63,20 @@ def _block_rules_out(gate: Gate, block: Site) -> bool:
 
 def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
     """Remove gates that would read channels that another gate has thinned."""
+    by_map = {sites[name].consumer.name: name for name in gates if sites[name].kind == "map"}
+    by_group: dict[str, str] = {}
+    for name in (name for name in gates if sites[name].kind == "group"):
+        readers = (coupling.name for coupling in sites[name].couplings if coupling.reads > 0)
+        by_group |= dict.fromkeys((*readers, *sites[name].along), name)
     for name in [name for name in sites if name in gates]:
-        family = get_family(gates[name].family)
-        other = next((n for n in gates if n != name and _thins_what_it_reads(sites[n], family, sites[name])), None)
+        family, site = get_family(gates[name].family), sites[name]
+        others: list[str | None] = []
+        if family.reads_whole_input:
+            reader = name if site.kind == "block" else site.convs[0].name
+            others += [by_map.get(reader), by_group.get(reader)]
+        if family.reads_whole_map:
+            others.append(by_group.get(site.consumer.name))
+        other = next((other for other in others if other in gates), None)
         if other is None:
             continue
         if strict:
@@ -73,17 +84,3 @@ def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict
                 f"{gates[other].family} at {other} thins what {family.name} at {name} has to read; drop one"
             )
         del gates[name]
-
-
-def _thins_what_it_reads(thinned: Site, family: Family, site: Site) -> bool:
-    """Whether a gate at ``thinned`` takes channels away that a gate of ``family`` at ``site`` must see."""
-    if thinned.kind == "block":
-        return False
-    if site.kind == "block":
-        return family.reads_whole_input and site.name in thinned.along
-    readers = {coupling.name for coupling in thinned.couplings if coupling.reads > 0}
-    if thinned.kind == "map":
-        readers = {thinned.consumer.name}
-    if site.kind == "map" and family.reads_whole_input and site.convs[0].name in readers:
-        return True
-    return site.kind == "map" and thinned.kind == "group" and family.reads_whole_map and site.consumer.name in readers
