@@ -56,32 +56,9 @@ def find_groups(
     for node in graph.nodes:
         if node.op == "call_module":
             calls.setdefault(str(node.target), []).append(node)
-    covered = {str(node.target) for node in graph.nodes if node.name in set(covered)}
-    held: dict[tuple[str, bool], set[int]] = defaultdict(set)
-    for node in graph.nodes:
-        if node.op == "call_module" and str(node.target) in covered:
-            held[(node.name, False)] = set(range(node.meta["shape"][1]))
-    members: dict[str, tuple[Member, ...]] = {}
-    refused: dict[str, str] = {}
     try:
         coupled = _Couplings(model, input_shape)
-        for first, group in coupled.groups():
-            try:
-                found = _members(group, coupled, calls)
-                root = _root(found, graph, model)
-            except _RefusedError as error:
-                refused[first] = str(error)
-                continue
-            height, width = calls[root][0].meta["shape"][2:]
-            if root in covered or height * width == 1 or not any(member.reads for member in found):
-                continue
-            if any(held[(member.node, member.reads)] & {*member.positions} for member in found):
-                refused[root] = "some of its channels belong to another site"
-                continue
-            # The layer that writes them all comes first.
-            members[root] = tuple(sorted(found, key=lambda member: (member.node != calls[root][0].name, member.reads)))
-            for member in found:
-                held[(member.node, member.reads)] |= {*member.positions}
+        members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises whatever its own tracing meets
         return Found([], {"": f"the channels' coupling cannot be traced: {type(error).__name__}: {error}"})
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
@@ -118,6 +95,36 @@ class _Couplings:
     def cut(self, root: str, channels: list[int]) -> None:
         """Remove channels of a group from the copy."""
         self.graph.get_pruning_group(self.model.get_submodule(root), self._prune_outputs, channels).prune()
+
+
+def _groups_of_members(
+    coupled: _Couplings, graph: fx.Graph, model: nn.Module, calls: Mapping[str, list[fx.Node]], covered: set[str]
+) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
+    """Return the members of each group by the path of its first writer, and the reasons against other groups."""
+    members: dict[str, tuple[Member, ...]] = {}
+    refused: dict[str, str] = {}
+    held: dict[tuple[str, bool], set[int]] = defaultdict(set)
+    for name, node in ((nodes[0].name, nodes[0]) for nodes in calls.values()):
+        if name in covered:
+            held[(name, False)] = set(range(node.meta["shape"][1]))
+    for first, group in coupled.groups():
+        try:
+            found = _members(group, coupled, calls)
+            root = _root(found, graph, model)
+        except _RefusedError as error:
+            refused[first] = str(error)
+            continue
+        writer = calls[root][0]
+        height, width = writer.meta["shape"][2:]
+        if writer.name in covered or height * width == 1 or not any(member.reads for member in found):
+            continue
+        if any(held[(member.node, member.reads)] & {*member.positions} for member in found):
+            refused[root] = "some of its channels belong to another site"
+            continue
+        members[root] = tuple(sorted(found, key=lambda member: (member.node != writer.name, member.reads)))
+        for member in found:
+            held[(member.node, member.reads)] |= {*member.positions}
+    return members, refused
 
 
 def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]) -> tuple[Member, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import fx, nn
 
@@ -91,6 +92,11 @@ class Network:
         assert isinstance(nodes, MapNodes)  # noqa: S101 - guarded by the site's kind
         return nodes
 
+    @cached_property
+    def by_name(self) -> dict[str, fx.Node]:
+        """The graph's nodes by name."""
+        return {node.name: node for node in self.graph.nodes}
+
     def members(self, site: str) -> tuple[Member, ...]:
         """Return the layers that hold the channels of a group site, or of a map site with a producer."""
         nodes = self.nodes[site]
@@ -98,9 +104,8 @@ class Network:
             return nodes.members
         nodes = self.map(site)
         assert nodes.producer is not None  # noqa: S101 - the families that ask need one
-        by_name = {node.name: node for node in self.graph.nodes}
         every = tuple(range(self.sites[site].channels))
-        weighted = [name for name in nodes.chain if self._has_channels(by_name[name])]
+        weighted = [name for name in nodes.chain if self._has_channels(self.by_name[name])]
         writers = [Member(name, False, every, every) for name in (nodes.producer, *weighted)]
         return (*writers, Member(nodes.consumer, True, every, every))
 

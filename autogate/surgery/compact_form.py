@@ -18,6 +18,7 @@ from autogate.sites import BlockNodes, Network
 from autogate.sites.graph import activation_key, conv_of, is_add, module_of, region
 from autogate.surgery.graph_copy import GraphCopy, assemble
 from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
+from autogate.surgery.slicing import slice_channels, width
 from autogate.surgery.training_form import gate_path
 
 UNIT = "unit"
@@ -117,7 +118,7 @@ class _Editor(GraphCopy):
             module = self._module(node)
             assert module is not None  # noqa: S101 - members are layers
             inputs, outputs = (self._left(node, reads, module) for reads in (True, False))
-            self._swap(node, lambda m, i=inputs, o=outputs: slice_channels(m, i, o))  # type: ignore[misc]
+            self.modules[str(node.target)] = slice_channels(module, inputs, outputs)
         self._gone = {}
 
     def _left(self, node: fx.Node, reads: bool, module: nn.Module) -> torch.Tensor | None:
@@ -125,7 +126,7 @@ class _Editor(GraphCopy):
         gone = self._gone.get((node, reads))
         if not gone:
             return None
-        return torch.tensor([i for i in range(_width(module, reads)) if i not in gone])
+        return torch.tensor([i for i in range(width(module, reads)) if i not in gone])
 
     def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
         """Put ``make(consumer)`` in place of the convolution that reads the map."""
@@ -173,7 +174,7 @@ class _Editor(GraphCopy):
         end, join = self.nodes[nodes.end], self.nodes[nodes.join or nodes.end]
         if end is join:
             return end, None
-        dense = {node.name: node for node in self.network.graph.nodes}
+        dense = self.network.by_name
         key = activation_key(dense[nodes.end], self.network.model)
         if key is None or not _is_fixed_point(dense[nodes.entry], key, self.network.model):
             return join, None
@@ -252,62 +253,3 @@ def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str,
     if isinstance(module_of(node, model), (nn.MaxPool2d, nn.Identity, nn.Dropout)):
         return _is_fixed_point(node.all_input_nodes[0], key, model, own)
     return False
-
-
-def _width(module: nn.Module, inputs: bool) -> int:
-    if isinstance(module, nn.Conv2d):
-        return module.in_channels if inputs else module.out_channels
-    if isinstance(module, nn.Linear):
-        return module.in_features if inputs else module.out_features
-    assert isinstance(module, nn.BatchNorm2d)  # noqa: S101 - sites have no other members
-    return module.num_features
-
-
-def slice_channels(
-    module: nn.Module, inputs: torch.Tensor | None = None, outputs: torch.Tensor | None = None
-) -> nn.Module:
-    """Return a copy of a layer with only the named channels, int64 ``[k]`` each."""
-    if isinstance(module, nn.Linear):
-        weight = module.weight.detach() if inputs is None else module.weight.detach()[:, inputs]
-        linear: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Linear,
-            weight.shape[1],
-            weight.shape[0],
-            module.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        linear.weight.data = weight.clone()
-        if module.bias is not None:
-            linear.bias.data = module.bias.detach().clone()
-        return linear
-    if isinstance(module, nn.BatchNorm2d):
-        assert outputs is not None  # noqa: S101 - a normalisation has one set of channels
-        norm = nn.BatchNorm2d(
-            len(outputs), eps=module.eps, momentum=module.momentum, affine=module.affine,
-            track_running_stats=module.track_running_stats,
-        ).eval()  # fmt: skip
-        norm.load_state_dict({k: v[outputs] if v.ndim else v for k, v in module.state_dict().items()})
-        return norm
-    assert isinstance(module, nn.Conv2d)  # noqa: S101 - nothing else is sliced
-    weight, bias, groups = module.weight.detach(), module.bias, module.groups
-    if groups > 1:
-        assert outputs is not None  # noqa: S101 - a depthwise convolution keeps its channels together
-        groups = len(outputs)
-        inputs = None
-    if outputs is not None:
-        weight = weight[outputs]
-        bias = None if bias is None else bias[outputs]
-    if inputs is not None:
-        weight = weight[:, inputs]
-    conv: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, weight.shape[1] * groups, weight.shape[0], module.kernel_size, module.stride, module.padding,
-        module.dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
-    )  # fmt: skip
-    conv.weight.data = weight.clone()
-    if conv.bias is not None and bias is not None:
-        conv.bias.data = bias.detach().clone()
-    return conv
-
-
-__all__ = ["UNIT", "compact_form", "slice_channels"]

@@ -37,12 +37,11 @@ def by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
 
 def dense_parts(network: Network, site: str) -> DenseParts:
     """Return the dense modules around ``site``."""
-    by_name = {node.name: node for node in network.graph.nodes}
     nodes = network.nodes[site]
     if isinstance(nodes, BlockNodes):
         branch = []
         for name in nodes.inner:
-            node = by_name[name]
+            node = network.by_name[name]
             module = module_of(node, network.model)
             activation = _FUNCTIONAL_ACTIVATIONS.get(node.target)
             if module is not None:
@@ -52,7 +51,7 @@ def dense_parts(network: Network, site: str) -> DenseParts:
         return DenseParts(branch=tuple(branch))
     if not network.sites[site].has_producer:
         return DenseParts()
-    holders = (_holder(by_name[member.node], member, network.model) for member in network.members(site))
+    holders = (_holder(network.by_name[member.node], member, network.model) for member in network.members(site))
     return DenseParts(holders=tuple(holder for holder in holders if holder is not None))
 
 
@@ -115,8 +114,8 @@ def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:
 
 def _gate_group(copy: GraphCopy, nodes: GroupNodes, path: str, gate: TrainingGate, network: Network) -> None:
     """Call the gate wherever a holder reads the channels and, if it slices, where one has written them."""
-    dense = {node.name: node for node in network.graph.nodes}
-    holders = [member for member in nodes.members if _holder(dense[member.node], member, network.model) is not None]
+    members = ((member, network.by_name[member.node]) for member in nodes.members)
+    holders = [member for member, node in members if _holder(node, member, network.model) is not None]
     for i, member in enumerate(holders):
         node = copy.nodes[member.node]
         if member.reads:
