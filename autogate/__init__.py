@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogate.api import (
         Study,
-        apply,
-        compact,
         doctor,
         dry_run,
         export,
-        gate_loss,
         measure,
         pareto,
         predict,
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
         studies,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
+    from autogate.gating import apply, compact, gate_loss
     from autogate.policy import Gate, Policy
 
 __version__ = "0.1.0"
@@ -41,6 +39,9 @@ _HOMES = {
     "BudgetInfeasibleError": "autogate.errors",
     "Gate": "autogate.policy",
     "Policy": "autogate.policy",
+    "apply": "autogate.gating",
+    "compact": "autogate.gating",
+    "gate_loss": "autogate.gating",
 }
 
 __all__ = [

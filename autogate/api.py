@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from autogate.errors import AutoGateError, ModelError, PolicyError
+from autogate.errors import AutoGateError, ModelError
 from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
@@ -22,13 +22,10 @@ from autogate.study import Study
 from autogate.units import LatencyBudget
 
 if TYPE_CHECKING:
-    import torch
-    from torch import fx, nn
+    from torch import nn
 
-    from autogate.gates import TrainingGate
     from autogate.records import LatencyStat, Profile
     from autogate.search.task import OwnData
-    from autogate.sites import Network
     from autogate.training import ScoreFunction, TrainFunction
 
 
@@ -370,65 +367,6 @@ def measure(
     return measurement_document(exported, comparison)
 
 
-def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
-    """Return ``model`` with the policy's gates in training form; it shares the model's weights.
-
-    Args:
-        model: A network that takes one image batch.
-        policy: The policy; every gate must fit its site.
-        input_shape: Channels, height and width of one input.
-
-    Raises:
-        PolicyError: If a gate does not fit.
-    """
-    from autogate.surgery import training_form
-
-    network, _, gates = _gated(model, policy, input_shape)
-    return training_form(network, gates)
-
-
-def compact(
-    model: nn.Module,
-    policy: Policy,
-    input_shape: tuple[int, int, int] = (3, 224, 224),
-    *,
-    applied: fx.GraphModule | None = None,
-) -> fx.GraphModule:
-    """Return ``model`` rebuilt without the gated work, as it would run; it has weights of its own.
-
-    Args:
-        model: As in :func:`apply`.
-        policy: As in :func:`apply`.
-        input_shape: As in :func:`apply`.
-        applied: What :func:`apply` made of ``model`` and ``policy``, after training; without it, gates that have
-            weights start untrained.
-
-    Raises:
-        PolicyError: If a gate does not fit.
-    """
-    from autogate.surgery import compact_form, gate_path
-
-    network, complete, gates = _gated(model, policy, input_shape)
-    if applied is not None:
-        try:
-            gates = {site: cast("TrainingGate", applied.get_submodule(gate_path(site))) for site in gates}
-        except AttributeError:
-            raise PolicyError("`applied` has other gates; pass what apply(model, policy) made") from None
-    return compact_form(network, complete, gates)
-
-
-def gate_loss(network: nn.Module, fraction: float) -> torch.Tensor | float:
-    """Return the gates' own loss terms for the last forward pass; add them to your loss in a ``train_fn``.
-
-    Args:
-        network: The network that is being trained.
-        fraction: How much of its training has passed, in [0, 1]; gates have schedules.
-    """
-    from autogate.training import gate_loss
-
-    return gate_loss(network, fraction)
-
-
 def doctor(*, storage: str | None = None) -> dict[str, Any]:
     """Return versions, devices and the state of the machine, as they matter for measuring."""
     from autogate.latency.machine import machine_facts
@@ -440,18 +378,7 @@ def doctor(*, storage: str | None = None) -> dict[str, Any]:
     return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
 
 
-def _gated(
-    model: nn.Module, policy: Policy, input_shape: tuple[int, int, int]
-) -> tuple[Network, Policy, dict[str, TrainingGate]]:
-    from autogate.sites import find_sites
-    from autogate.surgery import attach_gates, canonical
-
-    network = find_sites(model, input_shape)
-    complete = canonical(policy, network.sites, strict=True)
-    return network, complete, attach_gates(network, complete)
-
-
 __all__ = [
-    "Study", "apply", "compact", "doctor", "dry_run", "export", "gate_loss", "measure", "pareto", "predict", "profile",
-    "resume", "search", "show", "sites", "spaces", "studies",
+    "Study", "doctor", "dry_run", "export", "measure", "pareto", "predict", "profile", "resume", "search",
+    "sensitivity", "show", "sites", "spaces", "studies",
 ]  # fmt: skip

@@ -18,10 +18,6 @@ from autogate.records import Preprocessing
 PREFIX = "timm:"
 
 
-def _is_plain(part: Any) -> bool:
-    return isinstance(part.drop, nn.Identity)
-
-
 class TimmSource(Source):
     """A ``timm:NAME``."""
 
@@ -64,14 +60,14 @@ class TimmSource(Source):
     def _split_activations(self, module: nn.Module) -> set[str]:
         """Make two modules of timm's normalisation with activation, which hides both from a trace; return the paths."""
         joint: type[nn.Module] = self.timm.layers.BatchNormAct2d
-        paths = {path for path, part in module.named_modules() if type(part) is joint and _is_plain(part)}
-        for path in paths:
-            part: Any = module.get_submodule(path)
+        parts: dict[str, Any] = {path: part for path, part in module.named_modules() if type(part) is joint}
+        parts = {path: part for path, part in parts.items() if isinstance(part.drop, nn.Identity)}
+        for path, part in parts.items():
             norm = nn.BatchNorm2d(part.num_features, part.eps, part.momentum, part.affine, part.track_running_stats)
             for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
                 setattr(norm, name, tensor)
             module.set_submodule(path, nn.Sequential(OrderedDict(norm=norm, act=part.act)))
-        return paths
+        return set(parts)
 
     def input_size(self) -> int:
         """Return the size in timm's default configuration."""

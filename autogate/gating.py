@@ -1,0 +1,85 @@
+"""Gates in a network of your own, outside any study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from autogate.errors import PolicyError
+from autogate.policy import Policy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx, nn
+
+    from autogate.gates import TrainingGate
+    from autogate.sites import Network
+
+
+def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
+    """Return ``model`` with the policy's gates in training form; it shares the model's weights.
+
+    Args:
+        model: A network that takes one image batch.
+        policy: The policy; every gate must fit its site.
+        input_shape: Channels, height and width of one input.
+
+    Raises:
+        PolicyError: If a gate does not fit.
+    """
+    from autogate.surgery import training_form
+
+    network, _, gates = _gated(model, policy, input_shape)
+    return training_form(network, gates)
+
+
+def compact(
+    model: nn.Module,
+    policy: Policy,
+    input_shape: tuple[int, int, int] = (3, 224, 224),
+    *,
+    applied: fx.GraphModule | None = None,
+) -> fx.GraphModule:
+    """Return ``model`` rebuilt without the gated work, as it would run; it has weights of its own.
+
+    Args:
+        model: As in :func:`apply`.
+        policy: As in :func:`apply`.
+        input_shape: As in :func:`apply`.
+        applied: What :func:`apply` made of ``model`` and ``policy``, after training; without it, gates that have
+            weights start untrained.
+
+    Raises:
+        PolicyError: If a gate does not fit.
+    """
+    from autogate.surgery import compact_form, gate_path
+
+    network, complete, gates = _gated(model, policy, input_shape)
+    if applied is not None:
+        try:
+            gates = {site: cast("TrainingGate", applied.get_submodule(gate_path(site))) for site in gates}
+        except AttributeError:
+            raise PolicyError("`applied` has other gates; pass what apply(model, policy) made") from None
+    return compact_form(network, complete, gates)
+
+
+def gate_loss(network: nn.Module, fraction: float) -> torch.Tensor | float:
+    """Return the gates' own loss terms for the last forward pass; add them to your loss in a ``train_fn``.
+
+    Args:
+        network: The network that is being trained.
+        fraction: How much of its training has passed, in [0, 1]; gates have schedules.
+    """
+    from autogate.training import gate_loss
+
+    return gate_loss(network, fraction)
+
+
+def _gated(
+    model: nn.Module, policy: Policy, input_shape: tuple[int, int, int]
+) -> tuple[Network, Policy, dict[str, TrainingGate]]:
+    from autogate.sites import find_sites
+    from autogate.surgery import attach_gates, canonical
+
+    network = find_sites(model, input_shape)
+    complete = canonical(policy, network.sites, strict=True)
+    return network, complete, attach_gates(network, complete)
