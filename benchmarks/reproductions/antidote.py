@@ -9,9 +9,9 @@ from autogate.policy import Gate
 from .row import Options, Results, Row, at_maps, points_lost
 from .workbench import Run
 
-# Channel and column ratios per stage, as recalled from the paper, and a variant of equal cost.
+# Channel and column ratios per stage, as recalled from the paper.
 RATIOS = {
-    "resnet56": {"paper": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6)), "even": ((0.5, 0.5), (0.5, 0.5), (0.6, 0.5))},
+    "resnet56": {"paper": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6))},
     "resnet20": {"paper": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6))},
     "vgg16_bn_cifar": {"paper": ((0.2, 0.0), (0.2, 0.0), (0.6, 0.0), (0.9, 0.0), (0.9, 0.0))},
 }

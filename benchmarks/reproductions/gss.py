@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 from autogate.policy import Gate, Policy
@@ -13,20 +14,22 @@ from .workbench import Run
 
 SPARSITIES = (0.9, 0.5, 0.7, 0.8, 0.6)
 TRIALS = 4
+TRIAL_SHARE = 3
 
 
 def runs(options: Options, results: Results) -> list[Run]:
-    """Trials, judged on validation images; then the best setting of each, judged on test images."""
+    """Shorter trials, judged on validation images; then the best setting of each, judged on test images."""
     start = options.trained
     recipe = options.recipe(lr=0.02)
+    short = replace(recipe, images=recipe.images // TRIAL_SHARE)
     found = [options.dense(recipe, start, seed) for seed in options.seeds]
     for sparsity in SPARSITIES:
         for method in ("ssl", "gss"):
             trials = {}
             for trial in range(TRIALS):
                 policy = _policy(options, sparsity, _knobs(method, trial))
-                run = Run(f"{method} {sparsity}, trial {trial}", options.network, policy, recipe, 0, start)
-                trials[run.name] = Run(**{**vars(run), "score_on": "val"})
+                name = f"{method} {sparsity}, trial {trial}"
+                trials[name] = Run(name, options.network, policy, short, 0, start, score_on="val")
             found += trials.values()
             if all(name in results for name in trials):
                 best = trials[max(trials, key=lambda name: results[name]["accuracy"])].policy
