@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from reproductions import antidote, dce, gss, lcnet, mod
 from reproductions.row import Options, Row
 from reproductions.workbench import Run, Workbench
 
 from autogate.data import load_data
+from autogate.latency.machine import machine_facts
 
 ROWS: dict[str, Row] = {"antidote": antidote.ROW, "dce": dce.ROW, "gss": gss.ROW, "lcnet": lcnet.ROW, "mod": mod.ROW}
 HERE = Path(__file__).parent
@@ -39,14 +38,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=1, help="images per call when measuring")
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--trained", type=Path, default=HERE / "trained", help="folder that keeps what was trained")
     args = parser.parse_args()
     row = ROWS[args.row]
     network = args.network or row.networks[0]
     images = len(load_data(args.data).train)
     options = Options(network, args.weights, images, args.epochs or row.epochs, tuple(args.seeds))
     out = HERE / "results" / "families" / f"{args.row}-{network}.json"
-    bench = Workbench(args.data, args.work, args.device)
+    bench = Workbench(args.data, args.trained, args.device)
     results: dict[str, Any] = {}
     while todo := [run for run in row.runs(options, results) if run.name not in results]:
         for run in todo:
@@ -56,7 +55,11 @@ def main() -> None:
         _measure(bench, row.runs(options, results), results, args.batch_size)
     document = {
         "command": "python benchmarks/families.py " + " ".join(sys.argv[1:]),
-        "machine": f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {bench.device}",
+        "machine": machine_facts(),
+        "device": str(bench.device),
+        "network": network,
+        "train_images": images,
+        "epochs": options.epochs,
         "published": row.published,
         "figures": row.figures(options, results),
         "runs": results,

@@ -21,6 +21,7 @@ import torch
 
 from autogate.gates import FAMILIES
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
+from autogate.latency.machine import machine_facts
 from autogate.latency.timing import random_input
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gate_speed.json")
     args = parser.parse_args()
     result: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
+    result["machine"] = {**machine_facts(), "threads": torch.get_num_threads()}
     for name, measure in parts.items():
         if args.only in (None, name):
             result[name] = measure()

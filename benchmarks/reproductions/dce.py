@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autogate.policy import Gate
 
-from .row import Options, Results, Row, at_maps, points_lost
+from .row import Options, Results, Row, at_maps, saved
 from .workbench import Run
 
 KEPT = (0.75, 0.5, 1 / 3)
@@ -26,22 +24,8 @@ def runs(options: Options, results: Results) -> list[Run]:
     return found
 
 
-def figures(options: Options, results: Results) -> dict[str, Any]:
-    """Points lost at each width, and what is left of MACs and parameters."""
-    dense = results[f"dense, seed {options.seeds[0]}"]
-    return {
-        name: {
-            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
-            "macs_ratio": round(row["realisable_macs_ratio"], 4),
-            "parameters_ratio": round(row["parameters"] / dense["parameters"], 4),
-        }
-        for name, row in results.items()
-        if not name.startswith("dense")
-    }
-
-
 ROW = Row(
     ("vgg16_bn_cifar", "resnet20"), 20,
     "up to 4x less computation and up to 9x fewer parameters on VGG, ResNet and DenseNet (abstract)",
-    runs, figures,
+    runs, saved,
 )  # fmt: skip

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
 
 from .other_gates import aig_gates, skipnet_gates
-from .row import Options, Results, Row, points_lost
+from .row import Options, Results, Row, macs_cut
 from .workbench import Run
 
 # By the cut aimed at: openings of blocks where only they are gated, and of blocks and channels where both are.
@@ -43,20 +41,8 @@ def runs(options: Options, results: Results) -> list[Run]:
     return found
 
 
-def figures(options: Options, results: Results) -> dict[str, Any]:
-    """MACs cut, by the decisions on test images, and points lost."""
-    return {
-        name: {
-            "macs_cut": round(1 - row["paper_macs_ratio"], 4),
-            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
-        }
-        for name, row in results.items()
-        if not name.startswith("dense")
-    }
-
-
 ROW = Row(
     ("resnet56", "resnet20"), 10,
     "CIFAR-10: up to 11.9x fewer FLOPs (abstract); SkipNet ResNet-38/74/110 -29.7/-47.7/-50.5 % at 92.75/92.77/93.30 %",
-    runs, figures,
+    runs, macs_cut,
 )  # fmt: skip

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
 
-from .row import Options, Results, Row, points_lost
+from .row import Options, Results, Row, saved
 from .workbench import Run
 
 # Channels per processed channel; ResNet-20 is four times as narrow as the paper's networks.
@@ -32,26 +30,11 @@ def runs(options: Options, results: Results) -> list[Run]:
 def alternate_blocks(network: str) -> list[str]:
     """Return the sites of blocks 1, 3, 5, ... of each stage."""
     sites = find_sites(load_model(network).module, (3, 32, 32)).sites.values()
-    blocks = [site.name for site in sites if site.kind == "block"]
-    return [name for name in blocks if int(name.rsplit(".", 1)[1]) % 2 == 1]
-
-
-def figures(options: Options, results: Results) -> dict[str, Any]:
-    """Points lost, and what is left of MACs and parameters."""
-    dense = results[f"dense, seed {options.seeds[0]}"]
-    return {
-        name: {
-            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
-            "macs_ratio": round(row["realisable_macs_ratio"], 4),
-            "parameters_ratio": round(row["parameters"] / dense["parameters"], 4),
-        }
-        for name, row in results.items()
-        if not name.startswith("dense")
-    }
+    return [site.name for site in sites if site.kind == "block" and site.index % 2 == 1]
 
 
 ROW = Row(
-    ("resnet20",), 20,
+    ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet20"), 20,
     "CIFAR-10: ResNet-18 94.04 / 92.37, ResNet-34 93.69 / 93.83, ResNet-50 93.31 / 93.24 (dense / MoD)",
-    runs, figures,
+    runs, saved,
 )  # fmt: skip

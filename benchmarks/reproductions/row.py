@@ -82,6 +82,32 @@ def inner_maps(network: str) -> list[tuple[str, int]]:
     return [(s.name, int(s.stage.removeprefix("stage")) - 1) for s in sites if s.kind == "map" and s.has_producer]
 
 
+def saved(options: Options, results: Results) -> dict[str, Any]:
+    """Return points lost, and what is left of MACs and parameters, of all but the dense runs."""
+    dense = results[f"dense, seed {options.seeds[0]}"]
+    return {
+        name: {
+            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
+            "macs_ratio": round(row["realisable_macs_ratio"], 4),
+            "parameters_ratio": round(row["parameters"] / dense["parameters"], 4),
+        }
+        for name, row in results.items()
+        if not name.startswith("dense")
+    }
+
+
+def macs_cut(options: Options, results: Results) -> dict[str, Any]:
+    """Return the cut in MACs as the papers count them, and points lost, of the gated runs."""
+    return {
+        name: {
+            "macs_cut": round(1 - row["paper_macs_ratio"], 4),
+            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
+        }
+        for name, row in results.items()
+        if not name.startswith(("dense", "base"))
+    }
+
+
 def points_lost(results: Results, dense: str, gated: str) -> float:
     """Return by how many points the gated run is worse."""
     return round(100 * (float(results[dense]["accuracy"]) - float(results[gated]["accuracy"])), 2)

@@ -18,6 +18,7 @@ from autogate.gates import TrainingGate
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy, digest
+from autogate.records import Realisation
 from autogate.search.costs import dense_macs, paper_macs, parameter_count, realisable_macs
 from autogate.search.finalists import policy_varies
 from autogate.sites import Network, find_sites
@@ -67,13 +68,13 @@ class Workbench:
 
     Args:
         data: An image folder.
-        work: Folder for trained weights and what is known of them, by dataset; rows share it.
+        folder: Folder for trained weights and what is known of them, by dataset; rows share it.
         device: Device to train and measure on.
     """
 
-    def __init__(self, data: str, work: Path, device: str) -> None:
+    def __init__(self, data: str, folder: Path, device: str) -> None:
         self.data: ImageData = load_data(data)
-        self.work = work / self.data.fingerprint[:12]
+        self.folder = folder / self.data.fingerprint[:12]
         self.device = resolve_device(device)
 
     def do(self, run: Run, say: Callable[[str], None]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Workbench:
         sites = {gate_path(site): site for site in gates}
         self._save(run, network, gates)
         compact = compact_form(network, policy, gates) if run.gates is None else form.eval()
-        realisation = type(traces)({sites[path]: trace for path, trace in traces.decisions.items()})
+        realisation = Realisation({sites[path]: trace for path, trace in traces.decisions.items()})
         dense = dense_macs(network)
         row = {
             "accuracy": accuracy,
@@ -160,8 +161,8 @@ class Workbench:
         return [batch for batch, _ in batches]
 
     def _file(self, run: Run, suffix: str) -> Path:
-        self.work.mkdir(parents=True, exist_ok=True)
-        return self.work / f"{run.key}.{suffix}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{run.key}.{suffix}"
 
     def _save(self, run: Run, network: Network, gates: Gates) -> None:
         state = _holder(network, gates).state_dict()
