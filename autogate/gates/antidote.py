@@ -4,8 +4,10 @@ Source: AntiDote (arXiv 2008.06543), mechanism-faithful; the ratios are not the 
 activation of a channel over space, and of a column (the vector at one position) over channels; the top k of each
 stay, with no re-weighting. Rounding and tie handling are a reconstruction. Training drops the same targets as
 testing (targeted dropout), with two optional schedules: ratio ascent, whose form is a reconstruction, and the
-ramps of Targeted Dropout (for-ai/TD), in which a target is dropped at random. Strips of columns and the order of the
-two masks are choices of this implementation.
+ramps of Targeted Dropout (for-ai/TD), in which a target is dropped at random. Each gate ascends from 0.1 in steps of
+0.05 of equal length, so that all reach their ratios together. Strips of columns and the order of the two masks are
+choices of this implementation, and so is that a map read by a linear layer, such as the last of VGG, has no gate. With
+several images the outputs that kept columns reach differ between them, so that one executor alone is there for columns.
 """
 
 from __future__ import annotations
@@ -131,6 +133,12 @@ class AttentionMask(TrainingGate):
     def set_progress(self, fraction: float) -> None:
         """Move along the schedules."""
         self.progress = fraction
+
+    def describe(self) -> str:
+        """The ratios and the rate of dropout in force."""
+        selection, dropout = self._in_force()
+        ratios = f"{selection.channel_ratio:.3g} of channels, {selection.column_ratio:.3g} of columns"
+        return f"leaves out {ratios} at rate {dropout:.3g}"
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the masked map, ``[N, C, H, W] -> [N, C, H, W]``."""

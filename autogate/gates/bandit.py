@@ -2,7 +2,8 @@
 
 Source: CUCB (Chen, Wang, Yuan, ICML 2013; arXiv 1407.8339). Arms are channels; a super-arm is the k channels with
 the highest index; rewards in [0, 1] are seen for the channels that ran. Exploration scale and discounted averages,
-for rewards that drift, are additions.
+for rewards that drift, are additions; a discounted mean starts at the first reward, not at 0, which would take
+1 / discount plays to forget.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Source: Dynamic Channel Execution (arXiv 1905.06435), faithful to its abstract only: channels are chosen per step by
 combinatorial upper confidence bounds, and forward pass, backward pass and update touch the chosen ones alone. The
 reward (first-order Taylor by default), its normalisation, and the freezing of the choice before the end are
-reconstructions.
+reconstructions. The reward ``bn_gamma`` needs a normalisation right after a layer; where none follows, as in DenseNet,
+Taylor's stands in.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class BanditGate(ChannelMask):
             return
         if fraction >= self.freeze:
             self.frozen = True
-            self.kept.copy_(self.bandit.best())
+            if self.bandit.step:
+                self.kept.copy_(self.bandit.best())
             self.selected = self.kept
         else:
             self.selected = self.bandit.select().to(self.kept.device)
@@ -110,6 +112,7 @@ class Dce(Magnitude):
     """Learn in training which channels to keep, running only as many as will stay."""
 
     name = "dce"
+    slices_in_training = True
     knobs = (
         Gene("reward", "taylor", choices=("taylor", "bn_gamma", "activation")),
         Gene("exploration", 0.3, low=0.0, high=10.0),

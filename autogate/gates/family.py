@@ -152,6 +152,8 @@ class Family(ABC):
         hides_inside: Whether its gate at a block leaves map gates inside the block without effect.
         reads_whole_input: Whether its gate must see all channels that its block, or its map's producer, reads.
         reads_whole_map: Whether its gate must see all channels of its map.
+        slices_in_training: Whether its training runs layers on fewer channels, so that another family's gate at other
+            channels of a reader cannot find its own.
     """
 
     name: ClassVar[str]
@@ -163,6 +165,7 @@ class Family(ABC):
     hides_inside: ClassVar[bool] = False
     reads_whole_input: ClassVar[bool] = False
     reads_whole_map: ClassVar[bool] = False
+    slices_in_training: ClassVar[bool] = False
 
     @abstractmethod
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
@@ -247,8 +250,13 @@ class Family(ABC):
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """Return, by convolution name, the share of its dense MACs that is left, as the paper counts it.
 
-        ``decision`` is the mean kept count of a gate whose cost varies; None means fully open.
+        At a group site :meth:`share_of_group` says it: what groups take from one layer adds up. ``decision`` is the
+        mean kept count of a gate whose cost varies; None means fully open.
         """
+
+    def share_of_group(self, site: Site, gate: Gate) -> float:
+        """Return the share of a group's channels that stays."""
+        return 1.0
 
     def extra_macs(self, site: Site, gate: Gate) -> int:
         """Return the MACs per image of the gate itself."""

@@ -4,7 +4,8 @@ Source: LC-Net (arXiv 2007.15151), faithful to its abstract only: decisions per 
 retained outputs scaled by the predictor's own score. Everything else is a reconstruction: squeeze, one
 hidden layer of max(C / 16, 8), sigmoid; a hard threshold whose gradient an estimator passes on; both biases start
 so that scores are about 0.9, those of channels with large filters above those with small ones. Training begins with all
-gates open; then a budget loss holds each gate near its target and frees it. Evaluation has no noise.
+gates open, for a share of it rather than for five epochs, so that short trainings have it too; then a budget loss holds
+each gate near its target and frees it. The weight of that loss is DynConv's. Evaluation has no noise.
 """
 
 from __future__ import annotations
@@ -56,13 +57,15 @@ class ThresholdGate(TrainingGate):
 
     Args:
         predictor: Scores the outputs.
-        macs: MACs the gate controls.
+        macs: MACs of the layers the gate reaches, by name.
         genes: Threshold, scale and target.
         knobs: Estimator, weight of the budget loss, share of the training with open gates, and how much faster than
             the network the gate learns.
     """
 
-    def __init__(self, predictor: Predictor, macs: int, genes: Mapping[str, GeneValue], knobs: Knobs) -> None:
+    def __init__(
+        self, predictor: Predictor, macs: Mapping[str, int], genes: Mapping[str, GeneValue], knobs: Knobs
+    ) -> None:
         super().__init__()
         self.predictor = predictor
         self.macs = macs
@@ -96,7 +99,7 @@ class ThresholdGate(TrainingGate):
         if not counted:
             return None
         openings = torch.stack([opening for _, opening in counted])
-        targets, macs = tuple(gate.target for gate, _ in counted), tuple(gate.macs for gate, _ in counted)
+        targets, macs = [gate.target for gate, _ in counted], [gate.macs for gate, _ in counted]
         first = counted[0][0]
         return first.budget_weight * budget_loss(openings, targets, macs, first.progress)
 
@@ -137,7 +140,12 @@ class LayerGate(ThresholdGate):
     """L-Net in training form: the whole block, open or shut per image."""
 
     def __init__(
-        self, predictor: Predictor, macs: int, genes: Mapping[str, GeneValue], knobs: Knobs, residual: bool
+        self,
+        predictor: Predictor,
+        macs: Mapping[str, int],
+        genes: Mapping[str, GeneValue],
+        knobs: Knobs,
+        residual: bool,
     ) -> None:
         super().__init__(predictor, macs, genes, knobs)
         self.residual = residual
@@ -267,12 +275,13 @@ class LcNet(Family):
     def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""
         reduction = int(gate.genes["reduction"])
+        macs = {conv.name: conv.macs for conv in site.convs}
         if site.kind == "block":
-            return LayerGate(Predictor(site.channels, 1, reduction), site.macs, gate.genes, knobs, site.residual)
+            return LayerGate(Predictor(site.channels, 1, reduction), macs, gate.genes, knobs, site.residual)
         predictor = Predictor(site.convs[0].in_channels, site.channels, reduction)
         bias = predictor.score.bias.data
         bias += _head_start(filter_norms(dense)).to(bias.device)
-        return ChannelGate(predictor, site.macs, gate.genes, knobs)
+        return ChannelGate(predictor, macs, gate.genes, knobs)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Wrap the block in a branch, or let producer and consumer run on the selected channels."""

@@ -80,6 +80,10 @@ class ChannelMask(TrainingGate):
             self.register_buffer(f"positions{i}", held.positions, persistent=False)
             self.register_buffer(f"channels{i}", held.channels, persistent=False)
 
+    def describe(self) -> str:
+        """How many channels stay."""
+        return f"{len(self.kept)} of {len(self.dense.holders[0].channels)} channels"
+
     def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
         """Return the map, or what a group's holder reads, ``[N, C, ...]`` with the removed channels at zero."""
         mask = self._mask(value, holder)
@@ -133,7 +137,10 @@ class Magnitude(Family):
 
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """Every layer shrinks with the channels it holds."""
-        share = kept_count(site.channels, float(gate.genes["ratio"])) / site.channels
         if site.kind == "group":
-            return {coupling.name: coupling.left(share) for coupling in site.couplings}
-        return {conv.name: share for conv in site.convs}
+            return {}
+        return dict.fromkeys((conv.name for conv in site.convs), self.share_of_group(site, gate))
+
+    def share_of_group(self, site: Site, gate: Gate) -> float:
+        """The kept channels."""
+        return kept_count(site.channels, float(gate.genes["ratio"])) / site.channels

@@ -5,7 +5,8 @@ bias-free layers with reduction r, sigmoid; top-k by score; a block shrunk to k 
 multiplies the block's result; the result is added to the first k channels. Its ablations are genes: the last k or
 the original channels instead, and random channels without a selector. Choices of this implementation, which the
 paper leaves open: the ReLU inside the selector, the order of the selected channels (by score), and that the
-network's own activation after the sum stays where it was.
+network's own activation after the sum stays where it was; and c = 16 unless told otherwise, which suits networks
+narrower than the paper's, where c is 64.
 """
 
 from __future__ import annotations
@@ -85,10 +86,17 @@ class ModGate(TrainingGate):
         self.block = block
         self.residual = residual
         self.fusion = fusion
+        self.largest: torch.Tensor | None = None
+
+    def describe(self) -> str:
+        """How large the result of the block was."""
+        size = "" if self.largest is None else f", results up to {float(self.largest):.3g}"
+        return f"{self.block.k} channels{size}"
 
     def forward(self, value: torch.Tensor | None, context: torch.Tensor) -> torch.Tensor:
         """Return the addend of a residual unit, or the result of a plain one, ``[N, C, H, W]``."""
         result, index = self.block(context)
+        self.largest = result.detach().abs().amax()
         rest = context.shape[1] - self.block.k
         if self.fusion == "original":
             addend = torch.zeros_like(context).scatter(1, _at(index, context), result)

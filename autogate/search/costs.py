@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -26,6 +27,7 @@ def paper_macs(network: Network, policy: Policy, realisation: Realisation | None
     A gate whose cost varies counts with its mean decision, or as open if none was recorded.
     """
     macs = {name: float(count) for name, count in _layer_macs(network).items()}
+    removed: dict[tuple[str, bool], float] = defaultdict(float)
     extra = 0
     for site, gate in policy:
         family = get_family(gate.family)
@@ -33,7 +35,14 @@ def paper_macs(network: Network, policy: Policy, realisation: Realisation | None
         decision = realisation.mean(site) if realisation is not None else None
         for conv, share in family.mac_factors(place, gate, decision).items():
             macs[conv] *= share
+        gone = 1 - family.share_of_group(place, gate)
+        for coupling in place.couplings:
+            # Groups hold different channels of one layer, so that what they take from it adds up.
+            removed[(coupling.name, True)] += coupling.reads * gone
+            removed[(coupling.name, False)] += coupling.writes * gone
         extra += family.extra_macs(place, gate)
+    for (name, _), share in removed.items():
+        macs[name] *= 1 - share
     return round(sum(macs.values())) + extra
 
 

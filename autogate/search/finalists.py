@@ -29,6 +29,7 @@ _NEAR_MISS = 0.1
 VARYING_INPUTS = 64
 FIXED_INPUTS = 8
 FULL: Fidelity = "full"
+_FAILED = "failed_finalists"
 
 
 class FinalStage:
@@ -93,6 +94,7 @@ class FinalStage:
                 done.append(self.finish(trial.number, trial.policy))
             except TrainingError as error:
                 self.reporter.note(f"trial {trial.number} cannot be finished: {error}")
+                self._remember(trial.number, error)
                 failure = error
             if len(done) >= wanted and self._any_accepted(done):
                 break
@@ -121,6 +123,10 @@ class FinalStage:
         )  # fmt: skip
         self.store.add_finalist(self.study, record)
         return record
+
+    def _remember(self, trial: int, error: TrainingError) -> None:
+        failed = self.store.study(self.study)[1].get(_FAILED, {})
+        self.store.set_facts(self.study, {_FAILED: {**failed, str(trial): str(error)}})
 
     def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
         return any(accepted(finalist, self.budget, self.floor) for finalist in finalists)

@@ -211,8 +211,8 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             continue
         producer = conv_of(node, model)
         if producer is not None and producer.groups == 1 and len(node.users) == 1:
-            specs = (conv_spec(node, producer), conv_spec(consumer, conv))
-            macs = sum(spec.macs for spec in specs) + sum(spec.macs for spec in _convs(chain, model))
+            specs = (conv_spec(node, producer), *_convs(chain, model), conv_spec(consumer, conv))
+            macs = sum(spec.macs for spec in specs)
             name = f"map:{node.target}"
             site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model))
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
@@ -225,7 +225,7 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
 def _is_plain(chain: list[fx.Node], model: nn.Module) -> bool:
     """Whether the chain holds no per-channel weights once a leading batch normalisation is folded away."""
     modules = [module_of(node, model) for node in chain]
-    if modules and isinstance(modules[0], nn.BatchNorm2d):
+    if modules and isinstance(modules[0], nn.BatchNorm2d) and modules[0].running_mean is not None:
         modules = modules[1:]
     weighted = (isinstance(m, nn.BatchNorm2d) or (isinstance(m, nn.Conv2d) and is_depthwise(m)) for m in modules)
     return not any(weighted)

@@ -88,7 +88,7 @@ def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
         return node.target in _CHANNELWISE_FUNCTIONS
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
-        return is_depthwise(module)
+        return is_depthwise(module) and conv_of(node, model) is not None
     return is_activation(node, model) or isinstance(module, (*_CHANNELWISE_MODULES, nn.BatchNorm2d))
 
 

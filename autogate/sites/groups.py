@@ -138,6 +138,8 @@ def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]
             continue
         if isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
             raise _RefusedError(f"{path} convolves groups of channels")
+        if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
+            raise _RefusedError(f"{path} pads in another way than with zeros of a given number")
         if not isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
             raise _RefusedError(f"{path} is a {type(module).__name__}")
         if len(calls.get(path, ())) != 1:

@@ -131,18 +131,22 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
         names = {"site": site.name, "stage": f"{site.kind}:{site.stage}", "network": site.kind}
         tied.setdefault(names[spec.tie_of(site.kind)], []).append(site)
     decisions = []
+    refused: list[str] = []
     for name, members in tied.items():
         kind = members[0].kind
         options: dict[str, Mapping[str, Gate]] = {DENSE_CHOICE: {}}
         for option in spec.options_of(kind):
             for gate in _gates(option, first_stage):
-                fitting = _fitting(gate, [site for site in members if _is_place(option.place, site)])
+                fitting = _fitting(gate, [site for site in members if _is_place(option.place, site)], refused)
                 if fitting:
                     options[str(gate)] = fitting
         decisions.append(Decision(name, kind, options))
     space = BoundSpace(tuple(decisions), {})
     if not space.gates():
-        raise SpaceError("no gate of this search space fits any site of the network; `autogate sites` lists the sites")
+        why = f" ({refused[0]})" if refused else ""
+        raise SpaceError(
+            f"no gate of this search space fits any site of the network{why}; `autogate sites` lists the sites"
+        )
     return replace(space, knobs=_knobs(spec.training, dict.fromkeys(gate.family for _, gate in space.gates())))
 
 
@@ -197,16 +201,20 @@ def _gates(option: GateOption, first_stage: int) -> Iterable[Gate]:
         yield Gate(option.family, dict(zip(names, resolved, strict=True)))
 
 
-def _fitting(gate: Gate, members: Iterable[Site]) -> dict[str, Gate]:
-    """The filled gate at each site it fits; wrong genes are errors, unfit sites are not."""
+def _fitting(gate: Gate, members: Iterable[Site], refused: list[str]) -> dict[str, Gate]:
+    """The filled gate at each site it fits; wrong genes are errors, unfit sites go to ``refused`` with the reason."""
+    found = {}
     try:
         family = get_family(gate.family)
-        return {
-            site.name: filled
-            for site in members
-            if family.fits(site) is None
-            and family.suits(site, filled := family.fill(site, gate)) is None
-            and not family.is_open(site, filled)
-        }
+        for site in members:
+            reason = family.fits(site)
+            if reason is None:
+                filled = family.fill(site, gate)
+                reason = family.suits(site, filled)
+            if reason is not None:
+                refused.append(f"{family.name} at {site.name}: {reason}")
+            elif not family.is_open(site, filled):
+                found[site.name] = filled
     except PolicyError as error:
         raise SpaceError(f"search space: {error}") from None
+    return found

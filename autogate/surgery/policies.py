@@ -23,7 +23,7 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
     gates: dict[str, Gate] = {}
     for name, gate in policy:
         if name not in sites:
-            raise PolicyError(f"the network has no site {name!r}; `autogate sites` lists them")
+            raise PolicyError(f"{gate.family}: the network has no site {name!r}; `autogate sites` lists them")
         family = get_family(gate.family)
         complete = family.complete(sites[name], gate)
         if not family.is_open(sites[name], complete):
@@ -32,6 +32,7 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
         if any(_block_rules_out(gates[block], sites[block]) for block in sites[name].inside if block in gates):
             del gates[name]
     _resolve_conflicts(gates, sites, strict)
+    _separate_slicing(gates, sites, strict)
     present = {gate.family for gate in gates.values()}
     training = {}
     for key, value in policy.training.items():
@@ -84,3 +85,23 @@ def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict
                 f"{gates[other].family} at {other} thins what {family.name} at {name} has to read; drop one"
             )
         del gates[name]
+
+
+def _separate_slicing(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
+    """Remove group gates that mask what a layer reads beside another that slices it in training, or vice versa."""
+    first: dict[str, str] = {}
+    for name in [name for name in sites if name in gates and sites[name].kind == "group"]:
+        slices = get_family(gates[name].family).slices_in_training
+        readers = [coupling.name for coupling in sites[name].couplings if coupling.reads > 0]
+        at = {reader: first[reader] for reader in readers if reader in first}
+        clash = next((r for r, o in at.items() if get_family(gates[o].family).slices_in_training != slices), None)
+        if clash is None:
+            first |= dict.fromkeys(readers, name)
+        elif strict:
+            other = at[clash]
+            raise PolicyError(
+                f"{gates[name].family} at {name} and {gates[other].family} at {other} both thin what {clash} reads, "
+                "one in training too and one by a mask; use one family for both"
+            )
+        else:
+            del gates[name]

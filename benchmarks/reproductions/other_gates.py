@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import nn
 from autogate.gates import TrainingGate
 from autogate.gates.lcnet import LayerGate, ThresholdGate
 from autogate.policy import Policy
+from autogate.records import Site
 from autogate.sites import Network
 
 _GENES = {"tau": 0.5, "scale": "none"}
@@ -38,7 +39,7 @@ class AigPredictor(nn.Module):
 class AigGate(LayerGate):
     """ConvNet-AIG: hard Gumbel at temperature 1, and a loss of its own on each gate's mean opening."""
 
-    def __init__(self, channels: int, macs: int, target: float, knobs: dict[str, float | str]) -> None:
+    def __init__(self, channels: int, macs: Mapping[str, int], target: float, knobs: dict[str, float | str]) -> None:
         super().__init__(AigPredictor(channels), macs, {**_GENES, "target": target}, knobs, residual=True)  # type: ignore[arg-type]
         self.estimator = _gumbel
 
@@ -76,7 +77,7 @@ class SkipNetPredictor(nn.Module):
 def aig_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
     """Return gates of ConvNet-AIG at the sites of ``policy``, with its targets."""
     return {
-        site: AigGate(network.sites[site].channels, network.sites[site].macs, float(gate.genes["target"]), _KNOBS)
+        site: AigGate(network.sites[site].channels, _macs(network.sites[site]), float(gate.genes["target"]), _KNOBS)
         for site, gate in policy
     }
 
@@ -88,8 +89,12 @@ def skipnet_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:
         place = network.sites[site]
         genes = {**_GENES, "target": float(gate.genes["target"])}
         predictor = SkipNetPredictor(place.channels)
-        gates[site] = LayerGate(predictor, place.macs, genes, _KNOBS, residual=True)  # type: ignore[arg-type]
+        gates[site] = LayerGate(predictor, _macs(place), genes, _KNOBS, residual=True)  # type: ignore[arg-type]
     return gates
+
+
+def _macs(site: Site) -> dict[str, int]:
+    return {conv.name: conv.macs for conv in site.convs}
 
 
 _KNOBS: dict[str, float | str] = {"estimator": "ste", "budget_weight": 10.0, "warm_up": 0.1, "gate_lr": 20.0}

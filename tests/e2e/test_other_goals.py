@@ -15,6 +15,7 @@ import autogate
 from autogate import api
 from autogate.errors import ExportError, ProfileError, StudyError
 from autogate.models import load_model
+from autogate.training import loop
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +185,23 @@ def test_gates_trained_by_hand_are_the_ones_that_are_compacted(workplace: Workpl
 def test_documents_are_json(workplace: Workplace, foreign: str) -> None:
     study = run(workplace, foreign, latency_budget="70%", study="elsewhere")
     assert json.loads(json.dumps(study.document(), allow_nan=False)) == study.document()
+
+
+def test_a_loss_that_is_not_finite_fails_its_trial_and_no_other(
+    workplace: Workplace, foreign: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[float] = []
+
+    def loss_of(logits: torch.Tensor, labels: torch.Tensor, gates: dict[str, Any], epochs: float) -> torch.Tensor:
+        if epochs == 0:
+            trainings.append(epochs)
+        return original(logits * float("nan") if len(trainings) == 2 else logits, labels, gates, epochs)
+
+    original = loop.loss_of
+    monkeypatch.setattr(loop, "loss_of", loss_of)
+    study = run(workplace, foreign, pareto=True, study="nan", trials=8)
+    outcomes = [trial.outcome for trial in study.trials()]
+    assert outcomes.count("failed") == 1
+    assert outcomes.count("complete") >= 2
+    failed = next(trial for trial in study.trials() if trial.outcome == "failed")
+    assert "the loss became nan in epoch 1; try a lower --lr" in str(failed.reason)

@@ -79,9 +79,15 @@ class FamilySuite:
                 with torch.no_grad():
                     assert_close(compact(x), masked(x))
 
-    @pytest.mark.parametrize("seed", range(4))
-    def test_gradient_reaches_every_gate_parameter(self, seed: int) -> None:
-        network = own_copy(known_network("resnet20"))
+    @pytest.mark.parametrize(
+        ("name", "seed"),
+        [
+            *(("resnet20", seed) for seed in range(4)),
+            *(pytest.param(name, 0, marks=pytest.mark.slow) for name in ("resnet50", "vgg16_bn", "mobilenet_v2")),
+        ],
+    )
+    def test_gradient_reaches_every_gate_parameter(self, name: str, seed: int) -> None:
+        network = own_copy(known_network(name))
         places = [name for name, site in network.sites.items() if FAMILIES[self.family].fits(site) is None]
         # With the default genes every gate starts open, or with something to learn from.
         policy = canonical(Policy(dict.fromkeys(places, Gate(self.family))), network.sites)

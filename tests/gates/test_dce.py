@@ -120,6 +120,15 @@ class TestDce(SliceSuite):
         assert int((mean == 1).sum()) == 2  # the best of each half
         assert (mean > 0).sum() > 16
 
+    def test_a_choice_frozen_before_the_first_step_stays_what_it_was(self) -> None:
+        network = own_copy(known_network("resnet20"))
+        policy = canonical(Policy({SITE: Gate("dce", {"ratio": 0.5})}, {"freeze.dce": 0.0}), network.sites)
+        gate = attach_gates(network, policy)[SITE]
+        before = gate.kept.clone()
+        gate.begin()
+        gate.set_progress(0.0)
+        assert torch.equal(gate.kept, before)
+
     def test_the_best_channels_are_frozen_and_delivered(self) -> None:
         network, gates, form = prepared("resnet20", 0.5)
         optimiser = optimiser_for(list(form.parameters()), RECIPE, form)

@@ -7,8 +7,10 @@ from suite import FamilySuite
 from torch import nn
 
 from autogate.data import load_data
+from autogate.gates import FAMILIES
 from autogate.gates.lcnet import ChannelSelect, LayerGate, SkippedBlock
 from autogate.policy import Gate, Policy
+from autogate.sites import find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 from autogate.training import Recipe, train
 
@@ -26,6 +28,20 @@ class TestLcNet(FamilySuite):
         (MAP, {"reduction": 0}, "reduction must be in [1, 1024], not 0"),
     ]
     unfit = ("mobilenet_v2", "map:features.3.conv.0.0", "layers with per-channel weights stand between")
+
+    def test_a_normalisation_without_statistics_cannot_be_folded(self) -> None:
+        class Net(nn.Module):
+            def __init__(self, tracks: bool) -> None:
+                super().__init__()
+                self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+                self.norm = nn.BatchNorm2d(8, track_running_stats=tracks)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.conv2(self.norm(self.conv1(x)).relu())
+
+        fits = {tracks: find_sites(Net(tracks), (3, 8, 8)).sites["map:conv1"] for tracks in (True, False)}
+        assert FAMILIES["lcnet"].fits(fits[True]) is None
+        assert "per-channel weights" in str(FAMILIES["lcnet"].fits(fits[False]))
 
     def test_needs_a_producer(self) -> None:
         site = known_network("densenet40").sites["map:trans1.conv.input"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, random_policy
+from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, own_copy, random_policy
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES, get_family
+from autogate.policy import Gate, Policy
+from autogate.search.costs import dense_macs, paper_macs, realisable_macs
+from autogate.surgery import attach_gates, canonical, training_form
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 
@@ -37,3 +40,43 @@ def test_the_registry_names_itself() -> None:
         get_family("lcnte")
     with pytest.raises(PolicyError, match=r"unknown gate family 'zzz' \(known"):
         get_family("zzz")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_mixed_policies_train(name: str, seed: int) -> None:
+    network = own_copy(known_network(name))
+    policy = random_policy(network, tuple(FAMILIES), 100 + seed, share=0.7)
+    gates = attach_gates(network, policy)
+    form = training_form(network, gates).train()
+    for gate in gates.values():
+        gate.begin()
+    for fraction in (0.0, 0.3, 0.9):
+        for gate in gates.values():
+            gate.set_progress(fraction)
+        form(images(network, 2, seed)).square().mean().backward()
+        for gate in gates.values():
+            gate.after_backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in form.parameters())
+
+
+def test_one_family_thins_what_a_layer_concatenates() -> None:
+    network = known_network("densenet40")
+    mixed = Policy({"group:conv1": Gate("dce"), "group:dense1.0.conv": Gate("magnitude")})
+    assert list(canonical(mixed, network.sites).gates) == ["group:conv1"]
+    message = "magnitude at group:dense1.0.conv and dce at group:conv1 both thin what dense1.1.conv reads"
+    with pytest.raises(PolicyError, match=message):
+        canonical(mixed, network.sites, strict=True)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+def test_static_gates_leave_the_macs_that_are_counted_for_them(name: str, ratio: float) -> None:
+    network = known_network(name)
+    family = FAMILIES["magnitude"]
+    gates = {site.name: Gate("magnitude", {"ratio": ratio}) for site in network.sites.values() if not family.fits(site)}
+    policy = canonical(Policy(gates), network.sites)
+    _, compact = forms_of(network, policy)
+    counted, executed = paper_macs(network, policy), realisable_macs(compact, [images(network, 1)])
+    assert counted == pytest.approx(executed, rel=1e-6)
+    assert counted < 0.7 * dense_macs(network)

@@ -103,3 +103,21 @@ def test_two_readers_and_a_product() -> None:
     # The product couples what both of them write.
     assert {name for name in network.sites if name.startswith("group:")} == {"group:stem", "group:left"}
     assert reads_and_writes(network, "group:left") == ({"head"}, {"left", "right"})
+
+
+def test_other_padding_than_with_zeros_is_refused_with_a_reason() -> None:
+    class Net(nn.Module):
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 3, padding=1, padding_mode=mode)
+            self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 3, padding=1)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x).relu()
+            return self.head((self.left(x) + self.right(x)).mean((2, 3)))
+
+    assert "group:stem" in network_of(Net("zeros"), 8).sites
+    reflecting = network_of(Net("reflect"), 8)
+    assert "group:stem" not in reflecting.sites
+    assert reflecting.refused["stem"] == "stem pads in another way than with zeros of a given number"

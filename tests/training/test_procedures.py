@@ -19,8 +19,8 @@ from autogate.search.reporter import Reporter
 from autogate.search.task import Task
 from autogate.space import load_space
 from autogate.space.bound import bind
-from autogate.surgery import attach_gates, canonical, compact_form, training_form
-from autogate.training import Fidelity, Methods, Recipe, make_bank, train_shared
+from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
+from autogate.training import Fidelity, Methods, Recipe, make_bank, recalibrate, score, train_shared
 
 CPU = torch.device("cpu")
 SITES = ("map:layer1.0.conv1", "map:layer2.0.conv1")
@@ -112,3 +112,66 @@ def test_a_candidate_starts_from_the_shared_gate_and_trains_it_with_its_own_knob
     for mine, other in zip(trained.parameters(), shared.parameters(), strict=True):
         assert torch.equal(mine, other)
         assert mine is not other
+
+
+def test_recalibration_takes_the_statistics_of_the_gated_network() -> None:
+    network = own_copy(known_network("resnet20"))
+    policy = canonical(Policy(dict.fromkeys(SITES, Gate("magnitude", {"ratio": 0.5}))), network.sites)
+    form = training_form(network, attach_gates(network, policy))
+    split = load_data("digits").train
+    recalibrate(form, split, seed=0, device=CPU)
+    seen: list[torch.Tensor] = []
+    norm = network.model.get_submodule("layer1.0.bn2")
+    handle = norm.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.no_grad():
+        for batch, _ in split.batches(128, shuffle_seed=0, limit=2048):
+            form(batch)
+    handle.remove()
+    means = torch.stack([x.mean(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
+    # Later layers normalise with the new statistics instead of the batch's own, so that it is not exact.
+    assert torch.allclose(norm.running_mean, means, atol=0.05 * float(means.abs().max()))
+    assert norm.momentum == 0.1
+    assert not norm.training
+
+
+def test_scoring_records_what_varying_gates_decide_image_by_image() -> None:
+    network = own_copy(known_network("resnet20"))
+    block, place = "block:layer1.1", "map:layer2.0.conv1"
+    policy = canonical(Policy({block: Gate("lcnet", {"tau": 0.9}), place: Gate("lcnet", {"tau": 0.9})}), network.sites)
+    torch.manual_seed(0)
+    gates = attach_gates(network, policy)
+    for gate in gates.values():
+        gate.predictor.score.weight.data.normal_()
+    form, split = training_form(network, gates), load_data("digits").val
+    _, realisation = score(form, split, device=CPU)
+    expected: dict[str, list[int]] = {block: [], place: []}
+    with torch.no_grad():
+        for image, _ in split.batches(1, limit=20):
+            form(image)
+            for site, gate in gates.items():
+                expected[site] += gate.decision.tolist()
+    for site, decisions in expected.items():
+        trace = realisation.decisions[gate_path(site)]
+        assert list(trace[:20]) == decisions
+        assert len(trace) == min(512, len(split))
+        assert len(set(trace)) > 1
+
+
+@pytest.mark.parametrize(
+    ("family", "site", "stood"),
+    [
+        ("mod", "block:layer1.1", r"1 channels, results up to"),
+        ("antidote", "map:layer1.1.conv1", r"leaves out 0.5 of channels"),
+        ("magnitude", "map:layer1.1.conv1", r"8 of 16 channels"),
+        ("dce", "map:layer1.1.conv1", r"step \d+, rewards"),
+        ("gss", "map:layer1.1.conv1", r"norms \S+ to"),
+    ],
+)
+def test_how_gates_stood_is_said(family: str, site: str, stood: str) -> None:
+    network = own_copy(known_network("resnet20"))
+    genes = {"channel_ratio": 0.5} if family == "antidote" else {}
+    policy = canonical(Policy({site: Gate(family, genes)}), network.sites)
+    form = training_form(network, attach_gates(network, policy))
+    recipe = Recipe(images=4000, lr=1e20, batch_size=32)
+    with pytest.raises(TrainingError, match=stood):
+        Methods().train(form, load_data("digits").train, recipe, "full", seed=0, device=CPU)
