@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         sites,
         spaces,
         studies,
+        validate_profile,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
     from autogate.gating import apply, compact, gate_loss
@@ -67,6 +68,7 @@ __all__ = [
     "sites",
     "spaces",
     "studies",
+    "validate_profile",
 ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.errors import AutoGateError, ModelError
+from autogate.errors import AutoGateError, ModelError, ProfileError
 from autogate.policy import Policy
 from autogate.search.config import SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
@@ -212,6 +212,7 @@ def profile(
     out: str | Path | None = None,
     seconds: float = 40.0,
     num_classes: int | None = None,
+    allow_noisy: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
     **settings: Any,
@@ -224,13 +225,17 @@ def profile(
         out: File to write; None stores the profile in the database, where a search finds it.
         seconds: Time to spend.
         num_classes: Outputs of the classifier; None for the network's default.
+        allow_noisy: Keep what was measured on a noisy machine too.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
+
+    Raises:
+        ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
     """
-    from autogate.latency import resolve_device, write_profile
+    from autogate.latency import resolve_device, too_noisy, write_profile
     from autogate.models import default_input_size, load_model
-    from autogate.search.profiles import check_setting, keep_profile, profile_network
+    from autogate.search.profiles import check_setting, keep_profile, profile_network, searched_space
     from autogate.sites import find_sites
 
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
@@ -239,12 +244,58 @@ def profile(
     device = resolve_device(config.device)
     check_setting(config, network, device)
     store = Store(storage or default_storage(), create=True) if out is None else None
-    taken = profile_network(config, network, device, reporter or Reporter(), seconds)
+    taken = profile_network(config, network, searched_space(config, network), device, reporter or Reporter(), seconds)
+    if not allow_noisy and (wrong := too_noisy(taken)) is not None:
+        raise ProfileError(
+            f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
+            "profile all the same with --allow-noisy"
+        )
     if store is not None:
         keep_profile(store, taken)
     if out is not None:
         write_profile(taken, Path(out))
     return taken
+
+
+def validate_profile(
+    profile: str,
+    *,
+    model: str | None = None,
+    space: str = "unified",
+    networks: int = 40,
+    seconds: float = 60.0,
+    seed: int = 0,
+    num_classes: int | None = None,
+    plot: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
+
+    Args:
+        profile: A profile file, or the name of a recorded profile.
+        model: Network by name; None for the one the profile names.
+        space: As in :func:`search`.
+        networks: How many networks to measure.
+        seconds: Time to spend on measuring.
+        seed: Seed of the choice of networks.
+        num_classes: Outputs of the classifier; None for the network's default.
+        plot: HTML file to draw predicted against measured into.
+        reporter: Hears of progress.
+
+    Raises:
+        ProfileError: If the profile was made on another device, in another setting or of another network.
+    """
+    from autogate.search.validating import validate_profile
+
+    document = validate_profile(
+        profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
+        num_classes=num_classes, reporter=reporter or Reporter(),
+    )  # fmt: skip
+    if plot is not None:
+        from autogate.report.validation_plot import write_validation_plot
+
+        write_validation_plot(document, Path(plot))
+    return document
 
 
 def predict(
@@ -381,4 +432,5 @@ def doctor(*, storage: str | None = None) -> dict[str, Any]:
 __all__ = [
     "Study", "doctor", "dry_run", "export", "measure", "pareto", "predict", "profile", "resume", "search",
     "sensitivity", "show", "sites", "spaces", "studies",
+    "validate_profile",
 ]  # fmt: skip

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from autogate.gates import get_family
 from autogate.latency.units import Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import NetworkSample, Profile, Setting, UnitSample
+from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.surgery import canonical
 
 SETTING = Setting("cpu", "a made-up processor", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
+CARD = DeviceCard(2.0, 0.0, 10.0, {"float32": 0.1, "float16": 0.05, "bfloat16": 0.05}, {"L2": 2**20}, {"load": 0.0})
 
 
 def base_ms(unit: Unit, units: tuple[Unit, ...]) -> float:
@@ -77,7 +78,7 @@ def profile_of(
     for number, policy in enumerate(policies):
         keys = keys_of(units, policy, {})
         total = offset_ms + slope * sum(known[key] for key in keys)
-        samples.append(NetworkSample(policy.to_json(), keys, total, 0.01, 10, number))
+        samples.append(NetworkSample(policy.to_json(), keys, total, 0.01, 10, number, macs=round(1e6 * total)))
     rows = tuple(UnitSample(key, ms, 0.01, 10, number) for key, ms in known.items() for number in (0, 1))
     setting = Setting.from_json({**SETTING.to_json(), "batch_size": batch_size})
-    return Profile(setting, model, network.input_shape, "2026-01-01T00:00:00+00:00", rows, tuple(samples))
+    return Profile(setting, CARD, model, network.input_shape, "2026-01-01T00:00:00+00:00", rows, tuple(samples))

@@ -36,9 +36,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, show, pareto, export, measure, profile, predict, sensitivity, studies, sites, spaces, doctor,
+    search, resume, show, pareto, export, measure, predict, sensitivity, studies, sites, spaces, doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
+app.add_typer(profile.app, name="profile")
 
 
 def main() -> None:

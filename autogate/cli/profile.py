@@ -27,8 +27,17 @@ from autogate.cli.printing import print_json, print_table
 from autogate.cli.progress import TerminalReporter
 from autogate.units import parse_duration
 
+app = typer.Typer(rich_markup_mode=None)
+_SCORES = {
+    "mape": "MAPE", "p95_ape": "p95", "bias": "bias", "within_5": "within 5 %", "within_10": "within 10 %",
+    "spearman": "Spearman", "kendall": "Kendall", "skill": "skill",
+}  # fmt: skip
+_RANKS = ("spearman", "kendall", "skill")
 
-def command(
+
+@app.callback(invoke_without_command=True)
+def profile(
+    context: typer.Context,
     model: Model = "resnet20",
     space: Space = "unified",
     out: Annotated[Path | None, typer.Option(help="File to write [default: the database].")] = None,
@@ -41,14 +50,17 @@ def command(
     input_size: InputSize = None,
     num_classes: NumClasses = None,
     seed: Seed = 0,
+    allow_noisy: Annotated[bool, typer.Option(help="Keep what was measured on a noisy machine too.")] = False,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Measure a network's units, dense and gated, on this device; needs neither data nor weights."""
+    if context.invoked_subcommand is not None:
+        return
     taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
-        num_classes=num_classes, seed=seed,
+        num_classes=num_classes, seed=seed, allow_noisy=allow_noisy,
     )  # fmt: skip
     dense = taken.networks[0]
     facts = {
@@ -68,3 +80,43 @@ def command(
     ]
     setting = taken.setting
     print_table(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows)
+
+
+@app.command()
+def validate(
+    file: Annotated[str, typer.Argument(metavar="PROFILE", help="Profile file, or the name of a recorded one.")],
+    model: Annotated[str | None, typer.Option(help="Network [default: the profile's].")] = None,
+    space: Space = "unified",
+    networks: Annotated[int, typer.Option(help="Held-out networks to measure.")] = 40,
+    time: Annotated[str, typer.Option(help="Time to spend on measuring.")] = "60s",
+    num_classes: NumClasses = None,
+    seed: Seed = 0,
+    plot: Annotated[Path | None, typer.Option(help="HTML file for predicted against measured.")] = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Measure gated networks that a profile has not seen, and score its predictions."""
+    document = autogate.validate_profile(
+        file, model=model, space=space, networks=networks, seconds=parse_duration(time), seed=seed,
+        num_classes=num_classes, plot=plot, reporter=TerminalReporter(),
+    )  # fmt: skip
+    if output is Format.json:
+        print_json(document)
+        return
+    scores = {"model": document["model"], "second measurement": document["retest"], **document["baselines"]}
+    rows = [
+        (name, *(f"{found[key]:.3f}" if key in _RANKS else f"{found[key]:.1%}" for key in _SCORES))
+        for name, found in scores.items()
+    ]
+    setting = document["setting"]
+    print_table(
+        f"{document['model_name']}: {document['networks']} held-out networks, batch {setting['batch_size']}, "
+        f"spread {document['spread']:.0%}",
+        ("", *_SCORES.values()), rows,
+    )  # fmt: skip
+    found = document["model"]
+    low, high = found["coverage_interval"]
+    print_table("", ("", ""), [
+        ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
+        ("budgets exceeded, by more than 3 %", f"{found['violations']:.1%}, {found['violations_over_3_percent']:.1%}"),
+        ("measured over predicted, median", f"{document['drift']:+.1%}"),
+    ])  # fmt: skip

@@ -5,6 +5,7 @@ from autogate.latency.device import resolve_device, setting_of
 from autogate.latency.model import LatencyModel
 from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines, write_profile
 from autogate.latency.profiling import fastest_layout, take_profile
+from autogate.latency.steadiness import too_noisy
 
 __all__ = [
     "LatencyModel",
@@ -17,5 +18,6 @@ __all__ = [
     "setting_of",
     "take_profile",
     "to_lines",
+    "too_noisy",
     "write_profile",
 ]

@@ -88,7 +88,7 @@ def plan_networks(
     chosen = [PlannedNetwork(DENSE, {})]
     seen.update(keys_of(units, DENSE, {}))
     while len(chosen) < count:
-        candidates = [_random(space, sites, batch_size, rng) for _ in range(_ATTEMPTS)]
+        candidates = [random_network(space, sites, batch_size, rng, _share(rng)) for _ in range(_ATTEMPTS)]
         candidates = [replace(c, executors=executors(c.policy)) for c in candidates]
         best = max(candidates, key=lambda c: sum(1 / (1 + seen[k]) ** 2 for k in set(_keys(units, c))))
         seen.update(_keys(units, best))
@@ -100,8 +100,14 @@ def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
     return keys_of(units, network.policy, network.decisions, network.executors)
 
 
-def _random(space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random) -> PlannedNetwork:
-    share = rng.uniform(0.2, 1.0) * (1 - _DENSE_SHARE)
+def _share(rng: random.Random) -> float:
+    return rng.uniform(0.2, 1.0) * (1 - _DENSE_SHARE)
+
+
+def random_network(
+    space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random, share: float
+) -> PlannedNetwork:
+    """Draw a network with gates at about a ``share`` of its blocks, and there, or among its maps, random ones."""
     dense_blocks = rng.random() < _DENSE_SHARE
 
     def pick(choices: tuple[str, ...], kind: str) -> str:

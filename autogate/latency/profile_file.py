@@ -9,9 +9,9 @@ from typing import Any
 
 from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
-from autogate.records import NetworkSample, Profile, Setting, UnitSample
+from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
 
-SCHEMA = "autogate.profile/1"
+SCHEMA = "autogate.profile/2"
 
 
 def to_lines(profile: Profile) -> str:
@@ -22,6 +22,7 @@ def to_lines(profile: Profile) -> str:
         "input_shape": list(profile.input_shape),
         "created_utc": profile.created_utc,
         "setting": profile.setting.to_json(),
+        "card": profile.card.to_json(),
     }
     rows: list[dict[str, Any]] = [header]
     rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
@@ -54,7 +55,9 @@ def from_lines(text: str, where: str) -> Profile:
                 networks.append(NetworkSample(**{**fields, "keys": tuple(fields["keys"])}))
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
-        return Profile(setting, header["model"], (c, h, w), header["created_utc"], tuple(units), tuple(networks))
+        card = DeviceCard(**header["card"])
+        created = header["created_utc"]
+        return Profile(setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks))
     except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None
 

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 
 from autogate.gates import get_family
+from autogate.latency.card import take_card
 from autogate.latency.executors import FastestExecutors
+from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
+from autogate.latency.steadiness import Steady, median_iqr, steady
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
 from autogate.latency.units import Unit, cut_into_units, keys_of
@@ -26,6 +29,7 @@ from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, compact_form, gate_path
 
 _SECONDS_PER_LAYOUT = 1.5
+_CARD_SHARE = 0.1
 _SCREEN_SHARE = 0.3
 _NETWORKS = 28
 _MIN_NETWORKS = 10
@@ -90,6 +94,7 @@ def take_profile(
         progress: Called with a fraction in [0, 1] and what is going on.
     """
     start = time.monotonic()
+    card = take_card(setting, seconds=_CARD_SHARE * seconds)
     units = cut_into_units(network)
     # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
     network = replace(network, model=copy.deepcopy(network.model))
@@ -118,7 +123,7 @@ def take_profile(
     again = {sample.key for sample in profiled.units}
     samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Profile(setting, model, network.input_shape, created, tuple(samples), tuple(profiled.networks))
+    return Profile(setting, card, model, network.input_shape, created, tuple(samples), tuple(profiled.networks))
 
 
 @dataclass
@@ -170,9 +175,10 @@ def _run(
             runs, seconds=end - time.monotonic(), warm_up=1, min_rounds=_MIN_ROUNDS, seed=seed, done=narrow
         )
     samples = _Samples([], [])
-    slowness = _slowness([[whole for whole, _ in subject.times[-passes:]] for subject in subjects])
+    whole_ms = np.array([[whole for whole, _ in subject.times[-passes:]] for subject in subjects])
+    rounds = steady(whole_ms)
     for number, subject in enumerate(subjects):
-        parts, whole = subject.samples(number, slowness)
+        parts, whole = subject.samples(number, passes, rounds)
         samples.units += parts
         samples.networks.append(whole)
     return samples
@@ -207,6 +213,8 @@ class _Subject:
         )
         script(compact, planned.decisions)
         prepare(compact, setting)
+        x = random_input(network.input_shape, setting)
+        self.macs = sum(operator.macs for operator in record_operators(compact, x)) // setting.batch_size
         self.marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
         self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
         self.times: list[tuple[float, dict[int, float]]] = []
@@ -215,43 +223,29 @@ class _Subject:
         """Return a call that runs the network once and keeps its times."""
         return lambda: self.times.append(self.marked.run(x))
 
-    def samples(self, number: int, slowness: np.ndarray) -> tuple[list[UnitSample], NetworkSample]:
-        """Return one sample per unit, and one of the whole, with the slowness of each round taken out.
+    def samples(self, number: int, passes: int, rounds: Steady) -> tuple[list[UnitSample], NetworkSample]:
+        """Return one sample per unit, and one of the whole, over the steady rounds among the last ``passes``.
 
         A unit with nothing left takes 0 ms.
         """
-        passes = len(slowness)
         times = self.times[-passes:]
+        kept = int(rounds.kept.sum())
         units = []
         for index, key in enumerate(self.keys):
-            median, iqr = _median_iqr(np.array([parts.get(index, 0.0) for _, parts in times]) / slowness)
-            units.append(UnitSample(key, median, iqr, passes, number))
-        median, iqr = _median_iqr(np.array([whole for whole, _ in times]) / slowness)
-        return units, NetworkSample(self.planned.policy.to_json(), self.keys, median, iqr, passes, number)
+            median, iqr = median_iqr(rounds.of(np.array([parts.get(index, 0.0) for _, parts in times])))
+            units.append(UnitSample(key, median, iqr, kept, number))
+        median, iqr = median_iqr(rounds.of(np.array([whole for whole, _ in times])))
+        policy = self.planned.policy.to_json()
+        return units, NetworkSample(policy, self.keys, median, iqr, kept, number, self.macs)
 
 
 def _half_width(subjects: list[_Subject], rounds: int) -> float:
     """Return the half-width of the 95 % interval of a median, relative to it, as the median over networks."""
     widths = []
     for subject in subjects:
-        median, iqr = _median_iqr(np.array([whole for whole, _ in subject.times[-rounds:]]))
+        median, iqr = median_iqr(np.array([whole for whole, _ in subject.times[-rounds:]]))
         widths.append(1.82 * iqr / math.sqrt(rounds) / median)
     return float(np.median(widths))
-
-
-def _slowness(times_ms: list[list[float]]) -> np.ndarray:
-    """Return, per round, how much slower than usual the machine was for all networks alike, ``[rounds]``.
-
-    Every round runs every network once, so what they share is the machine: another process, a lower clock.
-    """
-    table = np.array(times_ms)
-    slowness: np.ndarray = np.median(table / np.median(table, axis=1, keepdims=True), axis=0)
-    return slowness
-
-
-def _median_iqr(times_ms: np.ndarray) -> tuple[float, float]:
-    low, median, high = np.percentile(times_ms, [25, 50, 75])
-    return float(median), float(high - low)
 
 
 def script(compact: torch.nn.Module, decisions: Mapping[str, int | None]) -> None:

@@ -18,6 +18,7 @@ from autogate.latency import (
     setting_of,
     take_profile,
     to_lines,
+    too_noisy,
 )
 from autogate.records import Profile, Setting
 from autogate.search.config import SearchConfig
@@ -29,6 +30,7 @@ from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store
 
 QUICK_PROFILE_S = 40.0
+_ATTEMPTS = 3
 
 
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
@@ -54,15 +56,20 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
 
 
 def profile_network(
-    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, seconds: float
+    config: SearchConfig, network: Network, space: BoundSpace, device: torch.device, reporter: Reporter, seconds: float
 ) -> Profile:
-    """Profile a network on this device, for about ``seconds``."""
+    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to three times."""
     setting = target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
-        return take_profile(
-            network, searched_space(config, network), setting, model=config.model, seconds=seconds, seed=config.seed,
-            progress=reporter.progress,
-        )  # fmt: skip
+        for _ in range(_ATTEMPTS):
+            taken = take_profile(
+                network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
+                progress=reporter.progress,
+            )  # fmt: skip
+            if (wrong := too_noisy(taken)) is None:
+                break
+            reporter.note(f"the machine is noisy: {wrong}")
+    return taken
 
 
 def keep_profile(store: Store, profile: Profile) -> str:
@@ -152,12 +159,7 @@ def profile_for(
         if laid_out and not differences_here(profile, config, device) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
             return profile, False
-    setting = target_setting(config, network, device, reporter)
-    with reporter.stage("profile"):
-        return take_profile(
-            network, space, setting, model=config.model, seconds=QUICK_PROFILE_S, seed=config.seed,
-            progress=reporter.progress,
-        ), False  # fmt: skip
+    return profile_network(config, network, space, device, reporter, QUICK_PROFILE_S), False
 
 
 def differences_here(profile: Profile, config: SearchConfig, device: torch.device) -> list[str]:

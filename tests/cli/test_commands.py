@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import Cli
+from commands import Cli, Result
 
 from autogate.gates import FAMILIES
-from autogate.latency import LatencyModel, read_profile
+from autogate.latency import LatencyModel, read_profile, to_lines
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
 from autogate.search.config import make_config
 from autogate.space import load_space
 from autogate.store import Store
+
+PLACE = ("--layout", "contiguous", "--threads", "1")
+
+
+def profile(cli: Cli, model: str, *more: str) -> Result:
+    return cli("profile", "--allow-noisy", "--model", model, "--space", "drop", *PLACE, *more)
 
 
 def test_help(cli: Cli) -> None:
@@ -88,11 +95,8 @@ def test_other_storage_by_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch, st
     assert cli("studies", "--format", "json").out.strip() == "[]"
 
 
-PLACE = ("--layout", "contiguous", "--threads", "1")
-
-
 def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) -> None:
-    profiled = cli("profile", "--model", tiny, "--time", "3s", "--space", "drop", "--format", "json", *PLACE)
+    profiled = profile(cli, tiny, "--time", "3s", "--format", "json")
     assert profiled.code == 0, profiled.err
     assert profiled.json["schema"] == "autogate.profile-summary/1"
     assert profiled.json["dense_ms"] > 0
@@ -119,19 +123,48 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
     assert "never" not in cli("studies", "--format", "json").out
 
 
+def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
+    assert profile(cli, tiny, "--time", "2s", "--out", "mine.jsonl").code == 0
+    asked = ("profile", "validate", "mine.jsonl", "--space", "drop", "--networks", "3", "--time", "1s", "--seed", "7")
+    result = cli(*asked, "--plot", "points.html", "--format", "json")
+    assert result.code == 0, result.err
+    document = result.json
+    assert document["schema"] == "autogate.validate/1"
+    assert (document["networks"], document["seed"]) == (3, 7)
+    scores = {"mape", "p95_ape", "bias", "within_5", "within_10", "spearman", "kendall", "skill"}
+    assert scores | {"coverage", "violations"} <= set(document["model"])
+    names = {"constant", "macs_affine", "macs_interpolation", "lookup_table", "roofline"}
+    assert {name: set(found) for name, found in document["baselines"].items()} == dict.fromkeys(names, scores)
+    assert 0 <= document["floor"] == document["retest"]["mape"]
+    assert all(point["measured_ms"] > 0 for point in document["points"])
+    assert "measured again" in Path("points.html").read_text(encoding="utf-8")
+    table = cli(*asked)
+    assert "second measurement" in table.out
+    assert "macs_interpolation" in table.out
+
+    few = cli("profile", "validate", "mine.jsonl", "--networks", "2")
+    assert (few.code, "2 networks are too few" in few.err) == (2, True)
+    taken = read_profile(Path("mine.jsonl"))
+    elsewhere = replace(taken, setting=replace(taken.setting, device_name="a device elsewhere"))
+    Path("elsewhere.jsonl").write_text(to_lines(elsewhere), encoding="utf-8")
+    foreign = cli("profile", "validate", "elsewhere.jsonl", "--space", "drop")
+    assert foreign.code == 2
+    assert "elsewhere.jsonl was made in another setting: device_name is" in foreign.err
+
+
 def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
-    result = cli("profile", "--model", tiny, "--time", "2s", "--space", "drop", "--out", "deep/mine.jsonl", *PLACE)
+    result = profile(cli, tiny, "--time", "2s", "--out", "deep/mine.jsonl")
     assert result.code == 0, result.err
     assert "deep/mine.jsonl" in result.out
-    profile = read_profile(Path("deep/mine.jsonl"))
-    assert profile.model == tiny
+    taken = read_profile(Path("deep/mine.jsonl"))
+    assert taken.model == tiny
     assert not Path("studies").exists()
     from autogate.models import load_model
     from autogate.sites import find_sites
 
     network = find_sites(load_model(tiny).module, (3, 32, 32))
-    assert LatencyModel(profile, network).dense_ms > 0
+    assert LatencyModel(taken, network).dense_ms > 0
     Path("file").write_text("", encoding="utf-8")
-    blocked = cli("profile", "--model", tiny, "--time", "2s", "--space", "drop", "--out", "file/mine.jsonl", *PLACE)
+    blocked = profile(cli, tiny, "--time", "2s", "--out", "file/mine.jsonl")
     assert blocked.code == 2
     assert "cannot write file/mine.jsonl" in blocked.err

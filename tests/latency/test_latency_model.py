@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from autogate.latency import LatencyModel
 from autogate.latency.units import cut_into_units
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Profile, Realisation
+from autogate.records import Realisation
 from autogate.sites import find_sites
 from autogate.surgery import canonical
 
@@ -67,11 +68,8 @@ def test_exact_data_leaves_the_smallest_error_and_noise_a_larger_one() -> None:
     assert estimate.upper("p95") == pytest.approx(estimate.p95 * (1 + exact.error))
     profile = profile_of(NETWORK, STATIC, networks=12)
     factors = [1.1, 0.9] * 6
-    noisy = Profile(
-        profile.setting, profile.model, profile.input_shape, profile.created_utc, profile.units,
-        tuple(type(s)(s.policy, s.keys, s.ms * f, s.iqr_ms, s.passes, s.network)
-              for s, f in zip(profile.networks, factors, strict=True)),
-    )  # fmt: skip
+    networks = (replace(s, ms=s.ms * f) for s, f in zip(profile.networks, factors, strict=True))
+    noisy = replace(profile, networks=tuple(networks))
     model = LatencyModel(noisy, NETWORK)
     # Deviations of a tenth: the 95 % interval is wider than that, and not absurdly wide.
     assert 0.1 < model.error < 1.0

@@ -32,7 +32,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_one_object_per_line_and_a_header_that_says_what_it_is() -> None:
     rows = [json.loads(line) for line in LINES]
-    assert rows[0]["schema"] == "autogate.profile/1"
+    assert rows[0]["schema"] == "autogate.profile/2"
     assert rows[0]["setting"] == PROFILE.setting.to_json()
     assert rows[-1].keys() == {"t", "samples", "digest"}
     assert rows[-1]["samples"] == len(PROFILE.units) + len(PROFILE.networks)
@@ -60,8 +60,8 @@ def test_other_files_are_refused(text: str) -> None:
 
 
 def test_another_schema_is_named() -> None:
-    header = {**json.loads(LINES[0]), "schema": "autogate.profile/2"}
-    with pytest.raises(ProfileError, match="has schema 'autogate.profile/2', not autogate.profile/1"):
+    header = {**json.loads(LINES[0]), "schema": "autogate.profile/1"}
+    with pytest.raises(ProfileError, match="has schema 'autogate.profile/1', not autogate.profile/2"):
         from_lines(text_of([json.dumps(header), *LINES[1:]]), "my.jsonl")
 
 

@@ -1,0 +1,66 @@
+"""Simpler predictors, given the same measurements: what the latency model has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autogate.latency.model import LatencyModel
+from autogate.latency.operators import Operator
+from autogate.latency.validation.held_out import HeldOut
+from autogate.latency.validation.metrics import best_constant
+from autogate.policy import Policy
+from autogate.records import DeviceCard, Realisation, Setting
+
+_BYTES_PER_GB = 1e9
+
+
+def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Realisation]) -> Mapping[str, np.ndarray]:
+    """Return the predictions of each baseline, in milliseconds, float64 ``[networks]`` each.
+
+    ``constant`` is the best one in hindsight. ``macs_affine`` is fitted to the profile's whole networks;
+    ``macs_interpolation`` goes through the lightest, the middle and the heaviest of them; ``lookup_table`` sums what
+    each gate saves alone; ``roofline`` knows only the device card.
+    """
+    profile = model.profile
+    measured = held_out.first_ms
+    macs = np.array([sum(op.macs for op in ops) / profile.setting.batch_size for ops in held_out.operators])
+    known_macs = np.array([sample.macs for sample in profile.networks], dtype=np.float64)
+    known_ms = np.array([sample.ms for sample in profile.networks])
+    alone = [
+        _gate_by_gate(model, planned.policy, realisation)
+        for planned, realisation in zip(held_out.planned, realisations, strict=True)
+    ]
+    return {
+        "constant": np.full(len(measured), best_constant(measured)),
+        "macs_affine": np.polyval(np.polyfit(known_macs, known_ms, 1, w=1 / known_ms), macs),
+        "macs_interpolation": _interpolated(known_macs, known_ms, macs),
+        "lookup_table": np.array(alone),
+        "roofline": np.array([roofline_ms(ops, profile.card, profile.setting) for ops in held_out.operators]),
+    }
+
+
+def _interpolated(known_macs: np.ndarray, known_ms: np.ndarray, macs: np.ndarray) -> np.ndarray:
+    order = np.argsort(known_macs)
+    anchors = order[[0, len(order) // 2, -1]]
+    return np.asarray(np.interp(macs, known_macs[anchors], known_ms[anchors]))
+
+
+def _gate_by_gate(model: LatencyModel, policy: Policy, realisation: Realisation) -> float:
+    saved = (model.dense_ms - model.predict(Policy({site: gate}), realisation).p50 for site, gate in policy)
+    return model.dense_ms - sum(saved)
+
+
+def roofline_ms(operators: Sequence[Operator], card: DeviceCard, setting: Setting) -> float:
+    """Return the time at the device's limits: each operator is bound by arithmetic, bandwidth or its launch."""
+    peak_flops = card.matmul_tflops[setting.dtype] * 1e12
+    seconds = (
+        max(
+            2 * operator.macs / peak_flops,
+            operator.moved_bytes / (card.copy_gb_per_s * _BYTES_PER_GB),
+            card.launch_us * 1e-6,
+        )
+        for operator in operators
+    )
+    return 1e3 * sum(seconds)

@@ -1,0 +1,63 @@
+"""The outcome of a validation, as one document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from autogate.latency.model import LatencyModel
+from autogate.latency.validation.baselines import baselines
+from autogate.latency.validation.held_out import HeldOut, realisation_of
+from autogate.latency.validation.metrics import budget_violations, coverage, score
+
+SCHEMA = "autogate.validate/1"
+
+
+def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> dict[str, Any]:
+    """Return the scores of the latency model and of the baselines; errors and shares are fractions.
+
+    ``floor`` is the mean absolute error of the second measurement as a predictor of the first, against which all are
+    scored; ``retest`` has its other scores.
+    """
+    measured = held_out.first_ms
+    realisations = [realisation_of(planned) for planned in held_out.planned]
+    estimates = [
+        model.predict(planned.policy, realisation)
+        for planned, realisation in zip(held_out.planned, realisations, strict=True)
+    ]
+    predicted = np.array([estimate.p50 for estimate in estimates])
+    upper = np.array([estimate.upper("p50") for estimate in estimates])
+    retest = score(held_out.second_ms, measured)
+    covered, interval = coverage(upper, measured)
+    over, far_over = budget_violations(upper, measured)
+    return {
+        "schema": SCHEMA,
+        "model_name": model.profile.model,
+        "setting": model.profile.setting.to_json(),
+        "networks": len(measured),
+        "seed": seed,
+        "spread": float(measured.std() / measured.mean()),
+        "drift": float(np.median(measured / predicted) - 1),
+        "floor": retest.mape,
+        "retest": asdict(retest),
+        "model": {
+            **asdict(score(predicted, measured)),
+            "coverage": covered, "coverage_interval": list(interval),
+            "violations": over, "violations_over_3_percent": far_over,
+        },
+        "baselines": {
+            name: asdict(score(ms, measured)) for name, ms in baselines(model, held_out, realisations).items()
+        },
+        "points": [
+            {
+                "policy": planned.policy.to_json(), "decisions": dict(planned.decisions),
+                "predicted_ms": estimate.p50, "upper_ms": estimate.upper("p50"),
+                "measured_ms": float(first), "again_ms": float(second),
+            }
+            for planned, estimate, first, second in zip(
+                held_out.planned, estimates, measured, held_out.second_ms, strict=True
+            )
+        ],
+    }  # fmt: skip

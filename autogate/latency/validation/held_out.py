@@ -1,0 +1,116 @@
+"""Gated networks that no profile has seen: chosen from the lightest to dense, and measured twice."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from autogate.latency.model import LatencyModel
+from autogate.latency.operators import Operator, record_operators
+from autogate.latency.plan import PlannedNetwork, random_network
+from autogate.latency.profiling import script
+from autogate.latency.steadiness import steady
+from autogate.latency.threads import inference
+from autogate.latency.timing import Clock, interleave, prepare, random_input
+from autogate.policy import DENSE
+from autogate.records import Realisation, Setting
+from autogate.sites import Network
+from autogate.space.bound import BoundSpace
+from autogate.surgery import attach_gates, compact_form
+
+_CANDIDATES_PER_NETWORK = 20
+_MIN_ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What was measured.
+
+    Attributes:
+        planned: The networks.
+        first_ms: Median latency of each in the first half of the time, float64 ``[networks]``.
+        second_ms: Likewise in the second half.
+        operators: What each executes.
+    """
+
+    planned: tuple[PlannedNetwork, ...]
+    first_ms: np.ndarray
+    second_ms: np.ndarray
+    operators: tuple[tuple[Operator, ...], ...]
+
+
+def realisation_of(planned: PlannedNetwork) -> Realisation:
+    """Return the scripted decisions as if a validation set had made them."""
+    return Realisation({site: (kept,) for site, kept in planned.decisions.items() if kept is not None})
+
+
+def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
+    """Choose ``count`` random networks, evenly from the lightest to dense as the model sees them; dense is one."""
+    rng = random.Random(f"held out {seed}")
+    sites, batch_size = model.network.sites, model.profile.setting.batch_size
+    found: dict[tuple[str, str], PlannedNetwork] = {}
+    for _ in range(_CANDIDATES_PER_NETWORK * count):
+        drawn = random_network(space, sites, batch_size, rng, share=rng.random())
+        found.setdefault((drawn.policy.digest, str(drawn.decisions)), drawn)
+    networks = [replace(drawn, executors=model.plan(drawn.policy)) for drawn in found.values() if drawn.policy.gates]
+    ms = np.array([model.predict(planned.policy, realisation_of(planned)).p50 for planned in networks])
+    chosen = [PlannedNetwork(DENSE, {})]
+    for target in np.linspace(ms.min(), model.dense_ms, min(count, len(networks) + 1) - 1, endpoint=False):
+        nearest = int(np.argmin(np.abs(ms - target)))
+        chosen.append(networks[nearest])
+        ms[nearest] = np.inf
+    return chosen
+
+
+def measure_held_out(
+    network: Network,
+    planned: Sequence[PlannedNetwork],
+    setting: Setting,
+    *,
+    seconds: float,
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> HeldOut:
+    """Measure networks interleaved, twice one after the other, for about ``seconds`` in all."""
+    network = replace(network, model=copy.deepcopy(network.model))
+    x = random_input(network.input_shape, setting, seed)
+    clock = Clock(torch.device(setting.device))
+    forms, operators = [], []
+    for wanted in planned:
+        gates = attach_gates(network, wanted.policy)
+        form = compact_form(network, wanted.policy, gates, plan=wanted.executors, share_weights=True)
+        script(form, wanted.decisions)
+        forms.append(prepare(form, setting))
+        operators.append(record_operators(form, x))
+    medians = []
+    start = time.monotonic()
+    for half in (0, 1):
+        times: list[list[float]] = [[] for _ in forms]
+
+        def timed(i: int, times: list[list[float]] = times) -> Callable[[], None]:
+            def run() -> None:
+                begin = clock.now()
+                forms[i](x)
+                times[i].append(clock.between_ms(begin, clock.now()))
+
+            return run
+
+        def watch(rounds: int) -> bool:
+            if progress is not None:
+                progress(min(1.0, (time.monotonic() - start) / seconds), f"round {rounds}")
+            return False
+
+        with inference(setting):
+            rounds = interleave(
+                [timed(i) for i in range(len(forms))], seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
+                seed=2 * seed + half, done=watch,
+            )  # fmt: skip
+        table = np.array([passes[-rounds:] for passes in times])
+        medians.append(np.median(steady(table).of(table), axis=1))
+    return HeldOut(tuple(planned), medians[0], medians[1], tuple(operators))

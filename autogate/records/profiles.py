@@ -1,0 +1,126 @@
+"""What was measured of a device and a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network is executed: everything on which a latency depends, besides the network.
+
+    Attributes:
+        device: Device name as torch writes it, such as ``cpu`` or ``cuda:0``.
+        device_name: The hardware's own name.
+        batch_size: Images per call.
+        dtype: Element type, such as ``float32``.
+        layout: ``contiguous`` or ``channels_last``.
+        threads: CPU threads used by one call.
+        runtime: ``eager``.
+        versions: Versions of what runs the network: torch, and the driver on a GPU.
+    """
+
+    device: str
+    device_name: str
+    batch_size: int
+    dtype: str
+    layout: str
+    threads: int
+    runtime: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {**asdict(self), "versions": dict(self.versions)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Setting:
+        """Rebuild the record from :meth:`to_json`."""
+        return cls(**{**data, "versions": dict(data["versions"])})
+
+    def differences(self, other: Setting) -> list[str]:
+        """Return one line per field in which the two settings differ."""
+        ours, theirs = self.to_json(), other.to_json()
+        return [f"{key} is {theirs[key]!r}, not {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
+
+
+@dataclass(frozen=True)
+class DeviceCard:
+    """What a device can do at best, as measured, and the state it was in.
+
+    Attributes:
+        launch_us: Time of the smallest operator, in microseconds.
+        sync_us: Time to find an idle device idle; 0 on the CPU.
+        copy_gb_per_s: Bytes read and written by a copy that fits no cache, per second, in 10^9.
+        matmul_tflops: Rate of a large matrix product by dtype, in 10^12 floating point operations per second.
+        cache_bytes: Sizes of the data caches by level.
+        state: Clocks, governor, load and what else changes the speed from one moment to the next.
+    """
+
+    launch_us: float
+    sync_us: float
+    copy_gb_per_s: float
+    matmul_tflops: Mapping[str, float]
+    cache_bytes: Mapping[str, int]
+    state: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class UnitSample:
+    """Time of one unit of a network, in place.
+
+    Attributes:
+        key: What ran: the unit's type and the gates in it.
+        ms: Median over passes, in milliseconds.
+        iqr_ms: Interquartile range over passes.
+        passes: Number of passes.
+        network: Number of the network, within the profile, in which the unit ran.
+    """
+
+    key: str
+    ms: float
+    iqr_ms: float
+    passes: int
+    network: int
+
+
+@dataclass(frozen=True)
+class NetworkSample:
+    """Time of one whole network.
+
+    Attributes:
+        policy: The policy, as JSON-ready data.
+        keys: Keys of its units, in order.
+        ms: Median over passes, in milliseconds.
+        iqr_ms: Interquartile range over passes.
+        passes: Number of passes.
+        network: Number of the network within the profile.
+        macs: Multiply-accumulates per image that it executes.
+    """
+
+    policy: Mapping[str, Any]
+    keys: tuple[str, ...]
+    ms: float
+    iqr_ms: float
+    passes: int
+    network: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measurements of one network's units and of whole gated networks, from one device in one setting."""
+
+    setting: Setting
+    card: DeviceCard
+    model: str
+    input_shape: tuple[int, int, int]
+    created_utc: str
+    units: tuple[UnitSample, ...]
+    networks: tuple[NetworkSample, ...]

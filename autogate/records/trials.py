@@ -1,0 +1,127 @@
+"""What became of policies in a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autogate.policy import Policy
+from autogate.records.latencies import Comparison
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """What a trained policy turned out to do where its cost varies.
+
+    Attributes:
+        decisions: Kept count per validation image, by site: 0 or 1 for a block, channels for a map. Empty
+            for policies of fixed cost. All lists follow the same order of images.
+    """
+
+    decisions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def mean(self, site: str) -> float | None:
+        """Return the mean kept count at ``site``, or None if its cost is fixed."""
+        trace = self.decisions.get(site)
+        return sum(trace) / len(trace) if trace else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {site: list(trace) for site, trace in self.decisions.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Realisation:
+        """Rebuild the record from :meth:`to_json`."""
+        return cls({site: tuple(int(v) for v in trace) for site, trace in data.items()})
+
+
+@dataclass(frozen=True)
+class EvaluationKey:
+    """What an accuracy depends on; equal keys are never trained twice in one database."""
+
+    policy: str
+    task: str
+    recipe: str
+    fidelity: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of a trained policy on the validation images.
+
+    Attributes:
+        key: What the accuracy depends on.
+        val_accuracy: The accuracy, as a fraction.
+        realisation: Decisions of varying gates.
+        seconds: Time it took.
+        artifact: Identity of the stored weights, if they were kept.
+    """
+
+    key: EvaluationKey
+    val_accuracy: float
+    realisation: Realisation
+    seconds: float
+    artifact: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What became of one proposal.
+
+    Attributes:
+        number: Number in the study.
+        outcome: ``complete``, ``rejected``, ``reused`` or ``failed``.
+        policy: The canonical policy, if one could be drawn.
+        val_accuracy: Accuracy on validation images, as a fraction; None if it was not trained.
+        predicted: Predicted latency statistics in milliseconds.
+        costs: MACs per image as the paper counts them.
+        reason: Why it was rejected or failed.
+        seconds: Time it took.
+    """
+
+    number: int
+    outcome: str
+    policy: Policy | None
+    val_accuracy: float | None
+    predicted: Mapping[str, float] | None
+    costs: Mapping[str, float] | None
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """A fully trained policy, measured if the target is at hand.
+
+    Attributes:
+        policy: The canonical policy.
+        profile: Identity of the profile it was predicted with.
+        trial: Number of the trial that proposed it.
+        val_accuracy: Accuracy on validation images, as a fraction.
+        test_accuracy: Accuracy on test images, as a fraction.
+        costs: MACs per image as the paper counts them and as executed, and parameters.
+        predicted: Predicted latency statistics in milliseconds; ``dense`` is the dense network's.
+        comparison: Dense and gated, measured; None if the profile is another device's.
+        realisation: Decisions of varying gates.
+        artifact: Identity of the stored weights.
+    """
+
+    policy: Policy
+    profile: str
+    trial: int
+    val_accuracy: float
+    test_accuracy: float
+    costs: Mapping[str, float]
+    predicted: Mapping[str, float]
+    comparison: Comparison | None
+    realisation: Realisation
+    artifact: str
+
+    @property
+    def ratio(self) -> float:
+        """Gated over dense latency: measured, or else predicted."""
+        if self.comparison is not None:
+            return self.comparison.ratio
+        return self.predicted["p50"] / self.predicted["dense"]

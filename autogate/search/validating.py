@@ -1,0 +1,70 @@
+"""Judge a profile on this device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autogate.errors import ProfileError
+from autogate.latency import LatencyModel, read_profile, resolve_device
+from autogate.latency.validation import measure_held_out, plan_held_out
+from autogate.latency.validation.document import validation_document
+from autogate.models import load_model
+from autogate.search.config import make_config
+from autogate.search.profiles import differences_here, find_profile, searched_space
+from autogate.search.proposals import paying
+from autogate.search.reporter import Reporter
+from autogate.sites import find_sites
+from autogate.space import SpaceSpec
+
+_MIN_NETWORKS = 3
+
+
+def validate_profile(
+    profile: str,
+    space: SpaceSpec,
+    *,
+    model: str | None,
+    networks: int,
+    seconds: float,
+    seed: int,
+    num_classes: int | None,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Measure gated networks that the profile has not seen, and score its predictions.
+
+    Args:
+        profile: A file, or the name of a recorded profile.
+        space: Where the networks come from; gates that cannot pay are left out, as a search leaves them out.
+        model: The network's name; None for the one the profile names.
+        networks: How many networks to measure, dense among them.
+        seconds: Time to spend on measuring.
+        seed: Seed of the choice of networks.
+        num_classes: Outputs of the classifier; None for the network's default.
+        reporter: Hears of progress.
+
+    Raises:
+        ProfileError: If the profile is another device's, or another network's.
+    """
+    if networks < _MIN_NETWORKS:
+        raise ProfileError(f"{networks} networks are too few to validate with; ask for at least {_MIN_NETWORKS}")
+    taken = read_profile(find_profile(profile))
+    setting = taken.setting
+    name = model or taken.model
+    config = make_config(
+        model=name, space=space.to_json(), pareto=True, device=setting.device, batch_size=setting.batch_size,
+        dtype=setting.dtype, layout=setting.layout, threads=setting.threads,
+    )  # fmt: skip
+    different = differences_here(taken, config, resolve_device(setting.device))
+    if different:
+        raise ProfileError(
+            f"{profile} was made in another setting: {'; '.join(different)}; validate it there, or profile here"
+        )
+    network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
+    latency = LatencyModel(taken, network)
+    left, _ = paying(searched_space(config, network), latency, setting.batch_size)
+    if not left.gates():
+        raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
+    planned = plan_held_out(latency, left, networks, seed)
+    with reporter.stage("measure held-out networks"):
+        held_out = measure_held_out(network, planned, setting, seconds=seconds, seed=seed, progress=reporter.progress)
+    return validation_document(latency, held_out, seed)

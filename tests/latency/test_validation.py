@@ -1,0 +1,158 @@
+"""Scores of predictions, on cases whose answers are known and on a real device."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import known_network
+from profiles import CARD, SETTING, profile_of
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autogate.latency import LatencyModel, too_noisy
+from autogate.latency.operators import Operator, record_operators
+from autogate.latency.steadiness import steady
+from autogate.latency.validation import HeldOut, plan_held_out, score
+from autogate.latency.validation.baselines import baselines, roofline_ms
+from autogate.latency.validation.document import validation_document
+from autogate.latency.validation.held_out import realisation_of
+from autogate.latency.validation.metrics import best_constant, budget_violations, coverage
+from autogate.policy import DENSE
+from autogate.space import load_space
+from autogate.space.bound import BoundSpace, bind
+
+NETWORK = known_network("resnet20")
+
+
+@pytest.fixture(scope="module")
+def space() -> BoundSpace:
+    return bind(load_space("magnitude"), NETWORK.sites)
+
+
+@pytest.fixture(scope="module")
+def model(space: BoundSpace) -> LatencyModel:
+    return LatencyModel(profile_of(NETWORK, space.gates()), NETWORK)
+
+
+def test_scores_of_a_hand_case() -> None:
+    measured, predicted = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.08, 1.94, 4.0, 4.0])
+    found = score(predicted, measured)
+    assert found.mape == pytest.approx((0.08 + 0.03 + 0 + 0.5) / 4)
+    assert found.bias == pytest.approx((0.08 - 0.03 - 0.5) / 4)
+    assert (found.within_5, found.within_10) == (0.5, 0.75)
+    assert found.p95_ape == pytest.approx(np.percentile([0.08, 0.03, 0.0, 0.5], 95))
+    # Two predictions are equal; the others are in order.
+    assert found.spearman == pytest.approx(3 / np.sqrt(10), abs=0.01)
+    assert found.kendall == pytest.approx(5 / np.sqrt(6 * 5))
+    assert score(measured, measured).skill == 1.0
+
+
+def test_the_best_constant_is_best() -> None:
+    measured = np.random.default_rng(0).uniform(1, 10, 31)
+    errors = [np.abs(constant / measured - 1).mean() for constant in np.linspace(1, 10, 2000)]
+    found = best_constant(measured)
+    assert np.abs(found / measured - 1).mean() <= min(errors) + 1e-9
+    constant = score(np.full(31, found), measured)
+    assert constant.skill == pytest.approx(0.0)
+    assert constant.spearman == 0.0
+
+
+def test_coverage_has_its_interval() -> None:
+    share, (low, high) = coverage(np.array([2.0] * 19 + [0.5]), np.ones(20))
+    assert share == 0.95
+    assert low < 0.80 < 0.95 < high < 1.0
+
+
+def test_a_budget_is_exceeded_by_what_would_be_delivered() -> None:
+    upper = np.array([1.0, 2.0, 3.0])
+    assert budget_violations(upper, upper) == (0.0, 0.0)
+    # The second of three bounds is 2 % too low: budgets in [2, 2.04) are exceeded, by less than 3 %.
+    over, far_over = budget_violations(upper, np.array([1.0, 2.04, 3.0]))
+    assert 0.01 <= over <= 0.03
+    assert far_over == 0.0
+    over, far_over = budget_violations(upper, np.array([1.5, 2.0, 3.0]))
+    assert over == pytest.approx(0.25, abs=0.01)
+    assert 0.2 < far_over < over
+
+
+def test_disturbed_rounds_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    true_ms = np.array([1.0, 2.0, 5.0, 9.0])
+    rounds = np.ones(60)
+    rounds[20:45] = 1.6
+    drift = 1 + 0.04 * np.sin(np.arange(60) / 5)
+    table = true_ms[:, None] * (rounds * drift) * rng.normal(1, 0.01, (4, 60))
+    found = steady(table)
+    assert not found.kept[20:45].any()
+    assert found.kept.sum() == 35
+    assert np.median(found.of(table), axis=1) == pytest.approx(true_ms, rel=0.03)
+    # One of four networks that stumbles is no disturbance of the machine.
+    table = np.ones((4, 20))
+    table[0, 7] = 3.0
+    assert steady(table).kept.all()
+
+
+def test_a_noisy_machine_is_noticed(model: LatencyModel) -> None:
+    assert too_noisy(model.profile) is None
+    noisy = tuple(replace(sample, iqr_ms=0.3 * sample.ms) for sample in model.profile.networks)
+    assert "times of one network spread by 30%" in str(too_noisy(replace(model.profile, networks=noisy)))
+
+
+def test_operators_are_those_that_run() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
+    x = torch.randn(2, 3, 6, 6)
+    found = record_operators(body, x)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        body(x)
+    assert 2 * sum(operator.macs for operator in found) == counter.get_total_flops()
+    relu = next(operator for operator in found if operator.name == "aten.relu")
+    assert relu == Operator("aten.relu", 0, 2 * 4 * 2 * 8 * 36)
+    assert not [operator for operator in found if "view" in operator.name]
+
+
+def test_the_roofline_is_the_highest_of_three() -> None:
+    # 10^8 operations per ms, 10^7 bytes per ms, 0.002 ms to launch.
+    operators = [Operator("a", 10**9, 1000), Operator("b", 0, 5 * 10**7), Operator("c", 10, 10)]
+    assert roofline_ms(operators, CARD, SETTING) == pytest.approx(20 + 5 + 0.002)
+
+
+def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel, space: BoundSpace) -> None:
+    planned = plan_held_out(model, space, 30, seed=3)
+    assert len(planned) == 30
+    assert planned[0].policy == DENSE
+    ms = np.array([model.predict(p.policy, realisation_of(p)).p50 for p in planned])
+    assert ms.min() < 0.75 * model.dense_ms
+    assert np.histogram(ms, bins=5)[0].min() >= 3
+    again = [p.policy.digest for p in plan_held_out(model, space, 30, seed=3)]
+    assert again == [p.policy.digest for p in planned]
+    assert again != [p.policy.digest for p in plan_held_out(model, space, 30, seed=4)]
+    assert len(set(again)) == 30
+
+
+def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel, space: BoundSpace) -> None:
+    planned = tuple(plan_held_out(model, space, 25, seed=1))
+    true_ms = np.array([model.predict(p.policy, realisation_of(p)).p50 for p in planned])
+    operators = tuple((Operator("a", round(1e6 * ms), 0),) for ms in true_ms)
+    held_out = HeldOut(planned, true_ms * 1.01, true_ms * 1.01, operators)
+    document = validation_document(model, held_out, seed=1)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["schema"] == "autogate.validate/1"
+    assert (document["networks"], document["seed"], document["floor"]) == (25, 1, 0.0)
+    found = document["model"]
+    assert found["mape"] == pytest.approx(0.01 / 1.01)
+    assert found["spearman"] == pytest.approx(1.0)
+    assert document["drift"] == pytest.approx(0.01)
+    # The profile's own networks cost what their MACs say, here by construction.
+    assert document["baselines"]["macs_affine"]["mape"] == pytest.approx(0.01 / 1.01)
+    # Its lightest network is not the lightest there is.
+    assert document["baselines"]["macs_interpolation"]["mape"] == pytest.approx(0.01 / 1.01, abs=0.01)
+    assert document["baselines"]["constant"]["skill"] == pytest.approx(0.0)
+    table = baselines(model, held_out, [realisation_of(p) for p in planned])["lookup_table"]
+    assert table[0] == pytest.approx(model.dense_ms)
+    # Gates in one unit share what there is to save, so that a sum of savings promises too much.
+    assert (table <= true_ms + 1e-9).all()
