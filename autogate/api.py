@@ -69,7 +69,7 @@ def search(
         BudgetInfeasibleError: If no policy can meet the budget; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    spec = load_space(space) if isinstance(space, str) else parse_space(dict(space), "the search space")
+    spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
     goal = {"latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto}
     config = make_config(**{**names_of(model, data), **settings}, **goal, space=spec.to_json())
     url = storage or default_storage()
@@ -287,6 +287,7 @@ def validate_profile(
     """
     from autogate.search.validating import validate_profile
 
+    _check_plot(plot)
     document = validate_profile(
         profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
         num_classes=num_classes, reporter=reporter or Reporter(),
@@ -350,6 +351,7 @@ def sensitivity(
     """
     from autogate.search.sensitivity import sensitivity_document
 
+    _check_plot(plot)
     config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
     own = Own.among(model, data)
     document = sensitivity_document(config, own, family, values, images, reporter or Reporter())
@@ -427,6 +429,13 @@ def doctor(*, storage: str | None = None) -> dict[str, Any]:
     except AutoGateError as error:
         known = str(error)
     return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
+
+
+def _check_plot(plot: str | Path | None) -> None:
+    if plot is not None:
+        from autogate.report.page import check_place
+
+        check_place(Path(plot))
 
 
 __all__ = [

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from autogate.gates import TrainingGate
     from autogate.sites import Network
 
+_POLICY = "autogate_policy"
+
 
 def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
     """Return ``model`` with the policy's gates in training form; it shares the model's weights.
@@ -28,8 +30,10 @@ def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = 
     """
     from autogate.surgery import training_form
 
-    network, _, gates = _gated(model, policy, input_shape)
-    return training_form(network, gates)
+    network, complete, gates = _gated(model, policy, input_shape)
+    form = training_form(network, gates)
+    form.meta[_POLICY] = complete.execution_digest
+    return form
 
 
 def compact(
@@ -55,10 +59,16 @@ def compact(
 
     network, complete, gates = _gated(model, policy, input_shape)
     if applied is not None:
-        try:
-            gates = {site: cast("TrainingGate", applied.get_submodule(gate_path(site))) for site in gates}
-        except AttributeError:
-            raise PolicyError("`applied` has other gates; pass what apply(model, policy) made") from None
+        if applied.meta.get(_POLICY) != complete.execution_digest:
+            raise PolicyError("`applied` has other gates; pass what apply(model, policy) made of this policy")
+        if not {id(p) for p in model.parameters()} & {id(p) for p in applied.parameters()}:
+            raise PolicyError("`applied` was made of another network; pass what apply(model, policy) made of this one")
+        # A gate that is always shut is not in the form: there is nothing it could have learnt.
+        gates |= {
+            site: cast("TrainingGate", applied.get_submodule(gate_path(site)))
+            for site, gate in gates.items()
+            if not gate.shut
+        }
     return compact_form(network, complete, gates)
 
 
@@ -80,6 +90,8 @@ def _gated(
     from autogate.sites import find_sites
     from autogate.surgery import attach_gates, canonical
 
+    if not isinstance(policy, Policy):
+        raise PolicyError(f"a policy must be an autogate.Policy, not {type(policy).__name__}; see Policy.from_json")
     network = find_sites(model, input_shape)
     complete = canonical(policy, network.sites, strict=True)
     return network, complete, attach_gates(network, complete)

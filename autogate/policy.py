@@ -28,6 +28,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
+def _plain(values: Any, what: str) -> Mapping[str, GeneValue]:
+    """Return the values sorted by name and closed to changes."""
+    if not isinstance(values, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, GeneValue) for name, value in values.items()
+    ):
+        raise PolicyError(f"{what} must be plain values by name, found {values!r}")
+    return MappingProxyType(dict(sorted(values.items())))
+
+
 @dataclass(frozen=True)
 class Gate:
     """One gate: a family and the values of its genes.
@@ -41,7 +50,9 @@ class Gate:
     genes: Mapping[str, GeneValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "genes", MappingProxyType(dict(sorted(self.genes.items()))))
+        if not isinstance(self.family, str):
+            raise PolicyError(f"a gate's family must be a name, not {self.family!r}")
+        object.__setattr__(self, "genes", _plain(self.genes, f"the genes of gate {self.family!r}"))
 
     def __hash__(self) -> int:
         return hash((self.family, tuple(self.genes.items())))
@@ -63,10 +74,7 @@ class Gate:
         """
         if not isinstance(data, dict) or set(data) - {"family", "genes"} or "family" not in data:
             raise PolicyError(f"a gate needs the keys 'family' and 'genes', found {data!r}")
-        genes = data.get("genes", {})
-        if not isinstance(genes, dict) or not all(isinstance(v, GeneValue) for v in genes.values()):
-            raise PolicyError(f"the genes of gate {data['family']!r} must be plain values, found {genes!r}")
-        return cls(str(data["family"]), genes)
+        return cls(data["family"], data.get("genes", {}))
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,12 @@ class Policy:
     training: Mapping[str, GeneValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.gates, Mapping) or not all(
+            isinstance(site, str) and isinstance(gate, Gate) for site, gate in self.gates.items()
+        ):
+            raise PolicyError(f"a policy's gates must be a Gate by site name, not {self.gates!r}")
         object.__setattr__(self, "gates", MappingProxyType(dict(sorted(self.gates.items()))))
-        object.__setattr__(self, "training", MappingProxyType(dict(sorted(self.training.items()))))
+        object.__setattr__(self, "training", _plain(self.training, "a policy's training knobs"))
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -124,15 +136,18 @@ class Policy:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
             raise PolicyError(f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file")
+        if unknown := sorted(map(str, set(data) - {"schema", "gates", "training"})):
+            raise PolicyError(f"a policy has no key {unknown[0]!r}; it has schema, gates and training")
         gates, training = data.get("gates", {}), data.get("training", {})
         if not isinstance(gates, dict) or not isinstance(training, dict):
             raise PolicyError("a policy's 'gates' and 'training' must be objects; restore the file")
-        if not all(isinstance(value, GeneValue) for value in training.values()):
-            raise PolicyError(f"a policy's training knobs must be plain values, found {training!r}")
-        return cls(
-            {str(site): Gate.from_json(gate) for site, gate in gates.items()},
-            {str(knob): value for knob, value in training.items()},
-        )
+        found = {}
+        for site, gate in gates.items():
+            try:
+                found[str(site)] = Gate.from_json(gate)
+            except PolicyError as error:
+                raise PolicyError(f"{site}: {error}") from None
+        return cls(found, {str(knob): value for knob, value in training.items()})
 
 
 def knob_key(knob: str, family: str) -> str:

@@ -84,7 +84,9 @@ class Study:
         if which.endswith(".json"):
             try:
                 return Policy.from_json(json.loads(Path(which).read_text(encoding="utf-8"))), None
-            except (OSError, ValueError) as error:
+            except PolicyError as error:
+                raise PolicyError(f"{which}: {error}") from None
+            except (OSError, ValueError, RecursionError) as error:
                 raise PolicyError(f"cannot read policy {which}: {error}") from None
         if which == "best":
             finalist = self.finalist(which)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,35 @@ def test_text_form() -> None:
         "antidote(channel_ratio=0.25,column_ratio=0.5)"
     )
     assert [site for site, _ in FULL] == sorted(FULL.gates)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (
+            {"schema": SCHEMA, "gate": {}, "training": {}},
+            "a policy has no key 'gate'; it has schema, gates and training",
+        ),
+        ({"schema": SCHEMA, "gates": {"block:a": {"famly": "drop"}}}, "block:a: a gate needs the keys 'family'"),
+        ({"schema": SCHEMA, "gates": {"block:a": {"family": 3}}}, "block:a: a gate's family must be a name, not 3"),
+        (
+            {"schema": SCHEMA, "gates": {"map:a": {"family": "gss", "genes": {"ratio": [1]}}}},
+            "map:a: the genes of gate",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(data: dict[str, object], complaint: str) -> None:
+    with pytest.raises(PolicyError, match=complaint):
+        Policy.from_json(data)
+
+
+@pytest.mark.parametrize("genes", [None, [1], {"ratio": None}, {"ratio": [0.5]}, {1: 0.5}])
+def test_genes_are_plain_values(genes: Any) -> None:
+    with pytest.raises(PolicyError, match="must be plain values by name"):
+        Gate("magnitude", genes)
+
+
+@pytest.mark.parametrize("gates", [None, [1], {"map:a": "drop"}, {"map:a": {"family": "drop"}}, {1: Gate("drop")}])
+def test_gates_of_a_policy_are_gates(gates: Any) -> None:
+    with pytest.raises(PolicyError, match="gates must be a Gate by site name"):
+        Policy(gates)

@@ -121,7 +121,7 @@ def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
         return options
     try:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise AutoGateError(f"cannot read {path}: {' '.join(str(error).split())[:150]}") from None
     if not isinstance(stored, dict):
         raise AutoGateError(f"{path} must hold options, such as `model: resnet20`")

@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from autogate.errors import ExportError
+from autogate.errors import ExportError, PolicyError
 from autogate.export.files import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy
 from autogate.records import Setting
 from autogate.sites import Network, find_sites
-from autogate.surgery import attach_gates, compact_form
+from autogate.surgery import attach_gates, canonical, compact_form
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,17 @@ def reload(path: Path, model: nn.Module | None = None) -> Exported:
         raise ExportError(f"{path} is not an export: {Path(error.filename or path).name} is missing") from None
     except KeyError as error:
         raise ExportError(f"{path} is damaged: its report lacks {error}; export again") from None
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except PolicyError as error:
+        raise ExportError(f"{path / POLICY_FILE}: {error}") from None
+    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         raise ExportError(f"{path} is damaged: {' '.join(str(error).split())[:150]}; export again") from None
     if model is None and name.startswith("python:"):
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
     network = find_sites(model or load_model(name, num_classes=classes).module, (3, size, size))
+    try:
+        policy = canonical(policy, network.sites, strict=True)
+    except PolicyError as error:
+        raise ExportError(f"{path / POLICY_FILE}: {error}") from None
     dense = compact_form(network, DENSE, {})
     gated = compact_form(network, policy, attach_gates(network, policy), plan=report.get("executors", {}))
     try:

@@ -38,17 +38,24 @@ class Gene:
             if value not in self.choices:
                 raise PolicyError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, not {value!r}")
             return value
-        if isinstance(value, (str, bool)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise PolicyError(f"{where}: {self.name} must be a number, not {value!r}")
         assert self.low is not None  # noqa: S101 - every numeric gene has a range
         assert self.high is not None  # noqa: S101
         if not self.low <= value <= self.high:
-            raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {value:g}")
+            raise PolicyError(f"{where}: {self.name} must be in [{self.low:g}, {self.high:g}], not {_shown(value)}")
         if not isinstance(self.default, int):
             return float(value)
         if value != int(value):
             raise PolicyError(f"{where}: {self.name} must be a whole number, not {value:g}")
         return int(value)
+
+
+def _shown(value: float) -> str:
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return f"a number of {len(str(value))} digits"
 
 
 TARGETED_DROPOUT = Gene("targeted_dropout", 1.0, low=0.0, high=1.0)

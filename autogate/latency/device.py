@@ -12,6 +12,7 @@ from autogate.errors import DeviceError
 from autogate.records import Setting
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_MOST_IMAGES = 65_536
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -49,8 +50,11 @@ def setting_of(
     """
     if batch_size < 1:
         raise DeviceError(f"batch size {batch_size} must be at least 1")
-    if threads is not None and threads < 1:
-        raise DeviceError(f"threads {threads} must be at least 1")
+    if batch_size > _MOST_IMAGES:
+        raise DeviceError(f"batch size {batch_size} must be at most {_MOST_IMAGES}")
+    cores = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= cores:
+        raise DeviceError(f"threads {threads} must be at least 1, and at most the {cores} cores there are")
     if dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 SiteKind = Literal["block", "map", "group"]
+KINDS: tuple[SiteKind, ...] = ("block", "map", "group")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autogate.errors import ReportError
+from autogate.report.page import write_page
 
 
 def write_sensitivity_plot(document: Mapping[str, Any], path: Path) -> None:
@@ -33,7 +33,4 @@ def write_sensitivity_plot(document: Mapping[str, Any], path: Path) -> None:
     figure.add_hline(y=document["dense_accuracy"], line_dash="dot", annotation_text="dense")
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", col=1)
     figure.update_layout(title=f"{document['family']} alone at each site of {document['model']}, without training")
-    try:
-        figure.write_html(path, include_plotlyjs=True)
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place with --plot") from None
+    write_page(figure, path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autogate.errors import ReportError
+from autogate.report.page import write_page
 
 
 def write_validation_plot(document: Mapping[str, Any], path: Path) -> None:
@@ -38,7 +38,4 @@ def write_validation_plot(document: Mapping[str, Any], path: Path) -> None:
         f"{document['setting']['batch_size']}: mean error {scores['mape']:.1%}, Spearman {scores['spearman']:.3f}",
         xaxis_title="measured, ms", yaxis_title="ms",
     )  # fmt: skip
-    try:
-        figure.write_html(path, include_plotlyjs=True)
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {error.strerror}; choose another place with --plot") from None
+    write_page(figure, path)

@@ -15,6 +15,8 @@ from autogate.units import LatencyBudget, parse_drop
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
 FREE = ("trials", "trainings", "timeout_s", "finalists")
 
+_MOST = {"batch_size": 65_536, "input_size": 16_384, "lr": 1e6, "seed": 2**63 - 1}
+
 
 class SearchConfig(BaseModel):
     """Everything a search depends on, except the code and the machine.
@@ -106,8 +108,13 @@ class SearchConfig(BaseModel):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name.replace('_', '-')} must be above zero, not {value:g}")
+        for name, most in _MOST.items():
+            if (getattr(self, name) or 0) > most:
+                raise ValueError(f"{name.replace('_', '-')} must be at most {most}, not {getattr(self, name):g}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}")
+        if not all(map(math.isfinite, (*(self.mean or ()), *(self.std or ())))):
+            raise ValueError("mean and std must be finite in every channel")
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("std must be above zero in every channel")
         return self

@@ -110,7 +110,11 @@ class Driver:
             failures = failures + 1 if record.outcome == "failed" else 0
             self.reporter.trial(record, self.best(), self._done(), trials)
             if failures >= _FAILURES_IN_A_ROW:
-                raise TrainingError(f"{failures} trials failed in a row, the last one because: {record.reason}")
+                why = f"{failures} trials failed in a row, the last one because: {record.reason}"
+                if not any(r.outcome == "complete" for r in self.records):
+                    raise TrainingError(why)
+                self.reporter.note(f"{why}; going on with the candidates there are")
+                return
 
     def best(self) -> TrialRecord | None:
         """Return the best candidate so far by its short training and prediction."""

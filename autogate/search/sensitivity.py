@@ -57,11 +57,13 @@ def sensitivity_document(
         PolicyError: If gates of the family must be trained before they mean anything, or it fits no site.
         AutoGateError: If anything asked for is unknown, out of range or does not fit.
     """
+    if values is not None and not values:
+        raise AutoGateError("no share to leave out is named; give values such as 0.1, 0.3, 0.5")
     if images < 1:
         raise AutoGateError(f"images must be at least 1, not {images}")
     chosen = get_family(family)
     task = load_task(config, reporter, own.model, own.data)
-    gates = _gates(task, chosen, tuple(values or SHARES))
+    gates = _gates(task, chosen, SHARES if values is None else tuple(values))
     if config.weights is None:
         fit_base(config, task, Methods(), reporter)
     curves = []
@@ -87,6 +89,11 @@ def _gates(task: Task, family: Family, values: tuple[float, ...]) -> dict[tuple[
         raise PolicyError(
             f"gates of {family.name} have weights of their own, which must be trained first; sensitivity curves need "
             "a family without, such as antidote, magnitude or drop"
+        )
+    if (slice_family := family.runs_as(Gate(family.name)).family) != family.name:
+        raise PolicyError(
+            f"gates of {family.name} find their channels in training; sensitivity curves of {slice_family} show what "
+            "such slices cost without"
         )
     gates: dict[tuple[str, str | None], dict[float, Gate]] = {}
     for site in task.network.sites.values():

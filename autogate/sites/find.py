@@ -15,6 +15,7 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
+from autogate.sites.checks import check_network
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -45,6 +46,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     Raises:
         ModelError: If the network cannot be traced, or no gate fits anywhere; names module and reason.
     """
+    check_network(model, input_shape)
     graph, closed = trace(model)
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")

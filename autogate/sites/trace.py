@@ -7,6 +7,8 @@ graph module again, and a module that takes another path in training than in eva
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,8 +68,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
     """
     whole: frozenset[str] = frozenset()
     closed: dict[str, str] = {}
-    was_training = model.training
-    try:
+    with modes_kept(model):
         for _ in range(_MAX_RETRACES):
             try:
                 in_training = _trace_once(model.train(), whole)
@@ -90,8 +91,6 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
             if differs in ("", *whole):
                 break
             whole |= {differs}
-    finally:
-        model.train(was_training)
     raise ModelError(
         f"{type(model).__name__} takes another path in training than in evaluation outside any submodule; "
         "move that part into a module of its own"
@@ -177,17 +176,30 @@ class _ShapeRecorder(fx.Interpreter):
 def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> None:
     """Run ``model`` once on ``example`` and store each tensor's shape in its node's ``meta["shape"]``."""
     module = fx.GraphModule(model, graph)
-    was_training = model.training
-    model.eval()
-    module.eval()
-    try:
-        with torch.no_grad():
-            _ShapeRecorder(module).run(example)
-    except Exception as error:  # any failure of the user's forward pass on this input
-        reason = " ".join(str(error).split())[:200]
+    with modes_kept(model):
+        model.eval()
+        module.eval()
+        try:
+            with torch.no_grad():
+                result = _ShapeRecorder(module).run(example)
+        except Exception as error:  # any failure of the user's forward pass on this input
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
+                "check --input-size and --weights"
+            ) from error
+    if not isinstance(result, torch.Tensor):
         raise ModelError(
-            f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
-            "check --input-size and --weights"
-        ) from error
+            f"{type(model).__name__} returns a {type(result).__name__}; wrap it so that it returns one tensor of scores"
+        )
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Give every module its training flag back in the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training

@@ -11,7 +11,7 @@ from functools import cached_property
 from autogate.errors import PolicyError, SpaceError
 from autogate.gates import FAMILIES, Gene, get_family
 from autogate.policy import Gate, GeneValue, Policy, knob_key
-from autogate.records import Site
+from autogate.records import KINDS, Site
 from autogate.space.schema import FIRST_STAGE, GateOption, KnobValues, SpaceSpec
 
 DENSE_CHOICE = "dense"
@@ -126,6 +126,7 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
     """
     widths = [conv.in_channels for site in sites.values() for conv in site.convs if conv.in_channels > _IMAGE_CHANNELS]
     first_stage = min(widths, default=0)
+    _check_options(spec, sites, first_stage)
     tied: dict[str, list[Site]] = {}
     for site in sites.values():
         names = {"site": site.name, "stage": f"{site.kind}:{site.stage}", "network": site.kind}
@@ -148,6 +149,34 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
             f"no gate of this search space fits any site of the network{why}; `autogate sites` lists the sites"
         )
     return replace(space, knobs=_knobs(spec.training, dict.fromkeys(gate.family for _, gate in space.gates())))
+
+
+def _check_options(spec: SpaceSpec, sites: Mapping[str, Site], first_stage: int) -> None:
+    """Refuse options that could not stand anywhere in any network, and stages this network does not have."""
+    stages = dict.fromkeys(site.stage for site in sites.values())
+    for kind in KINDS:
+        for option in spec.options_of(kind):
+            try:
+                family = get_family(option.family)
+                genes = {gene.name: gene for gene in family.genes(kind)} if kind in family.kinds else {}
+                if kind not in family.kinds:
+                    raise PolicyError(
+                        f"{family.name} stands at {' and '.join(sorted(family.kinds))} sites, not at {kind}s"
+                    )
+                for gate in _gates(option, first_stage):
+                    for name, value in gate.genes.items():
+                        if name not in genes:
+                            known = ", ".join(genes) or "none"
+                            raise PolicyError(f"{family.name}: unknown gene {name!r}; known genes: {known}")
+                        genes[name].check(value, family.name)
+            except PolicyError as error:
+                raise SpaceError(f"search space: {kind}: {error}") from None
+            unknown = [stage for stage in option.place if stage not in stages] if isinstance(option.place, list) else []
+            if unknown:
+                raise SpaceError(
+                    f"search space: {kind}: {family.name} has no stage {unknown[0]!r} to stand in; the network has "
+                    f"{', '.join(stages)}"
+                )
 
 
 def _knobs(training: Mapping[str, KnobValues], present: Iterable[str]) -> dict[str, tuple[GeneValue, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +41,16 @@ class GateOption(BaseModel):
         for name, values in genes.items():
             if not values:
                 raise ValueError(f"gene {name} has no values")
+            if len(set(values)) < len(values):
+                raise ValueError(f"gene {name} has a value twice")
         return genes
+
+    @field_validator("place")
+    @classmethod
+    def _is_somewhere(cls, place: str | list[str]) -> str | list[str]:
+        if not place:
+            raise ValueError("no stage is named")
+        return place
 
 
 class SiteOptions(BaseModel):
@@ -91,6 +101,9 @@ class SpaceSpec(BaseModel):
         for knob, values in training.items():
             if not all(values.values() if isinstance(values, dict) else [values]):
                 raise ValueError(f"training knob {knob} has no values")
+            for options in values.values() if isinstance(values, dict) else [values]:
+                if len(set(options)) < len(options):
+                    raise ValueError(f"training knob {knob} has a value twice")
         return training
 
     def tie_of(self, kind: SiteKind) -> Tie:
@@ -112,12 +125,15 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
     Raises:
         SpaceError: If a key is unknown or a value out of range; names the place in ``where``.
     """
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"{where}: must hold keys such as `sites:`; see `autogate spaces` for working examples")
     try:
         return SpaceSpec.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SpaceError(f"{where}: {place}: {first['msg']}; see `autogate spaces` for working examples") from None
+        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise SpaceError(f"{where}: {place}: {what}; see `autogate spaces` for working examples") from None
 
 
 def list_spaces() -> dict[str, SpaceSpec]:
@@ -140,6 +156,6 @@ def load_space(name: str) -> SpaceSpec:
     except FileNotFoundError:
         known = ", ".join(p.stem for p in sorted(shipped("search_spaces").glob("*.yaml")))
         raise SpaceError(f"no search space {name!r}; give a YAML file or one of: {known}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SpaceError(f"cannot read search space {name}: {' '.join(str(error).split())}") from None
     return parse_space(data, str(path.name))

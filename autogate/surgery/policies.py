@@ -24,7 +24,10 @@ def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False
     for name, gate in policy:
         if name not in sites:
             raise PolicyError(f"{gate.family}: the network has no site {name!r}; `autogate sites` lists them")
-        family = get_family(gate.family)
+        try:
+            family = get_family(gate.family)
+        except PolicyError as error:
+            raise PolicyError(f"{name}: {error}") from None
         complete = family.complete(sites[name], gate)
         if not family.is_open(sites[name], complete):
             gates[name] = complete

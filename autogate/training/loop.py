@@ -92,6 +92,8 @@ def train(
     form.train()
     gates = gates_of(form)
     parameters = [p for p in form.parameters() if p.requires_grad]
+    if not parameters:
+        raise TrainingError("every weight of the network is frozen; set requires_grad on those that may be trained")
     optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -183,6 +185,8 @@ def score(
     correct, total = 0, 0
     traces = _Traces(form)
     for logits, labels in _outputs(form, split, device, limit):
+        if not logits.isfinite().all():
+            raise TrainingError("the network's outputs are not finite; try a lower --lr")
         correct += int((logits.argmax(dim=1).cpu() == labels).sum())
         total += len(labels)
         traces.record()

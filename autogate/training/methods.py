@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -79,7 +80,9 @@ class Methods:
         except Exception as error:
             if self.train_fn is None:
                 raise
-            raise TrainingError(f"train_fn failed: {type(error).__name__}: {error}") from error
+            raise TrainingError(f"train_fn failed: {_one_line(error)}") from error
+        if not all(p.isfinite().all() for p in form.parameters()):
+            raise TrainingError("weights are no longer finite after training; try a lower --lr")
 
     def score(self, form: nn.Module, split: Split, part: Part, *, device: torch.device) -> tuple[float, Realisation]:
         """Return the score of ``form`` on ``split``, and the decisions of its varying gates.
@@ -93,10 +96,14 @@ class Methods:
         try:
             value = float(self.score_fn(form, part))
         except Exception as error:
-            raise TrainingError(f"score_fn failed: {type(error).__name__}: {error}") from error
-        if value != value:
-            raise TrainingError("score_fn returned nan")
+            raise TrainingError(f"score_fn failed: {_one_line(error)}") from error
+        if not math.isfinite(value):
+            raise TrainingError(f"score_fn returned {value}")
         return value, trace_decisions(form, split, device=device)
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _name(fn: object) -> str:

@@ -80,3 +80,18 @@ def test_static_gates_leave_the_macs_that_are_counted_for_them(name: str, ratio:
     counted, executed = paper_macs(network, policy), realisable_macs(compact, [images(network, 1)])
     assert counted == pytest.approx(executed, rel=1e-6)
     assert counted < 0.7 * dense_macs(network)
+
+
+@pytest.mark.parametrize("value", [10**400, True, float("nan")])
+def test_numbers_of_any_size_are_refused_in_one_line(value: float) -> None:
+    network = known_network("resnet20")
+    with pytest.raises(PolicyError, match="magnitude at map:layer1.0.conv1: ratio must be"):
+        canonical(Policy({"map:layer1.0.conv1": Gate("magnitude", {"ratio": value})}), network.sites)
+
+
+def test_errors_name_family_and_site() -> None:
+    network = known_network("resnet20")
+    with pytest.raises(PolicyError, match="drop: the network has no site 'block:layer9.0'"):
+        canonical(Policy({"block:layer9.0": Gate("drop")}), network.sites)
+    with pytest.raises(PolicyError, match="block:layer1.1: unknown gate family 'drp'; did you mean 'drop'"):
+        canonical(Policy({"block:layer1.1": Gate("drp")}), network.sites)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,7 +192,7 @@ def test_gates_that_cannot_pay_are_taken_out() -> None:
     ]
     networks = [n for n in profile.networks if not any("column_ratio=0.5" in key for key in n.keys)]
     latency = LatencyModel(
-        type(profile)(profile.setting, profile.model, profile.input_shape, "", tuple(slow), tuple(networks * 4)),
+        replace(profile, units=tuple(slow), networks=tuple(networks * 4)),
         NETWORK,
     )
     left, reasons = paying(space, latency, batch_size=4)

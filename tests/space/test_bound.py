@@ -121,7 +121,7 @@ def test_gates_that_change_nothing_or_do_not_fit_are_left_out() -> None:
     # 0.05 of 16 channels is none, of 32 one, of 64 three; c = 32 leaves no channel of 16.
     space = bound(map=[{"family": "magnitude", "genes": {"ratio": [0.05]}}])
     assert {site for site, _ in space.gates()} == {name for name in MAPS if not name.startswith("map:layer1")}
-    assert bound(block=[DROP, {"family": "antidote"}]).size == 2**7
+    assert bound(block=[DROP, {"family": "mod", "genes": {"c": [32]}}]).size == 2**3 * 3**4
 
 
 def test_restricted() -> None:
@@ -146,7 +146,12 @@ def test_restricted() -> None:
         ({"map": [{"family": "magnitude", "genes": {"ratio": [1.5]}}]}, r"ratio must be in \[0, 0.97\], not 1.5"),
         ({"map": [{"family": "magnitude", "genes": {"ratio": ["half"]}}]}, "ratio must be a number, not 'half'"),
         ({"map": [{"family": "lcnet", "genes": {"scale": ["loud"]}}]}, "scale must be one of score, 2score, none"),
-        ({"map": [DROP]}, "no gate of this search space fits any site"),
+        ({"map": [DROP]}, "map: drop stands at block sites, not at maps"),
+        ({"block": [DROP], "map": [DROP]}, "map: drop stands at block sites, not at maps"),
+        ({"block": [DROP], "group": [{"family": "nonsense"}]}, "group: unknown gate family 'nonsense'"),
+        ({"block": [DROP], "group": [{"family": "gss", "genes": {"raito": [9]}}]}, "group: gss: unknown gene 'raito'"),
+        ({"block": [{"family": "drop", "place": ["stage9"]}]}, "drop has no stage 'stage9' to stand in; .* stage1"),
+        ({"block": [{"family": "mod", "genes": {"c": [100]}}]}, r"fits any site .*mod at block:layer1.0: c=100 leaves"),
         ({"block": [], "map": []}, "no gate of this search space fits any site"),
         ({"map": [{"family": "magnitude", "genes": {"ratio": [0.0]}}]}, "no gate of this search space fits any site"),
     ],

@@ -42,9 +42,16 @@ def test_defaults() -> None:
         ({"sites": {}}, "schema"),
         ({"schema": SCHEMA}, "sites"),
         (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": 0.5}}]}), "sites.map.0.genes.ratio"),
-        ([], ""),
-        (None, ""),
-        ("drop", ""),
+        ([], "must hold keys such as `sites:`"),
+        (None, "must hold keys such as `sites:`"),
+        ("drop", "must hold keys such as `sites:`"),
+        (space(sites={"block": [{"family": "drop", "place": []}]}), "no stage is named"),
+        (space(training={"targeted_dropout": [0.5, 0.5]}), "training knob targeted_dropout has a value twice"),
+        (
+            space(sites={"map": [{"family": "magnitude", "genes": {"ratio": [0.5, 0.5]}}]}),
+            "gene ratio has a value twice",
+        ),
+        (space(sites={"blob": []}), "sites.blob: unknown key"),
     ],
 )
 def test_what_is_wrong_is_named(data: object, place: str) -> None:
