@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from autogate.errors import AutoGateError, ModelError, ProfileError
 from autogate.policy import Policy
@@ -331,18 +331,20 @@ def sensitivity(
     data: str | Path | OwnData = "digits",
     *,
     family: str,
+    tie: Literal["site", "stage"] = "site",
     values: Sequence[float] | None = None,
     images: int = 512,
     plot: str | Path | None = None,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Return how much accuracy one gate alone costs at each site, the harder it prunes; trains no gate.
+    """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
 
     Args:
         model: Network: a name, or a trained module of your own; one by name without weights is trained first.
         data: Dataset, as in :func:`search`.
         family: A family without weights of its own.
+        tie: Whether each site is judged on its own, or all sites of a stage together.
         values: Shares to leave out, each in [0, 1); None for a fixed few.
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
@@ -354,7 +356,7 @@ def sensitivity(
     _check_plot(plot)
     config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
     own = Own.among(model, data)
-    document = sensitivity_document(config, own, family, values, images, reporter or Reporter())
+    document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
     if plot is not None:
         from autogate.report.sensitivity_plot import write_sensitivity_plot
 

@@ -71,7 +71,7 @@ def row(name: str) -> tuple[str, list[str]]:
         return f"| {name} | 0 | 0 | 0 |", [str(error)]
     kinds = [site.kind for site in network.sites.values()]
     cells, exports = [], []
-    why = [f"{f'channels of {at}' if at else 'groups'}: {reason}" for at, reason in network.refused.items()]
+    why = _refused(network)
     for family in FAMILIES:
         fitting = [site for site in network.sites if FAMILIES[family].fits(network.sites[site]) is None]
         if not fitting:
@@ -93,6 +93,14 @@ def row(name: str) -> tuple[str, list[str]]:
         exports.append(f"{family} {exported(compact, network)}")
     counts = (str(kinds.count(kind)) for kind in ("block", "map", "group"))
     return f"| {name} | {' | '.join([*counts, *cells])} | {'; '.join(exports)} |", why
+
+
+def _refused(network: Network) -> list[str]:
+    """Return the reasons against groups, each once, with the number of groups and one of them."""
+    places: dict[str, list[str]] = {}
+    for at, reason in network.refused.items():
+        places.setdefault(" ".join(word for word in reason.split() if "." not in word), []).append(at)
+    return [f"groups: {reason}" + (f" ({len(at)}, such as {at[0]})" if at[0] else "") for reason, at in places.items()]
 
 
 def _why(family: str, network: Network) -> str:
@@ -132,6 +140,9 @@ def lively(module: nn.Module) -> nn.Module:
         if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
             part.running_mean.normal_(0, 0.1, generator=generator)
             part.running_var.uniform_(0.5, 1.5, generator=generator)
+    for name, parameter in module.named_parameters():
+        if "layer_scale" in name:  # starts so small that no block would show
+            parameter.data.uniform_(0.5, 1.5, generator=generator)
     return module.eval()
 
 

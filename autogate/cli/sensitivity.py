@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from autogate.cli.printing import console, print_json, print_table
 from autogate.cli.progress import TerminalReporter
 
 
+class Tie(StrEnum):
+    """What gates stand at together."""
+
+    site = "site"
+    stage = "stage"
+
+
 def command(
     family: Annotated[str, typer.Option(help="Gate family: drop, magnitude or antidote.")],
     model: Model = "resnet20",
@@ -20,6 +28,7 @@ def command(
         str, typer.Option(help="digits, an image folder, a torchvision dataset or package.module:factory.")
     ] = "digits",
     weights: Annotated[str | None, typer.Option(help="Trained weights; without, the network is trained first.")] = None,
+    tie: Annotated[Tie, typer.Option(help="What is judged: each site on its own, or each stage.")] = Tie.site,
     values: Annotated[str | None, typer.Option(help="Shares to leave out, such as 0.1,0.3,0.5.")] = None,
     images: Annotated[int, typer.Option(help="Validation images to judge on.")] = 512,
     plot: Annotated[Path | None, typer.Option(help="HTML file to draw the curves into.")] = None,
@@ -29,10 +38,10 @@ def command(
     seed: Seed = 0,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show how much accuracy a gate alone costs at each site, the harder it prunes; trains no gate."""
+    """Show how much accuracy gates at one place alone cost, the harder they prune; trains no gate."""
     document = autogate.sensitivity(
-        model, data, family=family, values=None if values is None else numbers(values, "values"), images=images,
-        plot=plot, reporter=TerminalReporter(), weights=weights, train_dense=train_dense, device=device,
+        model, data, family=family, tie=tie.value, values=None if values is None else numbers(values, "values"),
+        images=images, plot=plot, reporter=TerminalReporter(), weights=weights, train_dense=train_dense, device=device,
         input_size=input_size, seed=seed,
     )  # fmt: skip
     if output is Format.json:

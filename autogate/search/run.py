@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from autogate.errors import StudyError
+from autogate.errors import StudyError, TrainingError
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
@@ -149,10 +149,13 @@ def _evaluator(
         if methods.train_fn is None:
             recipe = shared_recipe(len(task.data.train), config.lr)
             with reporter.stage("train shared weights"):
-                train_shared(
-                    shared, ground.space, bank, task.data.train, recipe, lightest=ground.lightest, seed=config.seed,
-                    device=task.trainer, progress=reporter.progress,
-                )  # fmt: skip
+                try:
+                    train_shared(
+                        shared, ground.space, bank, task.data.train, recipe, lightest=ground.lightest,
+                        seed=config.seed, device=task.trainer, progress=reporter.progress,
+                    )  # fmt: skip
+                except TrainingError as error:
+                    raise TrainingError(f"training the shared weights: {error}, in a new --study") from None
                 recalibrate(shared.model, task.data.train, seed=config.seed, device=task.trainer)
         facts["shared_artifact"] = store.add_artifact("shared", pack(shared.model, bank_paths(bank)))
     return Evaluator(task, facts["task"], shared, bank, facts["shared_artifact"], config.seed, methods)

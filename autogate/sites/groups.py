@@ -60,7 +60,8 @@ def find_groups(
         coupled = _Couplings(model, input_shape)
         members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises whatever its own tracing meets
-        return Found([], {"": f"the channels' coupling cannot be traced: {type(error).__name__}: {error}"})
+        reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
+        return Found([], {"": reason})
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
         refused[root] = "cutting its channels out changes more than masking them"
         del members[root]

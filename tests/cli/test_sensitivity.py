@@ -44,6 +44,8 @@ def test_tables_and_wrong_input(cli: Cli, tiny: str) -> None:
     for options, complaint in (
         (("--family", "mod"), "weights of their own"),
         (("--family", "dorp"), "unknown gate family 'dorp'; did you mean 'drop'?"),
+        (("--family", "dce"), "gates of dce find their channels in training; sensitivity curves of magnitude show"),
+        (("--family", "magnitude", "--plot", "nowhere/curves.html"), "cannot write nowhere/curves.html"),
         (("--family", "drop", "--images", "0"), "images must be at least 1"),
         (("--family", "magnitude", "--values", "1.5"), "ratio must be in [0, 0.97], not 1.5"),
         (("--family", "magnitude", "--values", "half"), "--values 'half' must be numbers"),
@@ -52,3 +54,13 @@ def test_tables_and_wrong_input(cli: Cli, tiny: str) -> None:
         assert result.code == 2
         assert complaint in result.err
         assert "Traceback" not in result.err
+
+
+def test_stages_are_judged_together(cli: Cli, tiny: str) -> None:
+    common = ("sensitivity", "--model", tiny, "--input-size", "16", "--family", "magnitude", "--values", "0.5")
+    by_place = {
+        tie: {c["site"] for c in cli(*common, "--tie", tie, "--images", "50", "--format", "json").json["curves"]}
+        for tie in ("site", "stage")
+    }
+    assert all(place.startswith(("map:stage", "group:stage")) for place in by_place["stage"])
+    assert len(by_place["stage"]) < len(by_place["site"])
