@@ -156,14 +156,36 @@ def show(study: str, which: str = "best", *, storage: str | None = None) -> dict
     return document
 
 
-def pareto(study: str, *, latency_budget: str | None = None, storage: str | None = None) -> dict[str, Any]:
-    """Judge a stored study by another budget, training nothing.
+def pareto(
+    study: str,
+    *,
+    latency_budget: str | None = None,
+    profile: str | None = None,
+    storage: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Judge a stored study by another budget or for another device, training nothing.
 
     Returns the front of trained candidates, the best candidate by prediction, and the best finalist by
     measurement, under the budget.
+
+    Args:
+        study: Name of the study.
+        latency_budget: Such as ``5ms`` or ``60%`` of dense; None for the study's own.
+        profile: A profile file of another device, or the name of a recorded one; latencies are then predicted for it.
+        storage: SQLAlchemy URL of the database.
+        model: The module the study was started with, if it was one; only a profile needs it.
+        data: The data the study was started with, if it was no name; likewise.
     """
     budget = None if latency_budget is None else LatencyBudget.parse(latency_budget)
-    return pareto_document(Study(study, storage).store, study, budget)
+    opened = Study(study, storage)
+    if profile is None:
+        return pareto_document(opened.store, study, budget)
+    from autogate.search.predicting import reranked_document
+
+    Own(model, data).check(study, opened.config)
+    return reranked_document(opened.store, study, profile, budget, model=model, data=data)
 
 
 def studies(*, storage: str | None = None) -> list[dict[str, Any]]:
@@ -297,6 +319,31 @@ def validate_profile(
 
         write_validation_plot(document, Path(plot))
     return document
+
+
+def explain(
+    name: str,
+    *,
+    model: str | None = None,
+    space: str | None = None,
+    num_classes: int | None = None,
+    storage: str | None = None,
+) -> dict[str, Any]:
+    """Return where a network's time goes on a device, and which gates pay there, or why they do not.
+
+    Args:
+        name: A study, a profile file, or the name of a recorded profile.
+        model: Network by name; None for the one the profile names.
+        space: As in :func:`search`; None for the study's, or ``unified``.
+        num_classes: Outputs of the classifier; None for the network's default.
+        storage: SQLAlchemy URL of the database.
+    """
+    from autogate.search.predicting import explanation_document
+
+    return explanation_document(
+        name, storage or default_storage(), model=model, space=None if space is None else load_space(space),
+        num_classes=num_classes,
+    )  # fmt: skip
 
 
 def predict(
@@ -441,7 +488,7 @@ def _check_plot(plot: str | Path | None) -> None:
 
 
 __all__ = [
-    "Study", "doctor", "dry_run", "export", "measure", "pareto", "predict", "profile", "resume", "search",
+    "Study", "doctor", "dry_run", "explain", "export", "measure", "pareto", "predict", "profile", "resume", "search",
     "sensitivity", "show", "sites", "spaces", "studies",
     "validate_profile",
 ]  # fmt: skip

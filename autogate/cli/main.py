@@ -9,6 +9,7 @@ from rich.console import Console
 
 from autogate.cli import (
     doctor,
+    explain,
     export,
     measure,
     pareto,
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, show, pareto, export, measure, predict, sensitivity, studies, sites, spaces, doctor,
+    search, resume, show, pareto, export, measure, predict, explain, sensitivity, studies, sites, spaces, doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 app.add_typer(profile.app, name="profile")

@@ -14,15 +14,21 @@ from autogate.cli.printing import console, print_front, print_json
 def command(
     study: StudyName,
     latency_budget: Annotated[str | None, typer.Option(help="Judge by this budget instead; trains nothing.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Judge for the device of this profile: a file, or the name of a recorded one.")
+    ] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show the front of a stored study, under its own or another budget; trains nothing."""
-    document = autogate.pareto(study, latency_budget=latency_budget, storage=storage)
+    """Show the front of a stored study, under its own or another budget or device; trains nothing."""
+    document = autogate.pareto(study, latency_budget=latency_budget, profile=profile, storage=storage)
     if output is Format.json:
         print_json(document)
         return
-    print_front(f"front of {study}", document)
+    place = f" on {document['device']}, batch {document['batch_size']}" if profile else ""
+    print_front(f"front of {study}{place}", document)
+    if document.get("not_profiled"):
+        console().print(f"{document['not_profiled']} candidates hold gates that the profile does not know")
     if document["budget_ms"] is None:
         return
     out = console()
@@ -33,7 +39,9 @@ def command(
     else:
         out.print(f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training")
     measured = document["best_measured"]
-    if measured is None:
+    if profile is not None:
+        out.print("take it there with `autogate export`, and measure it with `autogate measure`")
+    elif measured is None:
         out.print("no finalist meets it")
     else:
         out.print(f"best finalist within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")

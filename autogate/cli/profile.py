@@ -102,7 +102,11 @@ def validate(
     if output is Format.json:
         print_json(document)
         return
-    scores = {"model": document["model"], "second measurement": document["retest"], **document["baselines"]}
+    relative = document["relative"]
+    scores = {
+        "model": document["model"], "second measurement": document["retest"], **document["baselines"],
+        "model, over dense": relative["model"], "second measurement, over dense": relative["retest"],
+    }  # fmt: skip
     rows = [
         (name, *(f"{found[key]:.3f}" if key in _RANKS else f"{found[key]:.1%}" for key in _SCORES))
         for name, found in scores.items()
@@ -118,5 +122,6 @@ def validate(
     print_table("", ("", ""), [
         ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
         ("budgets exceeded, by more than 3 %", f"{found['violations']:.1%}, {found['violations_over_3_percent']:.1%}"),
-        ("measured over predicted, median", f"{document['drift']:+.1%}"),
+        ("dense before measuring, over the profile's", f"{document['canary'] - 1:+.1%}"),
+        ("measured over predicted after that, median", f"{document['drift']:+.1%}"),
     ])  # fmt: skip

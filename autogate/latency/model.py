@@ -60,12 +60,13 @@ class LatencyModel:
     Args:
         profile: Measurements of this network.
         network: The network; its sites and units must be those that were profiled.
+        slowness: How much slower the device is now than when it was profiled, as a canary says.
 
     Raises:
         ProfileError: If the profile was made of another network.
     """
 
-    def __init__(self, profile: Profile, network: Network) -> None:
+    def __init__(self, profile: Profile, network: Network, *, slowness: float = 1.0) -> None:
         self.profile = profile
         self.network = network
         self.units = cut_into_units(network)
@@ -81,7 +82,8 @@ class LatencyModel:
             )
         self._composed: dict[str, float] = {}
         self._executors = FastestExecutors(network.sites, self.units, self._unit_ms, self._batch_size)
-        self._offset_ms, self._slope, self.error = self._calibrate()
+        offset_ms, slope, self.error = self._calibrate()
+        self._offset_ms, self._slope = slowness * offset_ms, slowness * slope
         self.dense_ms = self.predict(DENSE).p50
 
     def plan(self, policy: Policy) -> ExecutionPlan:
@@ -103,6 +105,10 @@ class LatencyModel:
         times = self._offset_ms + self._slope * np.atleast_1d(np.asarray(total, dtype=np.float64))
         p50, p95 = np.percentile(times, [50, 95])
         return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error)
+
+    def unit_ms(self, unit: Unit) -> float:
+        """Return the measured time of a unit of the dense network, in milliseconds."""
+        return self._unit_ms[unit.type]
 
     def lightest(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate took its lightest decision."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from autogate.surgery.compact_form import UNIT
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,23 @@ def record_operators(form: nn.Module, x: torch.Tensor) -> tuple[Operator, ...]:
     with torch.no_grad(), _Recorder() as recorder:
         form(x)
     return tuple(recorder.operators)
+
+
+def operators_by_unit(compact: fx.GraphModule, x: torch.Tensor) -> dict[int, tuple[Operator, ...]]:
+    """Run a compact form once on ``x`` and return the operators of each of its units."""
+    found: dict[int, list[Operator]] = defaultdict(list)
+
+    class Interpreter(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            with _Recorder() as recorder:
+                value = super().run_node(n)
+            if UNIT in n.meta:
+                found[int(n.meta[UNIT])] += recorder.operators
+            return value
+
+    with torch.no_grad():
+        Interpreter(compact).run(x)
+    return {unit: tuple(operators) for unit, operators in found.items()}
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -54,7 +54,7 @@ def search_document(store: Store, study: str, budget: LatencyBudget | None = Non
         },
         "best": None if best is None else finalist_document(best, budget, floor),
         "closest": None if closest is None else finalist_document(closest, budget, floor),
-        "front": [_point(t, finalists) for t in pareto_front(trials, config.latency_stat)],
+        "front": [point_document(t, finalists) for t in pareto_front(trials, config.latency_stat)],
         "left_out": facts.get("left_out", []),
         "trials": store.count_trials(study),
         "seconds": facts.get("seconds", {}),
@@ -114,7 +114,8 @@ def finalist_document(finalist: FinalistRecord, budget: LatencyBudget | None, fl
     }
 
 
-def _point(trial: TrialRecord, finalists: list[FinalistRecord]) -> dict[str, Any]:
+def point_document(trial: TrialRecord, finalists: list[FinalistRecord]) -> dict[str, Any]:
+    """Return a trained candidate: its accuracy, its predicted latency, and what its finalist measured."""
     policy = trial.policy or Policy()
     finalist = next((f for f in finalists if f.policy.digest == policy.digest), None)
     measured = None if finalist is None else finalist.comparison
@@ -145,19 +146,27 @@ def pareto_document(store: Store, study: str, budget: LatencyBudget | None = Non
     document = search_document(store, study, budget)
     dense_ms = facts.get("dense_predicted_ms")
     limit_ms = None if budget is None or dense_ms is None else budget.limit_ms(dense_ms)
-    within = [p for p in document["front"] if limit_ms is None or p["predicted_ms"]["upper"] <= limit_ms]
     return {
         "schema": "autogate.pareto/1",
         "study": study,
+        "label": document["label"],
+        "device": document["device"],
+        "batch_size": document["batch_size"],
         "latency_stat": config.latency_stat,
         "dense_predicted_ms": dense_ms,
         "budget": None if budget is None else budget.text,
         "budget_ms": limit_ms,
         "front": document["front"],
-        "best_predicted": max(within, key=lambda point: point["val_accuracy"], default=None),
+        "best_predicted": best_within(document["front"], limit_ms),
         "best_measured": document["best"],
         "closest_measured": document["closest"],
     }
+
+
+def best_within(front: list[dict[str, Any]], limit_ms: float | None) -> dict[str, Any] | None:
+    """Return the most accurate point of a front whose predicted upper bound is within the limit."""
+    within = [point for point in front if limit_ms is None or point["predicted_ms"]["upper"] <= limit_ms]
+    return max(within, key=lambda point: point["val_accuracy"], default=None)
 
 
 def study_line(store: Store, study: str) -> dict[str, Any]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import nn
 
-from autogate.errors import ProfileError
+from autogate.errors import ProfileError, StudyError
+from autogate.gates import brief
 from autogate.latency import LatencyModel, from_lines, read_profile
+from autogate.latency.explaining import explain_gates, explain_units
+from autogate.models import load_model
 from autogate.policy import Policy
-from autogate.records import Realisation
+from autogate.records import Profile, Realisation
 from autogate.search.config import SearchConfig
 from autogate.search.costs import predicted_statistics
+from autogate.search.document import best_within, point_document
 from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground
 from autogate.search.profiles import check_setting, find_profile, named_profile
 from autogate.search.reporter import Reporter
 from autogate.search.task import OwnData, load_model_and_data, load_task, network_for
+from autogate.search.verdict import pareto_front
+from autogate.sites import find_sites
+from autogate.space import SpaceSpec, load_space, parse_space
+from autogate.space.bound import bind
 from autogate.store import Store
 from autogate.surgery import canonical
+from autogate.units import LatencyBudget
 
 
 def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[str, Any]:
@@ -54,6 +64,122 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     }
 
 
+def reranked_document(
+    store: Store,
+    study: str,
+    profile: str,
+    budget: LatencyBudget | None,
+    *,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Return the front of a study as it is on the device of another profile, and what is best there; trains nothing.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        profile: A profile file, or the name of a recorded profile, of the study's network.
+        budget: A budget to judge by instead of the study's own.
+        model: The network itself, if the study was not started by name.
+        data: The data itself, likewise.
+
+    Raises:
+        ProfileError: If the profile cannot be read, or is another network's.
+        StudyError: If there is no such study, or no candidate whose gates the profile knows.
+    """
+    stored, _ = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    budget = budget or config.budget
+    taken = read_profile(find_profile(profile))
+    latency = _latency_model(taken, config, model, data)
+    trials, unknown = [], 0
+    for trial in store.trials(study):
+        if trial.policy is None or trial.val_accuracy is None:
+            continue
+        try:
+            estimate = latency.predict(trial.policy, store.realisation(trial.policy))
+        except ProfileError:
+            unknown += 1
+            continue
+        trials.append(replace(trial, predicted=predicted_statistics(estimate, config.latency_stat)))
+    if not trials:
+        raise StudyError(
+            f"{profile} knows the gates of no trained candidate of {study!r} ({unknown} hold others); profile the "
+            "device with the study's space"
+        )
+    front = [point_document(trial, []) for trial in pareto_front(trials, config.latency_stat)]
+    limit_ms = None if budget is None else budget.limit_ms(latency.dense_ms)
+    return {
+        "schema": "autogate.pareto/1",
+        "study": study,
+        "label": "predicted",
+        "device": taken.setting.device_name,
+        "batch_size": taken.setting.batch_size,
+        "latency_stat": config.latency_stat,
+        "dense_predicted_ms": latency.dense_ms,
+        "budget": None if budget is None else budget.text,
+        "budget_ms": limit_ms,
+        "front": front,
+        "best_predicted": best_within(front, limit_ms),
+        "best_measured": None,
+        "closest_measured": None,
+        "not_profiled": unknown,
+    }
+
+
+def _latency_model(
+    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, slowness: float = 1.0
+) -> LatencyModel:
+    module, images = load_model_and_data(config, model, data)
+    return LatencyModel(profile, network_for(module, images.preprocessing), slowness=slowness)
+
+
+def explanation_document(
+    name: str, url: str, *, model: str | None = None, space: SpaceSpec | None = None, num_classes: int | None = None
+) -> dict[str, Any]:
+    """Return where the time of a profiled network goes, and what each gate brings there, or why it brings nothing.
+
+    Args:
+        name: A profile file, the name of a recorded profile, or a study.
+        url: Database of the study.
+        model: The network's name; None for the one the profile names.
+        space: The gates to ask about; None for the study's, or all.
+        num_classes: Outputs of the classifier; None for the network's default, or the study's.
+
+    Raises:
+        StudyError: If ``name`` is none of the three.
+        ProfileError: If the profile is another network's, or lacks a gate.
+    """
+    if find_profile(name).exists():
+        taken = read_profile(find_profile(name))
+        module = load_model(model or taken.model, num_classes=num_classes).module
+        latency = LatencyModel(taken, find_sites(module, taken.input_shape))
+        spec = space or load_space("unified")
+    else:
+        store = Store(url)
+        stored, facts = store.study(name)
+        config = SearchConfig.model_validate(stored)
+        lines = store.profile(str(facts.get("profile")))
+        if lines is None:
+            raise ProfileError(f"study {name!r} has no profile yet; run `{store.command('resume', name)}`")
+        own = from_lines(lines, "the study's profile")
+        latency = _latency_model(own, config, None, None, facts.get("slowness", 1.0))
+        spec = space or parse_space(config.space, "the search space")
+    setting = latency.profile.setting
+    return {
+        "schema": "autogate.explain/1",
+        "model": latency.profile.model,
+        "device": setting.device_name,
+        "batch_size": setting.batch_size,
+        "dense_ms": latency.dense_ms,
+        "units": [{**asdict(unit), "sites": list(unit.sites)} for unit in explain_units(latency)],
+        "gates": [
+            {**vars(found), "gate": brief(found.gate)}
+            for found in explain_gates(latency, bind(spec, latency.network.sites))
+        ],
+    }
+
+
 def prediction_document(
     store: Store,
     study: str,
@@ -85,8 +211,7 @@ def prediction_document(
     if profile is None and lines is None:
         raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
     taken = read_profile(find_profile(profile)) if profile else from_lines(str(lines), "the study's profile")
-    module, images = load_model_and_data(config, model, data)
-    latency = LatencyModel(taken, network_for(module, images.preprocessing))
+    latency = _latency_model(taken, config, model, data, 1.0 if profile else facts.get("slowness", 1.0))
     estimate = latency.predict(canonical(policy, latency.network.sites, strict=True), realisation)
     return {
         "schema": "autogate.predict/1",

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from autogate.errors import BudgetInfeasibleError, SpaceError
-from autogate.latency import (
-    LatencyModel,
-)
+from autogate.latency import LatencyModel
+from autogate.latency.canary import canary
 from autogate.policy import Gate, Policy
 from autogate.search.config import SearchConfig
 from autogate.search.objective import Objective
@@ -23,6 +22,8 @@ from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store
 from autogate.surgery import canonical
+
+_WORTH_SAYING = 0.03
 
 
 @dataclass
@@ -61,7 +62,7 @@ def prepare_ground(
         network: The traced network.
         device: The target device.
         store: Where profiles are kept.
-        facts: Facts of the study; ``profile`` is used if there, and set.
+        facts: Facts of the study; ``profile`` and ``slowness`` are used if there, and set.
         reporter: Hears of progress.
 
     Raises:
@@ -74,6 +75,13 @@ def prepare_ground(
     key = keep_profile(store, profile)
     facts["profile"] = key
     latency = LatencyModel(profile, network)
+    if not foreign and "slowness" not in facts:
+        with reporter.stage("canary"):
+            facts["slowness"] = canary(latency)
+        if abs(facts["slowness"] - 1) > _WORTH_SAYING:
+            reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
+    if not foreign:
+        latency = LatencyModel(profile, network, slowness=facts["slowness"])
     left, reasons = paying(space, latency, config.batch_size)
     return Ground(latency, key, foreign, left, reasons, lightest_policy(left, latency))
 

@@ -30,7 +30,6 @@ from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store
 
 QUICK_PROFILE_S = 40.0
-_ATTEMPTS = 3
 
 
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
@@ -56,12 +55,19 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
 
 
 def profile_network(
-    config: SearchConfig, network: Network, space: BoundSpace, device: torch.device, reporter: Reporter, seconds: float
+    config: SearchConfig,
+    network: Network,
+    space: BoundSpace,
+    device: torch.device,
+    reporter: Reporter,
+    seconds: float,
+    *,
+    attempts: int = 3,
 ) -> Profile:
-    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to three times."""
+    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to ``attempts`` times."""
     setting = target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
-        for _ in range(_ATTEMPTS):
+        for _ in range(attempts):
             taken = take_profile(
                 network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
                 progress=reporter.progress,

@@ -6,6 +6,7 @@ from typing import Any
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, read_profile, resolve_device
+from autogate.latency.canary import canary
 from autogate.latency.validation import measure_held_out, plan_held_out
 from autogate.latency.validation.document import validation_document
 from autogate.models import load_model
@@ -60,11 +61,13 @@ def validate_profile(
             f"{profile} was made in another setting: {'; '.join(different)}; validate it there, or profile here"
         )
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
-    latency = LatencyModel(taken, network)
+    with reporter.stage("canary"):
+        slowness = canary(LatencyModel(taken, network))
+    latency = LatencyModel(taken, network, slowness=slowness)
     left, _ = paying(searched_space(config, network), latency, setting.batch_size)
     if not left.gates():
         raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
     planned = plan_held_out(latency, left, networks, seed)
     with reporter.stage("measure held-out networks"):
         held_out = measure_held_out(network, planned, setting, seconds=seconds, seed=seed, progress=reporter.progress)
-    return validation_document(latency, held_out, seed)
+    return validation_document(latency, held_out, slowness, seed)

@@ -28,8 +28,8 @@ def test_help(cli: Cli) -> None:
     result = cli("--help")
     assert result.code == 0
     for command in (
-        "search", "resume", "profile", "predict", "sensitivity", "pareto", "show", "measure", "export", "studies",
-        "sites", "spaces", "doctor",
+        "search", "resume", "profile", "predict", "explain", "sensitivity", "pareto", "show", "measure", "export",
+        "studies", "sites", "spaces", "doctor",
     ):  # fmt: skip
         assert command in result.out
         assert cli(command, "--help").code == 0
@@ -141,6 +141,17 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     table = cli(*asked)
     assert "second measurement" in table.out
     assert "macs_interpolation" in table.out
+
+    document = cli("explain", "mine.jsonl", "--space", "drop", "--format", "json").json
+    assert document["schema"] == "autogate.explain/1"
+    assert sum(unit["share"] for unit in document["units"]) == pytest.approx(1.0)
+    assert {unit["regime"] for unit in document["units"]} <= {"compute-bound", "bandwidth-bound", "launch-bound"}
+    assert all((gate["saved_ms"] > 0) == (gate["reason"] is None) for gate in document["gates"])
+    shown = cli("explain", "mine.jsonl", "--space", "drop")
+    assert "bound by" in shown.out
+    assert "blocks" in shown.out
+    absent = cli("explain", "absent.jsonl")
+    assert (absent.code, "Traceback" in absent.err) == (2, False)
 
     few = cli("profile", "validate", "mine.jsonl", "--networks", "2")
     assert (few.code, "2 networks are too few" in few.err) == (2, True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,6 +16,7 @@ from workplace import PLACE, Workplace
 import autogate
 from autogate import api
 from autogate.errors import ExportError, ProfileError, StudyError
+from autogate.latency import read_profile, write_profile
 from autogate.models import load_model
 from autogate.training import loop
 
@@ -205,3 +208,31 @@ def test_a_loss_that_is_not_finite_fails_its_trial_and_no_other(
     assert outcomes.count("complete") >= 2
     failed = next(trial for trial in study.trials() if trial.outcome == "failed")
     assert "the loss became nan in epoch 1; try a lower --lr" in str(failed.reason)
+
+
+def test_a_finished_study_is_judged_for_another_device(workplace: Workplace, foreign: str) -> None:
+    study = run(workplace, foreign, pareto=True, study="moved", trials=6)
+    taken = read_profile(Path(foreign))
+    # Elsewhere, convolutions of the second stage take three times as long.
+    slow = [replace(s, ms=3 * s.ms) if s.key.startswith("32x") else s for s in taken.units]
+    keys = {s.key: s.ms for s in slow}
+    networks = [replace(n, ms=sum(keys[key] for key in n.keys)) for n in taken.networks]
+    setting = replace(taken.setting, device_name="a third device")
+    path = workplace.root / "third.jsonl"
+    write_profile(replace(taken, setting=setting, units=tuple(slow), networks=tuple(networks)), path)
+    own = api.pareto("moved", storage=study.storage)
+    there = api.pareto("moved", profile=str(path), latency_budget="90%", storage=study.storage)
+    assert (there["device"], there["label"]) == ("a third device", "predicted")
+    assert there["dense_predicted_ms"] > 1.3 * own["dense_predicted_ms"]
+    assert there["budget_ms"] == pytest.approx(0.9 * there["dense_predicted_ms"])
+    # The accuracies are the study's, the latencies the device's.
+    accuracies = {t.number: t.val_accuracy for t in study.trials()}
+    assert all(point["val_accuracy"] == accuracies[point["trial"]] for point in there["front"])
+    ours = {point["trial"]: point["predicted_ms"]["p50"] for point in own["front"]}
+    assert any(point["predicted_ms"]["p50"] != ours.get(point["trial"]) for point in there["front"])
+    assert len(study.trials()) == 6
+
+    unknown = [replace(s, key=s.key.replace("drop", "drip")) for s in taken.units]
+    write_profile(replace(taken, units=tuple(unknown), networks=taken.networks[:1] * 10), path)
+    gated = [t for t in study.trials() if t.outcome == "complete" and not t.policy.is_dense]
+    assert api.pareto("moved", profile=str(path), storage=study.storage)["not_profiled"] == len(gated)

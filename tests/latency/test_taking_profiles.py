@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autogate.gates import get_family
 from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
+from autogate.latency.canary import canary
 from autogate.latency.profiling import script
 from autogate.latency.units import cut_into_units
 from autogate.policy import Gate, Policy
@@ -94,3 +95,13 @@ def test_scripted_gates_do_as_they_are_told(network: Network) -> None:
         with torch.no_grad():
             compact(x)
         assert widths == ([images] if images else [])
+
+
+def test_the_canary_says_how_fast_the_device_is_now(network: Network, profile: Profile) -> None:
+    found = canary(LatencyModel(profile, network), seconds=0.5)
+    assert 0.2 < found < 5
+    model = LatencyModel(profile, network)
+    half = LatencyModel(profile, network, slowness=0.5)
+    assert half.dense_ms == pytest.approx(0.5 * model.dense_ms)
+    # Twice as long a profile makes the same device look twice as fast.
+    assert canary(LatencyModel(profile, network, slowness=2.0), seconds=0.5) < 0.75 * found

@@ -15,9 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autogate.latency import LatencyModel, too_noisy
 from autogate.latency.operators import Operator, record_operators
+from autogate.latency.roofline import roofline
 from autogate.latency.steadiness import steady
 from autogate.latency.validation import HeldOut, plan_held_out, score
-from autogate.latency.validation.baselines import baselines, roofline_ms
+from autogate.latency.validation.baselines import baselines
 from autogate.latency.validation.document import validation_document
 from autogate.latency.validation.held_out import realisation_of
 from autogate.latency.validation.metrics import best_constant, budget_violations, coverage
@@ -118,7 +119,11 @@ def test_operators_are_those_that_run() -> None:
 def test_the_roofline_is_the_highest_of_three() -> None:
     # 10^8 operations per ms, 10^7 bytes per ms, 0.002 ms to launch.
     operators = [Operator("a", 10**9, 1000), Operator("b", 0, 5 * 10**7), Operator("c", 10, 10)]
-    assert roofline_ms(operators, CARD, SETTING) == pytest.approx(20 + 5 + 0.002)
+    found = roofline(operators, CARD, SETTING)
+    assert (found.compute_ms, found.bandwidth_ms, found.launch_ms) == pytest.approx((20, 5, 0.002))
+    assert found.total_ms == pytest.approx(25.002)
+    assert found.regime == "compute-bound"
+    assert roofline(operators[1:], CARD, SETTING).regime == "bandwidth-bound"
 
 
 def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel, space: BoundSpace) -> None:
@@ -139,7 +144,7 @@ def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel,
     true_ms = np.array([model.predict(p.policy, realisation_of(p)).p50 for p in planned])
     operators = tuple((Operator("a", round(1e6 * ms), 0),) for ms in true_ms)
     held_out = HeldOut(planned, true_ms * 1.01, true_ms * 1.01, operators)
-    document = validation_document(model, held_out, seed=1)
+    document = validation_document(model, held_out, 1.0, seed=1)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["schema"] == "autogate.validate/1"
     assert (document["networks"], document["seed"], document["floor"]) == (25, 1, 0.0)
@@ -147,6 +152,8 @@ def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel,
     assert found["mape"] == pytest.approx(0.01 / 1.01)
     assert found["spearman"] == pytest.approx(1.0)
     assert document["drift"] == pytest.approx(0.01)
+    # A machine that is slower throughout takes nothing from ratios.
+    assert document["relative"]["model"]["mape"] == pytest.approx(0.0, abs=1e-9)
     # The profile's own networks cost what their MACs say, here by construction.
     assert document["baselines"]["macs_affine"]["mape"] == pytest.approx(0.01 / 1.01)
     # Its lightest network is not the lightest there is.

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autogate.latency.model import LatencyModel
-from autogate.latency.operators import Operator
+from autogate.latency.roofline import roofline
 from autogate.latency.validation.held_out import HeldOut
 from autogate.latency.validation.metrics import best_constant
 from autogate.policy import Policy
-from autogate.records import DeviceCard, Realisation, Setting
-
-_BYTES_PER_GB = 1e9
+from autogate.records import Realisation
 
 
 def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Realisation]) -> Mapping[str, np.ndarray]:
@@ -37,7 +35,7 @@ def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Rea
         "macs_affine": np.polyval(np.polyfit(known_macs, known_ms, 1, w=1 / known_ms), macs),
         "macs_interpolation": _interpolated(known_macs, known_ms, macs),
         "lookup_table": np.array(alone),
-        "roofline": np.array([roofline_ms(ops, profile.card, profile.setting) for ops in held_out.operators]),
+        "roofline": np.array([roofline(ops, profile.card, profile.setting).total_ms for ops in held_out.operators]),
     }
 
 
@@ -50,17 +48,3 @@ def _interpolated(known_macs: np.ndarray, known_ms: np.ndarray, macs: np.ndarray
 def _gate_by_gate(model: LatencyModel, policy: Policy, realisation: Realisation) -> float:
     saved = (model.dense_ms - model.predict(Policy({site: gate}), realisation).p50 for site, gate in policy)
     return model.dense_ms - sum(saved)
-
-
-def roofline_ms(operators: Sequence[Operator], card: DeviceCard, setting: Setting) -> float:
-    """Return the time at the device's limits: each operator is bound by arithmetic, bandwidth or its launch."""
-    peak_flops = card.matmul_tflops[setting.dtype] * 1e12
-    seconds = (
-        max(
-            2 * operator.macs / peak_flops,
-            operator.moved_bytes / (card.copy_gb_per_s * _BYTES_PER_GB),
-            card.launch_us * 1e-6,
-        )
-        for operator in operators
-    )
-    return 1e3 * sum(seconds)

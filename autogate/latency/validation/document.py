@@ -15,11 +15,18 @@ from autogate.latency.validation.metrics import budget_violations, coverage, sco
 SCHEMA = "autogate.validate/1"
 
 
-def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> dict[str, Any]:
+def validation_document(model: LatencyModel, held_out: HeldOut, slowness: float, seed: int) -> dict[str, Any]:
     """Return the scores of the latency model and of the baselines; errors and shares are fractions.
 
     ``floor`` is the mean absolute error of the second measurement as a predictor of the first, against which all are
-    scored; ``retest`` has its other scores.
+    scored; ``retest`` has its other scores. ``relative`` has the scores of latencies over that of dense in the same
+    measurement, which a machine whose speed drifts from minute to minute changes little.
+
+    Args:
+        model: The latency model, already as slow as the device is.
+        held_out: What was measured; dense comes first.
+        slowness: What the canary said before.
+        seed: Seed of the choice of networks.
     """
     measured = held_out.first_ms
     realisations = [realisation_of(planned) for planned in held_out.planned]
@@ -39,6 +46,7 @@ def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> di
         "networks": len(measured),
         "seed": seed,
         "spread": float(measured.std() / measured.mean()),
+        "canary": slowness,
         "drift": float(np.median(measured / predicted) - 1),
         "floor": retest.mape,
         "retest": asdict(retest),
@@ -46,6 +54,10 @@ def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> di
             **asdict(score(predicted, measured)),
             "coverage": covered, "coverage_interval": list(interval),
             "violations": over, "violations_over_3_percent": far_over,
+        },
+        "relative": {
+            "model": asdict(score(_over_dense(predicted), _over_dense(measured))),
+            "retest": asdict(score(_over_dense(held_out.second_ms), _over_dense(measured))),
         },
         "baselines": {
             name: asdict(score(ms, measured)) for name, ms in baselines(model, held_out, realisations).items()
@@ -61,3 +73,8 @@ def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> di
             )
         ],
     }  # fmt: skip
+
+
+def _over_dense(ms: np.ndarray) -> np.ndarray:
+    ratios: np.ndarray = ms[1:] / ms[0]
+    return ratios

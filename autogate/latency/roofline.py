@@ -1,0 +1,54 @@
+"""What operators take at the device's limits, and which limit binds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autogate.latency.operators import Operator
+from autogate.records import DeviceCard, Setting
+
+Regime = Literal["compute-bound", "bandwidth-bound", "launch-bound"]
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Times at the device's limits, in milliseconds; each operator counts for the limit that binds it.
+
+    Attributes:
+        compute_ms: Operators bound by arithmetic.
+        bandwidth_ms: Operators bound by memory.
+        launch_ms: Operators that take no longer than the smallest one.
+    """
+
+    compute_ms: float
+    bandwidth_ms: float
+    launch_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """Sum over all operators."""
+        return self.compute_ms + self.bandwidth_ms + self.launch_ms
+
+    @property
+    def regime(self) -> Regime:
+        """The limit that binds most of the time."""
+        times: dict[Regime, float] = {
+            "compute-bound": self.compute_ms, "bandwidth-bound": self.bandwidth_ms, "launch-bound": self.launch_ms,
+        }  # fmt: skip
+        return max(times, key=times.__getitem__)
+
+
+def roofline(operators: Sequence[Operator], card: DeviceCard, setting: Setting) -> Roofline:
+    """Return the times of operators at the limits that the device card knows."""
+    bound = [0.0, 0.0, 0.0]
+    for operator in operators:
+        limits = (
+            2 * operator.macs / (card.matmul_tflops[setting.dtype] * 1e9),
+            operator.moved_bytes / (card.copy_gb_per_s * 1e6),
+            card.launch_us * 1e-3,
+        )
+        slowest = max(limits)
+        bound[limits.index(slowest)] += slowest
+    return Roofline(*bound)
