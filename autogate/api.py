@@ -266,7 +266,10 @@ def profile(
     device = resolve_device(config.device)
     check_setting(config, network, device)
     store = Store(storage or default_storage(), create=True) if out is None else None
-    taken = profile_network(config, network, searched_space(config, network), device, reporter or Reporter(), seconds)
+    taken = profile_network(
+        config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
+        attempts=1 if allow_noisy else 3,
+    )  # fmt: skip
     if not allow_noisy and (wrong := too_noisy(taken)) is not None:
         raise ProfileError(
             f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
