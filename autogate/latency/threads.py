@@ -1,4 +1,4 @@
-"""Run a piece of work with a given number of CPU threads and no gradients, as inference does."""
+"""Run a measurement alone on its device, with a given number of CPU threads and no gradients, as inference does."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from contextlib import contextmanager
 
 import torch
 
+from autogate.device_lock import measurement
 from autogate.records import Setting
 
 
 @contextmanager
 def inference(setting: Setting) -> Iterator[None]:
-    """Set the setting's thread count and inference mode; restore both afterwards."""
+    """Have the device alone, with the setting's thread count and in inference mode; restore both afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), measurement(torch.device(setting.device)):
             yield
     finally:
         torch.set_num_threads(before)

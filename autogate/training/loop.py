@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autogate.data import Split
+from autogate.device_lock import training_step
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
 from autogate.records import Realisation
@@ -98,20 +99,21 @@ def train(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):
-            set_lr(optimiser, cosine_lr(recipe, fraction))
-            for gate in gates.values():
-                gate.set_progress(fraction)
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
-                logits = form(images)
-            loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            for gate in gates.values():
-                gate.after_backward()
-            nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimiser.step()
-            if progress is not None:
-                progress(fraction, f"loss {loss.item():.3f}")
+            with training_step(device):
+                set_lr(optimiser, cosine_lr(recipe, fraction))
+                for gate in gates.values():
+                    gate.set_progress(fraction)
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                    logits = form(images)
+                loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                for gate in gates.values():
+                    gate.after_backward()
+                nn.utils.clip_grad_norm_(parameters, 5.0)
+                optimiser.step()
+                if progress is not None:
+                    progress(fraction, f"loss {loss.item():.3f}")
 
 
 def loss_of(
@@ -169,7 +171,8 @@ def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.devic
         norm.train()
     with torch.no_grad():
         for images, _ in split.batches(128, shuffle_seed=seed, limit=_RECALIBRATION_IMAGES):
-            form(images.to(device).contiguous(memory_format=torch.channels_last))
+            with training_step(device):
+                form(images.to(device).contiguous(memory_format=torch.channels_last))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     form.eval()
@@ -210,7 +213,9 @@ def _outputs(
     form.to(device).eval()
     with torch.inference_mode():
         for images, labels in split.batches(128, limit=limit):
-            yield form(images.to(device).contiguous(memory_format=torch.channels_last)), labels
+            with training_step(device):
+                logits = form(images.to(device).contiguous(memory_format=torch.channels_last))
+            yield logits, labels
 
 
 class _Traces:

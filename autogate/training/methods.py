@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autogate.data import Split
+from autogate.device_lock import training_step
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
 from autogate.training.loop import Progress, gates_of, score, trace_decisions, train
@@ -70,7 +71,8 @@ class Methods:
                 train(form, split, recipe, seed=seed, device=device, progress=progress)
             else:
                 form.to(device).train()
-                self.train_fn(form, fidelity)
+                with training_step(device):
+                    self.train_fn(form, fidelity)
         except torch.OutOfMemoryError:
             raise TrainingError(
                 f"{device} has too little memory to train batches of {recipe.batch_size}; choose another --train-device"

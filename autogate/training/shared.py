@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from autogate.data import Split
+from autogate.device_lock import training_step
 from autogate.gates import TrainingGate, get_family
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
@@ -62,20 +63,21 @@ def train_shared(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for fraction, images, labels in training_batches(split, recipe, seed, device):
-            set_lr(optimiser, cosine_lr(recipe, fraction))
-            optimiser.zero_grad(set_to_none=True)
-            for policy in (DENSE, lightest, random_policy(space, network, rng)):
-                gates = attach_gates(network, policy, bank)
-                form = training_form(network, gates)
-                form.train()
-                for gate in gates.values():
-                    gate.set_progress(fraction)
-                loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
-                (loss / 3).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
-            optimiser.step()
-            if progress is not None:
-                progress(fraction, f"loss {loss.item():.3f}")
+            with training_step(device):
+                set_lr(optimiser, cosine_lr(recipe, fraction))
+                optimiser.zero_grad(set_to_none=True)
+                for policy in (DENSE, lightest, random_policy(space, network, rng)):
+                    gates = attach_gates(network, policy, bank)
+                    form = training_form(network, gates)
+                    form.train()
+                    for gate in gates.values():
+                        gate.set_progress(fraction)
+                    loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
+                    (loss / 3).backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
+                optimiser.step()
+                if progress is not None:
+                    progress(fraction, f"loss {loss.item():.3f}")
 
 
 def random_policy(space: BoundSpace, network: Network, rng: random.Random) -> Policy:

@@ -1,0 +1,88 @@
+"""Keep training and measuring on one host apart: training steps share a device, a measurement has it alone.
+
+Locks are files of the host that the operating system releases when their holder dies. Training on any device also
+uses the host, which is what a measurement on the CPU takes for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # a system without file locks: nothing is kept apart
+    fcntl = None
+
+_FOLDER = Path(tempfile.gettempdir()) / "autogate-locks"
+_HOST = "host"
+
+
+@contextmanager
+def training_step(device: torch.device) -> Iterator[None]:
+    """Share ``device`` and the host for one step; wait while a measurement runs on either, or waits to run."""
+    with ExitStack() as stack:
+        for name in sorted({_HOST, _name(device)}):
+            stack.enter_context(_shared(name))
+        yield
+
+
+@contextmanager
+def measurement(device: torch.device) -> Iterator[None]:
+    """Have ``device``, on the CPU the host, alone: wait until running steps are over, and let no new one start."""
+    name = _name(device)
+    with _flock(f"{name}.turnstile", exclusive=True), _flock(name, exclusive=True):
+        yield
+
+
+def _name(device: torch.device) -> str:
+    """Name a device as every process of the host does, whatever it calls it."""
+    return f"gpu-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else _HOST
+
+
+@contextmanager
+def _shared(name: str) -> Iterator[None]:
+    # Whoever waits to measure holds the turnstile, so that a stream of short steps cannot keep it out for ever.
+    with ExitStack() as stack:
+        with _flock(f"{name}.turnstile", exclusive=False):
+            stack.enter_context(_flock(name, exclusive=False))
+        yield
+
+
+@contextmanager
+def _flock(name: str, *, exclusive: bool) -> Iterator[None]:
+    handle = _handle(name)
+    if fcntl is None or handle is None:
+        yield
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@cache
+def _handle(name: str) -> int | None:
+    """Open a lock file for the life of the process; None where the host has no place for it."""
+    try:
+        if not _FOLDER.exists():
+            _FOLDER.mkdir(parents=True, exist_ok=True)
+            _FOLDER.chmod(0o1777)
+        flags = os.O_RDONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        return os.open(_FOLDER / name, flags, 0o644)
+    except OSError:
+        return None
+
+
+# A forked process would share its parent's locks through inherited handles.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_handle.cache_clear)
