@@ -6,6 +6,7 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -235,6 +236,7 @@ def profile(
     seconds: float = 40.0,
     num_classes: int | None = None,
     allow_noisy: bool = False,
+    lock_clocks: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
     **settings: Any,
@@ -248,14 +250,17 @@ def profile(
         seconds: Time to spend.
         num_classes: Outputs of the classifier; None for the network's default.
         allow_noisy: Keep what was measured on a noisy machine too.
+        lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
 
     Raises:
         ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
+        DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency import resolve_device, too_noisy, write_profile
+    from autogate.latency.nvml import clocks_locked
     from autogate.models import default_input_size, load_model
     from autogate.search.profiles import check_setting, keep_profile, profile_network, searched_space
     from autogate.sites import find_sites
@@ -265,11 +270,12 @@ def profile(
     network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
     device = resolve_device(config.device)
     check_setting(config, network, device)
-    store = Store(storage or default_storage(), create=True) if out is None else None
-    taken = profile_network(
-        config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
-        attempts=1 if allow_noisy else 3,
-    )  # fmt: skip
+    with clocks_locked(device) if lock_clocks else nullcontext():
+        store = Store(storage or default_storage(), create=True) if out is None else None
+        taken = profile_network(
+            config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
+            attempts=1 if allow_noisy else 3,
+        )  # fmt: skip
     if not allow_noisy and (wrong := too_noisy(taken)) is not None:
         raise ProfileError(
             f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "

@@ -51,6 +51,7 @@ def profile(
     num_classes: NumClasses = None,
     seed: Seed = 0,
     allow_noisy: Annotated[bool, typer.Option(help="Keep what was measured on a noisy machine too.")] = False,
+    lock_clocks: Annotated[bool, typer.Option(help="Hold a GPU's clock at its highest meanwhile.")] = False,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -60,7 +61,7 @@ def profile(
     taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
-        num_classes=num_classes, seed=seed, allow_noisy=allow_noisy,
+        num_classes=num_classes, seed=seed, allow_noisy=allow_noisy, lock_clocks=lock_clocks,
     )  # fmt: skip
     dense = taken.networks[0]
     facts = {

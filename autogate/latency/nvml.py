@@ -59,12 +59,14 @@ def gpu_state(device: torch.device) -> dict[str, Any]:
 
 
 @contextmanager
-def locked_clocks(device: torch.device) -> Iterator[None]:
+def clocks_locked(device: torch.device) -> Iterator[None]:
     """Lock the GPU's clock to its highest, and restore it afterwards.
 
     Raises:
         DeviceError: If this process may not, or the device cannot.
     """
+    if device.type != "cuda":
+        raise DeviceError(f"the clocks of {device} cannot be locked; leave --lock-clocks out")
     with handle_of(device) as gpu:
         highest = pynvml.nvmlDeviceGetMaxClockInfo(gpu, pynvml.NVML_CLOCK_SM)
         try:
