@@ -1,7 +1,7 @@
 """Predict the latency of a gated network from a profile.
 
 A network's time is the sum of its units' times, measured in place; an affine correction fitted on whole
-networks takes out what marking adds, and what whole networks still deviate by is the prediction interval.
+networks takes out what marking adds, and what whole networks still deviate by gives the upper bound.
 A unit form that was never seen is composed from the forms of its gates alone.
 """
 
@@ -16,27 +16,13 @@ import numpy as np
 
 from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
+from autogate.latency.conformal import upper_residual
 from autogate.latency.executors import FastestExecutors
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
 
-# Two-sided 95 % quantile of Student's t by degrees of freedom.
-_T95 = {
-    1: 12.7,
-    2: 4.3,
-    3: 3.18,
-    4: 2.78,
-    5: 2.57,
-    6: 2.45,
-    7: 2.36,
-    8: 2.31,
-    9: 2.26,
-    10: 2.23,
-    15: 2.13,
-    20: 2.09,
-}
 _MIN_ERROR = 0.005
 _MIN_NETWORKS = 6
 
@@ -251,9 +237,9 @@ class LatencyModel:
         yield from ({site: gate} for site, gate in here.items())
 
     def _calibrate(self) -> tuple[float, float, float]:
-        """Fit measured = offset + slope * composed on whole networks; return it and the interval.
+        """Fit measured = offset + slope * composed on whole networks; return it and the bound on relative errors.
 
-        The interval comes from leaving each network, and what its own units showed, out in turn.
+        The bound comes from leaving each network, and what its own units showed, out in turn.
         """
         rows = [sample for sample in self.profile.networks if all(key in self._unit_ms for key in sample.keys)]
         x = np.array([sum(self._unit_ms[key] for key in sample.keys) for sample in rows])
@@ -267,10 +253,8 @@ class LatencyModel:
             slope, offset = _relative_fit(x[others], y[others])
             composed = sum(self._unit_ms_without(rows[i].network, key) for key in rows[i].keys)
             residual.append(math.log(y[i] / max(offset + slope * composed, 1e-9)))
-        spread = float(np.sqrt(np.mean(np.square(residual))))
-        quantile = next(t for dof, t in reversed(_T95.items()) if dof <= n - 2)
         slope, offset = _relative_fit(x, y)
-        return offset, slope, max(math.exp(quantile * spread) - 1, _MIN_ERROR)
+        return offset, slope, max(math.expm1(upper_residual(np.array(residual))), _MIN_ERROR)
 
     def _unit_ms_without(self, network: int, key: str) -> float:
         """Time of a unit form as the other networks saw it; as all did, if no other has it."""

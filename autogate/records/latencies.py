@@ -22,7 +22,7 @@ class Estimate:
         p50: Median over inputs.
         p95: 95th percentile over inputs.
         max: Slowest input.
-        error: Relative half-width of the 95 % prediction interval.
+        error: By which share the latency exceeds its prediction with a probability of 5 % at most.
     """
 
     mean: float
