@@ -54,7 +54,8 @@ def main() -> None:
     if args.measure:
         _measure(bench, row.runs(options, results), results, args.batch_size)
     document = {
-        "command": "python benchmarks/families.py " + " ".join(sys.argv[1:]),
+        "command": f"python benchmarks/families.py {args.row} --network {network} --epochs {options.epochs} --seeds "
+        f"{' '.join(map(str, args.seeds))} --data FOLDER --weights FOLDER" + (" --measure" if args.measure else ""),
         "machine": machine_facts(),
         "device": str(bench.device),
         "network": network,
