@@ -22,7 +22,7 @@ from autogate.latency.validation.baselines import baselines
 from autogate.latency.validation.document import validation_document
 from autogate.latency.validation.held_out import realisation_of
 from autogate.latency.validation.metrics import best_constant, budget_violations, coverage
-from autogate.policy import DENSE
+from autogate.policy import DENSE, Policy
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 
@@ -137,6 +137,8 @@ def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel,
     assert again == [p.policy.digest for p in planned]
     assert again != [p.policy.digest for p in plan_held_out(model, space, 30, seed=4)]
     assert len(set(again)) == 30
+    seen = {Policy.from_json(sample.policy).digest for sample in model.profile.networks}
+    assert seen & set(again) == {DENSE.digest}
 
 
 def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel, space: BoundSpace) -> None:

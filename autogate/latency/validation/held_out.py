@@ -18,6 +18,7 @@ from autogate.latency.profiling import script
 from autogate.latency.steadiness import steady
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, interleave, prepare, random_input
+from autogate.latency.units import keys_of
 from autogate.policy import DENSE
 from autogate.records import Realisation, Setting
 from autogate.sites import Network
@@ -51,14 +52,19 @@ def realisation_of(planned: PlannedNetwork) -> Realisation:
 
 
 def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
-    """Choose ``count`` random networks, evenly from the lightest to dense as the model sees them; dense is one."""
+    """Choose ``count`` random networks, evenly from the lightest to dense as the model sees them; dense is one.
+
+    No other network of the profile is among them.
+    """
     rng = random.Random(f"held out {seed}")
     sites, batch_size = model.network.sites, model.profile.setting.batch_size
     found: dict[tuple[str, str], PlannedNetwork] = {}
     for _ in range(_CANDIDATES_PER_NETWORK * count):
         drawn = random_network(space, sites, batch_size, rng, share=rng.random())
         found.setdefault((drawn.policy.digest, str(drawn.decisions)), drawn)
+    seen = {sample.keys for sample in model.profile.networks}
     networks = [replace(drawn, executors=model.plan(drawn.policy)) for drawn in found.values() if drawn.policy.gates]
+    networks = [n for n in networks if keys_of(model.units, n.policy, n.decisions, n.executors) not in seen]
     ms = np.array([model.predict(planned.policy, realisation_of(planned)).p50 for planned in networks])
     chosen = [PlannedNetwork(DENSE, {})]
     for target in np.linspace(ms.min(), model.dense_ms, min(count, len(networks) + 1) - 1, endpoint=False):

@@ -1,0 +1,227 @@
+"""What devices do: profiled, predicted, explained, measured."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autogate.errors import AutoGateError, ProfileError
+from autogate.policy import Policy
+from autogate.search.config import make_config
+from autogate.search.reporter import Reporter
+from autogate.search.start import Own
+from autogate.space import load_space
+from autogate.store import Store, default_storage
+from autogate.study import Study
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autogate.records import LatencyStat, Profile
+    from autogate.search.task import OwnData
+
+
+def profile(
+    model: str = "resnet20",
+    *,
+    space: str = "unified",
+    out: str | Path | None = None,
+    seconds: float = 40.0,
+    num_classes: int | None = None,
+    allow_noisy: bool = False,
+    lock_clocks: bool = False,
+    storage: str | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Profile:
+    """Profile a network's units on this device; needs neither data nor weights.
+
+    Args:
+        model: Network by name.
+        space: The gates to cover.
+        out: File to write; None stores the profile in the database, where a search finds it.
+        seconds: Time to spend.
+        num_classes: Outputs of the classifier; None for the network's default.
+        allow_noisy: Keep what was measured on a noisy machine too.
+        lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
+        storage: SQLAlchemy URL of the database.
+        reporter: Hears of progress.
+        **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
+
+    Raises:
+        ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
+        DeviceError: If clocks are to be locked and cannot.
+    """
+    from autogate.latency import resolve_device, too_noisy, write_profile
+    from autogate.latency.nvml import clocks_locked
+    from autogate.models import default_input_size, load_model
+    from autogate.search.profiles import check_setting, keep_profile, profile_network, searched_space
+    from autogate.sites import find_sites
+
+    config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
+    size = config.input_size or default_input_size(model)
+    network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
+    device = resolve_device(config.device)
+    check_setting(config, network, device)
+    with clocks_locked(device) if lock_clocks else nullcontext():
+        store = Store(storage or default_storage(), create=True) if out is None else None
+        taken = profile_network(
+            config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
+            attempts=1 if allow_noisy else 3,
+        )  # fmt: skip
+    if not allow_noisy and (wrong := too_noisy(taken)) is not None:
+        raise ProfileError(
+            f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
+            "profile all the same with --allow-noisy"
+        )
+    if store is not None:
+        keep_profile(store, taken)
+    if out is not None:
+        write_profile(taken, Path(out))
+    return taken
+
+
+def validate_profile(
+    profile: str,
+    *,
+    model: str | None = None,
+    space: str = "unified",
+    networks: int = 40,
+    seconds: float = 60.0,
+    seed: int = 0,
+    num_classes: int | None = None,
+    plot: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
+
+    Args:
+        profile: A profile file, or the name of a recorded profile.
+        model: Network by name; None for the one the profile names.
+        space: As in :func:`search`.
+        networks: How many networks to measure.
+        seconds: Time to spend on measuring.
+        seed: Seed of the choice of networks.
+        num_classes: Outputs of the classifier; None for the network's default.
+        plot: HTML file to draw predicted against measured into.
+        reporter: Hears of progress.
+
+    Raises:
+        ProfileError: If the profile was made on another device, in another setting or of another network.
+    """
+    from autogate.search.validating import validate_profile
+
+    _check_plot(plot)
+    document = validate_profile(
+        profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
+        num_classes=num_classes, reporter=reporter or Reporter(),
+    )  # fmt: skip
+    if plot is not None:
+        from autogate.report.validation_plot import write_validation_plot
+
+        write_validation_plot(document, Path(plot))
+    return document
+
+
+def predict(
+    study: str,
+    policy: str | Policy = "best",
+    *,
+    profile: str | None = None,
+    storage: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Predict the latency of a policy on a study's network and device.
+
+    Args:
+        study: Name of the study.
+        policy: A policy, a JSON file of one, ``best``, or a trial number.
+        profile: A profile file of another device to predict for, or the name of a recorded one.
+        storage: SQLAlchemy URL of the database.
+        model: The module the study was started with, if it was one.
+        data: The data the study was started with, if it was no name.
+    """
+    from autogate.search.predicting import prediction_document
+
+    opened = Study(study, storage)
+    Own(model, data).check(study, opened.config)
+    found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
+    return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+
+
+def explain(
+    name: str,
+    *,
+    model: str | None = None,
+    space: str | None = None,
+    num_classes: int | None = None,
+    storage: str | None = None,
+) -> dict[str, Any]:
+    """Return where a network's time goes on a device, and which gates pay there, or why they do not.
+
+    Args:
+        name: A study, a profile file, or the name of a recorded profile.
+        model: Network by name; None for the one the profile names.
+        space: As in :func:`search`; None for the study's, or ``unified``.
+        num_classes: Outputs of the classifier; None for the network's default.
+        storage: SQLAlchemy URL of the database.
+    """
+    from autogate.search.predicting import explanation_document
+
+    return explanation_document(
+        name, storage or default_storage(), model=model, space=None if space is None else load_space(space),
+        num_classes=num_classes,
+    )  # fmt: skip
+
+
+def measure(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    batch_size: int | None = None,
+    layout: str | None = None,
+    threads: int | None = None,
+    seconds: float = 20.0,
+    latency_stat: LatencyStat = "p95",
+    model: nn.Module | None = None,
+) -> dict[str, Any]:
+    """Measure an export beside its dense network, interleaved, on this device.
+
+    Args:
+        path: Directory written by :func:`export`.
+        device: Device to measure on; None for the one it was searched for.
+        batch_size: Images per call; None likewise.
+        layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
+        threads: CPU threads; None likewise, but no more than there are cores.
+        seconds: Longest time to spend.
+        latency_stat: Statistic over inputs whose ratio is reported.
+        model: The dense network, if it cannot be built by name.
+    """
+    from autogate.export import measure_export, measurement_document, reload
+
+    exported = reload(Path(path), model)
+    comparison = measure_export(
+        exported, device=device, batch_size=batch_size, layout=layout, threads=threads, seconds=seconds,
+        stat=latency_stat,
+    )  # fmt: skip
+    return measurement_document(exported, comparison)
+
+
+def doctor(*, storage: str | None = None) -> dict[str, Any]:
+    """Return versions, devices and the state of the machine, as they matter for measuring."""
+    from autogate.latency.machine import machine_facts
+
+    try:
+        known: Any = Store(storage or default_storage()).study_names()
+    except AutoGateError as error:
+        known = str(error)
+    return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
+
+
+def _check_plot(plot: str | Path | None) -> None:
+    if plot is not None:
+        from autogate.report.page import check_place
+
+        check_place(Path(plot))

@@ -1,0 +1,97 @@
+"""What networks and search spaces offer to gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from autogate.errors import ModelError
+from autogate.search.config import make_config
+from autogate.search.reporter import Reporter
+from autogate.search.start import Own, names_of
+from autogate.space import SpaceSpec, list_spaces, load_space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autogate.search.task import OwnData
+
+
+def sites(
+    model: str = "resnet20", *, input_size: int | None = None, num_classes: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the sites of a network with shapes and MACs, and the families that fit each.
+
+    Channels that look like a site but cannot be cut come last, with the reason; for sites it is empty.
+
+    Raises:
+        ModelError: If the network is unknown, cannot be traced, or has no site.
+    """
+    from autogate.gates import FAMILIES
+    from autogate.models import default_input_size, load_model
+    from autogate.records import Site
+    from autogate.sites import find_sites
+
+    if input_size is not None and input_size < 1:
+        raise ModelError(f"input size {input_size} must be at least 1")
+    size = input_size or default_input_size(model)
+    network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
+
+    def row(site: Site, reason: str) -> dict[str, Any]:
+        families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site) is None]
+        return {**asdict(site), "families": families, "reason": reason}
+
+    refused = [row(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
+    return [*(row(site, "") for site in network.sites.values()), *refused]
+
+
+def spaces() -> dict[str, SpaceSpec]:
+    """Return the search spaces that ship with AutoGate, by name."""
+    return list_spaces()
+
+
+def sensitivity(
+    model: str | nn.Module = "resnet20",
+    data: str | Path | OwnData = "digits",
+    *,
+    family: str,
+    tie: Literal["site", "stage"] = "site",
+    values: Sequence[float] | None = None,
+    images: int = 512,
+    plot: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
+
+    Args:
+        model: Network: a name, or a trained module of your own; one by name without weights is trained first.
+        data: Dataset, as in :func:`search`.
+        family: A family without weights of its own.
+        tie: Whether each site is judged on its own, or all sites of a stage together.
+        values: Shares to leave out, each in [0, 1); None for a fixed few.
+        images: Validation images to judge on.
+        plot: HTML file to draw the curves into.
+        reporter: Hears of progress.
+        **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
+    """
+    from autogate.search.sensitivity import sensitivity_document
+
+    _check_plot(plot)
+    config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
+    own = Own.among(model, data)
+    document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
+    if plot is not None:
+        from autogate.report.sensitivity_plot import write_sensitivity_plot
+
+        write_sensitivity_plot(document, Path(plot))
+    return document
+
+
+def _check_plot(plot: str | Path | None) -> None:
+    if plot is not None:
+        from autogate.report.page import check_place
+
+        check_place(Path(plot))
