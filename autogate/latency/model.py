@@ -18,7 +18,7 @@ from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
 from autogate.latency.conformal import upper_residual
 from autogate.latency.executors import FastestExecutors
-from autogate.latency.units import Unit, cut_into_units
+from autogate.latency.units import GONE, Region, Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
@@ -60,6 +60,7 @@ class LatencyModel:
         for sample in profile.units:
             self._samples[sample.key].append(sample)
         self._unit_ms = {key: float(np.median([s.ms for s in samples])) for key, samples in self._samples.items()}
+        self._unit_ms[GONE] = 0.0
         missing = [unit.type for unit in self.units if unit.type not in self._unit_ms]
         if missing:
             raise ProfileError(
@@ -149,7 +150,10 @@ class LatencyModel:
 
     def _unit_time(self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]) -> np.ndarray | float:
         """Time of one unit in milliseconds: a number, or one per batch if a gate in it varies."""
-        here = [site for site in unit.sites if site in gates]
+        region = unit.region(gates)
+        if region is not None and region.units[-1] != unit.index:
+            return 0.0
+        here = [site for site in (unit.sites if region is None else region.sites) if site in gates]
         varying = [site for site in here if site in traces]
         if not varying:
             return self._form_ms(unit, gates, {})
@@ -201,25 +205,43 @@ class LatencyModel:
 
     def _key(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> str:
         """Return the key of a unit whose gates run on their fastest executors."""
-        here = {site: gates[site] for site in unit.sites if site in gates}
+        region = unit.region(gates)
+        here = {site: gates[site] for site in (unit.sites if region is None else region.sites) if site in gates}
         chosen = {site: self._executors.at(site, gate) for site, gate in here.items()}
         return unit.key(here, decisions, {site: name for site, name in chosen.items() if name is not None})
 
     def _compose(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
+        region = unit.region(gates)
+        if region is not None:
+            return self._compose_region(region, unit, gates, decisions)
         dense = self._unit_ms[unit.type]
         ratio = 1.0
         for together in self._parts(unit, gates, decisions):
             site, gate = next(iter(together.items()))
-            alone = self._key(unit, together, decisions)
-            if alone not in self._unit_ms:
-                raise ProfileError(
-                    f"{gate} at {site} was never profiled on this device; profile it with "
-                    "`autogate profile --space` and a space that holds it"
-                )
-            if self.network.sites[site].kind == "block" and decisions.get(site) == 0:
-                return self._unit_ms[alone]
-            ratio *= self._unit_ms[alone] / dense
+            ratio *= self._alone_ms(unit, together, decisions, f"{gate} at {site}") / dense
         return dense * ratio
+
+    def _compose_region(
+        self, region: Region, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]
+    ) -> float:
+        """Time of a gated block with gates inside: as without them, times what they leave of the block's units."""
+        gate = gates[region.site]
+        alone = self._alone_ms(unit, {region.site: gate}, decisions, f"{gate} at {region.site}")
+        if decisions.get(region.site) == 0:
+            return alone
+        inner = {site: gates[site] for site in region.sites if site in gates and site != region.site}
+        units = [self.units[i] for i in region.units]
+        left = sum(self._form_ms(other, inner, decisions) for other in units)
+        return alone * left / sum(self._unit_ms[other.type] for other in units)
+
+    def _alone_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None], what: str) -> float:
+        key = self._key(unit, gates, decisions)
+        if key not in self._unit_ms:
+            raise ProfileError(
+                f"{what} was never profiled on this device; profile it with `autogate profile --space` and a space "
+                "that holds it"
+            )
+        return self._unit_ms[key]
 
     def _parts(
         self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]

@@ -21,7 +21,7 @@ from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import Steady, median_iqr, steady
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
-from autogate.latency.units import Unit, cut_into_units, keys_of
+from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate
 from autogate.records import NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
@@ -137,7 +137,7 @@ def _unit_times(samples: _Samples) -> dict[str, float]:
     times: dict[str, list[float]] = defaultdict(list)
     for sample in samples.units:
         times[sample.key].append(sample.ms)
-    return {key: float(np.median(values)) for key, values in times.items()}
+    return {GONE: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
 
 
 def _run(
@@ -187,17 +187,20 @@ def _run(
 def _pays(
     network: Network, units: tuple[Unit, ...], space: BoundSpace, batch_size: int, unit_ms: Mapping[str, float]
 ) -> Callable[[str, Gate], bool]:
-    """Whether a lone gate, at its lightest and fastest, saves time in any of the units it touches."""
+    """Whether a lone gate, at its lightest and fastest, saves time in its block, or in any unit it touches."""
 
     def pays(site: str, gate: Gate) -> bool:
         family, place = get_family(gate.family), network.sites[site]
         decision = family.decisions(place, gate, batch_size)[0]
-        for unit in units:
-            if site in unit.sites:
-                plans = [{}, *({site: name} for name in family.executors(place, gate, batch_size)[1:])]
-                keys = [unit.key(space.alone(site, gate), {site: decision}, plan) for plan in plans]
-                if min(unit_ms[key] for key in keys) < _PAYING * unit_ms[unit.type]:
-                    return True
+        touched = [unit for unit in units if site in unit.sites]
+        if place.kind == "block":
+            left = sum(unit_ms[unit.key({site: gate}, {site: decision})] for unit in touched)
+            return left < _PAYING * sum(unit_ms[unit.type] for unit in touched)
+        for unit in touched:
+            plans = [{}, *({site: name} for name in family.executors(place, gate, batch_size)[1:])]
+            keys = [unit.key(space.alone(site, gate), {site: decision}, plan) for plan in plans]
+            if min(unit_ms[key] for key in keys) < _PAYING * unit_ms[unit.type]:
+                return True
         return False
 
     return pays
@@ -232,6 +235,8 @@ class _Subject:
         kept = int(rounds.kept.sum())
         units = []
         for index, key in enumerate(self.keys):
+            if key == GONE:
+                continue
             median, iqr = median_iqr(rounds.of(np.array([parts.get(index, 0.0) for _, parts in times])))
             units.append(UnitSample(key, median, iqr, kept, number))
         median, iqr = median_iqr(rounds.of(np.array([whole for whole, _ in times])))

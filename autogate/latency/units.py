@@ -1,14 +1,15 @@
 """Cut a network into units: the pieces whose times are added up.
 
-A unit ends after every layer that does work, but never inside a block site. Units with equal layers, shapes and
-places for gates share a type, wherever they stand.
+A unit ends before every layer that does work. Units with equal layers, shapes and places for gates share a type,
+wherever they stand. A gate at a block takes the place of all of the block's units: then the last one stands for the
+whole block, and nothing is left of the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx, nn
 
@@ -27,6 +28,27 @@ def _runs_as(gate: Gate) -> Gate:
     return get_family(gate.family).runs_as(gate)
 
 
+GONE = ""
+"""Key of a unit of which nothing is left, because a gate at a block has taken its place."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The units of a block.
+
+    Attributes:
+        site: The block's site.
+        type: Name shared by regions of equal units.
+        units: Positions of its units in the network; the last one stands for all of them if the block has a gate.
+        sites: Names of the sites whose gates change the region, its own first.
+    """
+
+    site: str
+    type: str
+    units: tuple[int, ...]
+    sites: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Unit:
     """One unit.
@@ -35,18 +57,27 @@ class Unit:
         index: Position in the network.
         type: Name shared by units of equal layers, shapes and places for gates.
         sites: Names of the sites whose gates change the unit, in the order in which data meets them.
+        regions: The blocks it lies in, from the outermost to the innermost.
     """
 
     index: int
     type: str
     sites: tuple[str, ...]
+    regions: tuple[Region, ...] = ()
+
+    def region(self, gates: Mapping[str, Gate]) -> Region | None:
+        """Return the outermost block with a gate in which the unit lies, or None."""
+        return next((region for region in self.regions if region.site in gates), None)
 
     def key(
         self, gates: Mapping[str, Gate], decisions: Mapping[str, int | None], plan: ExecutionPlan | None = None
     ) -> str:
         """Return what runs in the unit: its type, its gates, their scripted decisions, and planned executors."""
-        parts = [self.type]
-        for i, site in enumerate(self.sites):
+        region = self.region(gates)
+        if region is not None and region.units[-1] != self.index:
+            return GONE
+        parts = [self.type if region is None else region.type]
+        for i, site in enumerate(self.sites if region is None else region.sites):
             if site in gates:
                 decision = decisions.get(site)
                 executor = plan.get(site) if plan else None
@@ -62,7 +93,7 @@ def cut_into_units(network: Network) -> tuple[Unit, ...]:
     """Number the nodes of ``network.graph`` by unit (in ``meta``) and return the units."""
     nodes = [node for node in network.graph.nodes if node.op not in _SKIPPED_OPS]
     touches = {site: _touched(where) for site, where in network.nodes.items()}
-    units = []
+    units: list[Unit] = []
     for index, group in enumerate(_groups(nodes, network)):
         places: dict[str, list[tuple[int, str]]] = {}
         for i, node in enumerate(group):
@@ -73,7 +104,25 @@ def cut_into_units(network: Network) -> tuple[Unit, ...]:
         sites = tuple(site for site in network.sites if site in places)
         kind = _type(group, network.model, [places[site] for site in sites])
         units.append(Unit(index, kind, sites))
-    return tuple(units)
+    regions = _regions(units, network)
+    return tuple(replace(unit, regions=tuple(r for r in regions if unit.index in r.units)) for unit in units)
+
+
+def _regions(units: list[Unit], network: Network) -> list[Region]:
+    """Return the blocks as regions, those that hold others before them."""
+    inside = {
+        site: tuple(unit.index for unit in units if site in unit.sites)
+        for site, where in network.nodes.items()
+        if isinstance(where, BlockNodes)
+    }
+    regions = []
+    for block, members in sorted(inside.items(), key=lambda item: -len(item[1])):
+        around = {other for other, theirs in inside.items() if other != block and set(theirs) >= set(members)}
+        touched = {site for i in members for site in units[i].sites} - around - {block}
+        text = "|".join(units[i].type for i in members)
+        kind = f"block-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        regions.append(Region(block, kind, members, (block, *(site for site in network.sites if site in touched))))
+    return regions
 
 
 def _touched(where: SiteNodes) -> dict[str, str]:
@@ -92,18 +141,18 @@ def _touched(where: SiteNodes) -> dict[str, str]:
 
 
 def _groups(nodes: list[fx.Node], network: Network) -> list[list[fx.Node]]:
-    """Begin a group at every node that does work, except inside a block site."""
+    """Begin a group at every node that does work, and at the first node of every block."""
     order = {node.name: i for i, node in enumerate(nodes)}
-    inside: set[int] = set()
-    for where in network.nodes.values():
-        if isinstance(where, BlockNodes):
-            first = min(order[name] for name in where.inner if name in order)
-            inside.update(range(first + 1, order[where.end] + 1))
+    first = {
+        min(order[name] for name in where.inner if name in order)
+        for where in network.nodes.values()
+        if isinstance(where, BlockNodes)
+    }
     groups: list[list[fx.Node]] = [[]]
     begun = False
     for i, node in enumerate(nodes):
-        works = _has_work(node, network.model)
-        if works and begun and i not in inside:
+        works = i in first or _has_work(node, network.model)
+        if works and begun:
             groups.append([])
         begun = begun or works
         groups[-1].append(node)

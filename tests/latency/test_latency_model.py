@@ -39,26 +39,27 @@ def policy_of(**gates: Gate) -> Policy:
     return canonical(Policy({names[key]: gate for key, gate in gates.items()}), NETWORK.sites)
 
 
-def unit_ms(site: str) -> float:
-    return next(base_ms(unit, UNITS) for unit in UNITS if site in unit.sites)
+def units_ms(site: str) -> float:
+    """Dense time of all units that a gate at the site changes."""
+    return sum(base_ms(unit, UNITS) for unit in UNITS if site in unit.sites)
 
 
 def test_unit_times_add_up() -> None:
     model = model_of(STATIC)
     assert model.dense_ms == pytest.approx(DENSE_MS)
     dropped = model.predict(policy_of(block=DROP))
-    assert dropped.p50 == pytest.approx(DENSE_MS - unit_ms(BLOCK))
+    assert dropped.p50 == pytest.approx(DENSE_MS - units_ms(BLOCK))
     assert dropped.mean == dropped.p50 == dropped.p95 == dropped.max
-    assert model.predict(policy_of(map=HALF)).p50 == pytest.approx(DENSE_MS - 0.25 * unit_ms(MAP))
+    assert model.predict(policy_of(map=HALF)).p50 == pytest.approx(DENSE_MS - 0.25 * units_ms(MAP))
     everything = canonical(Policy({name: DROP for name, gate in STATIC if gate == DROP}), NETWORK.sites)
-    left = DENSE_MS - sum(unit_ms(name) for name in everything.gates)
+    left = DENSE_MS - sum(units_ms(name) for name in everything.gates)
     assert model.predict(everything).p50 == pytest.approx(left)
 
 
 def test_whole_networks_correct_the_sum() -> None:
     model = model_of(STATIC, offset_ms=0.5, slope=0.9)
     assert model.dense_ms == pytest.approx(0.5 + 0.9 * DENSE_MS)
-    assert model.predict(policy_of(block=DROP)).p50 == pytest.approx(0.5 + 0.9 * (DENSE_MS - unit_ms(BLOCK)))
+    assert model.predict(policy_of(block=DROP)).p50 == pytest.approx(0.5 + 0.9 * (DENSE_MS - units_ms(BLOCK)))
 
 
 def test_exact_data_leaves_the_smallest_error_and_noise_a_larger_one() -> None:
@@ -75,16 +76,27 @@ def test_exact_data_leaves_the_smallest_error_and_noise_a_larger_one() -> None:
     assert 0.1 < model.error < 1.0
 
 
+def test_gates_at_both_maps_of_a_bottleneck_are_composed_layer_by_layer() -> None:
+    network = known_network("resnet50")
+    units = cut_into_units(network)
+    maps = ("map:layer1.1.conv1", "map:layer1.1.conv2")
+    model = LatencyModel(profile_of(network, [(name, HALF) for name in maps]), network)
+    first, second, third = (base_ms(unit, units) for unit in units if {*maps} & {*unit.sites})
+    gone = 0.25 * first + (1 - 0.75**2) * second + 0.25 * third
+    found = model.predict(canonical(Policy(dict.fromkeys(maps, HALF)), network.sites))
+    assert found.p50 == pytest.approx(model.dense_ms - gone)
+
+
 def test_two_gates_in_a_unit_are_composed() -> None:
     model = model_of([*STATIC, (BLOCK, LCNET)])
     both = policy_of(block=LCNET, map=HALF)
     open_share = share(complete(NETWORK, BLOCK, LCNET), 1)
-    expected = DENSE_MS - unit_ms(BLOCK) * (1 - open_share * 0.75)
+    expected = DENSE_MS - units_ms(BLOCK) * (1 - open_share * 0.75)
     assert model.predict(both).p50 == pytest.approx(expected)
     # A shut block runs none of the gates inside.
     shut_share = share(complete(NETWORK, BLOCK, LCNET), 0)
     realised = model.predict(both, Realisation({BLOCK: (0, 0, 0)}))
-    assert realised.p50 == pytest.approx(DENSE_MS - unit_ms(BLOCK) * (1 - shut_share))
+    assert realised.p50 == pytest.approx(DENSE_MS - units_ms(BLOCK) * (1 - shut_share))
 
 
 def test_the_fastest_executor_of_each_gate_is_planned_and_predicted() -> None:
@@ -108,14 +120,14 @@ def test_gates_without_a_measurement_are_an_error() -> None:
     with pytest.raises(ProfileError, match="autogate profile --space"):
         model.coverage({MAP: HALF})
     # The same gate in a unit of the same type was measured there.
-    assert model.predict(Policy({"block:layer2.2": DROP})).p50 == pytest.approx(DENSE_MS - unit_ms(BLOCK))
+    assert model.predict(Policy({"block:layer2.2": DROP})).p50 == pytest.approx(DENSE_MS - units_ms(BLOCK))
 
 
 def test_replay_of_a_block_gate() -> None:
     model = model_of([*STATIC, (BLOCK, LCNET)])
     policy, gate = policy_of(block=LCNET), complete(NETWORK, BLOCK, LCNET)
-    rest = DENSE_MS - unit_ms(BLOCK)
-    shut, opened = (rest + unit_ms(BLOCK) * share(gate, decision) for decision in (0, 1))
+    rest = DENSE_MS - units_ms(BLOCK)
+    shut, opened = (rest + units_ms(BLOCK) * share(gate, decision) for decision in (0, 1))
     assert shut < opened
     trace = (0,) * 60 + (1,) * 40
     estimate = model.predict(policy, Realisation({BLOCK: trace}))
@@ -137,9 +149,9 @@ def test_replay_adds_gates_image_by_image() -> None:
     policy = canonical(Policy({BLOCK: LCNET, other: LCNET}), NETWORK.sites)
     gate = complete(NETWORK, BLOCK, LCNET)
     first, second = (0, 0, 1, 1), (0, 1, 0, 1)
-    rest = DENSE_MS - unit_ms(BLOCK) - unit_ms(other)
+    rest = DENSE_MS - units_ms(BLOCK) - units_ms(other)
     times = [
-        rest + unit_ms(BLOCK) * share(gate, a) + unit_ms(other) * share(gate, b)
+        rest + units_ms(BLOCK) * share(gate, a) + units_ms(other) * share(gate, b)
         for a, b in zip(first, second, strict=True)
     ]
     estimate = model.predict(policy, Realisation({BLOCK: first, other: second}))
@@ -152,11 +164,11 @@ def test_replay_adds_gates_image_by_image() -> None:
 def test_replay_of_a_batch_counts_its_open_images() -> None:
     model = model_of([*STATIC, (BLOCK, LCNET)], batch_size=8)
     policy, gate = policy_of(block=LCNET), complete(NETWORK, BLOCK, LCNET)
-    rest = DENSE_MS - unit_ms(BLOCK)
+    rest = DENSE_MS - units_ms(BLOCK)
 
     def batch(opened: float) -> float:
         ladder = [0, 2, 4, 6, 8]
-        return rest + unit_ms(BLOCK) * float(np.interp(opened, ladder, [share(gate, step) for step in ladder]))
+        return rest + units_ms(BLOCK) * float(np.interp(opened, ladder, [share(gate, step) for step in ladder]))
 
     # Batches of eight: two images open, five (between two measurements), none, all.
     counts = (2, 5, 0, 8)
@@ -174,11 +186,11 @@ def test_replay_of_a_channel_gate_interpolates() -> None:
     model = model_of([*STATIC, (MAP, LCNET)])
     policy, gate = policy_of(map=LCNET), complete(NETWORK, MAP, LCNET)
     ladder = [2, 8, 16, 24, 32]
-    rest = DENSE_MS - unit_ms(MAP)
+    rest = DENSE_MS - units_ms(MAP)
     for kept in (1, 4, 8, 20, 32):
         left = float(np.interp(kept, ladder, [share(gate, step) for step in ladder]))
         found = model.predict(policy, Realisation({MAP: (kept, kept)}))
-        assert found.p50 == pytest.approx(rest + unit_ms(MAP) * left), kept
+        assert found.p50 == pytest.approx(rest + units_ms(MAP) * left), kept
 
 
 def test_lightest_and_typical() -> None:
@@ -186,12 +198,12 @@ def test_lightest_and_typical() -> None:
     policy = policy_of(block=Gate("lcnet", {"target": 0.25}))
     gate = policy.gates[BLOCK]
     light, full = share(gate, 0), share(gate, 1)
-    rest = DENSE_MS - unit_ms(BLOCK)
-    assert model.lightest(policy).p50 == pytest.approx(rest + unit_ms(BLOCK) * light)
-    assert model.typical(policy).p50 == pytest.approx(rest + unit_ms(BLOCK) * (0.75 * light + 0.25 * full))
+    rest = DENSE_MS - units_ms(BLOCK)
+    assert model.lightest(policy).p50 == pytest.approx(rest + units_ms(BLOCK) * light)
+    assert model.typical(policy).p50 == pytest.approx(rest + units_ms(BLOCK) * (0.75 * light + 0.25 * full))
     coverage = model.coverage({BLOCK: gate})
-    assert coverage.saved_ms == pytest.approx(unit_ms(BLOCK) * (1 - light))
-    assert coverage.typical_ms == pytest.approx(unit_ms(BLOCK) * (1 - 0.75 * light - 0.25 * full))
+    assert coverage.saved_ms == pytest.approx(units_ms(BLOCK) * (1 - light))
+    assert coverage.typical_ms == pytest.approx(units_ms(BLOCK) * (1 - 0.75 * light - 0.25 * full))
     for policy in (DENSE, policy_of(map=HALF)):
         assert model.lightest(policy) == model.typical(policy) == model.predict(policy)
 
