@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -54,8 +55,12 @@ class Gate:
             raise PolicyError(f"a gate's family must be a name, not {self.family!r}")
         object.__setattr__(self, "genes", _plain(self.genes, f"the genes of gate {self.family!r}"))
 
-    def __hash__(self) -> int:
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.family, tuple(self.genes.items())))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         values = ",".join(f"{name}={value}" for name, value in self.genes.items())

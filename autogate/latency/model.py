@@ -68,6 +68,7 @@ class LatencyModel:
                 "network, input size or number of classes; profile this one with `autogate profile`"
             )
         self._composed: dict[str, float] = {}
+        self._fixed_ms: dict[tuple[int | Gate | None, ...], float] = {}
         self._executors = FastestExecutors(network.sites, self.units, self._unit_ms, self._batch_size)
         offset_ms, slope, self.error = self._calibrate()
         self._offset_ms, self._slope = slowness * offset_ms, slowness * slope
@@ -89,13 +90,22 @@ class LatencyModel:
         total: np.ndarray | float = 0.0
         for unit in self.units:
             total = total + self._unit_time(unit, policy.gates, traces)
-        times = self._offset_ms + self._slope * np.atleast_1d(np.asarray(total, dtype=np.float64))
+        times = self.whole_ms(np.atleast_1d(np.asarray(total, dtype=np.float64)))
         p50, p95 = np.percentile(times, [50, 95])
         return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error)
 
     def unit_ms(self, unit: Unit) -> float:
         """Return the measured time of a unit of the dense network, in milliseconds."""
         return self._unit_ms[unit.type]
+
+    def open_ms(self, unit: Unit, policy: Policy) -> float:
+        """Return the time of one unit under a canonical policy, with gates whose cost varies fully open."""
+        return float(np.max(self._unit_time(unit, policy.gates, self._batched_traces(policy, None))))
+
+    def whole_ms(self, sums_ms: np.ndarray) -> np.ndarray:
+        """Return the times of whole networks from the sums of their units' times, in milliseconds."""
+        whole: np.ndarray = self._offset_ms + self._slope * sums_ms
+        return whole
 
     def lightest(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate took its lightest decision."""
@@ -153,10 +163,13 @@ class LatencyModel:
         region = unit.region(gates)
         if region is not None and region.units[-1] != unit.index:
             return 0.0
-        here = [site for site in (unit.sites if region is None else region.sites) if site in gates]
-        varying = [site for site in here if site in traces]
+        sites = unit.sites if region is None else region.sites
+        varying = [site for site in sites if site in traces]
         if not varying:
-            return self._form_ms(unit, gates, {})
+            form = (unit.index, *map(gates.get, sites))
+            if form not in self._fixed_ms:
+                self._fixed_ms[form] = self._form_ms(unit, gates, {})
+            return self._fixed_ms[form]
         ladders = {site: self._ladder(site, gates[site]) for site in varying}
         grids: list[list[int]] = [list(ladders[site]) for site in varying]
         return self._interpolate(unit, gates, varying, grids, {}, traces)
