@@ -2,6 +2,7 @@
 
 from autogate.latency.comparing import compare
 from autogate.latency.device import resolve_device, setting_of
+from autogate.latency.many import ManyPredictor
 from autogate.latency.model import LatencyModel
 from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines, write_profile
 from autogate.latency.profiling import fastest_layout, take_profile
@@ -9,6 +10,7 @@ from autogate.latency.steadiness import too_noisy
 
 __all__ = [
     "LatencyModel",
+    "ManyPredictor",
     "compare",
     "fastest_layout",
     "from_lines",
