@@ -216,7 +216,7 @@ def test_a_finished_study_is_judged_for_another_device(workplace: Workplace, for
     # Elsewhere, convolutions of the second stage take three times as long.
     slow = [replace(s, ms=3 * s.ms) if s.key.startswith("32x") else s for s in taken.units]
     keys = {s.key: s.ms for s in slow}
-    networks = [replace(n, ms=sum(keys[key] for key in n.keys)) for n in taken.networks]
+    networks = [replace(n, ms=sum(keys.get(key, 0.0) for key in n.keys)) for n in taken.networks]
     setting = replace(taken.setting, device_name="a third device")
     path = workplace.root / "third.jsonl"
     write_profile(replace(taken, setting=setting, units=tuple(slow), networks=tuple(networks)), path)
