@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autogate.errors import AutoGateError, ProfileError
 from autogate.policy import Policy
+from autogate.report.place import check_place
 from autogate.search.config import make_config
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
@@ -112,7 +113,7 @@ def validate_profile(
     """
     from autogate.search.validating import validate_profile
 
-    _check_plot(plot)
+    check_place(plot)
     document = validate_profile(
         profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
         num_classes=num_classes, reporter=reporter or Reporter(),
@@ -218,10 +219,3 @@ def doctor(*, storage: str | None = None) -> dict[str, Any]:
     except AutoGateError as error:
         known = str(error)
     return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
-
-
-def _check_plot(plot: str | Path | None) -> None:
-    if plot is not None:
-        from autogate.report.page import check_place
-
-        check_place(Path(plot))

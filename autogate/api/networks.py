@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autogate.errors import ModelError
+from autogate.report.place import check_place
 from autogate.search.config import make_config
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own, names_of
@@ -79,7 +80,7 @@ def sensitivity(
     """
     from autogate.search.sensitivity import sensitivity_document
 
-    _check_plot(plot)
+    check_place(plot)
     config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
     own = Own.among(model, data)
     document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
@@ -88,10 +89,3 @@ def sensitivity(
 
         write_sensitivity_plot(document, Path(plot))
     return document
-
-
-def _check_plot(plot: str | Path | None) -> None:
-    if plot is not None:
-        from autogate.report.page import check_place
-
-        check_place(Path(plot))

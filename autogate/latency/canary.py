@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import torch
 
 from autogate.latency.model import LatencyModel
 from autogate.latency.steadiness import steady
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, interleave, prepare, random_input
+from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
 from autogate.policy import DENSE
 from autogate.surgery import compact_form
 
@@ -22,17 +19,10 @@ _MIN_ROUNDS = 15
 def canary(model: LatencyModel, *, seconds: float = _SECONDS) -> float:
     """Return the dense network's latency now over the predicted one."""
     setting = model.profile.setting
-    network = replace(model.network, model=copy.deepcopy(model.network.model))
-    form = prepare(compact_form(network, DENSE, {}), setting)
-    x = random_input(network.input_shape, setting)
-    clock = Clock(torch.device(setting.device))
+    form = prepare(compact_form(model.network, DENSE, {}), setting)
+    x = random_input(model.network.input_shape, setting)
     times: list[float] = []
-
-    def run() -> None:
-        start = clock.now()
-        form(x)
-        times.append(clock.between_ms(start, clock.now()))
-
+    run = timed(form, x, Clock(torch.device(setting.device)), times)
     with inference(setting):
         rounds = interleave([run], seconds=seconds, min_rounds=_MIN_ROUNDS)
     table = np.array([times[-rounds:]])

@@ -122,7 +122,7 @@ class LatencyModel:
             if family.varies:
                 decisions[site] = np.array([decide(family, self.network.sites[site], gate) or 0.0])
         total = sum(float(np.max(self._unit_time(unit, policy.gates, decisions))) for unit in self.units)
-        ms = self._offset_ms + self._slope * total
+        ms = float(self.whole_ms(np.asarray(total)))
         return Estimate(ms, ms, ms, ms, self.error)
 
     def coverage(self, gates: Mapping[str, Gate]) -> Coverage:

@@ -20,7 +20,7 @@ from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import Steady, median_iqr, steady
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input
+from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate
 from autogate.records import NetworkSample, Profile, Setting, UnitSample
@@ -54,19 +54,10 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> s
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
-        subjects.append(_timed(module, x, Clock(torch.device(setting.device)), times[layout]))
+        subjects.append(timed(module, x, Clock(torch.device(setting.device)), times[layout]))
     with inference(setting_for(layouts[0])):
         interleave(subjects, seconds=len(layouts) * _SECONDS_PER_LAYOUT, min_rounds=7)
     return min(layouts, key=lambda layout: float(np.median(times[layout])))
-
-
-def _timed(module: torch.nn.Module, x: torch.Tensor, clock: Clock, times: list[float]) -> Callable[[], None]:
-    def run() -> None:
-        start = clock.now()
-        module(x)
-        times.append(clock.between_ms(start, clock.now()))
-
-    return run
 
 
 def take_profile(

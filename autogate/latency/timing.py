@@ -98,6 +98,17 @@ class MarkedNetwork:
         return total, units
 
 
+def timed(module: nn.Module, x: torch.Tensor, clock: Clock, times: list[float]) -> Callable[[], None]:
+    """Return a call that runs ``module`` on ``x``, ``[N, C, H, W]``, and appends the milliseconds to ``times``."""
+
+    def run() -> None:
+        start = clock.now()
+        module(x)
+        times.append(clock.between_ms(start, clock.now()))
+
+    return run
+
+
 def prepare(module: nn.Module, setting: Setting) -> nn.Module:
     """Bring a compact network into the setting's device, dtype and layout."""
     module = module.to(device=setting.device, dtype=DTYPES[setting.dtype])

@@ -21,6 +21,7 @@ from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground
 from autogate.search.profiles import check_setting, find_profile, named_profile
 from autogate.search.reporter import Reporter
+from autogate.search.start import Own
 from autogate.search.task import OwnData, load_model_and_data, load_task, network_for
 from autogate.search.verdict import pareto_front
 from autogate.sites import find_sites
@@ -134,6 +135,13 @@ def _latency_model(
     return LatencyModel(profile, network_for(module, images.preprocessing), slowness=slowness)
 
 
+def _own_profile(store: Store, study: str, facts: dict[str, Any]) -> Profile:
+    lines = store.profile(str(facts.get("profile")))
+    if lines is None:
+        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
+    return from_lines(lines, "the study's profile")
+
+
 def explanation_document(
     name: str, url: str, *, model: str | None = None, space: SpaceSpec | None = None, num_classes: int | None = None
 ) -> dict[str, Any]:
@@ -159,11 +167,8 @@ def explanation_document(
         store = Store(url)
         stored, facts = store.study(name)
         config = SearchConfig.model_validate(stored)
-        lines = store.profile(str(facts.get("profile")))
-        if lines is None:
-            raise ProfileError(f"study {name!r} has no profile yet; run `{store.command('resume', name)}`")
-        own = from_lines(lines, "the study's profile")
-        latency = _latency_model(own, config, None, None, facts.get("slowness", 1.0))
+        Own().check(name, config)
+        latency = _latency_model(_own_profile(store, name, facts), config, None, None, facts.get("slowness", 1.0))
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {
@@ -207,10 +212,7 @@ def prediction_document(
     """
     stored, facts = store.study(study)
     config = SearchConfig.model_validate(stored)
-    lines = store.profile(str(facts.get("profile")))
-    if profile is None and lines is None:
-        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
-    taken = read_profile(find_profile(profile)) if profile else from_lines(str(lines), "the study's profile")
+    taken = read_profile(find_profile(profile)) if profile else _own_profile(store, study, facts)
     latency = _latency_model(taken, config, model, data, 1.0 if profile else facts.get("slowness", 1.0))
     estimate = latency.predict(canonical(policy, latency.network.sites, strict=True), realisation)
     return {

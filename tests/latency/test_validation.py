@@ -13,6 +13,7 @@ from profiles import CARD, SETTING, profile_of
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, too_noisy
 from autogate.latency.operators import Operator, record_operators
 from autogate.latency.roofline import roofline
@@ -139,6 +140,13 @@ def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel,
     assert len(set(again)) == 30
     seen = {Policy.from_json(sample.policy).digest for sample in model.profile.networks}
     assert seen & set(again) == {DENSE.digest}
+
+
+def test_a_space_that_the_profile_has_seen_whole_holds_nothing_out() -> None:
+    drop = bind(load_space("drop"), NETWORK.sites).restricted(lambda site, gate: site == "block:layer1.1")
+    seen = LatencyModel(profile_of(NETWORK, drop.gates()), NETWORK)
+    with pytest.raises(ProfileError, match="the profile has seen every network of this space"):
+        plan_held_out(seen, drop, 5, seed=0)
 
 
 def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel, space: BoundSpace) -> None:

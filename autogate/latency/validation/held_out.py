@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel
 from autogate.latency.operators import Operator, record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.profiling import script
 from autogate.latency.steadiness import steady
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, interleave, prepare, random_input
+from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
 from autogate.latency.units import keys_of
 from autogate.policy import DENSE
 from autogate.records import Realisation, Setting
@@ -55,6 +56,9 @@ def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int)
     """Choose ``count`` random networks, evenly from the lightest to dense as the model sees them; dense is one.
 
     No other network of the profile is among them.
+
+    Raises:
+        ProfileError: If the profile has seen every network that was drawn.
     """
     rng = random.Random(f"held out {seed}")
     sites, batch_size = model.network.sites, model.profile.setting.batch_size
@@ -65,6 +69,8 @@ def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int)
     seen = {sample.keys for sample in model.profile.networks}
     networks = [replace(drawn, executors=model.plan(drawn.policy)) for drawn in found.values() if drawn.policy.gates]
     networks = [n for n in networks if keys_of(model.units, n.policy, n.decisions, n.executors) not in seen]
+    if not networks:
+        raise ProfileError("the profile has seen every network of this space; validate it with a larger --space")
     ms = np.array([model.predict(planned.policy, realisation_of(planned)).p50 for planned in networks])
     chosen = [PlannedNetwork(DENSE, {})]
     for target in np.linspace(ms.min(), model.dense_ms, min(count, len(networks) + 1) - 1, endpoint=False):
@@ -99,14 +105,6 @@ def measure_held_out(
     for half in (0, 1):
         times: list[list[float]] = [[] for _ in forms]
 
-        def timed(i: int, times: list[list[float]] = times) -> Callable[[], None]:
-            def run() -> None:
-                begin = clock.now()
-                forms[i](x)
-                times[i].append(clock.between_ms(begin, clock.now()))
-
-            return run
-
         def watch(rounds: int) -> bool:
             if progress is not None:
                 progress(min(1.0, (time.monotonic() - start) / seconds), f"round {rounds}")
@@ -114,7 +112,8 @@ def measure_held_out(
 
         with inference(setting):
             rounds = interleave(
-                [timed(i) for i in range(len(forms))], seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
+                [timed(form, x, clock, passes) for form, passes in zip(forms, times, strict=True)],
+                seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
                 seed=2 * seed + half, done=watch,
             )  # fmt: skip
         table = np.array([passes[-rounds:] for passes in times])
