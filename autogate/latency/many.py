@@ -60,7 +60,7 @@ class ManyPredictor:
             at[site] = np.where(clash[at[site], at[other]], 0, at[site])
         total = np.zeros(len(choices))
         for unit in self._units:
-            total += unit.look_up(at, self._model, self._gates)
+            total += unit.look_up(at, self._model)
         return self._model.whole_ms(total)
 
 
@@ -70,10 +70,9 @@ def _clashes(gates: Mapping[str, Sequence[Gate | None]], model: LatencyModel) ->
     The pairs are bool ``[gates at the site, gates at the other]``.
     """
     sites = model.network.sites
-    order = {site: i for i, site in enumerate(sites)}
     by_block: list[tuple[str, str, np.ndarray]] = []
     others: list[tuple[str, str, np.ndarray]] = []
-    for site in sorted(gates, key=order.__getitem__):
+    for site in (site for site in sites if site in gates):
         for other in gates:
             if other == site:
                 continue
@@ -104,26 +103,24 @@ class _UnitTimes:
     def __init__(self, unit: Unit, gates: Mapping[str, Sequence[Gate | None]]) -> None:
         self.unit = unit
         near = [*unit.sites, *(site for region in unit.regions for site in region.sites)]
-        self.sites = [site for site in dict.fromkeys(near) if site in gates]
+        self.gates = {site: gates[site] for site in dict.fromkeys(near) if site in gates}
         # Combinations are told apart by a sum of random 64-bit numbers; two that are equal will not be met.
         rng = np.random.default_rng(_SEED)
-        self.marks = [rng.integers(0, 2**63, len(gates[site]), dtype=np.int64) for site in self.sites]
+        self.marks = {site: rng.integers(0, 2**63, len(its), dtype=np.int64) for site, its in self.gates.items()}
         self.seen = np.zeros(0, dtype=np.int64)
         self.ms = np.zeros(0)
 
-    def look_up(
-        self, at: Mapping[str, np.ndarray], model: LatencyModel, gates: Mapping[str, Sequence[Gate | None]]
-    ) -> np.ndarray:
+    def look_up(self, at: Mapping[str, np.ndarray], model: LatencyModel) -> np.ndarray:
         """Return the unit's times, ``[policies]``, from the gates' positions by site, ``[policies]`` each."""
         policies = len(next(iter(at.values())))
         mark = np.zeros(policies, dtype=np.int64)
-        for site, marks in zip(self.sites, self.marks, strict=True):
+        for site, marks in self.marks.items():
             mark += marks[at[site]]
         where = self._where(mark)
         if (new := np.flatnonzero(where < 0)).size:
             marks, first = np.unique(mark[new], return_index=True)
             rows = new[first]
-            found = [self._work_out(int(row), at, model, gates) for row in rows]
+            found = [self._work_out(int(row), at, model) for row in rows]
             order = np.argsort(seen := np.concatenate([self.seen, marks]))
             self.seen, self.ms = seen[order], np.concatenate([self.ms, found])[order]
             where = self._where(mark)
@@ -137,8 +134,6 @@ class _UnitTimes:
         where = np.minimum(np.searchsorted(self.seen, mark), len(self.seen) - 1)
         return np.where(self.seen[where] == mark, where, -1)
 
-    def _work_out(
-        self, row: int, at: Mapping[str, np.ndarray], model: LatencyModel, gates: Mapping[str, Sequence[Gate | None]]
-    ) -> float:
-        present = {site: gates[site][int(at[site][row])] for site in self.sites}
+    def _work_out(self, row: int, at: Mapping[str, np.ndarray], model: LatencyModel) -> float:
+        present = {site: its[int(at[site][row])] for site, its in self.gates.items()}
         return model.open_ms(self.unit, Policy({site: gate for site, gate in present.items() if gate is not None}))

@@ -160,10 +160,9 @@ class LatencyModel:
 
     def _unit_time(self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]) -> np.ndarray | float:
         """Time of one unit in milliseconds: a number, or one per batch if a gate in it varies."""
-        region = unit.region(gates)
-        if region is not None and region.units[-1] != unit.index:
+        sites = unit.shaped_by(gates)
+        if sites is None:
             return 0.0
-        sites = unit.sites if region is None else region.sites
         varying = [site for site in sites if site in traces]
         if not varying:
             form = (unit.index, *map(gates.get, sites))
@@ -218,8 +217,7 @@ class LatencyModel:
 
     def _key(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> str:
         """Return the key of a unit whose gates run on their fastest executors."""
-        region = unit.region(gates)
-        here = {site: gates[site] for site in (unit.sites if region is None else region.sites) if site in gates}
+        here = {site: gates[site] for site in unit.shaped_by(gates) or () if site in gates}
         chosen = {site: self._executors.at(site, gate) for site, gate in here.items()}
         return unit.key(here, decisions, {site: name for site, name in chosen.items() if name is not None})
 

@@ -69,15 +69,22 @@ class Unit:
         """Return the outermost block with a gate in which the unit lies, or None."""
         return next((region for region in self.regions if region.site in gates), None)
 
+    def shaped_by(self, gates: Mapping[str, Gate]) -> tuple[str, ...] | None:
+        """Return the sites that say what runs in the unit, with a gate or without; None if nothing of it is left."""
+        region = self.region(gates)
+        if region is None:
+            return self.sites
+        return region.sites if region.units[-1] == self.index else None
+
     def key(
         self, gates: Mapping[str, Gate], decisions: Mapping[str, int | None], plan: ExecutionPlan | None = None
     ) -> str:
         """Return what runs in the unit: its type, its gates, their scripted decisions, and planned executors."""
-        region = self.region(gates)
-        if region is not None and region.units[-1] != self.index:
+        sites, region = self.shaped_by(gates), self.region(gates)
+        if sites is None:
             return GONE
         parts = [self.type if region is None else region.type]
-        for i, site in enumerate(self.sites if region is None else region.sites):
+        for i, site in enumerate(sites):
             if site in gates:
                 decision = decisions.get(site)
                 executor = plan.get(site) if plan else None
