@@ -27,6 +27,8 @@ class GatheredConv(nn.Module):
     one matrix product per image. ``scatter`` is the input-stationary form: every kept column is multiplied by the
     kernel once and added to the outputs it reaches, so that the work is exactly proportional to the kept columns.
     ``halo`` computes the outputs whose window reaches a kept column.
+
+    The result has the memory layout of the map: another one would slow down every layer behind.
     """
 
     def __init__(self, conv: nn.Conv2d, choose: Choose, executor: str) -> None:
@@ -37,6 +39,9 @@ class GatheredConv(nn.Module):
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Return what the convolution gives on the masked map, ``[N, C, H, W] -> [N, O, H', W']``."""
+        return self._run(value).contiguous(memory_format=_layout(value))
+
+    def _run(self, value: torch.Tensor) -> torch.Tensor:
         channels, columns = self.choose(value)
         if columns is None:
             assert channels is not None  # noqa: S101 - a gate that keeps everything is never built
@@ -139,3 +144,8 @@ class GatheredConv(nn.Module):
     def _with_bias(self, result: torch.Tensor) -> torch.Tensor:
         bias = self.conv.bias
         return result if bias is None else result + bias.view(1, -1, 1, 1)
+
+
+def _layout(x: torch.Tensor) -> torch.memory_format:
+    channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format

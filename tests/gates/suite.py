@@ -11,14 +11,34 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from helpers import FAST, assert_close, forms_of, images, known_network, options_at, own_copy, random_policy
+from torch import fx
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 POLICIES = 5
 BATCHES = (1, 5)
+
+
+class _InAnotherLayout(fx.Interpreter):
+    """Runs a network and finds the maps that are not in a memory layout."""
+
+    def __init__(self, module: fx.GraphModule, layout: torch.memory_format) -> None:
+        super().__init__(module)
+        self.layout = layout
+        self.found: list[str] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        is_map = isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[1] > 1 and value.shape[2] > 1
+        # A slice of the input is in no layout at all.
+        others = [layout for layout in LAYOUTS.values() if layout is not self.layout]
+        if is_map and not value.is_contiguous(memory_format=self.layout):
+            self.found += [n.name for layout in others if value.is_contiguous(memory_format=layout)]
+        return value
 
 
 class FamilySuite:
@@ -106,6 +126,23 @@ class FamilySuite:
         # What stays of the dense network learns too.
         assert all(p.grad is not None and p.grad.isfinite().all() for p in form.parameters())
         assert all(p.grad.any() for p in form.parameters())
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("batch", BATCHES)
+    def test_the_memory_layout_stays_as_it_is(self, layout: str, batch: int) -> None:
+        """A layer that hands on another layout slows down every layer behind it."""
+        network = known_network("resnet20" if self.sites["resnet20"] else "densenet40")
+        name = next(name for name, site in network.sites.items() if options_at(site, (self.family,)))
+        x = images(network, batch).contiguous(memory_format=LAYOUTS[layout])
+        for gate in options_at(network.sites[name], (self.family,)):
+            policy = canonical(Policy({name: gate}), network.sites)
+            for executor in FAMILIES[self.family].executors(network.sites[name], policy.gates[name], batch) or (None,):
+                plan = {} if executor is None else {name: executor}
+                compact = compact_form(network, policy, attach_gates(network, policy), plan=plan)
+                with torch.no_grad():
+                    other = _InAnotherLayout(compact.to(memory_format=LAYOUTS[layout]), LAYOUTS[layout])
+                    other.run(x)
+                assert other.found == []
 
     def test_decisions_are_recorded_if_and_only_if_the_cost_varies(self) -> None:
         family = FAMILIES[self.family]
