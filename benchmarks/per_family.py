@@ -115,7 +115,7 @@ def resnet50_latency(space: str) -> dict[str, Any]:
 
 def _measure(network: Network, policy: Policy, setting: Any) -> dict[str, Any]:
     """Measure dense beside ``policy``; gates that vary are told to take their lightest decision."""
-    from autogate.latency.profiling import script
+    from autogate.latency.subjects import script
 
     gated = compact_form(network, policy, attach_gates(network, policy))
     lightest = {

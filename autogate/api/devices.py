@@ -38,6 +38,8 @@ def profile(
 ) -> Profile:
     """Profile a network's units on this device; needs neither data nor weights.
 
+    An interrupted profile leaves what it has in a ``.partial`` file; the same call goes on from there.
+
     Args:
         model: Network by name.
         space: The gates to cover.
@@ -69,7 +71,7 @@ def profile(
         store = Store(storage or default_storage(), create=True) if out is None else None
         taken = profile_network(
             config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
-            attempts=1 if allow_noisy else 3,
+            attempts=1 if allow_noisy else 3, kept_in=_partial(out, store),
         )  # fmt: skip
     if not allow_noisy and (wrong := too_noisy(taken)) is not None:
         raise ProfileError(
@@ -81,6 +83,14 @@ def profile(
     if out is not None:
         write_profile(taken, Path(out))
     return taken
+
+
+def _partial(out: str | Path | None, store: Store | None) -> Path | None:
+    """Return the file for an unfinished profile: beside the file to be written, or beside the database's file."""
+    if out is not None:
+        return Path(f"{out}.partial")
+    file = None if store is None else store.engine.url.database
+    return Path(f"{file}.profile.partial") if store is not None and store.engine.name == "sqlite" and file else None
 
 
 def validate_profile(

@@ -25,6 +25,7 @@ from autogate.cli.options import (
 )
 from autogate.cli.printing import print_json, print_table
 from autogate.cli.progress import TerminalReporter
+from autogate.records import MIXED
 from autogate.units import parse_duration
 
 app = typer.Typer(rich_markup_mode=None)
@@ -63,12 +64,12 @@ def profile(
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
         num_classes=num_classes, seed=seed, allow_noisy=allow_noisy, lock_clocks=lock_clocks,
     )  # fmt: skip
-    dense = taken.networks[0]
+    dense, mixed = taken.networks[0], [sample for sample in taken.networks if sample.phase == MIXED]
     facts = {
         "schema": "autogate.profile-summary/1", "model": model, "setting": taken.setting.to_json(),
-        "unit_forms": len({sample.key for sample in taken.units}), "networks": len(taken.networks),
+        "unit_forms": len({sample.key for sample in taken.units}), "networks": len(mixed),
         "passes": dense.passes, "dense_ms": dense.ms, "dense_iqr_ms": dense.iqr_ms,
-        "out": None if out is None else str(out),
+        "resumed": bool(taken.method["resumed"]), "out": None if out is None else str(out),
     }  # fmt: skip
     if output is Format.json:
         print_json(facts)

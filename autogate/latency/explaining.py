@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from autogate.gates import get_family
 from autogate.latency.model import LatencyModel
 from autogate.latency.operators import Operator, operators_by_unit
-from autogate.latency.profiling import script
 from autogate.latency.roofline import roofline
+from autogate.latency.subjects import script
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import DENSE, Gate, Policy
 from autogate.space.bound import BoundSpace

@@ -20,7 +20,7 @@ from autogate.latency.conformal import upper_residual
 from autogate.latency.executors import FastestExecutors
 from autogate.latency.units import GONE, Region, Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
+from autogate.records import MEASURED, MIXED, Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
 
 _MIN_ERROR = 0.005
@@ -274,7 +274,7 @@ class LatencyModel:
 
         The bound comes from leaving each network, and what its own units showed, out in turn.
         """
-        rows = [sample for sample in self.profile.networks if all(key in self._unit_ms for key in sample.keys)]
+        rows = [sample for sample in self.profile.networks if sample.phase in (MIXED, MEASURED)]
         x = np.array([sum(self._unit_ms[key] for key in sample.keys) for sample in rows])
         y = np.array([sample.ms for sample in rows])
         n = len(rows)

@@ -11,7 +11,8 @@ from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
 from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
 
-SCHEMA = "autogate.profile/2"
+SCHEMA = "autogate.profile/3"
+_READABLE = ("autogate.profile/2", SCHEMA)
 
 
 def to_lines(profile: Profile) -> str:
@@ -23,6 +24,7 @@ def to_lines(profile: Profile) -> str:
         "created_utc": profile.created_utc,
         "setting": profile.setting.to_json(),
         "card": profile.card.to_json(),
+        "method": dict(profile.method),
     }
     rows: list[dict[str, Any]] = [header]
     rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
@@ -40,7 +42,7 @@ def from_lines(text: str, where: str) -> Profile:
     try:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         header, end = rows[0], rows[-1]
-        if header.get("schema") != SCHEMA:
+        if header.get("schema") not in _READABLE:
             raise ProfileError(f"{where} has schema {header.get('schema')!r}, not {SCHEMA}; profile again")
         if end.get("t") != "end" or end["samples"] != len(rows) - 2:
             raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
@@ -52,12 +54,14 @@ def from_lines(text: str, where: str) -> Profile:
             if row["t"] == "unit":
                 units.append(UnitSample(**fields))
             else:
-                networks.append(NetworkSample(**{**fields, "keys": tuple(fields["keys"])}))
+                interval = fields.get("interval_ms")
+                fields |= {"keys": tuple(fields["keys"]), "interval_ms": interval and (interval[0], interval[1])}
+                networks.append(NetworkSample(**fields))
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
         card = DeviceCard(**header["card"])
-        created = header["created_utc"]
-        return Profile(setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks))
+        created, method = header["created_utc"], header.get("method", {})
+        return Profile(setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks), method)
     except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None
 

@@ -7,8 +7,9 @@ import datetime
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,26 +17,34 @@ import torch
 from autogate.gates import get_family
 from autogate.latency.card import take_card
 from autogate.latency.executors import FastestExecutors
-from autogate.latency.operators import record_operators
+from autogate.latency.journal import Journal
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
-from autogate.latency.steadiness import Steady, median_iqr, steady
+from autogate.latency.steadiness import median_interval, median_iqr
+from autogate.latency.subjects import Subject, samples_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, random_input, timed
-from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
-from autogate.policy import DENSE, Gate
-from autogate.records import NetworkSample, Profile, Setting, UnitSample
+from autogate.latency.timing import Clock, Pass, interleave, prepare, random_input, timed
+from autogate.latency.units import GONE, Unit, cut_into_units
+from autogate.policy import DENSE, Gate, digest
+from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
-from autogate.surgery import attach_gates, compact_form, gate_path
+from autogate.surgery import compact_form
 
 _SECONDS_PER_LAYOUT = 1.5
 _CARD_SHARE = 0.1
+_CARD_SECONDS = 20.0
 _SCREEN_SHARE = 0.3
+# Mixed networks: some for any profile, and one more for every further seconds.
 _NETWORKS = 28
+_QUICK_SECONDS = 60.0
+_SECONDS_PER_NETWORK = 4.0
+_MOST_NETWORKS = 96
 _MIN_NETWORKS = 10
 _MIN_ROUNDS = 4
 _WIDTH = 0.01
 _SCREEN_WIDTH = 0.02
+_WARM_PASSES = 30
+_WARM_SECONDS = 2.0
 # A lone gate must bring its unit below this share of the dense time to be worth more measurements.
 _PAYING = 0.97
 
@@ -69,10 +78,11 @@ def take_profile(
     seconds: float = 40.0,
     seed: int = 0,
     progress: Progress | None = None,
+    kept_in: Path | None = None,
 ) -> Profile:
     """Measure gated networks for about ``seconds`` seconds and return the samples.
 
-    A first round runs every gate alone, everywhere it fits; gates that save nothing in any unit are then
+    A first phase runs every gate alone, everywhere it fits; gates that save nothing in any unit are then
     left out, so that the rest of the time goes to mixtures of the gates that can pay.
 
     Args:
@@ -83,96 +93,161 @@ def take_profile(
         seconds: Time to spend; a few passes of every planned network are always made.
         seed: Seed of the plan and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
+        kept_in: File for what has been measured so far: if the same profile was interrupted, it goes on from there.
+
+    Raises:
+        ProfileError: If ``kept_in`` cannot be written.
     """
-    start = time.monotonic()
-    card = take_card(setting, seconds=_CARD_SHARE * seconds)
     units = cut_into_units(network)
+    journal = Journal(kept_in, _identity(units, space, setting, model, seconds, seed))
+    resumed = journal.resumed
     # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
     network = replace(network, model=copy.deepcopy(network.model))
-    x = random_input(network.input_shape, setting, seed)
-
-    def report(what: str) -> Callable[[int], None]:
-        def watch(rounds: int) -> None:
-            if progress is not None:
-                progress(min(1.0, (time.monotonic() - start) / seconds), f"{what}, round {rounds}")
-
-        return watch
+    session = _Session(network, units, setting, journal, seconds, seed, progress)
+    if journal.card is None:
+        journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), session.elapsed_s())
+    assert journal.card is not None  # noqa: S101 - kept above
 
     alone = plan_alone(space, network.sites, units, setting.batch_size)
-    screened = _run(
-        network, units, alone, setting, x, _SCREEN_SHARE * seconds, seed, report("every gate alone"), _SCREEN_WIDTH
-    )
-    unit_ms = _unit_times(screened)
+    screened = session.run(ALONE, alone, _SCREEN_SHARE * seconds, _SCREEN_WIDTH)
+    unit_ms = _unit_times(screened.units)
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
-        paying, network.sites, units, setting.batch_size, count=_NETWORKS, seed=seed,
+        paying, network.sites, units, setting.batch_size, count=_mixed_networks(seconds), seed=seed,
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
     )  # fmt: skip
-    left = seconds - (time.monotonic() - start)
-    profiled = _run(network, units, mixed, setting, x, left, seed, report("gates mixed"), _WIDTH, optional=True)
-    # What was seen among mixed networks is not taken from the first round: that was another time.
+    profiled = session.run(MIXED, mixed, seconds - session.elapsed_s(), _WIDTH, optional=True)
+    # What was seen among mixed networks is not taken from the first phase: that was another time.
     again = {sample.key for sample in profiled.units}
     samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
+    networks = [*profiled.networks, *screened.networks, session.run_warm(profiled.networks[0])]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Profile(setting, card, model, network.input_shape, created, tuple(samples), tuple(profiled.networks))
+    method = {
+        "clock": "CUDA events; host times and device times in separate passes" if session.on_gpu else "perf_counter",
+        "order": "interleaved, one pass of each network per round, in a new random order",
+        "cache": f"cold, after another network; phase {WARM!r}: after itself",
+        "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
+        "seconds": round(session.elapsed_s(), 1),
+        "resumed": resumed,
+    }
+    journal.remove()
+    return Profile(
+        setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method
+    )  # fmt: skip
 
 
-@dataclass
+def _identity(units: Sequence[Unit], space: BoundSpace, setting: Setting, model: str, seconds: float, seed: int) -> str:
+    gates = [[site, gate.to_json()] for site, gate in space.gates()]
+    return digest([model, [unit.type for unit in units], gates, setting.to_json(), seconds, seed])
+
+
+def _mixed_networks(seconds: float) -> int:
+    more = max(0.0, seconds - _QUICK_SECONDS) / _SECONDS_PER_NETWORK
+    return min(_MOST_NETWORKS, _NETWORKS + int(more))
+
+
+@dataclass(frozen=True)
 class _Samples:
     units: list[UnitSample]
     networks: list[NetworkSample]
 
 
-def _unit_times(samples: _Samples) -> dict[str, float]:
+class _Session:
+    """Runs the phases of one profile and counts the time that they take, in earlier processes too."""
+
+    def __init__(
+        self,
+        network: Network,
+        units: tuple[Unit, ...],
+        setting: Setting,
+        journal: Journal,
+        seconds: float,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.network = network
+        self.units = units
+        self.setting = setting
+        self.journal = journal
+        self.seconds = seconds
+        self.seed = seed
+        self.progress = progress
+        self.on_gpu = torch.device(setting.device).type == "cuda"
+        self._start = time.monotonic() - journal.elapsed_s
+        self._numbered = 0
+
+    def elapsed_s(self) -> float:
+        """Return the seconds spent on the profile."""
+        return time.monotonic() - self._start
+
+    def run(
+        self, phase: str, plan: list[PlannedNetwork], seconds: float, half_width: float, *, optional: bool = False
+    ) -> _Samples:
+        """Time the planned networks interleaved for at most ``seconds``, the building included.
+
+        Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
+        the median. Where the networks are ``optional``, building stops when half of the time is gone.
+        """
+        end = time.monotonic() + seconds
+        rounds = self.journal.rounds(phase)
+        if rounds:
+            plan, optional = plan[: len(rounds[0])], False
+        subjects = []
+        for planned in plan:
+            subjects.append(Subject(self.network, self.units, planned, self.setting))
+            self._report(phase, len(rounds))
+            if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
+                break
+        if not self.journal.ended(phase):
+            self._time(phase, subjects, rounds, end, half_width)
+        samples = _Samples(*samples_of(subjects, self.journal.rounds(phase), phase, self._numbered))
+        self._numbered += len(subjects)
+        return samples
+
+    def _time(
+        self, phase: str, subjects: list[Subject], rounds: list[list[Pass]], end: float, half_width: float
+    ) -> None:
+        def keep(_: int) -> bool:
+            passes = [subject.last for subject in subjects if subject.last is not None]
+            rounds.append(passes)
+            self.journal.keep_round(phase, passes, self.elapsed_s())
+            self._report(phase, len(rounds))
+            return len(rounds) % 10 == 0 and _half_width(rounds) < half_width
+
+        with inference(self.setting):
+            interleave(
+                [subject.run for subject in subjects], seconds=end - time.monotonic(), warm_up=1,
+                min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
+            )  # fmt: skip
+        self.journal.end(phase, self.elapsed_s())
+
+    def run_warm(self, dense: NetworkSample) -> NetworkSample:
+        """Time the dense network with no other one in between."""
+        setting = self.setting
+        form = prepare(compact_form(self.network, DENSE, {}), setting)
+        times: list[float] = []
+        run = timed(form, random_input(self.network.input_shape, setting), Clock(torch.device(setting.device)), times)
+        with inference(setting):
+            rounds = interleave([run], seconds=_WARM_SECONDS, max_rounds=_WARM_PASSES)
+        kept = np.array(times[-rounds:])
+        median, iqr = median_iqr(kept)
+        return replace(
+            dense, ms=median, iqr_ms=iqr, passes=rounds, network=self._numbered, interval_ms=median_interval(kept),
+            phase=WARM,
+        )  # fmt: skip
+
+    def _report(self, phase: str, rounds: int) -> None:
+        if self.progress is not None:
+            what = "every gate alone" if phase == ALONE else "gates mixed"
+            self.progress(min(1.0, self.elapsed_s() / self.seconds), f"{what}, round {rounds}")
+
+
+def _unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
     """Return the median time of every unit form seen, in milliseconds, by key."""
     times: dict[str, list[float]] = defaultdict(list)
-    for sample in samples.units:
+    for sample in samples:
         times[sample.key].append(sample.ms)
     return {GONE: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
-
-
-def _run(
-    network: Network,
-    units: tuple[Unit, ...],
-    plan: list[PlannedNetwork],
-    setting: Setting,
-    x: torch.Tensor,
-    seconds: float,
-    seed: int,
-    watch: Callable[[int], None],
-    half_width: float,
-    optional: bool = False,
-) -> _Samples:
-    """Time the planned networks interleaved for at most ``seconds``, the building included.
-
-    Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
-    the median. Where the networks are ``optional``, building stops when half of the time is gone.
-    """
-    end = time.monotonic() + seconds
-    subjects = []
-    for planned in plan:
-        subjects.append(_Subject(network, units, planned, setting))
-        watch(0)
-        if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
-            break
-
-    def narrow(rounds: int) -> bool:
-        watch(rounds)
-        return rounds % 10 == 0 and _half_width(subjects, rounds) < half_width
-
-    with inference(setting):
-        runs = [subject.run(x) for subject in subjects]
-        passes = interleave(
-            runs, seconds=end - time.monotonic(), warm_up=1, min_rounds=_MIN_ROUNDS, seed=seed, done=narrow
-        )
-    samples = _Samples([], [])
-    whole_ms = np.array([[whole for whole, _ in subject.times[-passes:]] for subject in subjects])
-    rounds = steady(whole_ms)
-    for number, subject in enumerate(subjects):
-        parts, whole = subject.samples(number, passes, rounds)
-        samples.units += parts
-        samples.networks.append(whole)
-    return samples
 
 
 def _pays(
@@ -197,60 +272,8 @@ def _pays(
     return pays
 
 
-class _Subject:
-    """One planned network: its compact form with unit marks, and the times seen so far."""
-
-    def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
-        self.planned = planned
-        compact = compact_form(
-            network, planned.policy, attach_gates(network, planned.policy), plan=planned.executors, share_weights=True
-        )
-        script(compact, planned.decisions)
-        prepare(compact, setting)
-        x = random_input(network.input_shape, setting)
-        self.macs = sum(operator.macs for operator in record_operators(compact, x)) // setting.batch_size
-        self.marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
-        self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
-        self.times: list[tuple[float, dict[int, float]]] = []
-
-    def run(self, x: torch.Tensor) -> Callable[[], None]:
-        """Return a call that runs the network once and keeps its times."""
-        return lambda: self.times.append(self.marked.run(x))
-
-    def samples(self, number: int, passes: int, rounds: Steady) -> tuple[list[UnitSample], NetworkSample]:
-        """Return one sample per unit, and one of the whole, over the steady rounds among the last ``passes``.
-
-        A unit with nothing left takes 0 ms.
-        """
-        times = self.times[-passes:]
-        kept = int(rounds.kept.sum())
-        units = []
-        for index, key in enumerate(self.keys):
-            if key == GONE:
-                continue
-            median, iqr = median_iqr(rounds.of(np.array([parts.get(index, 0.0) for _, parts in times])))
-            units.append(UnitSample(key, median, iqr, kept, number))
-        median, iqr = median_iqr(rounds.of(np.array([whole for whole, _ in times])))
-        policy = self.planned.policy.to_json()
-        return units, NetworkSample(policy, self.keys, median, iqr, kept, number, self.macs)
-
-
-def _half_width(subjects: list[_Subject], rounds: int) -> float:
+def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:
     """Return the half-width of the 95 % interval of a median, relative to it, as the median over networks."""
-    widths = []
-    for subject in subjects:
-        median, iqr = median_iqr(np.array([whole for whole, _ in subject.times[-rounds:]]))
-        widths.append(1.82 * iqr / math.sqrt(rounds) / median)
-    return float(np.median(widths))
-
-
-def script(compact: torch.nn.Module, decisions: Mapping[str, int | None]) -> None:
-    """Tell the varying gates of a compact network which decision to take, whatever the input.
-
-    A map gate inside a gated block lives below the block's gate.
-    """
-    paths = {gate_path(site): decision for site, decision in decisions.items() if decision is not None}
-    for name, module in compact.named_modules():
-        for path, decision in paths.items():
-            if name == path or name.endswith("." + path):
-                module.scripted = decision
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds])
+    low, median, high = np.percentile(whole_ms, [25, 50, 75], axis=0)
+    return float(np.median(1.82 * (high - low) / math.sqrt(len(rounds)) / median))

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from autogate.latency.machine import device_state
-from autogate.records import Profile
+from autogate.records import MIXED, Profile
 
 # A round this much slower than the quiet ones was disturbed: by another process, or a lower clock.
 _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
 _TOO_NOISY = 0.25
+_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,16 @@ def median_iqr(times_ms: np.ndarray) -> tuple[float, float]:
     return float(median), float(high - low)
 
 
+def median_interval(times_ms: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the median."""
+    rows = np.random.default_rng(0).integers(0, len(times_ms), (_RESAMPLES, len(times_ms)))
+    low, high = np.percentile(np.median(times_ms[rows], axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def too_noisy(profile: Profile) -> str | None:
     """Return what is wrong if times of one network spread by more than a quarter, and what disturbs them; else None."""
-    spread = float(np.median([sample.iqr_ms / sample.ms for sample in profile.networks]))
+    spread = float(np.median([s.iqr_ms / s.ms for s in profile.networks if s.phase == MIXED]))
     if spread <= _TOO_NOISY:
         return None
     state = device_state(torch.device(profile.setting.device))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from autogate.latency.device import DTYPES, LAYOUTS
 from autogate.records import Setting
 from autogate.surgery.compact_form import UNIT
 from autogate.surgery.graph_copy import attribute
+
+_HOLD_CYCLES = 1_000_000
 
 
 class Clock:
@@ -38,24 +41,47 @@ class Clock:
         end.synchronize()
         return float(start.elapsed_time(end))
 
+    def host_ms(self) -> float:
+        """Return the host's own time, in milliseconds."""
+        return time.perf_counter_ns() * 1e-6
+
     def settle(self) -> None:
         """Wait until the device has nothing left to do."""
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
+    def hold(self) -> None:
+        """Keep a GPU busy for some time, so that the host gets ahead of it."""
+        with torch.cuda.device(self.device):
+            torch.cuda._sleep(_HOLD_CYCLES)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of a network.
+
+    Attributes:
+        whole_ms: Time from the start to the last result, in milliseconds.
+        units_ms: Time of each unit on the device, in milliseconds, by position.
+        host_ms: Time that the host takes to hand each unit to the device, likewise; empty where they are one.
+    """
+
+    whole_ms: float
+    units_ms: Mapping[int, float]
+    host_ms: Mapping[int, float] = field(default_factory=dict)
+
 
 class _Mark(nn.Module):
-    """Notes the time at which the graph reaches it."""
+    """Says that the graph has reached the end of a unit."""
 
-    def __init__(self, clock: Clock, unit: int, marks: list[tuple[int, Any]]) -> None:
+    def __init__(self, unit: int, reached: Callable[[int], None]) -> None:
         super().__init__()
-        self.clock = clock
         self.unit = unit
-        self.marks = marks
+        self.reached = reached
 
     def forward(self) -> None:
-        """Append this unit's mark."""
-        self.marks.append((self.unit, self.clock.now()))
+        """Say so."""
+        self.reached(self.unit)
 
 
 class MarkedNetwork:
@@ -63,7 +89,7 @@ class MarkedNetwork:
 
     def __init__(self, compact: fx.GraphModule, clock: Clock) -> None:
         self.clock = clock
-        self.marks: list[tuple[int, Any]] = []
+        self._reached: Callable[[int], None] = lambda unit: None
         ends: dict[int, fx.Node] = {}
         for node in compact.graph.nodes:
             if node.op not in ("placeholder", "get_attr", "output"):
@@ -80,22 +106,53 @@ class MarkedNetwork:
                 root[target] = attribute(compact, target)
             unit = node.meta.get(UNIT)
             if unit is not None and ends.get(unit) is node:
-                root[f"marks.{unit}"] = _Mark(clock, int(unit), self.marks)
+                root[f"marks.{unit}"] = _Mark(int(unit), lambda unit: self._reached(unit))
                 graph.call_module(f"marks.{unit}")
         self.module = fx.GraphModule(root, graph).eval()
 
-    def run(self, x: torch.Tensor) -> tuple[float, dict[int, float]]:
-        """Run once; return the whole time and the time of each unit, in milliseconds."""
-        self.marks.clear()
+    def run(self, x: torch.Tensor) -> Pass:
+        """Run once, on a GPU a second time with the device held back, and return what it took."""
+        return self._run_on_two_timelines(x) if self.clock.on_gpu else self._run_on_one(x)
+
+    def _run_on_one(self, x: torch.Tensor) -> Pass:
+        marks: list[tuple[int, Any]] = []
+        self._reached = lambda unit: marks.append((unit, self.clock.now()))
         start = self.clock.now()
         self.module(x)
         end = self.clock.now()
-        total = self.clock.between_ms(start, end)
         units, previous = {}, start
-        for unit, mark in self.marks:
+        for unit, mark in marks:
             units[unit] = self.clock.between_ms(previous, mark)
             previous = mark
-        return total, units
+        return Pass(self.clock.between_ms(start, end), units)
+
+    def _run_on_two_timelines(self, x: torch.Tensor) -> Pass:
+        """Take the host's times and the whole in a free run, the device's where it always lags behind the host."""
+        clock, host, spans = self.clock, list[tuple[int, float]](), list[tuple[int, Any, Any]]()
+        self._reached = lambda unit: host.append((unit, clock.host_ms()))
+        clock.settle()
+        previous = clock.host_ms()
+        start = clock.now()
+        self.module(x)
+        whole_ms = clock.between_ms(start, clock.now())
+        host_ms = {}
+        for unit, at in host:
+            host_ms[unit] = at - previous
+            previous = at
+
+        def held(unit: int) -> None:
+            nonlocal start
+            spans.append((unit, start, clock.now()))
+            clock.hold()
+            start = clock.now()
+
+        self._reached = held
+        clock.settle()
+        clock.hold()
+        start = clock.now()
+        self.module(x)
+        clock.settle()
+        return Pass(whole_ms, {unit: clock.between_ms(a, b) for unit, a, b in spans}, host_ms)
 
 
 def timed(module: nn.Module, x: torch.Tensor, clock: Clock, times: list[float]) -> Callable[[], None]:
@@ -140,7 +197,7 @@ def interleave(
     """Call every subject once per round, in a new random order each round; return the number of rounds.
 
     Interleaving lets a machine whose speed drifts be fair to all. Rounds end when ``seconds`` have passed
-    or ``done(rounds)`` says so, but never before ``min_rounds``.
+    or ``done(rounds)``, called after every round, says so, but never before ``min_rounds``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
@@ -154,6 +211,6 @@ def interleave(
         for i in order:
             subjects[i]()
         rounds += 1
-        if rounds >= min_rounds and done is not None and done(rounds):
+        if done is not None and done(rounds) and rounds >= min_rounds:
             break
     return rounds

@@ -2,11 +2,25 @@
 
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
 from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
-from autogate.records.profiles import DeviceCard, NetworkSample, Profile, Setting, UnitSample
+from autogate.records.profiles import (
+    ALONE,
+    MEASURED,
+    MIXED,
+    WARM,
+    DeviceCard,
+    NetworkSample,
+    Profile,
+    Setting,
+    UnitSample,
+)
 from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
 
 __all__ = [
+    "ALONE",
     "KINDS",
+    "MEASURED",
+    "MIXED",
+    "WARM",
     "Comparison",
     "ConvSpec",
     "Coupling",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -71,6 +71,11 @@ class DeviceCard:
         return asdict(self)
 
 
+ALONE, MIXED, WARM, MEASURED = "alone", "mixed", "warm", "measured"
+"""What a network of a profile was run for: to see one gate at a time, to see gates together, to see dense run again and
+again with no other network between, or because a search wanted to know."""
+
+
 @dataclass(frozen=True)
 class UnitSample:
     """Time of one unit of a network, in place.
@@ -81,6 +86,7 @@ class UnitSample:
         iqr_ms: Interquartile range over passes.
         passes: Number of passes.
         network: Number of the network, within the profile, in which the unit ran.
+        host_ms: Median time in which the host handed the unit to the device; 0 where they are one.
     """
 
     key: str
@@ -88,6 +94,7 @@ class UnitSample:
     iqr_ms: float
     passes: int
     network: int
+    host_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ class NetworkSample:
         passes: Number of passes.
         network: Number of the network within the profile.
         macs: Multiply-accumulates per image that it executes.
+        interval_ms: 95 % bootstrap interval of the median; None in profiles of older versions.
+        phase: What the network was run for.
     """
 
     policy: Mapping[str, Any]
@@ -111,11 +120,24 @@ class NetworkSample:
     passes: int
     network: int
     macs: int
+    interval_ms: tuple[float, float] | None = None
+    phase: str = MIXED
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Measurements of one network's units and of whole gated networks, from one device in one setting."""
+    """Measurements of one network's units and of whole gated networks, from one device in one setting.
+
+    Attributes:
+        setting: How the networks ran.
+        card: What the device can do at best.
+        model: The network's name.
+        input_shape: Channels, height and width.
+        created_utc: When it was taken.
+        units: Times of units.
+        networks: Times of whole networks, dense first.
+        method: How the times were taken, for people.
+    """
 
     setting: Setting
     card: DeviceCard
@@ -124,3 +146,4 @@ class Profile:
     created_utc: str
     units: tuple[UnitSample, ...]
     networks: tuple[NetworkSample, ...]
+    method: Mapping[str, Any] = field(default_factory=dict)

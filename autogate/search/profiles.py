@@ -63,14 +63,18 @@ def profile_network(
     seconds: float,
     *,
     attempts: int = 3,
+    kept_in: Path | None = None,
 ) -> Profile:
-    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to ``attempts`` times."""
+    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to ``attempts`` times.
+
+    With ``kept_in``, a file, an interrupted profile goes on from what it has.
+    """
     setting = target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
         for _ in range(attempts):
             taken = take_profile(
                 network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
-                progress=reporter.progress,
+                progress=reporter.progress, kept_in=kept_in,
             )  # fmt: skip
             if (wrong := too_noisy(taken)) is None:
                 break

@@ -110,11 +110,13 @@ def test_marks_see_every_unit_and_change_nothing() -> None:
     marked = MarkedNetwork(form, Clock(torch.device("cpu")))
     x = images(network, 2)
     with torch.inference_mode():
-        total, parts = marked.run(x)
+        found = marked.run(x)
         assert torch.equal(marked.module(x), form(x))
+    parts = found.units_ms
     assert sorted(parts) == [unit.index for unit in units]
     assert all(ms > 0 for ms in parts.values())
-    assert 0.5 * total < sum(parts.values()) <= total
+    assert 0.5 * found.whole_ms < sum(parts.values()) <= found.whole_ms
+    assert found.host_ms == {}
 
 
 def small(width: int) -> nn.Sequential:

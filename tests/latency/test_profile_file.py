@@ -9,7 +9,7 @@ from profiles import profile_of
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, from_lines, profile_digest, read_profile, to_lines
-from autogate.policy import Gate
+from autogate.policy import Gate, canonical_json, digest
 
 NETWORK = known_network("resnet20")
 PROFILE = profile_of(NETWORK, [("block:layer1.1", Gate("drop")), ("map:layer2.0.conv1", Gate("magnitude"))])
@@ -32,7 +32,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_one_object_per_line_and_a_header_that_says_what_it_is() -> None:
     rows = [json.loads(line) for line in LINES]
-    assert rows[0]["schema"] == "autogate.profile/2"
+    assert rows[0]["schema"] == "autogate.profile/3"
     assert rows[0]["setting"] == PROFILE.setting.to_json()
     assert rows[-1].keys() == {"t", "samples", "digest"}
     assert rows[-1]["samples"] == len(PROFILE.units) + len(PROFILE.networks)
@@ -61,7 +61,7 @@ def test_other_files_are_refused(text: str) -> None:
 
 def test_another_schema_is_named() -> None:
     header = {**json.loads(LINES[0]), "schema": "autogate.profile/1"}
-    with pytest.raises(ProfileError, match="has schema 'autogate.profile/1', not autogate.profile/2"):
+    with pytest.raises(ProfileError, match="has schema 'autogate.profile/1', not autogate.profile/3"):
         from_lines(text_of([json.dumps(header), *LINES[1:]]), "my.jsonl")
 
 
@@ -115,3 +115,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\x00\xfe" * 10)
     with pytest.raises(ProfileError, match="binary.jsonl"):
         read_profile(binary)
+
+
+def test_profiles_of_the_last_schema_are_read() -> None:
+    rows = [json.loads(line) for line in LINES[:-1]]
+    rows[0] = {key: value for key, value in rows[0].items() if key != "method"} | {"schema": "autogate.profile/2"}
+    for row in rows[1:]:
+        for key in ("host_ms", "interval_ms", "phase"):
+            row.pop(key, None)
+    body = "".join(canonical_json(row) + "\n" for row in rows)
+    end = {"t": "end", "samples": len(rows) - 1, "digest": digest(body)}
+    found = from_lines(body + canonical_json(end) + "\n", "old.jsonl")
+    assert found.units == PROFILE.units
+    assert found.networks == PROFILE.networks

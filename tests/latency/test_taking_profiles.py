@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import network_of
@@ -10,10 +13,11 @@ from torch import Tensor, nn
 from autogate.gates import get_family
 from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
 from autogate.latency.canary import canary
-from autogate.latency.profiling import script
+from autogate.latency.journal import Journal
+from autogate.latency.subjects import script
 from autogate.latency.units import GONE, cut_into_units
 from autogate.policy import Gate, Policy
-from autogate.records import Profile
+from autogate.records import ALONE, MIXED, WARM, Profile
 from autogate.search.profiles import covers
 from autogate.sites import Network
 from autogate.space import load_space
@@ -105,3 +109,41 @@ def test_the_canary_says_how_fast_the_device_is_now(network: Network, profile: P
     assert 0.1 < found < 10
     # A profile of an eighth of the time makes the same device look eight times as slow, more or less.
     assert canary(eighth, seconds=0.5) > 2 * found
+
+
+def test_every_sample_says_how_it_was_taken(profile: Profile) -> None:
+    assert {sample.phase for sample in profile.networks} == {ALONE, MIXED, WARM}
+    assert [sample.network for sample in profile.networks if sample.phase == WARM] == [len(profile.networks) - 1]
+    for sample in profile.networks:
+        assert sample.interval_ms is not None
+        assert sample.interval_ms[0] <= sample.ms <= sample.interval_ms[1]
+    assert profile.method["order"].startswith("interleaved")
+    assert not profile.method["resumed"]
+
+
+def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_path: Path) -> None:
+    kept_in = tmp_path / "rounds"
+    setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
+    space = bind(load_space("magnitude"), network.sites)
+
+    def take(stop_at: str | None) -> Profile:
+        def progress(_: float, what: str) -> None:
+            if stop_at is not None and what.endswith(stop_at):
+                raise KeyboardInterrupt
+
+        return take_profile(
+            network, space, setting, model="tiny", seconds=2.0, seed=0, progress=progress, kept_in=kept_in
+        )
+
+    for stop_at in ("every gate alone, round 2", "gates mixed, round 3"):
+        with pytest.raises(KeyboardInterrupt):
+            take(stop_at)
+    before = Journal(kept_in, json.loads(kept_in.read_text().splitlines()[0])["identity"])
+    assert before.ended(ALONE)
+    assert len(before.rounds(MIXED)) == 3
+    whole = take(None)
+    assert whole.method["resumed"]
+    assert whole.method["rounds"][ALONE] == len(before.rounds(ALONE))
+    assert whole.method["rounds"][MIXED] > 3
+    assert not kept_in.exists()
+    assert LatencyModel(whole, network).dense_ms > 0

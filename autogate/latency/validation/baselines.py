@@ -11,7 +11,7 @@ from autogate.latency.roofline import roofline
 from autogate.latency.validation.held_out import HeldOut
 from autogate.latency.validation.metrics import best_constant
 from autogate.policy import Policy
-from autogate.records import Realisation
+from autogate.records import WARM, Realisation
 
 
 def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Realisation]) -> Mapping[str, np.ndarray]:
@@ -24,8 +24,9 @@ def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Rea
     profile = model.profile
     measured = held_out.first_ms
     macs = np.array([sum(op.macs for op in ops) / profile.setting.batch_size for ops in held_out.operators])
-    known_macs = np.array([sample.macs for sample in profile.networks], dtype=np.float64)
-    known_ms = np.array([sample.ms for sample in profile.networks])
+    known = [sample for sample in profile.networks if sample.phase != WARM]
+    known_macs = np.array([sample.macs for sample in known], dtype=np.float64)
+    known_ms = np.array([sample.ms for sample in known])
     alone = [
         _gate_by_gate(model, planned.policy, realisation)
         for planned, realisation in zip(held_out.planned, realisations, strict=True)

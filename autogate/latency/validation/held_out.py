@@ -15,8 +15,8 @@ from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel
 from autogate.latency.operators import Operator, record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
-from autogate.latency.profiling import script
 from autogate.latency.steadiness import steady
+from autogate.latency.subjects import script
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
 from autogate.latency.units import keys_of

@@ -1,0 +1,92 @@
+"""Gated networks as a profile runs them: with marks between units, and with their gates told what to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from autogate.latency.operators import record_operators
+from autogate.latency.plan import PlannedNetwork
+from autogate.latency.steadiness import median_interval, median_iqr, steady
+from autogate.latency.timing import Clock, MarkedNetwork, Pass, prepare, random_input
+from autogate.latency.units import GONE, Unit, keys_of
+from autogate.records import NetworkSample, Setting, UnitSample
+from autogate.sites import Network
+from autogate.surgery import attach_gates, compact_form, gate_path
+
+
+class Subject:
+    """One planned network in its compact form.
+
+    Args:
+        network: The network, whose weights its compact forms share.
+        units: Its units.
+        planned: What to run.
+        setting: How to run.
+    """
+
+    def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
+        self.planned = planned
+        compact = compact_form(
+            network, planned.policy, attach_gates(network, planned.policy), plan=planned.executors, share_weights=True
+        )
+        script(compact, planned.decisions)
+        prepare(compact, setting)
+        x = random_input(network.input_shape, setting)
+        self.macs = sum(operator.macs for operator in record_operators(compact, x)) // setting.batch_size
+        self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
+        self.last: Pass | None = None
+        self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
+        self._x = x
+
+    def run(self) -> None:
+        """Run once and keep what it took as ``last``."""
+        self.last = self._marked.run(self._x)
+
+
+def script(compact: nn.Module, decisions: Mapping[str, int | None]) -> None:
+    """Tell the varying gates of a compact network which decision to take, whatever the input.
+
+    A map gate inside a gated block lives below the block's gate.
+    """
+    paths = {gate_path(site): decision for site, decision in decisions.items() if decision is not None}
+    for name, module in compact.named_modules():
+        for path, decision in paths.items():
+            if name == path or name.endswith("." + path):
+                module.scripted = decision
+
+
+def samples_of(
+    subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int
+) -> tuple[list[UnitSample], list[NetworkSample]]:
+    """Return one sample per unit of every network, and one per network, over the undisturbed rounds.
+
+    Args:
+        subjects: The networks.
+        rounds: One pass of each of them per round.
+        phase: What the networks were run for.
+        first_number: Number of the first network within the profile.
+    """
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
+    undisturbed = steady(whole_ms)
+    kept = int(undisturbed.kept.sum())
+    units, networks = [], []
+    for row, subject in enumerate(subjects):
+        number = first_number + row
+        passes = [every[row] for every in rounds]
+        for index, key in enumerate(subject.keys):
+            if key == GONE:
+                continue
+            median, iqr = median_iqr(undisturbed.of(np.array([one.units_ms.get(index, 0.0) for one in passes])))
+            host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
+            units.append(UnitSample(key, median, iqr, kept, number, host_ms))
+        times = undisturbed.of(whole_ms[row])
+        median, iqr = median_iqr(times)
+        policy = subject.planned.policy.to_json()
+        networks.append(
+            NetworkSample(policy, subject.keys, median, iqr, kept, number, subject.macs, median_interval(times), phase)
+        )
+    return units, networks
