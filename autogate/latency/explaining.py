@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from autogate.gates import get_family
 from autogate.latency.model import LatencyModel
-from autogate.latency.operators import Operator, operators_by_unit
+from autogate.latency.operators import operators_by_unit
 from autogate.latency.roofline import roofline
 from autogate.latency.subjects import script
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import DENSE, Gate, Policy
+from autogate.records import Operator
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, canonical, compact_form
 

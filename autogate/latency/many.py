@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autogate.gates import Family, get_family
+from autogate.latency.forms import FormTime
 from autogate.latency.model import LatencyModel
 from autogate.latency.units import Unit
 from autogate.policy import Gate, Policy
@@ -58,10 +59,10 @@ class ManyPredictor:
             at |= {site: code[column] for site, code in codes.items()}
         for site, other, clash in self._clashes:
             at[site] = np.where(clash[at[site], at[other]], 0, at[site])
-        total = np.zeros(len(choices))
+        lines = self._model.timelines(len(choices))
         for unit in self._units:
-            total += unit.look_up(at, self._model)
-        return self._model.whole_ms(total)
+            lines.run(*unit.look_up(at, self._model))
+        return self._model.whole_ms(lines.device_ms)
 
 
 def _clashes(gates: Mapping[str, Sequence[Gate | None]], model: LatencyModel) -> list[tuple[str, str, np.ndarray]]:
@@ -108,10 +109,15 @@ class _UnitTimes:
         rng = np.random.default_rng(_SEED)
         self.marks = {site: rng.integers(0, 2**63, len(its), dtype=np.int64) for site, its in self.gates.items()}
         self.seen = np.zeros(0, dtype=np.int64)
-        self.ms = np.zeros(0)
+        self.device_ms, self.host_ms, self.waits = np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)
 
-    def look_up(self, at: Mapping[str, np.ndarray], model: LatencyModel) -> np.ndarray:
-        """Return the unit's times, ``[policies]``, from the gates' positions by site, ``[policies]`` each."""
+    def look_up(
+        self, at: Mapping[str, np.ndarray], model: LatencyModel
+    ) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | bool]:
+        """Return what the unit takes on the device, for the host, and whether the host waits, ``[policies]`` each.
+
+        ``at`` has the gates' positions by site, ``[policies]`` each.
+        """
         policies = len(next(iter(at.values())))
         mark = np.zeros(policies, dtype=np.int64)
         for site, marks in self.marks.items():
@@ -122,10 +128,14 @@ class _UnitTimes:
             rows = new[first]
             found = [self._work_out(int(row), at, model) for row in rows]
             order = np.argsort(seen := np.concatenate([self.seen, marks]))
-            self.seen, self.ms = seen[order], np.concatenate([self.ms, found])[order]
+            self.seen = seen[order]
+            self.device_ms = np.concatenate([self.device_ms, [one.device_ms for one in found]])[order]
+            self.host_ms = np.concatenate([self.host_ms, [one.host_ms for one in found]])[order]
+            self.waits = np.concatenate([self.waits, [one.waits for one in found]])[order]
             where = self._where(mark)
-        times: np.ndarray = self.ms[where]
-        return times
+        if not self.host_ms.any():
+            return self.device_ms[where], 0.0, False
+        return self.device_ms[where], self.host_ms[where], self.waits[where]
 
     def _where(self, mark: np.ndarray) -> np.ndarray:
         """Return the position of each combination among those seen; -1 where it is new."""
@@ -134,6 +144,6 @@ class _UnitTimes:
         where = np.minimum(np.searchsorted(self.seen, mark), len(self.seen) - 1)
         return np.where(self.seen[where] == mark, where, -1)
 
-    def _work_out(self, row: int, at: Mapping[str, np.ndarray], model: LatencyModel) -> float:
+    def _work_out(self, row: int, at: Mapping[str, np.ndarray], model: LatencyModel) -> FormTime:
         present = {site: its[int(at[site][row])] for site, its in self.gates.items()}
-        return model.open_ms(self.unit, Policy({site: gate for site, gate in present.items() if gate is not None}))
+        return model.open_time(self.unit, Policy({site: gate for site, gate in present.items() if gate is not None}))

@@ -1,30 +1,36 @@
 """Predict the latency of a gated network from a profile.
 
-A network's time is the sum of its units' times, measured in place; an affine correction fitted on whole
-networks takes out what marking adds, and what whole networks still deviate by gives the upper bound.
-A unit form that was never seen is composed from the forms of its gates alone.
+A network's time is composed from its units' times, measured in place; a correction fitted to whole networks takes out
+what marking adds, and what they still deviate by gives the upper bound.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autogate.errors import ProfileError
 from autogate.gates import Family, get_family
-from autogate.latency.conformal import upper_residual
-from autogate.latency.executors import FastestExecutors
-from autogate.latency.units import GONE, Region, Unit, cut_into_units
+from autogate.latency.calibration import calibrate
+from autogate.latency.forms import FormTime, FormTimes
+from autogate.latency.timelines import Timelines
+from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import MEASURED, MIXED, Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
+from autogate.records import (
+    MEASURED,
+    MIXED,
+    Estimate,
+    ExecutionPlan,
+    NetworkSample,
+    Profile,
+    Realisation,
+    Site,
+)
 from autogate.sites import Network
 
-_MIN_ERROR = 0.005
-_MIN_NETWORKS = 6
+Traces = Mapping[str, np.ndarray]
+"""Kept count per batch, by site: images per batch for blocks, channels for maps."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +62,20 @@ class LatencyModel:
         self.profile = profile
         self.network = network
         self.units = cut_into_units(network)
-        self._samples: dict[str, list[UnitSample]] = defaultdict(list)
-        for sample in profile.units:
-            self._samples[sample.key].append(sample)
-        self._unit_ms = {key: float(np.median([s.ms for s in samples])) for key, samples in self._samples.items()}
-        self._unit_ms[GONE] = 0.0
-        missing = [unit.type for unit in self.units if unit.type not in self._unit_ms]
-        if missing:
-            raise ProfileError(
-                f"the profile of {profile.model!r} lacks unit {missing[0]} of this network; it was made of another "
-                "network, input size or number of classes; profile this one with `autogate profile`"
-            )
-        self._composed: dict[str, float] = {}
-        self._fixed_ms: dict[tuple[int | Gate | None, ...], float] = {}
-        self._executors = FastestExecutors(network.sites, self.units, self._unit_ms, self._batch_size)
-        offset_ms, slope, self.error = self._calibrate()
-        self._offset_ms, self._slope = slowness * offset_ms, slowness * slope
+        self._forms = FormTimes(profile, network, self.units)
+        self._fixed: dict[tuple[int | Gate | None, ...], FormTime] = {}
+        fitted = calibrate([row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without)
+        self._calibration = replace(fitted, offset_ms=slowness * fitted.offset_ms, slope=slowness * fitted.slope)
         self.dense_ms = self.predict(DENSE).p50
+
+    @property
+    def error(self) -> float:
+        """By which share a latency exceeds its prediction with a probability of 5 % at most."""
+        return self._calibration.error
 
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""
-        return self._executors.plan(policy)
+        return self._forms.plan(policy)
 
     def predict(self, policy: Policy, realisation: Realisation | None = None) -> Estimate:
         """Return the predicted latency of a canonical policy.
@@ -86,26 +85,26 @@ class LatencyModel:
         Raises:
             ProfileError: If the policy holds a gate that was never profiled.
         """
-        traces = self._batched_traces(policy, realisation)
-        total: np.ndarray | float = 0.0
-        for unit in self.units:
-            total = total + self._unit_time(unit, policy.gates, traces)
-        times = self.whole_ms(np.atleast_1d(np.asarray(total, dtype=np.float64)))
+        times = self._times(policy, self._batched_traces(policy, realisation))
         p50, p95 = np.percentile(times, [50, 95])
         return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error)
 
     def unit_ms(self, unit: Unit) -> float:
         """Return the measured time of a unit of the dense network, in milliseconds."""
-        return self._unit_ms[unit.type]
+        return self._forms.dense_ms(unit)
 
-    def open_ms(self, unit: Unit, policy: Policy) -> float:
+    def open_time(self, unit: Unit, policy: Policy) -> FormTime:
         """Return the time of one unit under a canonical policy, with gates whose cost varies fully open."""
-        return float(np.max(self._unit_time(unit, policy.gates, self._batched_traces(policy, None))))
+        device, host, waits = self._unit_time(unit, policy.gates, self._batched_traces(policy, None))
+        return FormTime(float(np.max(device)), float(np.max(host)), waits)
 
-    def whole_ms(self, sums_ms: np.ndarray) -> np.ndarray:
-        """Return the times of whole networks from the sums of their units' times, in milliseconds."""
-        whole: np.ndarray = self._offset_ms + self._slope * sums_ms
-        return whole
+    def timelines(self, policies: int) -> Timelines:
+        """Return timelines on which the units of so many policies can be run."""
+        return Timelines(policies, self.profile.card.sync_us * 1e-3, are_one=not self._forms.on_two_timelines)
+
+    def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
+        """Return the times of whole networks from what their units compose to, in milliseconds."""
+        return self._calibration.whole_ms(composed_ms)
 
     def lightest(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate took its lightest decision."""
@@ -121,8 +120,7 @@ class LatencyModel:
             family = get_family(gate.family)
             if family.varies:
                 decisions[site] = np.array([decide(family, self.network.sites[site], gate) or 0.0])
-        total = sum(float(np.max(self._unit_time(unit, policy.gates, decisions))) for unit in self.units)
-        ms = float(self.whole_ms(np.asarray(total)))
+        ms = float(self._times(policy, decisions)[0])
         return Estimate(ms, ms, ms, ms, self.error)
 
     def coverage(self, gates: Mapping[str, Gate]) -> Coverage:
@@ -139,7 +137,6 @@ class LatencyModel:
         return self.profile.setting.batch_size
 
     def _batched_traces(self, policy: Policy, realisation: Realisation | None) -> dict[str, np.ndarray]:
-        """Kept count per batch, by site: images per batch for blocks, channels for maps."""
         traces: dict[str, np.ndarray] = {}
         for site, gate in policy:
             family = get_family(gate.family)
@@ -158,145 +155,81 @@ class LatencyModel:
                 traces[site] = np.asarray(trace, dtype=np.float64)
         return traces
 
-    def _unit_time(self, unit: Unit, gates: Mapping[str, Gate], traces: Mapping[str, np.ndarray]) -> np.ndarray | float:
-        """Time of one unit in milliseconds: a number, or one per batch if a gate in it varies."""
+    def _times(self, policy: Policy, traces: Traces) -> np.ndarray:
+        """Return the latency of every batch, or of all if none differs, in milliseconds, float64 ``[batches or 1]``."""
+        lines = self.timelines(max([len(trace) for trace in traces.values()], default=1))
+        for unit in self.units:
+            lines.run(*self._unit_time(unit, policy.gates, traces))
+        return self.whole_ms(lines.device_ms)
+
+    def _unit_time(
+        self, unit: Unit, gates: Mapping[str, Gate], traces: Traces
+    ) -> tuple[np.ndarray | float, np.ndarray | float, bool]:
+        """Times of one unit, on the device and for the host, and whether the host waits.
+
+        They are numbers in milliseconds, or one per batch if a gate in the unit varies.
+        """
         sites = unit.shaped_by(gates)
         if sites is None:
-            return 0.0
+            return 0.0, 0.0, False
         varying = [site for site in sites if site in traces]
         if not varying:
             form = (unit.index, *map(gates.get, sites))
-            if form not in self._fixed_ms:
-                self._fixed_ms[form] = self._form_ms(unit, gates, {})
-            return self._fixed_ms[form]
-        ladders = {site: self._ladder(site, gates[site]) for site in varying}
-        grids: list[list[int]] = [list(ladders[site]) for site in varying]
-        return self._interpolate(unit, gates, varying, grids, {}, traces)
+            if form not in self._fixed:
+                self._fixed[form] = self._forms.time(unit, gates, {})
+            found = self._fixed[form]
+            return found.device_ms, found.host_ms, found.waits
+        table: dict[tuple[int, ...], FormTime] = {}
+        ladders = [self._ladder(site, gates[site]) for site in varying]
 
-    def _interpolate(
-        self,
-        unit: Unit,
-        gates: Mapping[str, Gate],
-        sites: list[str],
-        grids: list[list[int]],
-        fixed: dict[str, int | None],
-        traces: Mapping[str, np.ndarray],
-    ) -> np.ndarray | float:
-        """Interpolate linearly between profiled decisions, one varying site after the other."""
-        if not sites:
-            return self._form_ms(unit, gates, fixed)
-        site, ladder = sites[0], grids[0]
-        rows = [
-            np.broadcast_to(
-                self._interpolate(unit, gates, sites[1:], grids[1:], {**fixed, site: step}, traces),
-                traces[site].shape,
-            )
-            for step in ladder
-        ]
-        table = np.stack(rows)
-        position = np.interp(traces[site], ladder, np.arange(len(ladder)))
-        low = np.minimum(position.astype(int), len(ladder) - 1)
-        high = np.minimum(low + 1, len(ladder) - 1)
-        columns = np.arange(len(position))
-        share = position - low
-        blend: np.ndarray = table[low, columns] * (1 - share) + table[high, columns] * share
-        return blend
+        def form_time(steps: tuple[int, ...]) -> FormTime:
+            if steps not in table:
+                table[steps] = self._forms.time(unit, gates, dict(zip(varying, steps, strict=True)))
+            return table[steps]
+
+        counts = [traces[site] for site in varying]
+        device = _interpolated(lambda steps: form_time(steps).device_ms, ladders, counts)
+        host: np.ndarray | float = 0.0
+        if self._forms.on_two_timelines:
+            host = _interpolated(lambda steps: form_time(steps).host_ms, ladders, counts)
+        return device, host, any(found.waits for found in table.values())
 
     def _ladder(self, site: str, gate: Gate) -> list[int]:
         options = get_family(gate.family).decisions(self.network.sites[site], gate, self._batch_size)
         return [int(option or 0) for option in options]
 
-    def _form_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
-        """Time of one form of a unit: measured if it was seen, else composed from its gates alone."""
-        key = self._key(unit, gates, decisions)
-        if key in self._unit_ms:
-            return self._unit_ms[key]
-        if key not in self._composed:
-            self._composed[key] = self._compose(unit, gates, decisions)
-        return self._composed[key]
-
-    def _key(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> str:
-        """Return the key of a unit whose gates run on their fastest executors."""
-        here = {site: gates[site] for site in unit.shaped_by(gates) or () if site in gates}
-        chosen = {site: self._executors.at(site, gate) for site, gate in here.items()}
-        return unit.key(here, decisions, {site: name for site, name in chosen.items() if name is not None})
-
-    def _compose(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]) -> float:
-        region = unit.region(gates)
-        if region is not None:
-            return self._compose_region(region, unit, gates, decisions)
-        dense = self._unit_ms[unit.type]
-        ratio = 1.0
-        for together in self._parts(unit, gates, decisions):
-            site, gate = next(iter(together.items()))
-            ratio *= self._alone_ms(unit, together, decisions, f"{gate} at {site}") / dense
-        return dense * ratio
-
-    def _compose_region(
-        self, region: Region, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]
-    ) -> float:
-        """Time of a gated block with gates inside: as without them, times what they leave of the block's units."""
-        gate = gates[region.site]
-        alone = self._alone_ms(unit, {region.site: gate}, decisions, f"{gate} at {region.site}")
-        if decisions.get(region.site) == 0:
-            return alone
-        inner = {site: gates[site] for site in region.sites if site in gates and site != region.site}
-        units = [self.units[i] for i in region.units]
-        left = sum(self._form_ms(other, inner, decisions) for other in units)
-        return alone * left / sum(self._unit_ms[other.type] for other in units)
-
-    def _alone_ms(self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None], what: str) -> float:
-        key = self._key(unit, gates, decisions)
-        if key not in self._unit_ms:
-            raise ProfileError(
-                f"{what} was never profiled on this device; profile it with `autogate profile --space` and a space "
-                "that holds it"
-            )
-        return self._unit_ms[key]
-
-    def _parts(
-        self, unit: Unit, gates: Mapping[str, Gate], decisions: Mapping[str, int | None]
-    ) -> Iterator[dict[str, Gate]]:
-        """Divide the gates in a unit into single ones, and sets of equal ones at groups that were seen together."""
-        here = {site: gates[site] for site in unit.sites if site in gates}
-        equal: dict[Gate, dict[str, Gate]] = defaultdict(dict)
-        for site, gate in here.items():
-            if self.network.sites[site].kind == "group":
-                equal[get_family(gate.family).runs_as(gate)][site] = gate
-        for together in equal.values():
-            if self._key(unit, together, decisions) in self._unit_ms:
-                yield together
-                here = {site: gate for site, gate in here.items() if site not in together}
-        yield from ({site: gate} for site, gate in here.items())
-
-    def _calibrate(self) -> tuple[float, float, float]:
-        """Fit measured = offset + slope * composed on whole networks; return it and the bound on relative errors.
-
-        The bound comes from leaving each network, and what its own units showed, out in turn.
-        """
-        rows = [sample for sample in self.profile.networks if sample.phase in (MIXED, MEASURED)]
-        x = np.array([sum(self._unit_ms[key] for key in sample.keys) for sample in rows])
-        y = np.array([sample.ms for sample in rows])
-        n = len(rows)
-        if n < _MIN_NETWORKS:
-            raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
-        residual = []
-        for i in range(n):
-            others = np.arange(n) != i
-            slope, offset = _relative_fit(x[others], y[others])
-            composed = sum(self._unit_ms_without(rows[i].network, key) for key in rows[i].keys)
-            residual.append(math.log(y[i] / max(offset + slope * composed, 1e-9)))
-        slope, offset = _relative_fit(x, y)
-        return offset, slope, max(math.expm1(upper_residual(np.array(residual))), _MIN_ERROR)
-
-    def _unit_ms_without(self, network: int, key: str) -> float:
-        """Time of a unit form as the other networks saw it; as all did, if no other has it."""
-        others = [sample.ms for sample in self._samples[key] if sample.network != network]
-        return float(np.median(others)) if others else self._unit_ms[key]
+    def _composed_without(self, network: NetworkSample) -> float:
+        """Compose a measured network's time from what the other ones showed of its units, in milliseconds."""
+        lines = self.timelines(1)
+        for key in network.keys:
+            found = self._forms.without(network.network, key)
+            lines.run(found.device_ms, found.host_ms, found.waits)
+        return float(lines.device_ms[0])
 
 
-def _relative_fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares of relative errors: slope and intercept of y on x, each row weighted by 1 / y."""
-    a = np.stack([x / y, 1 / y], axis=1)
-    slope, offset = np.linalg.lstsq(a, np.ones(len(y)), rcond=None)[0]
-    return float(slope), float(offset)
+def _interpolated(
+    ms: Callable[[tuple[int, ...]], float], ladders: list[list[int]], counts: list[np.ndarray]
+) -> np.ndarray:
+    """Interpolate linearly between profiled decisions, one varying site after the other.
+
+    Args:
+        ms: Time by decisions.
+        ladders: The decisions of each site, ascending.
+        counts: What each site decided, ``[batches]`` each.
+    """
+    if not ladders:
+        return np.full(1, ms(()))
+    batches = len(counts[0])
+    ladder = ladders[0]
+
+    def behind(step: int) -> np.ndarray:
+        return _interpolated(lambda more: ms((step, *more)), ladders[1:], counts[1:])
+
+    table = np.stack([np.broadcast_to(behind(step), (batches,)) for step in ladder])
+    position = np.interp(counts[0], ladder, np.arange(len(ladder)))
+    low = np.minimum(position.astype(int), len(ladder) - 1)
+    high = np.minimum(low + 1, len(ladder) - 1)
+    columns = np.arange(batches)
+    share = position - low
+    blend: np.ndarray = table[low, columns] * (1 - share) + table[high, columns] * share
+    return blend

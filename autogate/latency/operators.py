@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,22 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from autogate.records import Operator
 from autogate.surgery.compact_form import UNIT
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One call of an operator.
-
-    Attributes:
-        name: The operator, such as ``aten.convolution``.
-        macs: Multiply-accumulates.
-        moved_bytes: Bytes of the tensors it reads and writes.
-    """
-
-    name: str
-    macs: int
-    moved_bytes: int
 
 
 def record_operators(form: nn.Module, x: torch.Tensor) -> tuple[Operator, ...]:
@@ -68,5 +54,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             macs = 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2
             tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
             moved = sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
-            self.operators.append(Operator(str(packet), macs, moved))
+            inputs, outputs = _widths(args) if macs else (0, 0)
+            self.operators.append(Operator(str(packet), macs, moved, inputs, outputs))
         return out
+
+
+def _widths(args: Sequence[Any]) -> tuple[int, int]:
+    """Return input channels per group, and output channels, of a convolution or a matrix product."""
+    tensors = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.dim() >= 2]
+    last = tensors[-1].shape
+    # A convolution's weight is [out, in, ...]; the second factor of a product [in, out].
+    return (int(last[1]), int(last[0])) if len(last) > 3 else (int(last[-2]), int(last[-1]))

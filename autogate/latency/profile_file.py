@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
-from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
+from autogate.records import DeviceCard, NetworkSample, Operator, Profile, Setting, UnitForm, UnitSample
 
 SCHEMA = "autogate.profile/3"
 _READABLE = ("autogate.profile/2", SCHEMA)
@@ -29,6 +29,7 @@ def to_lines(profile: Profile) -> str:
     rows: list[dict[str, Any]] = [header]
     rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
     rows += [{"t": "net", **asdict(sample), "keys": list(sample.keys)} for sample in profile.networks]
+    rows += [{"t": "form", "key": f.key, "operators": [list(astuple(o)) for o in f.operators]} for f in profile.forms]
     body = "".join(canonical_json(row) + "\n" for row in rows)
     return body + canonical_json({"t": "end", "samples": len(rows) - 1, "digest": digest(body)}) + "\n"
 
@@ -48,11 +49,13 @@ def from_lines(text: str, where: str) -> Profile:
             raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
         if end["digest"] != digest("".join(canonical_json(row) + "\n" for row in rows[:-1])):
             raise ProfileError(f"{where} was edited; take the original, or profile again with `autogate profile`")
-        units, networks = [], []
+        units, networks, forms = [], [], []
         for row in rows[1:-1]:
             fields = {key: value for key, value in row.items() if key != "t"}
             if row["t"] == "unit":
                 units.append(UnitSample(**fields))
+            elif row["t"] == "form":
+                forms.append(UnitForm(row["key"], tuple(Operator(*values) for values in row["operators"])))
             else:
                 interval = fields.get("interval_ms")
                 fields |= {"keys": tuple(fields["keys"]), "interval_ms": interval and (interval[0], interval[1])}
@@ -61,7 +64,9 @@ def from_lines(text: str, where: str) -> Profile:
         setting = Setting.from_json(header["setting"])
         card = DeviceCard(**header["card"])
         created, method = header["created_utc"], header.get("method", {})
-        return Profile(setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks), method)
+        return Profile(
+            setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks), method, tuple(forms)
+        )  # fmt: skip
     except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None
 

@@ -25,7 +25,7 @@ from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, Pass, interleave, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units
 from autogate.policy import DENSE, Gate, digest
-from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
+from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitForm, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
@@ -132,7 +132,8 @@ def take_profile(
     }
     journal.remove()
     return Profile(
-        setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method
+        setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method,
+        tuple(session.forms.values()),
     )  # fmt: skip
 
 
@@ -175,6 +176,7 @@ class _Session:
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self._start = time.monotonic() - journal.elapsed_s
         self._numbered = 0
+        self.forms: dict[str, UnitForm] = {}
 
     def elapsed_s(self) -> float:
         """Return the seconds spent on the profile."""
@@ -195,6 +197,7 @@ class _Session:
         subjects = []
         for planned in plan:
             subjects.append(Subject(self.network, self.units, planned, self.setting))
+            self.forms |= subjects[-1].forms
             self._report(phase, len(rounds))
             if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
                 break

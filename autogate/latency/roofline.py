@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autogate.latency.operators import Operator
-from autogate.records import DeviceCard, Setting
+from autogate.records import DeviceCard, Operator, Setting
 
 Regime = Literal["compute-bound", "bandwidth-bound", "launch-bound"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from autogate.latency.operators import record_operators
+from autogate.latency.operators import operators_by_unit
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.steadiness import median_interval, median_iqr, steady
 from autogate.latency.timing import Clock, MarkedNetwork, Pass, prepare, random_input
 from autogate.latency.units import GONE, Unit, keys_of
-from autogate.records import NetworkSample, Setting, UnitSample
+from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
 from autogate.sites import Network
 from autogate.surgery import attach_gates, compact_form, gate_path
 
@@ -36,8 +36,10 @@ class Subject:
         script(compact, planned.decisions)
         prepare(compact, setting)
         x = random_input(network.input_shape, setting)
-        self.macs = sum(operator.macs for operator in record_operators(compact, x)) // setting.batch_size
         self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
+        executed = operators_by_unit(compact, x)
+        self.macs = sum(one.macs for operators in executed.values() for one in operators) // setting.batch_size
+        self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != GONE}
         self.last: Pass | None = None
         self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
         self._x = x
@@ -87,6 +89,10 @@ def samples_of(
         median, iqr = median_iqr(times)
         policy = subject.planned.policy.to_json()
         networks.append(
-            NetworkSample(policy, subject.keys, median, iqr, kept, number, subject.macs, median_interval(times), phase)
-        )
+            NetworkSample(
+                policy, subject.keys, median, iqr, kept, number, subject.macs, median_interval(times), phase,
+                {site: kept for site, kept in subject.planned.decisions.items() if kept is not None},
+                dict(subject.planned.executors),
+            )
+        )  # fmt: skip
     return units, networks

@@ -9,8 +9,10 @@ from autogate.records.profiles import (
     WARM,
     DeviceCard,
     NetworkSample,
+    Operator,
     Profile,
     Setting,
+    UnitForm,
     UnitSample,
 )
 from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
@@ -33,6 +35,7 @@ __all__ = [
     "LatencyStat",
     "Measurement",
     "NetworkSample",
+    "Operator",
     "Preprocessing",
     "Profile",
     "Realisation",
@@ -40,5 +43,6 @@ __all__ = [
     "Site",
     "SiteKind",
     "TrialRecord",
+    "UnitForm",
     "UnitSample",
 ]

@@ -111,6 +111,8 @@ class NetworkSample:
         macs: Multiply-accumulates per image that it executes.
         interval_ms: 95 % bootstrap interval of the median; None in profiles of older versions.
         phase: What the network was run for.
+        decisions: What its gates of varying cost were told to decide, by site.
+        executors: Its planned executors, by site.
     """
 
     policy: Mapping[str, Any]
@@ -122,6 +124,40 @@ class NetworkSample:
     macs: int
     interval_ms: tuple[float, float] | None = None
     phase: str = MIXED
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    executors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One call of an operator.
+
+    Attributes:
+        name: The operator, such as ``aten.convolution``.
+        macs: Multiply-accumulates.
+        moved_bytes: Bytes of the tensors it reads and writes.
+        inputs: Input channels of a convolution or matrix product, per group; 0 for others.
+        outputs: Its output channels; likewise.
+    """
+
+    name: str
+    macs: int
+    moved_bytes: int
+    inputs: int = 0
+    outputs: int = 0
+
+
+@dataclass(frozen=True)
+class UnitForm:
+    """What a unit executes in one of its forms.
+
+    Attributes:
+        key: The unit's type and the gates in it.
+        operators: Its operators, in order; views, which do no work, are left out.
+    """
+
+    key: str
+    operators: tuple[Operator, ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +173,7 @@ class Profile:
         units: Times of units.
         networks: Times of whole networks, dense first.
         method: How the times were taken, for people.
+        forms: What the units executed, by form; none in profiles of older versions.
     """
 
     setting: Setting
@@ -147,3 +184,4 @@ class Profile:
     units: tuple[UnitSample, ...]
     networks: tuple[NetworkSample, ...]
     method: Mapping[str, Any] = field(default_factory=dict)
+    forms: tuple[UnitForm, ...] = ()

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, too_noisy
-from autogate.latency.operators import Operator, record_operators
+from autogate.latency.operators import record_operators
 from autogate.latency.roofline import roofline
 from autogate.latency.steadiness import steady
 from autogate.latency.validation import HeldOut, plan_held_out, score
@@ -24,6 +24,7 @@ from autogate.latency.validation.document import validation_document
 from autogate.latency.validation.held_out import realisation_of
 from autogate.latency.validation.metrics import best_constant, budget_violations, coverage
 from autogate.policy import DENSE, Policy
+from autogate.records import Operator
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 

@@ -13,7 +13,7 @@ import torch
 
 from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel
-from autogate.latency.operators import Operator, record_operators
+from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.steadiness import steady
 from autogate.latency.subjects import script
@@ -21,7 +21,7 @@ from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
 from autogate.latency.units import keys_of
 from autogate.policy import DENSE
-from autogate.records import Realisation, Setting
+from autogate.records import Operator, Realisation, Setting
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, compact_form

@@ -1,0 +1,68 @@
+"""Correct what units add up to by what whole networks took, and say how far off it may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autogate.errors import ProfileError
+from autogate.latency.conformal import upper_residual
+from autogate.records import NetworkSample
+
+_MIN_NETWORKS = 6
+_MIN_ERROR = 0.005
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Latency of a whole network: ``offset_ms + slope * composed``.
+
+    Attributes:
+        offset_ms: What it takes besides its units, in milliseconds.
+        slope: What marks between units and the rest of the network change, as a factor.
+        error: By which share a latency exceeds that with a probability of 5 % at most.
+    """
+
+    offset_ms: float
+    slope: float
+    error: float
+
+    def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
+        """Return latencies, ``[...]``, from composed times, ``[...]``, in milliseconds."""
+        whole: np.ndarray = self.offset_ms + self.slope * composed_ms
+        return whole
+
+
+def calibrate(networks: Sequence[NetworkSample], composed_ms: Callable[[NetworkSample], float]) -> Calibration:
+    """Fit whole networks to what is composed without their own samples.
+
+    The bound comes from leaving each network out in turn, so that it holds for networks never seen.
+
+    Args:
+        networks: Whole networks that were measured.
+        composed_ms: Composes the time of one from the units of the others, in milliseconds.
+
+    Raises:
+        ProfileError: If there are too few networks.
+    """
+    if len(networks) < _MIN_NETWORKS:
+        raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
+    x = np.array([composed_ms(network) for network in networks])
+    y = np.array([network.ms for network in networks])
+    residuals = []
+    for i in range(len(y)):
+        others = np.arange(len(y)) != i
+        offset_ms, slope = _relative_fit(x[others], y[others])
+        residuals.append(math.log(y[i] / max(offset_ms + slope * x[i], 1e-9)))
+    offset_ms, slope = _relative_fit(x, y)
+    return Calibration(offset_ms, slope, max(math.expm1(upper_residual(np.array(residuals))), _MIN_ERROR))
+
+
+def _relative_fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Least squares of relative errors: intercept and slope of y on x, each row weighted by 1 / y."""
+    a = np.stack([1 / y, x / y], axis=1)
+    offset, slope = np.linalg.lstsq(a, np.ones(len(y)), rcond=None)[0]
+    return float(offset), float(slope)
