@@ -130,11 +130,7 @@ class FormTimes:
         parts = [self._alone(unit, together, decisions) for together in self._parts(unit, gates, decisions)]
         host_ms = self._host_ms[unit.type]
         host_ms += sum(self._host_ms[part] - self._host_ms[unit.type] for part in parts)
-        device_ms = self._estimate(unit.type, parts)
-        if device_ms is None:
-            dense = self._ms[unit.type]
-            device_ms = dense * float(np.prod([self._ms[part] / dense for part in parts]))
-        return FormTime(device_ms, max(0.0, host_ms), any(map(self._waits, parts)))
+        return FormTime(self._estimate(unit.type, parts), max(0.0, host_ms), any(map(self._waits, parts)))
 
     def _compose_region(self, region: Region, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> FormTime:
         """Time of a gated block with gates inside: as without them, times what they leave of the block's units."""
@@ -179,11 +175,20 @@ class FormTimes:
                 here = {site: gate for site, gate in here.items() if site not in together}
         yield from ({site: gate} for site, gate in here.items())
 
-    def _estimate(self, unit_type: str, parts: list[str]) -> float | None:
-        """Return what the regression says of gates together, in milliseconds; None if it knows too little."""
+    def _estimate(self, unit_type: str, parts: list[str]) -> float:
+        """Return what the regression says of gates together, in milliseconds.
+
+        Where it knows too little, it is what the gates alone leave of the time, multiplied.
+        """
+        multiplied_ms = self._multiplied_ms(unit_type, parts)
         if self._regression is None or any(key not in self._counts for key in (unit_type, *parts)):
-            return None
-        return float(self._regression.predict_ms([unit_type], [self._together(unit_type, parts)])[0])
+            return multiplied_ms
+        counts = self._together(unit_type, parts)
+        return float(self._regression.predict_ms([unit_type], [counts], [multiplied_ms])[0])
+
+    def _multiplied_ms(self, unit_type: str, parts: list[str]) -> float:
+        dense = self._ms[unit_type]
+        return dense * float(np.prod([self._ms[part] / dense for part in parts]))
 
     def _together(self, unit_type: str, parts: list[str]) -> Counts:
         dense = self._counts[unit_type]
@@ -210,14 +215,15 @@ class FormTimes:
         if len(keys) < _MIN_FORMS:
             return None
         # Forms of several gates are counted as they will be when they were never run: from their gates alone.
-        counts = []
+        counts, multiplied_ms = [], []
         for key in keys:
-            unit_type, *parts = key.split("|")
-            alone = [f"{unit_type}|{part}" for part in parts]
-            known = all(part in self._counts for part in alone)
-            counts.append(self._together(unit_type, alone) if known else self._counts[key])
+            unit_type, *gates = key.split("|")
+            parts = [f"{unit_type}|{gate}" for gate in gates]
+            known = all(part in self._counts and part in self._ms for part in parts)
+            counts.append(self._together(unit_type, parts) if known else self._counts[key])
+            multiplied_ms.append(self._multiplied_ms(unit_type, parts) if known else self._ms[key])
         return FormRegression(
-            [_type_of(key) for key in keys], counts, [self._ms[key] for key in keys],
+            [_type_of(key) for key in keys], counts, multiplied_ms, [self._ms[key] for key in keys],
             [len(self._samples[key]) for key in keys],
         )  # fmt: skip
 

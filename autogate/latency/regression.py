@@ -1,8 +1,8 @@
 """Estimate the time of unit forms that were never measured from what they execute.
 
-What is regressed is log(measured / roofline) over the counts of a form: how far the device stays behind its limits.
-Forms of equal counts in units of one type are alike; a Gaussian process carries what the measured ones say to those
-between and beside them.
+What is regressed is log(measured / roofline): how far the device stays behind its limits. It is linear in the same of
+what the gates alone leave of the time, multiplied, but for what a Gaussian process over the counts of a form carries
+from the measured forms to those between and beside them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from sklearn.gaussian_process.kernels import RBF
 from autogate.latency.roofline import roofline
 from autogate.records import DeviceCard, Operator, Setting
 
-# Chosen on measured profiles: typical deviation from the roofline, length scale of standardised counts, how far apart
-# unit types are, and the variance of one measurement.
-_VARIANCE = 0.3
+# Chosen on measured profiles: variance and length scale of deviations from the linear part, over standardised counts;
+# weights of unit types and of the multiplied time among them; variance of one measurement.
+_VARIANCE = 0.2
 _LENGTH = 3.0
-_TYPE_DISTANCE = 1.5
-_NOISE = 0.01
+_TYPE_WEIGHT = 1.5
+_TIME_WEIGHT = 0.7
+_NOISE = 0.006
 _STEPS = (8, 16)
 
 
@@ -96,39 +97,53 @@ class FormRegression:
     Args:
         types: Unit type of each form.
         counts: What each form executes.
+        multiplied_ms: Time of the dense unit times the shares that the gates alone leave of it, in milliseconds.
         ms: Measured time of each form, in milliseconds, all above 0.
         networks: In how many networks each was measured.
+
+    Attributes:
+        left_out_ms: What it would say of each form had that one not been measured, in milliseconds.
     """
 
     def __init__(
-        self, types: Sequence[str], counts: Sequence[Counts], ms: Sequence[float], networks: Sequence[int]
+        self,
+        types: Sequence[str],
+        counts: Sequence[Counts],
+        multiplied_ms: Sequence[float],
+        ms: Sequence[float],
+        networks: Sequence[int],
     ) -> None:
         features = np.array([one.features() for one in counts])
         self._mean, self._scale = features.mean(axis=0), features.std(axis=0) + 1e-9
         self._types: Mapping[str, int] = {name: i for i, name in enumerate(dict.fromkeys(types))}
-        self._rows = self._standardised(types, features)
-        y = np.log(np.asarray(ms) / np.array([one.roofline_ms for one in counts]))
-        self._level = float(y.mean())
-        noise = _NOISE / np.asarray(networks, dtype=np.float64)
-        factor = cho_factor(self._kernel(self._rows) + np.diag(noise))
-        self._weights = cho_solve(factor, y - self._level)
-        precision = np.diag(cho_solve(factor, np.eye(len(y))))
+        self._rows = self._inputs(types, counts, multiplied_ms)
         rooflines = np.array([one.roofline_ms for one in counts])
+        y = np.log(np.asarray(ms) / rooflines)
+        noise = _NOISE / np.asarray(networks, dtype=np.float64)
+        factor = cho_factor(_kernel(self._rows, self._rows) + np.diag(noise))
+        self._weights = cho_solve(factor, y)
+        precision = np.diag(cho_solve(factor, np.eye(len(y))))
         self.left_out_ms: np.ndarray = rooflines * np.exp(y - self._weights / precision)
 
-    def predict_ms(self, types: Sequence[str], counts: Sequence[Counts]) -> np.ndarray:
-        """Return the estimated times in milliseconds, float64 ``[forms]``."""
-        rows = self._standardised(types, np.array([one.features() for one in counts]))
-        residual = self._level + self._kernel(rows) @ self._weights
-        times: np.ndarray = np.array([one.roofline_ms for one in counts]) * np.exp(residual)
+    def predict_ms(self, types: Sequence[str], counts: Sequence[Counts], multiplied_ms: Sequence[float]) -> np.ndarray:
+        """Return the estimated times in milliseconds, float64 ``[forms]``; arguments are as above."""
+        rows = self._inputs(types, counts, multiplied_ms)
+        rooflines = np.array([one.roofline_ms for one in counts])
+        times: np.ndarray = rooflines * np.exp(_kernel(rows, self._rows) @ self._weights)
         return times
 
-    def _kernel(self, rows: np.ndarray) -> np.ndarray:
-        similar: np.ndarray = _VARIANCE * RBF(_LENGTH)(rows, self._rows)
-        return similar
-
-    def _standardised(self, types: Sequence[str], features: np.ndarray) -> np.ndarray:
+    def _inputs(self, types: Sequence[str], counts: Sequence[Counts], multiplied_ms: Sequence[float]) -> np.ndarray:
+        """Return a row per form: log(multiplied / roofline), counts, and which unit it is."""
+        linear = np.log(np.asarray(multiplied_ms) / np.array([one.roofline_ms for one in counts]))
+        features = (np.array([one.features() for one in counts]) - self._mean) / self._scale
         one_hot = np.zeros((len(types), len(self._types)))
-        for row, name in enumerate(types):
-            one_hot[row, self._types[name]] = _TYPE_DISTANCE
-        return np.hstack([(features - self._mean) / self._scale, one_hot])
+        one_hot[np.arange(len(types)), [self._types[name] for name in types]] = _TYPE_WEIGHT
+        return np.hstack([linear[:, None], features, one_hot])
+
+
+def _kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    linear = one[:, :1] @ other[:, :1].T
+    scale = np.ones(one.shape[1])
+    scale[0] = _TIME_WEIGHT
+    similar: np.ndarray = 1.0 + linear + _VARIANCE * RBF(_LENGTH)(scale * one, scale * other)
+    return similar
