@@ -30,6 +30,8 @@ def profile(
     out: str | Path | None = None,
     seconds: float = 40.0,
     num_classes: int | None = None,
+    transfer_from: str | None = None,
+    networks: int = 20,
     allow_noisy: bool = False,
     lock_clocks: bool = False,
     storage: str | None = None,
@@ -46,6 +48,9 @@ def profile(
         out: File to write; None stores the profile in the database, where a search finds it.
         seconds: Time to spend.
         num_classes: Outputs of the classifier; None for the network's default.
+        transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
+            only a few networks are measured here, and the rest is carried over.
+        networks: How many are measured then; they take about two seconds each.
         allow_noisy: Keep what was measured on a noisy machine too.
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
@@ -59,7 +64,13 @@ def profile(
     from autogate.latency import resolve_device, too_noisy, write_profile
     from autogate.latency.nvml import clocks_locked
     from autogate.models import default_input_size, load_model
-    from autogate.search.profiles import check_setting, keep_profile, profile_network, searched_space
+    from autogate.search.profiles import (
+        check_setting,
+        keep_profile,
+        profile_network,
+        searched_space,
+        transfer_to_here,
+    )
     from autogate.sites import find_sites
 
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
@@ -69,10 +80,14 @@ def profile(
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
-        taken = profile_network(
-            config, network, searched_space(config, network), device, reporter or Reporter(), seconds,
-            attempts=1 if allow_noisy else 3, kept_in=_partial(out, store),
-        )  # fmt: skip
+        space_here, hears = searched_space(config, network), reporter or Reporter()
+        if transfer_from is not None:
+            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks)
+        else:
+            taken = profile_network(
+                config, network, space_here, device, hears, seconds, attempts=1 if allow_noisy else 3,
+                kept_in=_partial(out, store),
+            )  # fmt: skip
     if not allow_noisy and (wrong := too_noisy(taken)) is not None:
         raise ProfileError(
             f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
@@ -103,6 +118,7 @@ def validate_profile(
     seed: int = 0,
     num_classes: int | None = None,
     plot: str | Path | None = None,
+    allow_stale: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
@@ -116,6 +132,7 @@ def validate_profile(
         seed: Seed of the choice of networks.
         num_classes: Outputs of the classifier; None for the network's default.
         plot: HTML file to draw predicted against measured into.
+        allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         reporter: Hears of progress.
 
     Raises:
@@ -126,7 +143,7 @@ def validate_profile(
     check_place(plot)
     document = validate_profile(
         profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
-        num_classes=num_classes, reporter=reporter or Reporter(),
+        num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
     )  # fmt: skip
     if plot is not None:
         from autogate.report.validation_plot import write_validation_plot

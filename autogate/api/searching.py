@@ -80,6 +80,7 @@ def resume(
     trials: int | None = None,
     trainings: int | None = None,
     timeout_s: float | None = None,
+    allow_stale: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
     model: nn.Module | None = None,
@@ -94,6 +95,7 @@ def resume(
         trials: Further proposals; None finishes the number asked for before.
         trainings: New limit on trained candidates.
         timeout_s: Seconds after which no new trial starts.
+        allow_stale: Whether the study's profile may be of other versions; some of it is then measured again.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
         model: The module the study was started with, if it was one.
@@ -107,6 +109,8 @@ def resume(
     store = Store(storage or default_storage())
     config = SearchConfig.model_validate(store.study(study)[0])
     changes: dict[str, Any] = {"timeout_s": timeout_s}
+    if allow_stale:
+        changes["allow_stale"] = True
     if trials is not None:
         if trials < 1:
             raise AutoGateError(f"trials must be at least 1, not {trials}")

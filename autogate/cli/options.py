@@ -53,6 +53,13 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [de
 InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
 NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier [default: the network's own].")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+AllowStale = Annotated[
+    bool,
+    typer.Option(
+        "--allow-stale",
+        help="Use a profile of other library versions, after measuring some of it again; intervals widen.",
+    ),
+]
 StatOption = Annotated[Stat, typer.Option(help="Statistic over inputs that the budget binds.")]
 
 

@@ -9,6 +9,7 @@ import typer
 
 import autogate
 from autogate.cli.options import (
+    AllowStale,
     BatchSize,
     Device,
     Dtype,
@@ -51,6 +52,11 @@ def profile(
     input_size: InputSize = None,
     num_classes: NumClasses = None,
     seed: Seed = 0,
+    transfer_from: Annotated[
+        str | None,
+        typer.Option(metavar="PROFILE", help="Carry this profile of another device over, measuring little here."),
+    ] = None,
+    networks: Annotated[int, typer.Option(help="Networks to measure when a profile is carried over.")] = 20,
     allow_noisy: Annotated[bool, typer.Option(help="Keep what was measured on a noisy machine too.")] = False,
     lock_clocks: Annotated[bool, typer.Option(help="Hold a GPU's clock at its highest meanwhile.")] = False,
     storage: Storage = None,
@@ -62,14 +68,16 @@ def profile(
     taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
-        num_classes=num_classes, seed=seed, allow_noisy=allow_noisy, lock_clocks=lock_clocks,
+        num_classes=num_classes, seed=seed, transfer_from=transfer_from, networks=networks, allow_noisy=allow_noisy,
+        lock_clocks=lock_clocks,
     )  # fmt: skip
     dense, mixed = taken.networks[0], [sample for sample in taken.networks if sample.phase == MIXED]
     facts = {
         "schema": "autogate.profile-summary/1", "model": model, "setting": taken.setting.to_json(),
         "unit_forms": len({sample.key for sample in taken.units}), "networks": len(mixed),
         "passes": dense.passes, "dense_ms": dense.ms, "dense_iqr_ms": dense.iqr_ms,
-        "resumed": bool(taken.method["resumed"]), "out": None if out is None else str(out),
+        "resumed": bool(taken.method.get("resumed")), "transferred": "transferred_from" in taken.method,
+        "out": None if out is None else str(out),
     }  # fmt: skip
     if output is Format.json:
         print_json(facts)
@@ -94,12 +102,13 @@ def validate(
     num_classes: NumClasses = None,
     seed: Seed = 0,
     plot: Annotated[Path | None, typer.Option(help="HTML file for predicted against measured.")] = None,
+    allow_stale: AllowStale = False,
     output: FormatOption = Format.table,
 ) -> None:
     """Measure gated networks that a profile has not seen, and score its predictions."""
     document = autogate.validate_profile(
         file, model=model, space=space, networks=networks, seconds=parse_duration(time), seed=seed,
-        num_classes=num_classes, plot=plot, reporter=TerminalReporter(),
+        num_classes=num_classes, plot=plot, allow_stale=allow_stale, reporter=TerminalReporter(),
     )  # fmt: skip
     if output is Format.json:
         print_json(document)

@@ -10,6 +10,7 @@ import yaml
 
 import autogate
 from autogate.cli.options import (
+    AllowStale,
     BatchSize,
     Device,
     Dtype,
@@ -36,7 +37,7 @@ NOT_MET = 3
 _PASSED_ON = (
     "latency_budget", "max_drop", "pareto", "model", "data", "weights", "new_head", "train_dense", "storage", "space",
     "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "epochs",
-    "lr", "seed", "input_size", "download", "profile",
+    "lr", "seed", "input_size", "download", "profile", "allow_stale",
 )  # fmt: skip
 _TEXTS = (
     "latency_budget", "max_drop", "model", "data", "weights", "study", "storage", "space", "device", "train_device",
@@ -86,6 +87,7 @@ def command(
         str | None,
         typer.Option(help="Search for the device of this profile (a file, or a recorded one); results stay predicted."),
     ] = None,
+    allow_stale: AllowStale = False,
     config: Annotated[Path | None, typer.Option(help="YAML file of these options; what is typed wins.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")] = False,
     output: FormatOption = Format.table,

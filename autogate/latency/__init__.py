@@ -1,5 +1,6 @@
 """Profile devices, predict and measure latencies of gated networks."""
 
+from autogate.latency.calibration import MIN_NETWORKS
 from autogate.latency.comparing import compare
 from autogate.latency.device import resolve_device, setting_of
 from autogate.latency.many import ManyPredictor
@@ -7,8 +8,10 @@ from autogate.latency.model import LatencyModel
 from autogate.latency.profile_file import from_lines, profile_digest, read_profile, to_lines, write_profile
 from autogate.latency.profiling import fastest_layout, take_profile
 from autogate.latency.steadiness import too_noisy
+from autogate.latency.transfer import transfer_profile
 
 __all__ = [
+    "MIN_NETWORKS",
     "LatencyModel",
     "ManyPredictor",
     "compare",
@@ -21,5 +24,6 @@ __all__ = [
     "take_profile",
     "to_lines",
     "too_noisy",
+    "transfer_profile",
     "write_profile",
 ]

@@ -12,7 +12,7 @@ from autogate.errors import ProfileError
 from autogate.latency.conformal import upper_residual
 from autogate.records import NetworkSample
 
-_MIN_NETWORKS = 6
+MIN_NETWORKS = 6
 _MIN_ERROR = 0.005
 
 
@@ -48,7 +48,7 @@ def calibrate(networks: Sequence[NetworkSample], composed_ms: Callable[[NetworkS
     Raises:
         ProfileError: If there are too few networks.
     """
-    if len(networks) < _MIN_NETWORKS:
+    if len(networks) < MIN_NETWORKS:
         raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
     x = np.array([composed_ms(network) for network in networks])
     y = np.array([network.ms for network in networks])

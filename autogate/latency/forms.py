@@ -103,6 +103,11 @@ class FormTimes:
             self._composed[key] = self._compose(key, unit, gates, decisions)
         return self._composed[key]
 
+    def is_measured(self, unit: Unit, gates: Mapping[str, Gate]) -> bool:
+        """Whether a unit was run with these gates, of which none varies, or nothing is left of it."""
+        key = self._key(unit, gates, {})
+        return key == GONE or key in self._ms
+
     def without(self, network: int, key: str) -> FormTime:
         """Return the time of a measured form as if one network of the profile had not been measured.
 

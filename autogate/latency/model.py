@@ -6,13 +6,13 @@ what marking adds, and what they still deviate by gives the upper bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autogate.gates import Family, get_family
-from autogate.latency.calibration import calibrate
+from autogate.latency.calibration import Calibration, calibrate
 from autogate.latency.forms import FormTime, FormTimes
 from autogate.latency.timelines import Timelines
 from autogate.latency.units import Unit, cut_into_units
@@ -26,6 +26,8 @@ from autogate.records import (
     Profile,
     Realisation,
     Site,
+    UnitForm,
+    UnitSample,
 )
 from autogate.sites import Network
 
@@ -53,20 +55,46 @@ class LatencyModel:
         profile: Measurements of this network.
         network: The network; its sites and units must be those that were profiled.
         slowness: How much slower the device is now than when it was profiled, as a canary says.
+        stale_error: By which share networks deviate since then, as those that were measured again say.
 
     Raises:
         ProfileError: If the profile was made of another network.
     """
 
-    def __init__(self, profile: Profile, network: Network, *, slowness: float = 1.0) -> None:
-        self.profile = profile
+    def __init__(self, profile: Profile, network: Network, *, slowness: float = 1.0, stale_error: float = 0.0) -> None:
         self.network = network
         self.units = cut_into_units(network)
-        self._forms = FormTimes(profile, network, self.units)
+        self.slowness = slowness
+        self._stale_error = stale_error
+        self._fit(profile)
+
+    def _fit(self, profile: Profile) -> None:
+        self.profile = profile
+        self._forms = FormTimes(profile, self.network, self.units)
         self._fixed: dict[tuple[int | Gate | None, ...], FormTime] = {}
         fitted = calibrate([row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without)
-        self._calibration = replace(fitted, offset_ms=slowness * fitted.offset_ms, slope=slowness * fitted.slope)
+        self._calibration = Calibration(
+            self.slowness * fitted.offset_ms, self.slowness * fitted.slope,
+            (1 + fitted.error) * (1 + self._stale_error) - 1,
+        )  # fmt: skip
         self.dense_ms = self.predict(DENSE).p50
+
+    def learn(self, units: Sequence[UnitSample], networks: Sequence[NetworkSample], forms: Sequence[UnitForm]) -> None:
+        """Add what further networks showed to the profile, and fit anew."""
+        known = self.profile
+        self._fit(
+            replace(
+                known, units=(*known.units, *units), networks=(*known.networks, *networks),
+                forms=tuple({form.key: form for form in (*known.forms, *forms)}.values()),
+            )
+        )  # fmt: skip
+
+    def unseen_share(self, policy: Policy) -> float:
+        """Return the share of a policy's time that is in unit forms which were never run, in [0, 1]."""
+        traces = self._batched_traces(policy, None)
+        times = [float(np.max(self._unit_time(unit, policy.gates, traces)[0])) for unit in self.units]
+        seen = [self._forms.is_measured(unit, policy.gates) for unit in self.units]
+        return sum(ms for ms, known in zip(times, seen, strict=True) if not known) / sum(times)
 
     @property
     def error(self) -> float:

@@ -16,6 +16,8 @@ from autogate.surgery import canonical
 
 _DENSE_SHARE = 0.5
 _ATTEMPTS = 40
+_LEAST_SHARE = 0.1
+_GOLDEN = 0.618
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ def plan_networks(
     """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
     Each is the one, among some random ones, that shows the most unit forms seen least so far; the density
-    of gates varies from network to network, so that light and heavy ones are both there.
+    of gates varies evenly from network to network, so that there are light and heavy ones.
     """
     rng = random.Random(seed)
     seen: Counter[str] = Counter()
     chosen = [PlannedNetwork(DENSE, {})]
     seen.update(keys_of(units, DENSE, {}))
     while len(chosen) < count:
-        candidates = [random_network(space, sites, batch_size, rng, _share(rng)) for _ in range(_ATTEMPTS)]
+        share = _LEAST_SHARE + (1 - _LEAST_SHARE) * (len(chosen) * _GOLDEN % 1)
+        candidates = [random_network(space, sites, batch_size, rng, share) for _ in range(_ATTEMPTS)]
         candidates = [replace(c, executors=executors(c.policy)) for c in candidates]
         best = max(candidates, key=lambda c: sum(1 / (1 + seen[k]) ** 2 for k in set(_keys(units, c))))
         seen.update(_keys(units, best))
@@ -98,10 +101,6 @@ def plan_networks(
 
 def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
     return keys_of(units, network.policy, network.decisions, network.executors)
-
-
-def _share(rng: random.Random) -> float:
-    return rng.uniform(0.2, 1.0) * (1 - _DENSE_SHARE)
 
 
 def random_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,38 @@ def to_lines(profile: Profile) -> str:
         "card": profile.card.to_json(),
         "method": dict(profile.method),
     }
-    rows: list[dict[str, Any]] = [header]
-    rows += [{"t": "unit", **asdict(sample)} for sample in profile.units]
-    rows += [{"t": "net", **asdict(sample), "keys": list(sample.keys)} for sample in profile.networks]
-    rows += [{"t": "form", "key": f.key, "operators": [list(astuple(o)) for o in f.operators]} for f in profile.forms]
+    rows = [header, *sample_rows(profile.units, profile.networks, profile.forms)]
     body = "".join(canonical_json(row) + "\n" for row in rows)
     return body + canonical_json({"t": "end", "samples": len(rows) - 1, "digest": digest(body)}) + "\n"
+
+
+def sample_rows(
+    units: Sequence[UnitSample], networks: Sequence[NetworkSample], forms: Sequence[UnitForm]
+) -> list[dict[str, Any]]:
+    """Return samples as JSON-ready rows."""
+    return [
+        *({"t": "unit", **asdict(sample)} for sample in units),
+        *({"t": "net", **asdict(sample), "keys": list(sample.keys)} for sample in networks),
+        *({"t": "form", "key": f.key, "operators": [list(astuple(o)) for o in f.operators]} for f in forms),
+    ]
+
+
+def samples_of_rows(
+    rows: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[UnitSample, ...], tuple[NetworkSample, ...], tuple[UnitForm, ...]]:
+    """Rebuild samples from :func:`sample_rows`."""
+    units, networks, forms = [], [], []
+    for row in rows:
+        fields = {key: value for key, value in row.items() if key != "t"}
+        if row["t"] == "unit":
+            units.append(UnitSample(**fields))
+        elif row["t"] == "form":
+            forms.append(UnitForm(row["key"], tuple(Operator(*values) for values in row["operators"])))
+        else:
+            interval = fields.get("interval_ms")
+            fields |= {"keys": tuple(fields["keys"]), "interval_ms": interval and (interval[0], interval[1])}
+            networks.append(NetworkSample(**fields))
+    return tuple(units), tuple(networks), tuple(forms)
 
 
 def from_lines(text: str, where: str) -> Profile:
@@ -49,23 +76,13 @@ def from_lines(text: str, where: str) -> Profile:
             raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
         if end["digest"] != digest("".join(canonical_json(row) + "\n" for row in rows[:-1])):
             raise ProfileError(f"{where} was edited; take the original, or profile again with `autogate profile`")
-        units, networks, forms = [], [], []
-        for row in rows[1:-1]:
-            fields = {key: value for key, value in row.items() if key != "t"}
-            if row["t"] == "unit":
-                units.append(UnitSample(**fields))
-            elif row["t"] == "form":
-                forms.append(UnitForm(row["key"], tuple(Operator(*values) for values in row["operators"])))
-            else:
-                interval = fields.get("interval_ms")
-                fields |= {"keys": tuple(fields["keys"]), "interval_ms": interval and (interval[0], interval[1])}
-                networks.append(NetworkSample(**fields))
+        units, networks, forms = samples_of_rows(rows[1:-1])
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
         card = DeviceCard(**header["card"])
         created, method = header["created_utc"], header.get("method", {})
         return Profile(
-            setting, card, header["model"], (c, h, w), created, tuple(units), tuple(networks), method, tuple(forms)
+            setting, card, header["model"], (c, h, w), created, units, networks, method, forms
         )  # fmt: skip
     except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None

@@ -8,7 +8,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,12 @@ from autogate.latency.executors import FastestExecutors
 from autogate.latency.journal import Journal
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import median_interval, median_iqr
-from autogate.latency.subjects import Subject, samples_of
+from autogate.latency.subjects import Samples, Subject, samples_of
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, Pass, interleave, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units
 from autogate.policy import DENSE, Gate, digest
-from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitForm, UnitSample
+from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
@@ -133,7 +133,7 @@ def take_profile(
     journal.remove()
     return Profile(
         setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method,
-        tuple(session.forms.values()),
+        tuple({form.key: form for form in screened.forms + profiled.forms}.values()),
     )  # fmt: skip
 
 
@@ -145,12 +145,6 @@ def _identity(units: Sequence[Unit], space: BoundSpace, setting: Setting, model:
 def _mixed_networks(seconds: float) -> int:
     more = max(0.0, seconds - _QUICK_SECONDS) / _SECONDS_PER_NETWORK
     return min(_MOST_NETWORKS, _NETWORKS + int(more))
-
-
-@dataclass(frozen=True)
-class _Samples:
-    units: list[UnitSample]
-    networks: list[NetworkSample]
 
 
 class _Session:
@@ -176,7 +170,6 @@ class _Session:
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self._start = time.monotonic() - journal.elapsed_s
         self._numbered = 0
-        self.forms: dict[str, UnitForm] = {}
 
     def elapsed_s(self) -> float:
         """Return the seconds spent on the profile."""
@@ -184,7 +177,7 @@ class _Session:
 
     def run(
         self, phase: str, plan: list[PlannedNetwork], seconds: float, half_width: float, *, optional: bool = False
-    ) -> _Samples:
+    ) -> Samples:
         """Time the planned networks interleaved for at most ``seconds``, the building included.
 
         Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
@@ -197,13 +190,12 @@ class _Session:
         subjects = []
         for planned in plan:
             subjects.append(Subject(self.network, self.units, planned, self.setting))
-            self.forms |= subjects[-1].forms
             self._report(phase, len(rounds))
             if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
                 break
         if not self.journal.ended(phase):
             self._time(phase, subjects, rounds, end, half_width)
-        samples = _Samples(*samples_of(subjects, self.journal.rounds(phase), phase, self._numbered))
+        samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
         self._numbered += len(subjects)
         return samples
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +14,8 @@ from torch import nn
 from autogate.latency.operators import operators_by_unit
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.steadiness import median_interval, median_iqr, steady
-from autogate.latency.timing import Clock, MarkedNetwork, Pass, prepare, random_input
+from autogate.latency.threads import inference
+from autogate.latency.timing import Clock, MarkedNetwork, Pass, interleave, prepare, random_input
 from autogate.latency.units import GONE, Unit, keys_of
 from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
 from autogate.sites import Network
@@ -61,9 +65,49 @@ def script(compact: nn.Module, decisions: Mapping[str, int | None]) -> None:
                 module.scripted = decision
 
 
-def samples_of(
-    subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int
-) -> tuple[list[UnitSample], list[NetworkSample]]:
+@dataclass(frozen=True)
+class Samples:
+    """What networks showed: times of their units, their own, and what each unit executed."""
+
+    units: list[UnitSample]
+    networks: list[NetworkSample]
+    forms: list[UnitForm]
+
+
+def time_networks(
+    network: Network,
+    units: tuple[Unit, ...],
+    plan: Sequence[PlannedNetwork],
+    setting: Setting,
+    *,
+    seconds: float,
+    phase: str,
+    first_number: int = 0,
+    seed: int = 0,
+    min_rounds: int = 7,
+    progress: Callable[[float, str], None] | None = None,
+) -> Samples:
+    """Time networks interleaved for about ``seconds``, at least ``min_rounds`` passes each."""
+    network = replace(network, model=copy.deepcopy(network.model))
+    subjects = [Subject(network, units, planned, setting) for planned in plan]
+    rounds: list[list[Pass]] = []
+    start = time.monotonic()
+
+    def keep(number: int) -> bool:
+        rounds.append([subject.last for subject in subjects if subject.last is not None])
+        if progress is not None:
+            progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {number}")
+        return False
+
+    with inference(setting):
+        interleave(
+            [subject.run for subject in subjects], seconds=seconds, warm_up=2, min_rounds=min_rounds, seed=seed,
+            done=keep,
+        )  # fmt: skip
+    return samples_of(subjects, rounds, phase, first_number)
+
+
+def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int) -> Samples:
     """Return one sample per unit of every network, and one per network, over the undisturbed rounds.
 
     Args:
@@ -95,4 +139,5 @@ def samples_of(
                 dict(subject.planned.executors),
             )
         )  # fmt: skip
-    return units, networks
+    forms = {key: form for subject in subjects for key, form in subject.forms.items()}
+    return Samples(units, networks, list(forms.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -42,8 +42,15 @@ class Setting:
 
     def differences(self, other: Setting) -> list[str]:
         """Return one line per field in which the two settings differ."""
-        ours, theirs = self.to_json(), other.to_json()
-        return [f"{key} is {theirs[key]!r}, not {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
+        ours, theirs = (flat | dict(flat.pop("versions")) for flat in (self.to_json(), other.to_json()))
+        keys = dict.fromkeys([*ours, *theirs])
+        return [
+            f"{key} is {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)
+        ]
+
+    def is_stale(self, now: Setting) -> bool:
+        """Whether nothing but the versions of what runs the network has changed until ``now``."""
+        return self != now and replace(self, versions=now.versions) == now
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from autogate.search.defaults import FINALISTS, TRIALS
 from autogate.units import LatencyBudget, parse_drop
 
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
-FREE = ("trials", "trainings", "timeout_s", "finalists")
+FREE = ("trials", "trainings", "timeout_s", "finalists", "allow_stale")
 
 _MOST = {"batch_size": 65_536, "input_size": 16_384, "lr": 1e6, "seed": 2**63 - 1}
 
@@ -51,6 +51,8 @@ class SearchConfig(BaseModel):
         memory_limit_bytes: Decoded images above this stay on disk.
         download: Whether a torchvision dataset may be downloaded.
         profile: Path of a profile of another device to search for; None to profile this one.
+        allow_stale: Whether a profile made with other versions may be used, after some networks of it were measured
+            again.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,6 +86,7 @@ class SearchConfig(BaseModel):
     memory_limit_bytes: int = 2 * 2**30
     download: bool = False
     profile: str | None = None
+    allow_stale: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> SearchConfig:

@@ -18,6 +18,7 @@ from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation, TrialRecord
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.evaluator import Evaluator
+from autogate.search.feedback import Feedback
 from autogate.search.objective import ACCURACY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
@@ -43,6 +44,7 @@ class Driver:
         recipe: Recipe of a candidate's short training.
         reporter: Hears of every trial.
         seed: Seed of the sampler.
+        feedback: Measures candidates that the latency model is not sure about; None if the target is not at hand.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Driver:
         recipe: Recipe,
         reporter: Reporter,
         seed: int,
+        feedback: Feedback | None = None,
     ) -> None:
         self.store = store
         self.name = study
@@ -66,6 +69,7 @@ class Driver:
         self.recipe = recipe
         self.reporter = reporter
         self.seed = seed
+        self.feedback = feedback
         self.records = store.trials(study)
         self.distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
@@ -167,6 +171,8 @@ class Driver:
         start = time.monotonic()
         trial = self._ask()
         policy = self.proposer.policy(trial.params)
+        if self.feedback is not None:
+            self.feedback.consider(policy)
         estimate = self.latency.predict(policy)
         lightest = self.latency.lightest(policy)
         trial.set_constraint(PREDICTED, self.objective.excess_ms(lightest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,8 +18,9 @@ from autogate.records import Profile, Realisation
 from autogate.search.config import SearchConfig
 from autogate.search.costs import predicted_statistics
 from autogate.search.document import best_within, point_document
+from autogate.search.feedback import learn_again
 from autogate.search.objective import Objective
-from autogate.search.prepare import prepare_ground
+from autogate.search.prepare import prepare_ground, study_latency
 from autogate.search.profiles import check_setting, find_profile, named_profile
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
@@ -92,7 +94,7 @@ def reranked_document(
     config = SearchConfig.model_validate(stored)
     budget = budget or config.budget
     taken = read_profile(find_profile(profile))
-    latency = _latency_model(taken, config, model, data)
+    latency = _latency_model(taken, config, model, data, {})
     trials, unknown = [], 0
     for trial in store.trials(study):
         if trial.policy is None or trial.val_accuracy is None:
@@ -129,10 +131,13 @@ def reranked_document(
 
 
 def _latency_model(
-    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, slowness: float = 1.0
+    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, facts: Mapping[str, Any]
 ) -> LatencyModel:
+    """Return the model of a study's own device, or with no ``facts`` of the profile's."""
     module, images = load_model_and_data(config, model, data)
-    return LatencyModel(profile, network_for(module, images.preprocessing), slowness=slowness)
+    latency = study_latency(profile, network_for(module, images.preprocessing), facts)
+    learn_again(latency, facts)
+    return latency
 
 
 def _own_profile(store: Store, study: str, facts: dict[str, Any]) -> Profile:
@@ -168,7 +173,7 @@ def explanation_document(
         stored, facts = store.study(name)
         config = SearchConfig.model_validate(stored)
         Own().check(name, config)
-        latency = _latency_model(_own_profile(store, name, facts), config, None, None, facts.get("slowness", 1.0))
+        latency = _latency_model(_own_profile(store, name, facts), config, None, None, facts)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {
@@ -213,7 +218,7 @@ def prediction_document(
     stored, facts = store.study(study)
     config = SearchConfig.model_validate(stored)
     taken = read_profile(find_profile(profile)) if profile else _own_profile(store, study, facts)
-    latency = _latency_model(taken, config, model, data, 1.0 if profile else facts.get("slowness", 1.0))
+    latency = _latency_model(taken, config, model, data, {} if profile else facts)
     estimate = latency.predict(canonical(policy, latency.network.sites, strict=True), realisation)
     return {
         "schema": "autogate.predict/1",

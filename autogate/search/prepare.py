@@ -11,7 +11,9 @@ import torch
 from autogate.errors import BudgetInfeasibleError, SpaceError
 from autogate.latency import LatencyModel
 from autogate.latency.canary import canary
+from autogate.latency.stale import measure_again
 from autogate.policy import Gate, Policy
+from autogate.records import Profile
 from autogate.search.config import SearchConfig
 from autogate.search.objective import Objective
 from autogate.search.profiles import keep_profile, profile_for, searched_space
@@ -62,7 +64,7 @@ def prepare_ground(
         network: The traced network.
         device: The target device.
         store: Where profiles are kept.
-        facts: Facts of the study; ``profile`` and ``slowness`` are used if there, and set.
+        facts: Facts of the study; ``profile``, ``slowness`` and ``stale_error`` are used if there, and set.
         reporter: Hears of progress.
 
     Raises:
@@ -71,19 +73,29 @@ def prepare_ground(
     """
     space = bind(parse_space(config.space, "the search space"), network.sites)
     fitting = searched_space(config, network)
-    profile, foreign = profile_for(config, network, fitting, device, store, facts, reporter)
-    key = keep_profile(store, profile)
-    facts["profile"] = key
-    latency = LatencyModel(profile, network)
-    if not foreign and "slowness" not in facts:
+    found = profile_for(config, network, fitting, device, store, facts, reporter)
+    # What is stored keeps its identity, whatever this version would write.
+    if store.profile(str(facts.get("profile"))) is None:
+        facts["profile"] = keep_profile(store, found.profile)
+    if found.stale and "stale_error" not in facts:
+        with reporter.stage("measure again"):
+            since = measure_again(found.profile, network, progress=reporter.progress)
+        facts |= {"slowness": since.slowness, "stale_error": since.error}
+    elif not found.foreign and "slowness" not in facts:
         with reporter.stage("canary"):
-            facts["slowness"] = canary(latency)
-        if abs(facts["slowness"] - 1) > _WORTH_SAYING:
-            reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
-    if not foreign:
-        latency = LatencyModel(profile, network, slowness=facts["slowness"])
+            facts["slowness"] = canary(LatencyModel(found.profile, network))
+    if not found.foreign and abs(facts["slowness"] - 1) > _WORTH_SAYING:
+        reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
+    latency = study_latency(found.profile, network, {} if found.foreign else facts)
     left, reasons = paying(space, latency, config.batch_size)
-    return Ground(latency, key, foreign, left, reasons, lightest_policy(left, latency))
+    return Ground(latency, facts["profile"], found.foreign, left, reasons, lightest_policy(left, latency))
+
+
+def study_latency(profile: Profile, network: Network, facts: Mapping[str, Any]) -> LatencyModel:
+    """Return the latency model of a study's device, as fast as the study found it to be."""
+    return LatencyModel(
+        profile, network, slowness=facts.get("slowness", 1.0), stale_error=facts.get("stale_error", 0.0)
+    )
 
 
 def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency import (
+    MIN_NETWORKS,
     LatencyModel,
     fastest_layout,
     from_lines,
@@ -19,6 +21,7 @@ from autogate.latency import (
     take_profile,
     to_lines,
     too_noisy,
+    transfer_profile,
 )
 from autogate.records import Profile, Setting
 from autogate.search.config import SearchConfig
@@ -82,6 +85,30 @@ def profile_network(
     return taken
 
 
+def transfer_to_here(
+    name: str,
+    config: SearchConfig,
+    network: Network,
+    space: BoundSpace,
+    device: torch.device,
+    reporter: Reporter,
+    networks: int,
+) -> Profile:
+    """Carry a profile of another device over to this one, measuring only some ``networks`` here.
+
+    Raises:
+        ProfileError: If it cannot be read, is of another network or batch size, or the networks are too few.
+    """
+    if networks < MIN_NETWORKS:
+        raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
+    there = read_profile(find_profile(name))
+    setting = target_setting(config, network, device, reporter)
+    with reporter.stage("profile"):
+        return transfer_profile(
+            there, network, space, setting, networks=networks, seed=config.seed, progress=reporter.progress
+        )
+
+
 def keep_profile(store: Store, profile: Profile) -> str:
     """Store a profile and return its identity."""
     key = profile_digest(profile)
@@ -126,6 +153,21 @@ def target_setting(config: SearchConfig, network: Network, device: torch.device,
         return setting_for(fastest_layout(network, setting_for))
 
 
+@dataclass(frozen=True)
+class FoundProfile:
+    """The profile to search with.
+
+    Attributes:
+        profile: The profile.
+        foreign: Whether it is another device's; results then stay predicted.
+        stale: Whether it was made with other versions of what runs the network.
+    """
+
+    profile: Profile
+    foreign: bool = False
+    stale: bool = False
+
+
 def profile_for(
     config: SearchConfig,
     network: Network,
@@ -134,8 +176,8 @@ def profile_for(
     store: Store,
     facts: dict[str, Any],
     reporter: Reporter,
-) -> tuple[Profile, bool]:
-    """Return the profile to search with, and whether it is another device's: named, stored, or taken now.
+) -> FoundProfile:
+    """Return the profile to search with: named, stored, or taken now.
 
     Args:
         config: The search's configuration.
@@ -153,31 +195,44 @@ def profile_for(
     if stored is not None:
         profile = from_lines(stored, "the study's profile")
         if facts.get("foreign"):
-            return profile, True
-        if different := differences_here(profile, config, device):
-            raise ProfileError(
-                f"the study was profiled in another setting: {'; '.join(different)}; continue it there, or start "
-                "another one here"
-            )
-        return profile, False
+            return FoundProfile(profile, foreign=True)
+        here = setting_here(profile, config, device)
+        if profile.setting == here:
+            return FoundProfile(profile)
+        return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
     if config.profile is not None:
         named = named_profile(config)
-        return named, bool(differences_here(named, config, device))
+        here = setting_here(named, config, device)
+        if config.allow_stale and named.setting.is_stale(here):
+            return FoundProfile(named, stale=True)
+        return FoundProfile(named, foreign=named.setting != here)
     for lines in store.profiles(config.model):
         profile = from_lines(lines, "a stored profile")
         laid_out = config.layout in ("auto", profile.setting.layout)
-        if laid_out and not differences_here(profile, config, device) and covers(profile, network, space):
+        if laid_out and profile.setting == setting_here(profile, config, device) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
-            return profile, False
-    return profile_network(config, network, space, device, reporter, QUICK_PROFILE_S), False
+            return FoundProfile(profile)
+    return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S))
 
 
-def differences_here(profile: Profile, config: SearchConfig, device: torch.device) -> list[str]:
-    """Return one line per respect in which a profile's setting is not the one of this device."""
-    here = setting_of(
+def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: str) -> bool:
+    """Return True if a profile of another setting may be used because only versions differ.
+
+    Raises:
+        ProfileError: If it may not; names what differs and what to do.
+    """
+    if config.allow_stale and profile.setting.is_stale(here):
+        return True
+    different = "; ".join(profile.setting.differences(here))
+    instead = "use it all the same with --allow-stale" if profile.setting.is_stale(here) else "continue there"
+    raise ProfileError(f"{what} was profiled in another setting: {different}; {instead}, or profile here")
+
+
+def setting_here(profile: Profile, config: SearchConfig, device: torch.device) -> Setting:
+    """Return the setting of this device that compares with a profile's."""
+    return setting_of(
         device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout, threads=config.threads
     )
-    return profile.setting.differences(here)
 
 
 def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:

@@ -12,6 +12,7 @@ from autogate.search.costs import dense_macs, parameter_count
 from autogate.search.document import floor_of
 from autogate.search.driver import SHORT, Driver
 from autogate.search.evaluator import Evaluator
+from autogate.search.feedback import Feedback
 from autogate.search.finalists import FinalStage
 from autogate.search.objective import Objective
 from autogate.search.prepare import Ground, check_feasible, prepare_ground
@@ -72,7 +73,10 @@ def run_search(
 
     proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
     store.set_facts(study, facts)
-    driver = Driver(store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed)
+    feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
+    driver = Driver(
+        store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed, feedback
+    )  # fmt: skip
     with reporter.stage("search"):
         driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
 

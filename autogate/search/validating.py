@@ -7,11 +7,12 @@ from typing import Any
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, read_profile, resolve_device
 from autogate.latency.canary import canary
+from autogate.latency.stale import Staleness, measure_again
 from autogate.latency.validation import measure_held_out, plan_held_out
 from autogate.latency.validation.document import validation_document
 from autogate.models import load_model
 from autogate.search.config import make_config
-from autogate.search.profiles import differences_here, find_profile, searched_space
+from autogate.search.profiles import find_profile, may_be_stale, searched_space, setting_here
 from autogate.search.proposals import paying
 from autogate.search.reporter import Reporter
 from autogate.sites import find_sites
@@ -29,6 +30,7 @@ def validate_profile(
     seconds: float,
     seed: int,
     num_classes: int | None,
+    allow_stale: bool,
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Measure gated networks that the profile has not seen, and score its predictions.
@@ -41,6 +43,7 @@ def validate_profile(
         seconds: Time to spend on measuring.
         seed: Seed of the choice of networks.
         num_classes: Outputs of the classifier; None for the network's default.
+        allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         reporter: Hears of progress.
 
     Raises:
@@ -53,21 +56,21 @@ def validate_profile(
     name = model or taken.model
     config = make_config(
         model=name, space=space.to_json(), pareto=True, device=setting.device, batch_size=setting.batch_size,
-        dtype=setting.dtype, layout=setting.layout, threads=setting.threads,
+        dtype=setting.dtype, layout=setting.layout, threads=setting.threads, allow_stale=allow_stale,
     )  # fmt: skip
-    different = differences_here(taken, config, resolve_device(setting.device))
-    if different:
-        raise ProfileError(
-            f"{profile} was made in another setting: {'; '.join(different)}; validate it there, or profile here"
-        )
+    here = setting_here(taken, config, resolve_device(setting.device))
+    stale = setting != here and may_be_stale(taken, here, config, profile)
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
-    with reporter.stage("canary"):
-        slowness = canary(LatencyModel(taken, network))
-    latency = LatencyModel(taken, network, slowness=slowness)
+    with reporter.stage("measure again" if stale else "canary"):
+        if stale:
+            since = measure_again(taken, network, progress=reporter.progress)
+        else:
+            since = Staleness(canary(LatencyModel(taken, network)), 0.0)
+    latency = LatencyModel(taken, network, slowness=since.slowness, stale_error=since.error)
     left, _ = paying(searched_space(config, network), latency, setting.batch_size)
     if not left.gates():
         raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
     planned = plan_held_out(latency, left, networks, seed)
     with reporter.stage("measure held-out networks"):
         held_out = measure_held_out(network, planned, setting, seconds=seconds, seed=seed, progress=reporter.progress)
-    return validation_document(latency, held_out, slowness, seed)
+    return validation_document(latency, held_out, since.slowness, seed)

@@ -1,0 +1,110 @@
+"""Carry a profile over to another device that has measured a few networks only."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from autogate.errors import ProfileError
+from autogate.latency.card import take_card
+from autogate.latency.model import LatencyModel
+from autogate.latency.plan import plan_networks
+from autogate.latency.profile_file import profile_digest
+from autogate.latency.subjects import time_networks
+from autogate.latency.units import GONE
+from autogate.records import MIXED, Profile, Setting, UnitSample
+from autogate.sites import Network
+from autogate.space.bound import BoundSpace
+
+_CARD_SECONDS = 5.0
+_SECONDS_PER_NETWORK = 2.0
+NOT_HERE = -1
+"""Network of unit samples that come from another device."""
+
+
+def transfer_profile(
+    profile: Profile,
+    network: Network,
+    space: BoundSpace,
+    setting: Setting,
+    *,
+    networks: int = 20,
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> Profile:
+    """Return a profile of the device at hand from another device's, and ``networks`` networks measured here.
+
+    Unit forms that are seen here take what they take here; the others take what they took there, times what units of
+    the same type, with gates of the same families where any were seen, take longer here.
+
+    Args:
+        profile: Of the same network on the other device.
+        network: The network; its weights do not matter.
+        space: The gates to cover.
+        setting: How to run here; the batch size must be the profile's.
+        networks: How many to measure.
+        seed: Seed of their choice and of the order of passes.
+        progress: Called with a fraction in [0, 1] and what is going on.
+
+    Raises:
+        ProfileError: If the profile is of another network or batch size.
+    """
+    if setting.batch_size != profile.setting.batch_size:
+        raise ProfileError(
+            f"the profile to transfer was made with batch size {profile.setting.batch_size}, not {setting.batch_size}; "
+            "take one of that size"
+        )
+    there = LatencyModel(profile, network)
+    plan = plan_networks(
+        space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan
+    )
+    card = take_card(setting, seconds=_CARD_SECONDS)
+    here = time_networks(
+        network, there.units, plan, setting, seconds=_SECONDS_PER_NETWORK * networks, phase=MIXED, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    method = {
+        "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
+        "networks_measured": len(here.networks),
+    }
+    forms = {form.key: form for form in (*profile.forms, *here.forms)}
+    return Profile(
+        setting, card, profile.model, profile.input_shape,
+        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        (*here.units, *carried_over(profile.units, here.units)), tuple(here.networks), method, tuple(forms.values()),
+    )  # fmt: skip
+
+
+def carried_over(there: Sequence[UnitSample], here: Sequence[UnitSample]) -> list[UnitSample]:
+    """Return a sample of every unit form that was seen there and not here, as it would be here."""
+    there_ms, here_ms = _medians(there), _medians(here)
+    slower: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for key in there_ms.keys() & here_ms.keys():
+        ratio = math.log(here_ms[key] / there_ms[key])
+        for alike in _likenesses(key):
+            slower[alike].append(ratio)
+    carried = []
+    for key, ms in there_ms.items():
+        if key not in here_ms:
+            ratios = next(slower[alike] for alike in _likenesses(key) if alike in slower)
+            carried.append(UnitSample(key, ms * math.exp(float(np.median(ratios))), 0.0, 0, NOT_HERE))
+    return carried
+
+
+def _likenesses(key: str) -> list[tuple[str, ...]]:
+    """Return what a form is, from the closest likeness to none: unit and families, unit, families, anything."""
+    unit, *parts = key.split("|")
+    families = tuple(sorted({part.split(":", 1)[1].split("(", 1)[0] for part in parts}))
+    return list(dict.fromkeys([(unit, *families), (unit,), ("any", *families), ("any",)]))
+
+
+def _medians(samples: Sequence[UnitSample]) -> Mapping[str, float]:
+    times: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.key != GONE and sample.ms > 0:
+            times[sample.key].append(sample.ms)
+    return {key: float(np.median(values)) for key, values in times.items()}

@@ -1,0 +1,118 @@
+"""Profiles carried over to another device, and profiles of other versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import known_network
+from profiles import profile_of
+
+from autogate.errors import ProfileError
+from autogate.gates import get_family
+from autogate.latency import LatencyModel, setting_of, take_profile, transfer_profile
+from autogate.latency.stale import measure_again
+from autogate.latency.transfer import NOT_HERE, carried_over
+from autogate.policy import Gate, Policy
+from autogate.records import Profile, UnitSample
+from autogate.sites import Network
+from autogate.space import load_space
+from autogate.space.bound import BoundSpace, bind
+
+
+def seen(**times: float) -> list[UnitSample]:
+    return [UnitSample(key.replace("__", "|0:"), ms, 0.0, 10, 0) for key, ms in times.items()]
+
+
+def test_what_was_not_seen_here_takes_as_much_longer_as_what_is_like_it() -> None:
+    there = seen(a=1.0, a__drop=0.2, a__mod=0.5, b=4.0, b__mod=2.0, b__drop=1.0)
+    here = seen(a=2.0, a__drop=0.6, b=4.0)
+    found = {sample.key: sample.ms for sample in carried_over(there, here)}
+    # Of unit a, dense takes 2 times as long here and dropped 3 times; of unit b only dense was seen.
+    assert found == pytest.approx({"a|0:mod": 0.5 * np.sqrt(2 * 3), "b|0:mod": 2.0, "b|0:drop": 1.0})
+
+
+def test_forms_of_the_same_family_are_likest() -> None:
+    there = [*seen(a=1.0), UnitSample("a|0:mod(c=8)", 0.5, 0, 1, 0), UnitSample("a|0:mod(c=16)", 0.4, 0, 1, 0)]
+    here = [*seen(a=2.0), UnitSample("a|0:mod(c=8)", 2.0, 0, 1, 0)]
+    assert [sample.ms for sample in carried_over(there, here)] == pytest.approx([1.6])
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return known_network("resnet20")
+
+
+@pytest.fixture(scope="module")
+def space(network: Network) -> BoundSpace:
+    return bind(load_space("unified"), network.sites).restricted(
+        lambda site, gate: get_family(gate.family).limits(network.sites[site], 1) is None
+    )
+
+
+@pytest.fixture(scope="module")
+def profile(network: Network, space: BoundSpace) -> Profile:
+    setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
+    return take_profile(network, space, setting, model="resnet20", seconds=8.0)
+
+
+@pytest.mark.slow
+def test_a_few_networks_make_a_profile_of_another_device(network: Network, space: BoundSpace, profile: Profile) -> None:
+    # The other device is five times as fast, and its gates save less.
+    fast = replace(
+        profile,
+        units=tuple(replace(u, ms=(0.2 if "|" not in u.key else 0.25) * u.ms) for u in profile.units),
+        networks=tuple(replace(n, ms=0.22 * n.ms) for n in profile.networks),
+    )
+    found = transfer_profile(fast, network, space, profile.setting, networks=8)
+    assert len(found.networks) == 8
+    assert found.setting == profile.setting
+    assert found.method["transferred_from"]["setting"] == profile.setting.to_json()
+    carried = [sample for sample in found.units if sample.network == NOT_HERE]
+    assert carried
+    assert all(sample.passes == 0 for sample in carried)
+    here, there = LatencyModel(found, network), LatencyModel(profile, network)
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(20):
+        chosen = {d.name: str(rng.choice(d.choices)) for d in space.decisions}
+        policy = Policy(space.policy(chosen).gates)
+        ratios.append(here.predict(policy).p50 / there.predict(policy).p50)
+    # Both describe this device, if at different minutes.
+    assert 0.5 < float(np.median(ratios)) < 2.0
+    assert float(np.std(ratios)) < 0.15 * float(np.median(ratios))
+
+
+def test_another_batch_size_cannot_be_transferred(network: Network, space: BoundSpace) -> None:
+    there = profile_of(network, [("block:layer1.1", Gate("drop"))])
+    setting = setting_of(torch.device("cpu"), batch_size=4, layout="contiguous", threads=1)
+    with pytest.raises(ProfileError, match="batch size 1, not 4"):
+        transfer_profile(there, network, space, setting)
+
+
+@pytest.mark.slow
+def test_networks_of_a_stale_profile_are_measured_again(network: Network, profile: Profile) -> None:
+    old = replace(profile, networks=tuple(replace(n, ms=n.ms / 8) for n in profile.networks))
+    since = measure_again(old, network, seconds=1.0)
+    assert 4 < since.slowness < 16
+    assert since.error >= 0
+    now = LatencyModel(profile, network)
+    then = LatencyModel(profile, network, slowness=since.slowness, stale_error=0.1)
+    assert then.dense_ms == pytest.approx(since.slowness * now.dense_ms)
+    assert 1 + then.error == pytest.approx(1.1 * (1 + now.error))
+
+
+def test_a_profile_that_does_not_say_what_ran_cannot_be_refreshed(network: Network) -> None:
+    with pytest.raises(ProfileError, match="profile again"):
+        measure_again(profile_of(network, [("block:layer1.1", Gate("drop"))]), network)
+
+
+def test_only_versions_make_a_profile_stale(profile: Profile) -> None:
+    now = profile.setting
+    other = replace(now, versions={**now.versions, "torch": "1.0"})
+    assert other.is_stale(now)
+    assert not now.is_stale(now)
+    assert not replace(other, threads=7).is_stale(now)
+    assert other.differences(now) == [f"torch is {now.versions['torch']!r}, not '1.0'"]
