@@ -71,7 +71,7 @@ class LatencyModel:
     def _fit(self, profile: Profile) -> None:
         self.profile = profile
         self._forms = FormTimes(profile, self.network, self.units)
-        self._fixed: dict[tuple[int | Gate | None, ...], FormTime] = {}
+        self._known: dict[tuple[int | Gate | None, ...], dict[tuple[int, ...], FormTime]] = {}
         fitted = calibrate([row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without)
         self._calibration = Calibration(
             self.slowness * fitted.offset_ms, self.slowness * fitted.slope,
@@ -201,13 +201,11 @@ class LatencyModel:
         if sites is None:
             return 0.0, 0.0, False
         varying = [site for site in sites if site in traces]
+        # By what the varying gates decide; empty for a form in which none varies.
+        table = self._known.setdefault((unit.index, *map(gates.get, sites)), {})
         if not varying:
-            form = (unit.index, *map(gates.get, sites))
-            if form not in self._fixed:
-                self._fixed[form] = self._forms.time(unit, gates, {})
-            found = self._fixed[form]
+            found = table.get(()) or table.setdefault((), self._forms.time(unit, gates, {}))
             return found.device_ms, found.host_ms, found.waits
-        table: dict[tuple[int, ...], FormTime] = {}
         ladders = [self._ladder(site, gates[site]) for site in varying]
 
         def form_time(steps: tuple[int, ...]) -> FormTime:
