@@ -211,6 +211,7 @@ def measure(
     batch_size: int | None = None,
     layout: str | None = None,
     threads: int | None = None,
+    runtime: str = "eager",
     seconds: float = 20.0,
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
@@ -223,6 +224,7 @@ def measure(
         batch_size: Images per call; None likewise.
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
+        runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
         seconds: Longest time to spend.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
@@ -231,8 +233,8 @@ def measure(
 
     exported = reload(Path(path), model)
     comparison = measure_export(
-        exported, device=device, batch_size=batch_size, layout=layout, threads=threads, seconds=seconds,
-        stat=latency_stat,
+        exported, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
+        seconds=seconds, stat=latency_stat,
     )  # fmt: skip
     return measurement_document(exported, comparison)
 

@@ -21,14 +21,15 @@ def command(
         str | None, typer.Option(help="Memory layout, or auto for dense's fastest [default: as searched].")
     ] = None,
     threads: Threads = None,
+    runtime: Annotated[str, typer.Option(help="How both run: eager, compiled or cuda_graph.")] = "eager",
     time: Annotated[str, typer.Option(help="Longest time to spend.")] = "20s",
     latency_stat: StatOption = Stat.p95,
     output: FormatOption = Format.table,
 ) -> None:
     """Measure an export beside its dense network, interleaved, on this device."""
     result = autogate.measure(
-        path, device=device, batch_size=batch_size, layout=layout, threads=threads, seconds=parse_duration(time),
-        latency_stat=latency_stat.value,
+        path, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
+        seconds=parse_duration(time), latency_stat=latency_stat.value,
     )  # fmt: skip
     if output is Format.json:
         print_json(result)
@@ -42,7 +43,7 @@ def command(
     low, high = result["ratio_interval"]
     print_table(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, "
-        f"{setting['layout']}, {setting['threads']} threads; "
+        f"{setting['layout']}, {setting['threads']} threads, {setting['runtime']}; "
         f"gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
         ("ms", "mean", "p50", "p95", "max", f"95 % interval of {latency_stat.value}", "repeats"),
         rows,

@@ -24,9 +24,10 @@ def command(
         print_json(result)
         return
     predicted = result["predicted_ms"]
+    regime = "" if result["regime"] is None else f", mostly {result['regime']}"
     console().print(
         f"predicted on {result['device']}, batch {result['batch_size']}: p50 {predicted['p50']:.3f} ms, "
         f"p95 {predicted['p95']:.3f} ms, at most {predicted['upper']:.3f} ms; "
-        f"{result['ratio']:.3f} of dense ({result['dense_ms']:.3f} ms), ±{result['error']:.1%}",
+        f"{result['ratio']:.3f} of dense ({result['dense_ms']:.3f} ms), ±{result['error']:.1%}{regime}",
         markup=False,
     )

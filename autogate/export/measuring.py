@@ -18,6 +18,7 @@ def measure_export(
     batch_size: int | None,
     layout: str | None,
     threads: int | None,
+    runtime: str,
     seconds: float,
     stat: LatencyStat,
 ) -> Comparison:
@@ -29,11 +30,12 @@ def measure_export(
         batch_size: Images per call.
         layout: Memory layout; ``auto`` is the one dense runs fastest in.
         threads: CPU threads; None takes no more than there are cores.
+        runtime: How both run: ``eager``, ``compiled`` or ``cuda_graph``.
         seconds: Longest time to spend.
         stat: Statistic over inputs whose ratio is reported.
 
     Raises:
-        DeviceError: If there is no such device.
+        DeviceError: If there is no such device, or the networks cannot run like that.
     """
     searched = exported.setting
     target = resolve_device(device or searched.device)
@@ -42,6 +44,7 @@ def measure_export(
         return setting_of(
             target, batch_size=searched.batch_size if batch_size is None else batch_size, dtype=searched.dtype,
             layout=layout, threads=min(searched.threads, usable_cores()) if threads is None else threads,
+            runtime=runtime,
         )  # fmt: skip
 
     wanted = layout or searched.layout

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autogate.latency.runtimes import runnable
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, interleave, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
@@ -50,7 +51,7 @@ def compare(
         seconds: Longest time to spend.
         seed: Seed of the order of passes and of the bootstrap.
     """
-    networks = [prepare(dense, setting), prepare(gated, setting)]
+    modules = [prepare(dense, setting), prepare(gated, setting)]
     batches = [prepare_input(x, setting) for x in inputs]
     clock = Clock(torch.device(setting.device))
     times: tuple[list[float], list[float]] = ([], [])
@@ -76,6 +77,7 @@ def compare(
         return (high - low) / 2 < _HALF_WIDTH
 
     with inference(setting):
+        networks = [runnable(module, batches[0], setting) for module in modules]
         start = time.monotonic()
         for _ in range(_WARM_UP_PASSES):
             both()

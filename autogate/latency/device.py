@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from autogate.errors import DeviceError
+from autogate.latency.runtimes import RUNTIMES
 from autogate.records import Setting
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -41,7 +42,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def setting_of(
-    device: torch.device, *, batch_size: int, dtype: str = "float32", layout: str, threads: int | None = None
+    device: torch.device,
+    *,
+    batch_size: int,
+    dtype: str = "float32",
+    layout: str,
+    threads: int | None = None,
+    runtime: str = "eager",
 ) -> Setting:
     """Return the setting in which a network will run on ``device``.
 
@@ -59,12 +66,16 @@ def setting_of(
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:
         raise DeviceError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+    if runtime not in RUNTIMES:
+        raise DeviceError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
+    if runtime == "cuda_graph" and device.type != "cuda":
+        raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     if device.type == "cuda":
         versions["driver"] = _driver_version()
     return Setting(
         str(device), device_name(device), batch_size, dtype, layout,
-        threads or usable_cores(), "eager", versions,
+        threads or usable_cores(), runtime, versions,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from autogate.latency.executors import FastestExecutors
 from autogate.latency.regression import Counts, FormRegression
 from autogate.latency.units import GONE, Region, Unit
 from autogate.policy import Gate, Policy
-from autogate.records import ExecutionPlan, Profile
+from autogate.records import ExecutionPlan, Operator, Profile
 from autogate.sites import Network
 
 # Operators after which the host must know what the device has found.
@@ -83,6 +83,10 @@ class FormTimes:
     def dense_ms(self, unit: Unit) -> float:
         """Return the measured time of a unit of the dense network, in milliseconds."""
         return self._ms[unit.type]
+
+    def operators(self, unit: Unit) -> tuple[Operator, ...]:
+        """Return what a unit executes in the dense network; nothing if the profile does not say."""
+        return self._operators.get(unit.type, ())
 
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""

@@ -14,6 +14,7 @@ import numpy as np
 from autogate.gates import Family, get_family
 from autogate.latency.calibration import Calibration, calibrate
 from autogate.latency.forms import FormTime, FormTimes
+from autogate.latency.roofline import Regime, roofline, sum_of
 from autogate.latency.timelines import Timelines
 from autogate.latency.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
@@ -88,6 +89,20 @@ class LatencyModel:
                 forms=tuple({form.key: form for form in (*known.forms, *forms)}.values()),
             )
         )  # fmt: skip
+
+    def regime(self, policy: Policy) -> Regime | None:
+        """Return what limits most of a policy's time on the device; None if the profile does not say what ran."""
+        traces = self._batched_traces(policy, None)
+        lines, parts = self.timelines(1), []
+        for unit in self.units:
+            device_ms, host_ms, waits = self._unit_time(unit, policy.gates, traces)
+            lines.run(device_ms, host_ms, waits)
+            limits = roofline(self._forms.operators(unit), self.profile.card, self.profile.setting)
+            parts.append((limits, float(np.max(device_ms))))
+        if lines.launch_bound.any():
+            return "launch-bound"
+        limits = sum_of(parts)
+        return limits.regime if limits.total_ms else None
 
     def unseen_share(self, policy: Policy) -> float:
         """Return the share of a policy's time that is in unit forms which were never run, in [0, 1]."""

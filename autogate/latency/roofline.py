@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,17 @@ class Roofline:
             "compute-bound": self.compute_ms, "bandwidth-bound": self.bandwidth_ms, "launch-bound": self.launch_ms,
         }  # fmt: skip
         return max(times, key=times.__getitem__)
+
+
+def sum_of(parts: Iterable[tuple[Roofline, float]]) -> Roofline:
+    """Return a roofline whose limits share the times, in milliseconds, of parts as the parts' own limits do."""
+    compute = bandwidth = launch = 0.0
+    for part, ms in parts:
+        scale = ms / part.total_ms if part.total_ms else 0.0
+        compute += scale * part.compute_ms
+        bandwidth += scale * part.bandwidth_ms
+        launch += scale * part.launch_ms
+    return Roofline(compute, bandwidth, launch)
 
 
 def roofline(operators: Sequence[Operator], card: DeviceCard, setting: Setting) -> Roofline:

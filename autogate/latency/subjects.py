@@ -13,6 +13,7 @@ from torch import nn
 
 from autogate.latency.operators import operators_by_unit
 from autogate.latency.plan import PlannedNetwork
+from autogate.latency.runtimes import runnable
 from autogate.latency.steadiness import median_interval, median_iqr, steady
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, MarkedNetwork, Pass, interleave, prepare, random_input
@@ -45,7 +46,11 @@ class Subject:
         self.macs = sum(one.macs for operators in executed.values() for one in operators) // setting.batch_size
         self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != GONE}
         self.last: Pass | None = None
-        self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)))
+        whole = None
+        if setting.runtime != "eager":
+            with inference(setting):
+                whole = runnable(compact, x, setting)
+        self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)
         self._x = x
 
     def run(self) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from autogate.latency.device import DTYPES, LAYOUTS
+from autogate.latency.runtimes import Runnable
 from autogate.records import Setting
 from autogate.surgery.compact_form import UNIT
 from autogate.surgery.graph_copy import attribute
@@ -85,10 +86,17 @@ class _Mark(nn.Module):
 
 
 class MarkedNetwork:
-    """A compact network that also tells how long each of its units took."""
+    """A compact network that also tells how long each of its units took.
 
-    def __init__(self, compact: fx.GraphModule, clock: Clock) -> None:
+    Args:
+        compact: The network.
+        clock: Reads the device's time.
+        whole: Runs the same network as a whole, if that is not how it runs unit by unit; the host has no part in it.
+    """
+
+    def __init__(self, compact: fx.GraphModule, clock: Clock, whole: Runnable | None = None) -> None:
         self.clock = clock
+        self.whole = whole
         self._reached: Callable[[int], None] = lambda unit: None
         ends: dict[int, fx.Node] = {}
         for node in compact.graph.nodes:
@@ -133,7 +141,7 @@ class MarkedNetwork:
         clock.settle()
         previous = clock.host_ms()
         start = clock.now()
-        self.module(x)
+        (self.whole or self.module)(x)
         whole_ms = clock.between_ms(start, clock.now())
         host_ms = {}
         for unit, at in host:

@@ -219,7 +219,8 @@ def prediction_document(
     config = SearchConfig.model_validate(stored)
     taken = read_profile(find_profile(profile)) if profile else _own_profile(store, study, facts)
     latency = _latency_model(taken, config, model, data, {} if profile else facts)
-    estimate = latency.predict(canonical(policy, latency.network.sites, strict=True), realisation)
+    runs = canonical(policy, latency.network.sites, strict=True)
+    estimate = latency.predict(runs, realisation)
     return {
         "schema": "autogate.predict/1",
         "label": "predicted",
@@ -230,4 +231,6 @@ def prediction_document(
         "predicted_ms": predicted_statistics(estimate, config.latency_stat),
         "ratio": estimate.p50 / latency.dense_ms,
         "error": estimate.error,
+        "regime": latency.regime(runs),
+        "unseen_share": latency.unseen_share(runs),
     }

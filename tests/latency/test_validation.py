@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, too_noisy
 from autogate.latency.operators import record_operators
-from autogate.latency.roofline import roofline
+from autogate.latency.roofline import Roofline, roofline, sum_of
 from autogate.latency.steadiness import steady
 from autogate.latency.validation import HeldOut, plan_held_out, score
 from autogate.latency.validation.baselines import baselines
@@ -126,6 +126,12 @@ def test_the_roofline_is_the_highest_of_three() -> None:
     assert found.total_ms == pytest.approx(25.002)
     assert found.regime == "compute-bound"
     assert roofline(operators[1:], CARD, SETTING).regime == "bandwidth-bound"
+
+
+def test_limits_of_parts_share_the_time() -> None:
+    one, two = Roofline(1.0, 3.0, 0.0), Roofline(0.0, 0.0, 2.0)
+    assert sum_of([(one, 8.0), (two, 1.0), (Roofline(0, 0, 0), 5.0)]) == Roofline(2.0, 6.0, 1.0)
+    assert sum_of([(one, 1.0), (two, 9.0)]).regime == "launch-bound"
 
 
 def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel, space: BoundSpace) -> None:
