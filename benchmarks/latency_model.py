@@ -3,8 +3,11 @@
     python benchmarks/latency_model.py [--device cuda:0] [--only NETWORK ...] [--batch-size N ...] [--time 5m]
 
 For each network and batch size: a profile, then held-out networks from the lightest to dense, measured twice, beside
-simpler predictors given the same measurements. ``--ridge`` adds a ridge regression over the gates of 300 further
-networks, with what measuring them costs. Run it on a quiet machine; what is done is kept and not done again.
+simpler predictors given the same measurements; then the times of single units with gates in them, in other networks.
+``--ridge`` adds a ridge regression over the gates of 300 networks, with what measuring them costs.
+``--transfer THREADS`` carries each profile over to so many threads, as to another device, with 20 networks measured
+there, and validates that.
+Run it on a quiet machine; what is done is kept and not done again. ``--keep FOLDER`` keeps the profiles.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from sklearn.linear_model import Ridge
 import autogate
 from autogate.latency import LatencyModel, read_profile
 from autogate.latency.machine import machine_facts
+from autogate.latency.subjects import time_networks
 from autogate.latency.validation import measure_held_out, plan_held_out, score
+from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
 from autogate.policy import Policy
 from autogate.search.config import make_config
@@ -32,13 +37,14 @@ from autogate.search.profiles import searched_space
 from autogate.search.proposals import paying
 from autogate.sites import find_sites
 from autogate.space import load_space
+from autogate.space.bound import BoundSpace
 from autogate.units import parse_duration
 
 NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50", "vgg16_bn", "mobilenet_v2")
 BATCHES = {"cpu": (1, 8), "cuda": (1, 8, 64, 256)}
 HELD_OUT = 60
-HELD_OUT_SECONDS = 120.0
 RIDGE_NETWORKS = 300
+UNIT_NETWORKS = 12
 
 
 def main() -> None:
@@ -48,6 +54,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--batch-size", nargs="+", type=int)
     parser.add_argument("--time", default="5m", help="time for each profile")
+    parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
+    parser.add_argument("--transfer", type=int, metavar="THREADS")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ridge", action="store_true")
     parser.add_argument("--again", action="store_true", help="do again what is done")
@@ -61,38 +70,109 @@ def main() -> None:
             name = f"{network}, batch {batch_size}"
             if args.again or name not in results:
                 results[name] = validated(network, batch_size, args)
+                results["pooled"] = pooled(results)
                 out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             print(name, line(results[name]), flush=True)
+    print("pooled", results["pooled"])
 
 
 def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Profile a network, and score the profile."""
     with tempfile.TemporaryDirectory() as folder:
-        profile = Path(folder) / "profile.jsonl"
+        profile = (args.keep or Path(folder)) / f"{network}-batch{batch_size}.jsonl"
+        held_out_s = parse_duration(args.held_out_time)
         start = time.monotonic()
         autogate.profile(
             network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size
         )
         taken_s = time.monotonic() - start
         document = autogate.validate_profile(
-            str(profile), networks=HELD_OUT, seconds=HELD_OUT_SECONDS, seed=args.seed
+            str(profile), networks=HELD_OUT, seconds=held_out_s, seed=args.seed
         )  # fmt: skip
+        document["units_with_gates"] = units_with_gates(network, profile, held_out_s / 3, args.seed)
+        if args.transfer:
+            document["transfer"] = transferred(network, profile, held_out_s, args)
         if args.ridge:
-            document["ridge"] = ridge(network, profile, document, args.seed)
+            document["ridge"] = ridge(network, profile, document, 2 * held_out_s, args.seed)
+        if args.keep:
+            (args.keep / f"{network}-batch{batch_size}.held-out.json").write_text(json.dumps(document) + "\n")
+    for point in document["points"]:
+        del point["policy"], point["decisions"]
     document["profile_seconds"] = round(taken_s)
     return document
 
 
-def ridge(network: str, profile: Path, document: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the scores of a ridge regression over one-hot gates, and the seconds its measurements take."""
+def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpace]:
+    """Return the latency model of a profile, and the gates that can pay there."""
     taken = read_profile(profile)
     traced = find_sites(load_model(network).module, taken.input_shape)
     model = LatencyModel(taken, traced)
-    config = make_config(model=network, space=load_space("unified").to_json(), pareto=True)
-    space, _ = paying(searched_space(config, traced), model, taken.setting.batch_size)
+    batch_size = taken.setting.batch_size
+    config = make_config(model=network, space=load_space("unified").to_json(), pareto=True, batch_size=batch_size)
+    return model, paying(searched_space(config, traced), model, batch_size)[0]
+
+
+def units_with_gates(network: str, profile: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift."""
+    model, space = model_and_space(network, profile)
+    planned = plan_held_out(model, space, UNIT_NETWORKS, seed + 2000)
+    found = time_networks(model.network, model.units, planned, model.profile.setting, seconds=seconds, phase="held out")
+    errors: dict[str, list[float]] = {"dense": [], "seen": [], "never seen": []}
+    known = {sample.key for sample in model.profile.units}
+    times = {(sample.network, sample.key): sample.ms for sample in found.units}
+    for number, plan in enumerate(planned):
+        for unit in model.units:
+            key = unit.key(plan.policy.gates, plan.decisions, plan.executors)
+            if (ms := times.get((number, key), 0.0)) > 0:
+                kind = "dense" if "|" not in key else "seen" if key in known else "never seen"
+                errors[kind].append(model.form_time(unit, plan.policy, plan.decisions).device_ms / ms)
+    drift = float(np.median(errors["dense"]))
+    gated = [*errors["seen"], *errors["never seen"]]
+    return {
+        "drift": drift - 1,
+        **{kind: mape(ratios, drift) for kind, ratios in errors.items()},
+        "with gates": mape(gated, drift),
+    }
+
+
+def mape(ratios: list[float], drift: float) -> float | None:
+    """Return the mean absolute relative error of predicted over measured, less what all have in common."""
+    return float(np.abs(np.array(ratios) / drift - 1).mean()) if ratios else None
+
+
+def transferred(network: str, profile: Path, held_out_s: float, args: argparse.Namespace) -> dict[str, Any]:
+    """Carry a profile over to another number of threads, and score that."""
+    setting = read_profile(profile).setting
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder) / "there.jsonl"
+        autogate.profile(
+            network, out=there, transfer_from=str(profile), device=args.device, batch_size=setting.batch_size,
+            layout=setting.layout, threads=args.transfer,
+        )  # fmt: skip
+        document = autogate.validate_profile(str(there), networks=HELD_OUT // 2, seconds=held_out_s / 2, seed=args.seed)
+    return {"threads": args.transfer, **{k: document[k] for k in ("model", "retest", "relative", "floor")}}
+
+
+def pooled(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the coverage of the bound over all networks, with its interval, and what is delivered over budget."""
+    done = [found for found in results.values() if "points" in found]
+    measured = np.array([p["measured_ms"] for found in done for p in found["points"]])
+    upper = np.array([p["upper_ms"] for found in done for p in found["points"]])
+    share, interval = coverage(upper, measured)
+    return {
+        "networks": len(measured), "coverage": share, "coverage_interval": interval,
+        "violations": float(np.mean([found["model"]["violations"] for found in done])),
+        "violations_over_3_percent": float(np.mean([found["model"]["violations_over_3_percent"] for found in done])),
+    }  # fmt: skip
+
+
+def ridge(network: str, profile: Path, document: dict[str, Any], measure_s: float, seed: int) -> dict[str, Any]:
+    """Return the scores of a ridge regression over one-hot gates, and the seconds its measurements take."""
+    model, space = model_and_space(network, profile)
+    taken, traced = model.profile, model.network
     planned = plan_held_out(model, space, RIDGE_NETWORKS, seed + 1000)
     start = time.monotonic()
-    found = measure_held_out(traced, planned, taken.setting, seconds=2 * HELD_OUT_SECONDS, seed=seed)
+    found = measure_held_out(traced, planned, taken.setting, seconds=measure_s, seed=seed)
     seconds = time.monotonic() - start
     columns = {pair: i for i, pair in enumerate(space.gates())}
 

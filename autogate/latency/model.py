@@ -136,6 +136,10 @@ class LatencyModel:
         """Return the measured time of a unit of the dense network, in milliseconds."""
         return self._forms.dense_ms(unit)
 
+    def form_time(self, unit: Unit, policy: Policy, decisions: Mapping[str, int | None]) -> FormTime:
+        """Return the time of one unit under a canonical policy whose varying gates decide as told."""
+        return self._forms.time(unit, policy.gates, decisions)
+
     def open_time(self, unit: Unit, policy: Policy) -> FormTime:
         """Return the time of one unit under a canonical policy, with gates whose cost varies fully open."""
         device, host, waits = self._unit_time(unit, policy.gates, self._batched_traces(policy, None))
