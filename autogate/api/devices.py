@@ -55,7 +55,7 @@ def profile(
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
-        **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, seed, input_size.
+        **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
         ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.

@@ -50,6 +50,7 @@ Layout = Annotated[
     str, typer.Option(help="Memory layout on the target: auto (dense's fastest), contiguous, channels_last.")
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [default: all cores].")]
+Runtime = Annotated[str, typer.Option(help="How networks run on the target: eager, or on a GPU cuda_graph.")]
 InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
 NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier [default: the network's own].")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]

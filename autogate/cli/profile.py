@@ -19,6 +19,7 @@ from autogate.cli.options import (
     Layout,
     Model,
     NumClasses,
+    Runtime,
     Seed,
     Space,
     Storage,
@@ -49,6 +50,7 @@ def profile(
     dtype: Dtype = "float32",
     layout: Layout = "auto",
     threads: Threads = None,
+    runtime: Runtime = "eager",
     input_size: InputSize = None,
     num_classes: NumClasses = None,
     seed: Seed = 0,
@@ -67,7 +69,8 @@ def profile(
         return
     taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
-        device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, input_size=input_size,
+        device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, runtime=runtime,
+        input_size=input_size,
         num_classes=num_classes, seed=seed, transfer_from=transfer_from, networks=networks, allow_noisy=allow_noisy,
         lock_clocks=lock_clocks,
     )  # fmt: skip

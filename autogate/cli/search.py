@@ -19,6 +19,7 @@ from autogate.cli.options import (
     InputSize,
     Layout,
     Model,
+    Runtime,
     Seed,
     Space,
     Stat,
@@ -36,12 +37,12 @@ from autogate.units import parse_bytes, parse_duration
 NOT_MET = 3
 _PASSED_ON = (
     "latency_budget", "max_drop", "pareto", "model", "data", "weights", "new_head", "train_dense", "storage", "space",
-    "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "epochs",
-    "lr", "seed", "input_size", "download", "profile", "allow_stale",
+    "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "runtime",
+    "epochs", "lr", "seed", "input_size", "download", "profile", "allow_stale",
 )  # fmt: skip
 _TEXTS = (
     "latency_budget", "max_drop", "model", "data", "weights", "study", "storage", "space", "device", "train_device",
-    "dtype", "layout", "timeout", "mean", "std", "memory_limit", "profile",
+    "dtype", "layout", "runtime", "timeout", "mean", "std", "memory_limit", "profile",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def command(
     dtype: Dtype = "float32",
     layout: Layout = "auto",
     threads: Threads = None,
+    runtime: Runtime = "eager",
     latency_stat: StatOption = Stat.p95,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a finalist's training [default: by data size].")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: each stage's own].")] = None,

@@ -180,6 +180,7 @@ class Antidote(Family):
     name = "antidote"
     kinds = frozenset[SiteKind]({"map"})
     reads_whole_map = True
+    waiting_executors = frozenset({"halo"})
     knobs = (
         TARGETED_DROPOUT,
         Gene("ascent", 0.0, low=0.0, high=1.0),

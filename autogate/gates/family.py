@@ -152,6 +152,7 @@ class Family(ABC):
         hides_inside: Whether its gate at a block leaves map gates inside the block without effect.
         reads_whole_input: Whether its gate must see all channels that its block, or its map's producer, reads.
         reads_whole_map: Whether its gate must see all channels of its map.
+        waiting_executors: Executors that look at data on the host, which a CUDA graph cannot.
         slices_in_training: Whether its training runs layers on fewer channels, so that another family's gate at other
             channels of a reader cannot find its own.
     """
@@ -166,6 +167,7 @@ class Family(ABC):
     reads_whole_input: ClassVar[bool] = False
     reads_whole_map: ClassVar[bool] = False
     slices_in_training: ClassVar[bool] = False
+    waiting_executors: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:

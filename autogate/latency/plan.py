@@ -30,11 +30,12 @@ class PlannedNetwork:
 
 
 def plan_alone(
-    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int
+    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int, *, captured: bool = False
 ) -> list[PlannedNetwork]:
     """Return the dense network, and networks that show every gate, decision and executor alone in each unit it changes.
 
     A network holds one gate at many sites; sites that change the same unit take turns, unless they are tied groups.
+    Networks to be ``captured`` as CUDA graphs have no executor that waits for data.
     """
     places: dict[tuple[Gate, str], dict[tuple[str, ...], None]] = {}
     for site, gate in space.gates():
@@ -50,7 +51,11 @@ def plan_alone(
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
                 chosen.append(PlannedNetwork(policy, decisions))
-            ways = {site: family.executors(sites[site], gate, batch_size)[1:] for site, gate in policy}
+            left_out = family.waiting_executors if captured else ()
+            ways = {
+                site: [name for name in family.executors(sites[site], gate, batch_size)[1:] if name not in left_out]
+                for site, gate in policy
+            }
             for i in range(max(map(len, ways.values()), default=0)):
                 other = {site: names[i] for site, names in ways.items() if i < len(names)}
                 chosen.append(PlannedNetwork(policy, {}, other))

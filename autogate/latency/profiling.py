@@ -108,7 +108,8 @@ def take_profile(
         journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), session.elapsed_s())
     assert journal.card is not None  # noqa: S101 - kept above
 
-    alone = plan_alone(space, network.sites, units, setting.batch_size)
+    captured = setting.runtime == "cuda_graph"
+    alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
     screened = session.run(ALONE, alone, _SCREEN_SHARE * seconds, _SCREEN_WIDTH)
     unit_ms = _unit_times(screened.units)
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
@@ -260,7 +261,7 @@ def _pays(
         for unit in touched:
             plans = [{}, *({site: name} for name in family.executors(place, gate, batch_size)[1:])]
             keys = [unit.key(space.alone(site, gate), {site: decision}, plan) for plan in plans]
-            if min(unit_ms[key] for key in keys) < _PAYING * unit_ms[unit.type]:
+            if min(unit_ms.get(key, math.inf) for key in keys) < _PAYING * unit_ms[unit.type]:
                 return True
         return False
 

@@ -38,11 +38,17 @@ QUICK_PROFILE_S = 40.0
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
     """Return the configuration's space on ``network``, without gates that cannot save time at its batch size.
 
+    A CUDA graph runs the same operators every time: gates that decide on data have no place in it.
+
     Raises:
         SpaceError: If the space does not fit the network.
     """
+    captured = config.runtime == "cuda_graph"
     return bind(parse_space(config.space, "the search space"), network.sites).restricted(
-        lambda site, gate: get_family(gate.family).limits(network.sites[site], config.batch_size) is None
+        lambda site, gate: (
+            get_family(gate.family).limits(network.sites[site], config.batch_size) is None
+            and not (captured and get_family(gate.family).varies)
+        )
     )
 
 
@@ -54,7 +60,10 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     """
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
-    setting_of(device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads)
+    setting_of(
+        device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
+        runtime=config.runtime,
+    )  # fmt: skip
 
 
 def profile_network(
@@ -131,7 +140,10 @@ def named_profile(config: SearchConfig) -> Profile:
     assert config.profile is not None  # noqa: S101 - the caller looked
     named = read_profile(find_profile(config.profile))
     layout = None if config.layout == "auto" else config.layout
-    asked = {"batch_size": config.batch_size, "dtype": config.dtype, "layout": layout, "threads": config.threads}
+    asked = {
+        "batch_size": config.batch_size, "dtype": config.dtype, "layout": layout, "threads": config.threads,
+        "runtime": config.runtime,
+    }  # fmt: skip
     made = named.setting.to_json()
     wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if value not in (None, made[key])]
     if wrong:
@@ -144,8 +156,9 @@ def target_setting(config: SearchConfig, network: Network, device: torch.device,
 
     def setting_for(layout: str) -> Setting:
         return setting_of(
-            device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads
-        )
+            device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
+            runtime=config.runtime,
+        )  # fmt: skip
 
     if config.layout != "auto":
         return setting_for(config.layout)
@@ -231,8 +244,9 @@ def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: st
 def setting_here(profile: Profile, config: SearchConfig, device: torch.device) -> Setting:
     """Return the setting of this device that compares with a profile's."""
     return setting_of(
-        device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout, threads=config.threads
-    )
+        device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout,
+        threads=config.threads, runtime=config.runtime,
+    )  # fmt: skip
 
 
 def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:

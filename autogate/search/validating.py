@@ -56,7 +56,8 @@ def validate_profile(
     name = model or taken.model
     config = make_config(
         model=name, space=space.to_json(), pareto=True, device=setting.device, batch_size=setting.batch_size,
-        dtype=setting.dtype, layout=setting.layout, threads=setting.threads, allow_stale=allow_stale,
+        dtype=setting.dtype, layout=setting.layout, threads=setting.threads, runtime=setting.runtime,
+        allow_stale=allow_stale,
     )  # fmt: skip
     here = setting_here(taken, config, resolve_device(setting.device))
     stale = setting != here and may_be_stale(taken, here, config, profile)
