@@ -160,7 +160,30 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     Path("elsewhere.jsonl").write_text(to_lines(elsewhere), encoding="utf-8")
     foreign = cli("profile", "validate", "elsewhere.jsonl", "--space", "drop")
     assert foreign.code == 2
-    assert "elsewhere.jsonl was made in another setting: device_name is" in foreign.err
+    assert "elsewhere.jsonl was profiled in another setting: device_name is" in foreign.err
+
+    versions = {**taken.setting.versions, "torch": "1.0"}
+    old = replace(taken, setting=replace(taken.setting, versions=versions))
+    Path("old.jsonl").write_text(to_lines(old), encoding="utf-8")
+    asked = ("profile", "validate", "old.jsonl", "--space", "drop", "--networks", "3", "--time", "1s")
+    refused = cli(*asked)
+    assert (refused.code, "not '1.0'; use it all the same with --allow-stale" in refused.err) == (2, True)
+    assert cli(*asked, "--allow-stale").code == 0
+
+
+def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> None:
+    assert profile(cli, tiny, "--time", "2s", "--out", "there.jsonl").code == 0
+    carried = profile(
+        cli, tiny, "--transfer-from", "there.jsonl", "--networks", "6", "--out", "here.jsonl", "--format", "json"
+    )
+    assert carried.code == 0, carried.err
+    assert carried.json["transferred"]
+    assert carried.json["networks"] == 6
+    assert read_profile(Path("here.jsonl")).method["networks_measured"] == 6
+    few = profile(cli, tiny, "--transfer-from", "there.jsonl", "--networks", "3")
+    assert (few.code, "3 networks are too few to transfer with" in few.err) == (2, True)
+    absent = profile(cli, tiny, "--transfer-from", "absent.jsonl")
+    assert (absent.code, "cannot read profile absent.jsonl" in absent.err) == (2, True)
 
 
 def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
