@@ -30,6 +30,8 @@ _OPEN_BIAS = math.log(0.9 / 0.1)
 # Of the logit of the channel with the largest filter over that with the smallest: 0.95 against 0.81.
 _HEAD_START = 1.5
 _SCALES = {"score": 1.0, "2score": 2.0}
+# Channels that kernels compute together.
+_BLOCK = 8
 # Channels of a map that run at the least.
 _FEWEST = 2
 
@@ -298,9 +300,15 @@ class LcNet(Family):
         return None
 
     def decisions(self, site: Site, gate: Gate, batch_size: int) -> tuple[int | None, ...]:
-        """A ladder of open images at a block site, of open channels at a map site."""
+        """A ladder of open images at a block site, of open channels at a map site.
+
+        Kernels work on blocks of channels: one channel more than a full block may cost as much as a further block.
+        """
         full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, min(_FEWEST, site.channels))
-        return tuple(sorted({lowest, *(max(lowest, 1, full * quarter // 4) for quarter in (1, 2, 3, 4))}))
+        steps = {lowest, *(max(lowest, 1, full * quarter // 4) for quarter in (1, 2, 3, 4))}
+        if site.kind == "map":
+            steps |= {step + 1 for step in steps if step % _BLOCK == 0 and step < full}
+        return tuple(sorted(steps))
 
     def typical(self, site: Site, gate: Gate, batch_size: int) -> float:
         """The target share of the images or channels."""

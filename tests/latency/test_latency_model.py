@@ -185,7 +185,7 @@ def test_replay_of_a_batch_counts_its_open_images() -> None:
 def test_replay_of_a_channel_gate_interpolates() -> None:
     model = model_of([*STATIC, (MAP, LCNET)])
     policy, gate = policy_of(map=LCNET), complete(NETWORK, MAP, LCNET)
-    ladder = [2, 8, 16, 24, 32]
+    ladder = [2, 8, 9, 16, 17, 24, 25, 32]
     rest = DENSE_MS - units_ms(MAP)
     for kept in (1, 4, 8, 20, 32):
         left = float(np.interp(kept, ladder, [share(gate, step) for step in ladder]))
