@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -10,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from autogate.gates import get_family
 from autogate.latency.units import Unit, keys_of
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import ExecutionPlan, Site
-from autogate.space.bound import DENSE_CHOICE, BoundSpace
+from autogate.records import ExecutionPlan, Realisation, Site
+from autogate.space.bound import DENSE_CHOICE, BoundSpace, Decision
 from autogate.surgery import canonical
 
 _DENSE_SHARE = 0.5
-_ATTEMPTS = 40
+_FAVOURITE_SHARE = 0.25
+_DRAWS = 40
+_MOST_DRAWS = 2000
 _LEAST_SHARE = 0.1
 _GOLDEN = 0.618
 
@@ -27,6 +30,10 @@ class PlannedNetwork:
     policy: Policy
     decisions: Mapping[str, int | None]
     executors: ExecutionPlan = field(default_factory=dict)
+
+    def realisation(self) -> Realisation:
+        """Return the decisions as if a validation set had made them."""
+        return Realisation({site: (kept,) for site, kept in self.decisions.items() if kept is not None})
 
 
 def plan_alone(
@@ -83,24 +90,42 @@ def plan_networks(
     *,
     count: int,
     seed: int,
+    rough_ms: Callable[[PlannedNetwork], float],
     executors: Callable[[Policy], ExecutionPlan] = lambda policy: {},
 ) -> list[PlannedNetwork]:
     """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
-    Each is the one, among some random ones, that shows the most unit forms seen least so far; the density
-    of gates varies evenly from network to network, so that there are light and heavy ones.
+    They lie evenly between the lightest and the heaviest that are drawn, so that what is fitted to them holds for
+    all. Each is the one, among those of about its latency, that shows the most unit forms seen least so far.
+
+    Args:
+        space: The gates.
+        sites: The network's sites.
+        units: Its units.
+        batch_size: Images per call.
+        count: How many networks.
+        seed: Seed of the draws.
+        rough_ms: About what a network takes, in milliseconds; only the order matters.
+        executors: Which executors run a policy.
     """
     rng = random.Random(seed)
-    seen: Counter[str] = Counter()
+    pool = []
+    for _ in range(min(_MOST_DRAWS, _DRAWS * count)):
+        drawn = random_network(space, sites, batch_size, rng, rng.uniform(_LEAST_SHARE, 1.0))
+        pool.append(replace(drawn, executors=executors(drawn.policy)))
+    pool.sort(key=rough_ms)
+    times = [rough_ms(network) for network in pool]
+    seen: Counter[str] = Counter(keys_of(units, DENSE, {}))
     chosen = [PlannedNetwork(DENSE, {})]
-    seen.update(keys_of(units, DENSE, {}))
-    while len(chosen) < count:
-        share = _LEAST_SHARE + (1 - _LEAST_SHARE) * (len(chosen) * _GOLDEN % 1)
-        candidates = [random_network(space, sites, batch_size, rng, share) for _ in range(_ATTEMPTS)]
-        candidates = [replace(c, executors=executors(c.policy)) for c in candidates]
-        best = max(candidates, key=lambda c: sum(1 / (1 + seen[k]) ** 2 for k in set(_keys(units, c))))
-        seen.update(_keys(units, best))
-        chosen.append(best)
+    for i in range(1, count):
+        # The golden ratio spreads any number of targets evenly, and neighbours far apart.
+        target = times[0] + (times[-1] - times[0]) * (i * _GOLDEN % 1)
+        middle = bisect.bisect_left(times, target)
+        nearby = range(max(0, middle - _DRAWS // 4), min(len(pool), middle + _DRAWS // 4 + 1))
+        best = max(nearby, key=lambda n: sum(1 / (1 + seen[key]) ** 2 for key in set(_keys(units, pool[n]))))
+        seen.update(_keys(units, pool[best]))
+        chosen.append(pool.pop(best))
+        times.pop(best)
     return chosen
 
 
@@ -111,15 +136,21 @@ def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
 def random_network(
     space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random, share: float
 ) -> PlannedNetwork:
-    """Draw a network with gates at about a ``share`` of its blocks, and there, or among its maps, random ones."""
+    """Draw a network with gates at about a ``share`` of its blocks, and there, or among its maps, random ones.
+
+    Some networks are of one family wherever it stands: only so are the lightest ones drawn.
+    """
     dense_blocks = rng.random() < _DENSE_SHARE
+    families = sorted({gate.family for _, gate in space.gates()})
+    favourite = rng.choice(families) if families and rng.random() < _FAVOURITE_SHARE else None
 
-    def pick(choices: tuple[str, ...], kind: str) -> str:
-        gated = [choice for choice in choices if choice != DENSE_CHOICE]
-        stays = rng.random() >= (share if kind == "block" or not dense_blocks else 1 - share / 2)
-        return DENSE_CHOICE if stays or not gated else rng.choice(gated)
+    def pick(decision: Decision) -> str:
+        gated = [choice for choice in decision.choices if choice != DENSE_CHOICE]
+        liked = [c for c in gated if {gate.family for gate in decision.options[c].values()} == {favourite}]
+        stays = rng.random() >= (share if decision.kind == "block" or not dense_blocks else 1 - share / 2)
+        return DENSE_CHOICE if stays or not gated else rng.choice(liked or gated)
 
-    choices = {d.name: pick(d.choices, d.kind) for d in space.decisions if len(d.choices) > 1}
+    choices = {decision.name: pick(decision) for decision in space.decisions if len(decision.choices) > 1}
     policy = canonical(space.policy(choices), sites)
     decisions = {}
     for site, gate in policy:

@@ -23,7 +23,7 @@ from autogate.latency.steadiness import median_interval, median_iqr
 from autogate.latency.subjects import Samples, Subject, samples_of
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, Pass, interleave, prepare, random_input, timed
-from autogate.latency.units import GONE, Unit, cut_into_units
+from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
@@ -116,6 +116,7 @@ def take_profile(
     mixed = plan_networks(
         paying, network.sites, units, setting.batch_size, count=_mixed_networks(seconds), seed=seed,
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
+        rough_ms=lambda planned: _rough_ms(planned, units, unit_ms),
     )  # fmt: skip
     profiled = session.run(MIXED, mixed, seconds - session.elapsed_s(), _WIDTH, optional=True)
     # What was seen among mixed networks is not taken from the first phase: that was another time.
@@ -244,6 +245,20 @@ def _unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
     for sample in samples:
         times[sample.key].append(sample.ms)
     return {GONE: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
+
+
+def _rough_ms(planned: PlannedNetwork, units: tuple[Unit, ...], unit_ms: Mapping[str, float]) -> float:
+    """Return about what a network takes, in milliseconds, from what its gates alone leave of its units."""
+    total = 0.0
+    for key in keys_of(units, planned.policy, planned.decisions, planned.executors):
+        unit_type, *parts = key.split("|")
+        if key in unit_ms or not parts:
+            total += unit_ms.get(key, 0.0)
+            continue
+        alone = [unit_ms.get(f"{unit_type}|{part}", 0.0) for part in parts]
+        dense = unit_ms.get(unit_type)
+        total += min(alone) if dense is None else dense * math.prod(ms / dense for ms in alone)
+    return total
 
 
 def _pays(

@@ -60,8 +60,9 @@ def transfer_profile(
         )
     there = LatencyModel(profile, network)
     plan = plan_networks(
-        space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan
-    )
+        space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan,
+        rough_ms=lambda planned: there.predict(planned.policy, planned.realisation()).p50,
+    )  # fmt: skip
     card = take_card(setting, seconds=_CARD_SECONDS)
     here = time_networks(
         network, there.units, plan, setting, seconds=_SECONDS_PER_NETWORK * networks, phase=MIXED, seed=seed,

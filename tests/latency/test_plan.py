@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from helpers import FAST, SIZES, known_network
 
 from autogate.gates import get_family
-from autogate.latency.plan import plan_alone, plan_networks
+from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.units import cut_into_units, keys_of
 from autogate.policy import DENSE
 from autogate.space import load_space
@@ -40,10 +42,19 @@ def test_mixtures_are_canonical_and_differ(name: str) -> None:
     network = known_network(name)
     units = cut_into_units(network)
     space = bind(load_space("unified"), network.sites)
-    plan = plan_networks(space, network.sites, units, 2, count=12, seed=3)
+
+    def planned_with(seed: int) -> list[PlannedNetwork]:
+        return plan_networks(
+            space, network.sites, units, 2, count=12, seed=seed, rough_ms=lambda planned: -len(planned.policy.gates)
+        )
+
+    plan = planned_with(3)
     assert plan[0].policy == DENSE
     assert all(canonical(planned.policy, network.sites) == planned.policy for planned in plan)
     assert len({str(planned.policy) for planned in plan}) > 10
-    again = plan_networks(space, network.sites, units, 2, count=12, seed=3)
-    assert again == plan
-    assert plan_networks(space, network.sites, units, 2, count=12, seed=4) != plan
+    assert planned_with(3) == plan
+    assert planned_with(4) != plan
+    # From a few gates to many, evenly.
+    counts = sorted(len(planned.policy.gates) for planned in plan[1:])
+    assert counts[0] <= 0.3 * counts[-1]
+    assert max(after - before for before, after in itertools.pairwise(counts)) <= 0.4 * counts[-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from autogate.latency.model import LatencyModel
 from autogate.latency.validation.baselines import baselines
-from autogate.latency.validation.held_out import HeldOut, realisation_of
+from autogate.latency.validation.held_out import HeldOut
 from autogate.latency.validation.metrics import budget_violations, coverage, score
 
 SCHEMA = "autogate.validate/1"
@@ -29,7 +29,7 @@ def validation_document(model: LatencyModel, held_out: HeldOut, slowness: float,
         seed: Seed of the choice of networks.
     """
     measured = held_out.first_ms
-    realisations = [realisation_of(planned) for planned in held_out.planned]
+    realisations = [planned.realisation() for planned in held_out.planned]
     estimates = [
         model.predict(planned.policy, realisation)
         for planned, realisation in zip(held_out.planned, realisations, strict=True)

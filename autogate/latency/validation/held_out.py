@@ -21,7 +21,7 @@ from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
 from autogate.latency.units import keys_of
 from autogate.policy import DENSE
-from autogate.records import Operator, Realisation, Setting
+from autogate.records import Operator, Setting
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, compact_form
@@ -47,11 +47,6 @@ class HeldOut:
     operators: tuple[tuple[Operator, ...], ...]
 
 
-def realisation_of(planned: PlannedNetwork) -> Realisation:
-    """Return the scripted decisions as if a validation set had made them."""
-    return Realisation({site: (kept,) for site, kept in planned.decisions.items() if kept is not None})
-
-
 def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
     """Choose ``count`` random networks, evenly from the lightest to dense as the model sees them; dense is one.
 
@@ -71,7 +66,7 @@ def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int)
     networks = [n for n in networks if keys_of(model.units, n.policy, n.decisions, n.executors) not in seen]
     if not networks:
         raise ProfileError("the profile has seen every network of this space; validate it with a larger --space")
-    ms = np.array([model.predict(planned.policy, realisation_of(planned)).p50 for planned in networks])
+    ms = np.array([model.predict(planned.policy, planned.realisation()).p50 for planned in networks])
     chosen = [PlannedNetwork(DENSE, {})]
     for target in np.linspace(ms.min(), model.dense_ms, min(count, len(networks) + 1) - 1, endpoint=False):
         nearest = int(np.argmin(np.abs(ms - target)))
