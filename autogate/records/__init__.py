@@ -3,6 +3,7 @@
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
 from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.profiles import DeviceCard, NetworkSample, Profile, Setting, UnitSample
+from autogate.records.resources import EnergyComparison, PeakMemory
 from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ConvSpec",
     "Coupling",
     "DeviceCard",
+    "EnergyComparison",
     "Estimate",
     "Evaluation",
     "EvaluationKey",
@@ -19,6 +21,7 @@ __all__ = [
     "LatencyStat",
     "Measurement",
     "NetworkSample",
+    "PeakMemory",
     "Preprocessing",
     "Profile",
     "Realisation",

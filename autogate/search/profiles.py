@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from autogate.errors import ProfileError
+from autogate.errors import DeviceError, ProfileError
 from autogate.gates import get_family
 from autogate.latency import (
     LatencyModel,
@@ -21,6 +21,7 @@ from autogate.latency import (
     too_noisy,
 )
 from autogate.records import Profile, Setting
+from autogate.resources import counts_energy
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
 from autogate.shipped import shipped
@@ -52,6 +53,23 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     setting_of(device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads)
+
+
+def check_resources(config: SearchConfig, device: torch.device) -> None:
+    """Refuse budgets on what cannot be measured: memory and energy elsewhere, energy where nothing counts it.
+
+    Raises:
+        DeviceError: With the first such budget.
+        ProfileError: If the profile that is named cannot be read.
+    """
+    asked = {"--memory-budget": config.memory_budget, "--energy-budget": config.energy_budget}
+    flags = " and ".join(flag for flag, budget in asked.items() if budget is not None)
+    if flags and config.profile is not None and differences_here(named_profile(config), config, device):
+        raise DeviceError(f"{flags} cannot be measured on the device of a profile; leave it out, or search there")
+    if config.energy_budget is not None and not counts_energy(device):
+        raise DeviceError(
+            f"--energy-budget needs a GPU with an energy counter, and {device} has none; leave it out, or give --device"
+        )
 
 
 def profile_network(

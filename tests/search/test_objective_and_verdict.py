@@ -11,9 +11,9 @@ from autogate.records import Comparison, Estimate, FinalistRecord, Measurement, 
 from autogate.search.config import make_config
 from autogate.search.objective import Objective
 from autogate.search.ranking import picker
-from autogate.search.verdict import choose_best, excess, judge, pareto_front
+from autogate.search.verdict import choose_best, judge, latency_excess, pareto_front
 from autogate.space import load_space
-from autogate.units import LatencyBudget
+from autogate.units import Budgets, LatencyBudget
 
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
 SPACE = load_space("drop").to_json()
@@ -36,8 +36,8 @@ def finalist(number: int, accuracy: float, ratio: float, half: float = 0.01) -> 
     )  # fmt: skip
 
 
-def budget(text: str) -> LatencyBudget:
-    return LatencyBudget.parse(text)
+def budget(text: str) -> Budgets:
+    return Budgets.parse(latency=text)
 
 
 def measured(ratio: float, half: float = 0.01, dense_ms: float = 10.0) -> FinalistRecord:
@@ -51,7 +51,7 @@ def test_a_relative_budget_is_judged_by_the_ratio_s_upper_end() -> None:
     missed = judge(measured(0.595), budget("60%"))
     assert not missed.met
     assert missed.over == pytest.approx(0.605 / 0.6 - 1)
-    assert excess(comparison(0.595), budget("60%")) == missed.over
+    assert latency_excess(comparison(0.595), LatencyBudget.parse("60%")) == missed.over
     # The milliseconds of that run play no part.
     assert judge(measured(0.58, dense_ms=1000.0), budget("60%")).met
 
@@ -64,7 +64,7 @@ def test_an_absolute_budget_is_judged_by_the_milliseconds() -> None:
 
 
 def test_without_a_budget_everything_is_met() -> None:
-    assert judge(measured(2.0), None).met
+    assert judge(measured(2.0), Budgets()).met
 
 
 def test_where_the_target_is_not_at_hand_the_prediction_s_bound_decides() -> None:
@@ -107,15 +107,15 @@ def test_dense_wins_where_nothing_gated_is_as_good() -> None:
     gated = finalist(1, 0.90, 0.80)
     assert choose_best([gated, dense], budget("120%"), None, tolerance=0.01)[0] is dense
     assert choose_best([gated, dense], budget("120%"), None, tolerance=0.06)[0] is gated
-    assert choose_best([gated, dense], None, 0.94)[0] is dense
-    assert choose_best([gated, dense], None, 0.89)[0] is gated
+    assert choose_best([gated, dense], Budgets(), 0.94)[0] is dense
+    assert choose_best([gated, dense], Budgets(), 0.89)[0] is gated
 
 
 def test_under_a_floor_the_fastest_wins() -> None:
     finalists = [finalist(1, 0.80, 0.40), finalist(2, 0.86, 0.55), finalist(3, 0.90, 0.65)]
-    assert choose_best(finalists, None, 0.85) == (finalists[1], None)
-    assert choose_best(finalists, None, 0.79) == (finalists[0], None)
-    assert choose_best(finalists, None, 0.95)[0] is None
+    assert choose_best(finalists, Budgets(), 0.85) == (finalists[1], None)
+    assert choose_best(finalists, Budgets(), 0.79) == (finalists[0], None)
+    assert choose_best(finalists, Budgets(), 0.95)[0] is None
 
 
 def estimate(ms: float, error: float = 0.1) -> Estimate:
