@@ -16,7 +16,7 @@ from autogate.errors import DeviceError
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import EnergyComparison, Setting
-from autogate.resources.energy_counter import EnergyCounter
+from autogate.resources.counter import EnergyCounter
 
 _WINDOWS = 6
 _WINDOW_S = 1.5

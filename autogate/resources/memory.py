@@ -42,7 +42,8 @@ def peak_memory_bytes(compact: nn.Module, policy: Policy, network: Network, sett
         for decisions in _heaviest(policy, network.sites, setting.batch_size):
             script(module, decisions)
             peaks.append(observed(module, x))
-    return _resident_bytes(module, x) + max(peaks)
+    resident_bytes = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers(), x))
+    return resident_bytes + max(peaks)
 
 
 def _heaviest(policy: Policy, sites: Mapping[str, Site], batch_size: int) -> list[Decisions]:
@@ -60,12 +61,6 @@ def _heaviest(policy: Policy, sites: Mapping[str, Site], batch_size: int) -> lis
         for site, count in everything.items()
     }
     return [everything] if all_but_one == everything else [everything, all_but_one]
-
-
-def _resident_bytes(module: nn.Module, x: torch.Tensor) -> int:
-    """Bytes of weights, buffers and input; tensors that share memory count once."""
-    tensors = [*module.parameters(), *module.buffers(), x]
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 
 def _observed_on_cpu(module: nn.Module, x: torch.Tensor) -> int:

@@ -7,11 +7,20 @@ import pytest
 from optuna.study import StudyDirection
 
 from autogate.policy import Gate, Policy
-from autogate.records import Comparison, Estimate, FinalistRecord, Measurement, Realisation, Setting, TrialRecord
+from autogate.records import (
+    Comparison,
+    EnergyComparison,
+    Estimate,
+    FinalistRecord,
+    Measurement,
+    Realisation,
+    Setting,
+    TrialRecord,
+)
 from autogate.search.config import make_config
 from autogate.search.objective import Objective
 from autogate.search.ranking import picker
-from autogate.search.verdict import choose_best, judge, latency_excess, pareto_front
+from autogate.search.verdict import binds, choose_best, judge, latency_excess, pareto_front
 from autogate.space import load_space
 from autogate.units import Budgets, LatencyBudget
 
@@ -116,6 +125,58 @@ def test_under_a_floor_the_fastest_wins() -> None:
     assert choose_best(finalists, Budgets(), 0.85) == (finalists[1], None)
     assert choose_best(finalists, Budgets(), 0.79) == (finalists[0], None)
     assert choose_best(finalists, Budgets(), 0.95)[0] is None
+
+
+def heavy(peak_memory_bytes: float, dense_bytes: float = 1000.0) -> FinalistRecord:
+    costs = {"peak_memory_bytes": peak_memory_bytes, "dense_peak_memory_bytes": dense_bytes}
+    return replace(finalist(1, 0.9, 0.5), costs=costs)
+
+
+def test_a_memory_budget_is_judged_by_the_peak() -> None:
+    for text in ("60%", "600KB"):
+        budgets = Budgets.parse(memory=text)
+        scale = 1.0 if "%" in text else 1000.0
+        assert judge(heavy(600 * scale, 1000 * scale), budgets).met
+        assert judge(heavy(660 * scale, 1000 * scale), budgets).over == pytest.approx(0.1)
+    # What was never observed is never within a budget.
+    assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(memory="99GiB")).met
+
+
+def drawing(ratio: float, half: float = 0.01, dense_joules: float = 2.0) -> FinalistRecord:
+    gated = ratio * dense_joules
+    energy = EnergyComparison(
+        dense_joules, gated, (gated - half * dense_joules, gated + half * dense_joules), ratio,
+        (ratio - half, ratio + half), 6,
+    )  # fmt: skip
+    return replace(finalist(1, 0.9, 0.5), comparison=replace(comparison(0.5), energy=energy))
+
+
+def test_an_energy_budget_is_judged_by_the_upper_end() -> None:
+    assert judge(drawing(0.69), Budgets.parse(energy="70%")).met
+    assert not judge(drawing(0.695), Budgets.parse(energy="70%")).met
+    assert judge(drawing(0.49), Budgets.parse(energy="1J")).met
+    assert judge(drawing(0.54), Budgets.parse(energy="1J")).over == pytest.approx(0.1)
+    assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(energy="99J")).met
+    dense = replace(drawing(1.01), policy=Policy())
+    assert judge(dense, Budgets.parse(energy="100%")).met
+    assert not judge(dense, Budgets.parse(energy="99%")).met
+
+
+def test_the_worst_of_several_budgets_decides() -> None:
+    both = replace(drawing(0.77), costs=heavy(900.0).costs)
+    assert judge(both, Budgets.parse("60%", "95%", "80%")).met
+    assert judge(both, Budgets.parse("60%", "95%", "70%")).over == pytest.approx(0.78 / 0.7 - 1)
+    assert judge(both, Budgets.parse("60%", "50%", "70%")).over == pytest.approx(0.8)
+    assert choose_best([both], Budgets.parse("60%", "50%", "70%"), None) == (None, both)
+
+
+def test_which_budgets_rule_dense_out() -> None:
+    assert binds(Budgets.parse("60%"), 10.0, 1000.0)
+    assert not binds(Budgets.parse("120%"), 10.0, 1000.0)
+    assert not binds(Budgets.parse("120%", "100%"), 10.0, 1000.0)
+    assert binds(Budgets.parse("120%", "99%"), 10.0, 1000.0)
+    assert binds(Budgets.parse("120%", energy="120%"), 10.0, 1000.0)
+    assert binds(Budgets(), 10.0, None)
 
 
 def estimate(ms: float, error: float = 0.1) -> Estimate:
