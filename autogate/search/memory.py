@@ -84,16 +84,13 @@ def smallest_choices(space: BoundSpace, latency: LatencyModel, memory: Candidate
             choices[decision.name] = min(able, key=lambda choice: macs[(decision.name, choice)])
         return choices
 
-    everything = [(site, gate, sites[site].kind, get_family(gate.family)) for site, gate in space.gates()]
-    groups = [
-        {(site, gate) for site, gate, *_ in everything},
-        {(site, gate) for site, gate, _, family in everything if family.is_static},
-        *({(s, g) for s, g, _, f in everything if f.name == name} for name in {f.name for *_, f in everything}),
-    ]
-    kinds = {kind for _, _, kind, _ in everything}
+    pairs = space.gates()
+    families = sorted({gate.family for _, gate in pairs})
+    kinds = sorted({sites[site].kind for site, _ in pairs})
+    static = [name for name in families if get_family(name).is_static]
     candidates = [
-        greedy(lambda site, gate, group=group, reach=reach: (site, gate) in group and sites[site].kind in reach)  # type: ignore[misc]
-        for group in groups
-        for reach in (kinds, kinds - {"block"}, *({kind} for kind in kinds))
+        greedy(lambda site, gate, among=among, reach=reach: gate.family in among and sites[site].kind in reach)  # type: ignore[misc]
+        for among in (families, static, *([name] for name in families))
+        for reach in (kinds, [kind for kind in kinds if kind != "block"], *([kind] for kind in kinds))
     ]
     return min(candidates, key=lambda choices: memory.peak_bytes(canonical(space.policy(choices), sites)))

@@ -111,7 +111,6 @@ def _begin(
         "dense_predicted_ms": ground.latency.dense_ms,
         "budget_ms_search": objective.limit_ms,
         "budget_binding": binding,
-        "memory_budget_bytes": None if memory is None else memory.limit_bytes,
         "val_images": len(task.data.val),
         "preprocessing": task.preprocessing.to_json(),
         "class_names": list(task.data.class_names),
