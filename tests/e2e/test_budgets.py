@@ -175,10 +175,10 @@ def test_elsewhere_neither_can_be_measured(workplace: Workplace, foreign: str) -
 
 
 class SteadyPower:
-    """Stands in for the management library: 100 W, whatever runs."""
+    """Stands in for the management library: 100 W whenever this process computes."""
 
     def nvmlDeviceGetTotalEnergyConsumption(self, gpu: object) -> int:  # noqa: N802 - the library's own name
-        return round(time.monotonic() * 100_000)
+        return round(time.process_time() * 100_000)
 
 
 @pytest.fixture
@@ -201,18 +201,17 @@ def test_energy_is_judged_where_it_is_measured(workplace: Workplace, cli: Cli) -
     document = study.document()
     shown = document["best"] or document["closest"]
     energy = shown["energy"]
-    # At constant power, energy is time.
-    assert energy["ratio"] == pytest.approx(shown["ratio"], rel=0.5)
-    assert energy["dense_joules_per_image"] == pytest.approx(
-        0.1 * shown["dense_measured_ms"]["p50"] / document["batch_size"], rel=0.5
-    )
+    # At constant power, energy is time; other load makes the one or the other longer.
+    joules = 0.1 * shown["dense_measured_ms"]["p50"] / document["batch_size"]
+    assert joules / 3 < energy["dense_joules_per_image"] < joules * 3
+    assert shown["ratio"] / 3 < energy["ratio"] < shown["ratio"] * 3
     assert document["energy_budget"] == "300%"
     assert document["budget_binding"] is True
     assert any(point["energy"] for point in document["front"])
     table = cli("show", "enough", "--storage", study.storage).out
     assert "measured energy" in table
     assert "300% energy per image" in table
-    out = workplace.root / "energy"
+    out = workplace.root / "counted"
     assert study.export(out, which=str(shown["trial"]))["result"]["energy"] == energy
     assert api.pareto("enough", energy_budget="1uJ", storage=study.storage)["best_measured"] is None
 
