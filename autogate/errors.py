@@ -66,14 +66,22 @@ class TrainingError(AutoGateError):
 
 
 class BudgetInfeasibleError(AutoGateError):
-    """No policy meets the budget.
+    """No policy meets a budget."""
+
+    exit_code = 3
+
+    def document(self) -> dict[str, object]:
+        """Return what is known as one JSON-ready document."""
+        return {"schema": "autogate.infeasible/1", "best": None, "error": str(self)}
+
+
+class LatencyInfeasibleError(BudgetInfeasibleError):
+    """No policy meets the latency budget.
 
     Attributes:
         fastest_ms: The lowest latency that can be reached, in milliseconds.
         budget_ms: The budget that was asked for, in milliseconds.
     """
-
-    exit_code = 3
 
     def __init__(self, message: str, *, fastest_ms: float, budget_ms: float) -> None:
         super().__init__(message)
@@ -82,7 +90,24 @@ class BudgetInfeasibleError(AutoGateError):
 
     def document(self) -> dict[str, object]:
         """Return what is known as one JSON-ready document."""
-        return {
-            "schema": "autogate.infeasible/1", "label": "predicted", "fastest_ms": self.fastest_ms,
-            "budget_ms": self.budget_ms, "best": None, "error": str(self),
-        }  # fmt: skip
+        known = {"label": "predicted", "fastest_ms": self.fastest_ms, "budget_ms": self.budget_ms}
+        return {**super().document(), **known}
+
+
+class MemoryInfeasibleError(BudgetInfeasibleError):
+    """No policy meets the memory budget.
+
+    Attributes:
+        smallest_bytes: The lowest peak memory that can be reached, in bytes.
+        budget_bytes: The budget that was asked for, in bytes.
+    """
+
+    def __init__(self, message: str, *, smallest_bytes: int, budget_bytes: float) -> None:
+        super().__init__(message)
+        self.smallest_bytes = smallest_bytes
+        self.budget_bytes = budget_bytes
+
+    def document(self) -> dict[str, object]:
+        """Return what is known as one JSON-ready document."""
+        known = {"label": "measured", "smallest_peak_memory_bytes": self.smallest_bytes}
+        return {**super().document(), **known, "memory_budget_bytes": self.budget_bytes}

@@ -54,7 +54,7 @@ class Study:
     @property
     def best(self) -> FinalistRecord | None:
         """The measured winner, or None if no finalist meets the budget."""
-        return choose(self.store.finalists(self.name), self.config.budget, self.config, self.facts)[0]
+        return choose(self.store.finalists(self.name), self.config.budgets, self.config, self.facts)[0]
 
     def trials(self) -> list[TrialRecord]:
         """Return all proposals by number."""

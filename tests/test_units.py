@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from autogate.errors import UnitError
-from autogate.units import LatencyBudget, parse_bytes, parse_drop, parse_duration
+from autogate.units import (
+    Budgets,
+    EnergyBudget,
+    LatencyBudget,
+    MemoryBudget,
+    in_joules,
+    in_mib,
+    parse_bytes,
+    parse_drop,
+    parse_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +100,47 @@ def test_byte_counts(text: str, count: int) -> None:
 def test_byte_counts_that_are_none(text: str) -> None:
     with pytest.raises(UnitError, match="write it like 512MiB or 2GiB"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"), [("200MiB", 200 * 2**20), ("512MB", 512e6), ("1.5 GiB", 1.5 * 2**30), ("64KB", 64e3)]
+)
+def test_absolute_memory_budgets(text: str, size_bytes: float) -> None:
+    assert MemoryBudget.parse(text).limit_bytes(1) == size_bytes
+
+
+@pytest.mark.parametrize(("text", "joules"), [("0.5J", 0.5), ("80mJ", 0.08), ("9 uJ", 9e-6), ("9µJ", 9e-6)])
+def test_absolute_energy_budgets(text: str, joules: float) -> None:
+    assert EnergyBudget.parse(text).limit_joules(1000.0) == pytest.approx(joules)
+
+
+@pytest.mark.parametrize(("text", "fraction"), [("60%", 0.6), ("0.6x", 0.6)])
+def test_budgets_of_all_kinds_may_refer_to_dense(text: str, fraction: float) -> None:
+    assert MemoryBudget.parse(text).limit_bytes(1000) == pytest.approx(1000 * fraction)
+    assert EnergyBudget.parse(text).limit_joules(10.0) == pytest.approx(10 * fraction)
+
+
+@pytest.mark.parametrize("text", ["200", "0.6", "-5MiB", "0%", "5ms", "5 Mib", "5J", "much"])
+def test_wrong_memory_budgets(text: str) -> None:
+    with pytest.raises(UnitError, match="memory budget .*; write it like 200MiB, 512MB, 60% or 0.6x"):
+        MemoryBudget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["2", "-5J", "0%", "5W", "5MiB", "little"])
+def test_wrong_energy_budgets(text: str) -> None:
+    with pytest.raises(UnitError, match="energy budget .*; write it like 0.5J, 80mJ, 70% or 0.7x"):
+        EnergyBudget.parse(text)
+
+
+def test_several_budgets() -> None:
+    own = Budgets.parse("60%", "1GiB", None)
+    assert own.any
+    assert not Budgets().any
+    assert own.energy is None
+    other = Budgets.parse(memory="2GiB", energy="1J").otherwise(own)
+    assert (other.latency, other.memory.text, other.energy.text) == (own.latency, "2GiB", "1J")
+
+
+def test_sizes_and_energies_for_people() -> None:
+    assert [in_mib(size) for size in (1024, 3 * 2**20, 5000 * 2**20)] == ["0.000977 MiB", "3.00 MiB", "5,000.00 MiB"]
+    assert [in_joules(joules) for joules in (0.0123456, 2.5)] == ["12.3 mJ", "2.5 J"]

@@ -216,7 +216,9 @@ def measure(
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
 ) -> dict[str, Any]:
-    """Measure an export beside its dense network, interleaved, on this device.
+    """Measure latency, peak memory and energy of an export beside its dense network on this device.
+
+    Latency and energy are measured interleaved; energy is None where the device does not count it.
 
     Args:
         path: Directory written by :func:`export`.
@@ -225,18 +227,18 @@ def measure(
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
         runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
-        seconds: Longest time to spend.
+        seconds: Longest time to spend on the latency.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
     """
-    from autogate.export import measure_export, measurement_document, reload
+    from autogate.export import measure_export, measure_memory, measurement_document, reload
 
     exported = reload(Path(path), model)
     comparison = measure_export(
         exported, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
         seconds=seconds, stat=latency_stat,
     )  # fmt: skip
-    return measurement_document(exported, comparison)
+    return measurement_document(exported, comparison, measure_memory(exported, comparison.setting))
 
 
 def doctor(*, storage: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.errors import AutoGateError
+from autogate.errors import AutoGateError, StudyError
 from autogate.search.config import SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
 from autogate.search.reporter import Reporter
@@ -15,7 +15,7 @@ from autogate.search.start import Own, names_of, refuse_other, start
 from autogate.space import load_space, parse_space
 from autogate.store import Store, default_storage, holds_studies
 from autogate.study import Study
-from autogate.units import LatencyBudget
+from autogate.units import Budgets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,8 @@ def search(
     latency_budget: str | None = None,
     max_drop: str | None = None,
     pareto: bool = False,
+    memory_budget: str | None = None,
+    energy_budget: str | None = None,
     study: str | None = None,
     storage: str | None = None,
     space: str | Mapping[str, Any] = "unified",
@@ -48,6 +50,9 @@ def search(
         latency_budget: Such as ``5ms`` or ``60%`` of dense.
         max_drop: Instead: find the fastest policy at most this far below dense, such as ``0.5%``.
         pareto: Instead: accuracy and latency as two objectives.
+        memory_budget: Besides, the most peak memory: such as ``200MiB`` or ``60%`` of dense.
+        energy_budget: Besides, the most energy per image: such as ``80mJ`` or ``70%`` of dense; on a GPU only, and
+            judged on finalists, where it is measured.
         study: Name of the study; a fresh one is made if None. An existing study of the same configuration is
             continued.
         storage: SQLAlchemy URL of the database.
@@ -61,11 +66,14 @@ def search(
         **settings: Further fields of :class:`autogate.search.config.SearchConfig`.
 
     Raises:
-        BudgetInfeasibleError: If no policy can meet the budget; before any training.
+        BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
-    goal = {"latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto}
+    goal = {
+        "latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto, "memory_budget": memory_budget,
+        "energy_budget": energy_budget,
+    }  # fmt: skip
     config = make_config(**{**names_of(model, data), **settings}, **goal, space=spec.to_json())
     url = storage or default_storage()
     if study is not None and holds_studies(url):
@@ -126,7 +134,7 @@ def resume(
 def dry_run(
     *, storage: str | None = None, space: str = "unified", reporter: Reporter | None = None, **settings: Any
 ) -> dict[str, Any]:
-    """Return dense latency, lightest reachable latency and size of the space; train nothing.
+    """Return latency and peak memory, of dense and the lowest reachable, and size of the space; train nothing.
 
     Args:
         storage: SQLAlchemy URL of the database in which the profile is kept.
@@ -150,7 +158,7 @@ def show(study: str, which: str = "best", *, storage: str | None = None) -> dict
     document = opened.document()
     if which != "best":
         document["finalist"] = finalist_document(
-            opened.finalist(which), opened.config.budget, floor_of(opened.config, opened.facts)
+            opened.finalist(which), opened.config.budgets, floor_of(opened.config, opened.facts)
         )
     return document
 
@@ -159,32 +167,41 @@ def pareto(
     study: str,
     *,
     latency_budget: str | None = None,
+    memory_budget: str | None = None,
+    energy_budget: str | None = None,
     profile: str | None = None,
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
 ) -> dict[str, Any]:
-    """Judge a stored study by another budget or for another device, training nothing.
+    """Judge a stored study by other budgets or for another device, training nothing.
 
     Returns the front of trained candidates, the best candidate by prediction, and the best finalist by
-    measurement, under the budget.
+    measurement, under the budgets.
 
     Args:
         study: Name of the study.
         latency_budget: Such as ``5ms`` or ``60%`` of dense; None for the study's own.
+        memory_budget: Such as ``200MiB`` or ``60%`` of dense; likewise.
+        energy_budget: Such as ``80mJ`` or ``70%`` of dense; likewise. It judges finalists only.
         profile: A profile file of another device, or the name of a recorded one; latencies are then predicted for it.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; only a profile needs it.
         data: The data the study was started with, if it was no name; likewise.
+
+    Raises:
+        StudyError: If memory or energy are to be judged, and are not known.
     """
-    budget = None if latency_budget is None else LatencyBudget.parse(latency_budget)
+    budgets = Budgets.parse(latency_budget, memory_budget, energy_budget)
     opened = Study(study, storage)
     if profile is None:
-        return pareto_document(opened.store, study, budget)
+        return pareto_document(opened.store, study, budgets.otherwise(opened.config.budgets))
+    if budgets.memory is not None or budgets.energy is not None:
+        raise StudyError("a profile says nothing of memory and energy; leave --memory-budget and --energy-budget out")
     from autogate.search.predicting import reranked_document
 
     Own(model, data).check(study, opened.config)
-    return reranked_document(opened.store, study, profile, budget, model=model, data=data)
+    return reranked_document(opened.store, study, profile, budgets, model=model, data=data)
 
 
 def studies(*, storage: str | None = None) -> list[dict[str, Any]]:

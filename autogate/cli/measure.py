@@ -9,7 +9,7 @@ import typer
 
 import autogate
 from autogate.cli.options import Format, FormatOption, Stat, StatOption, Threads
-from autogate.cli.printing import print_json, print_table
+from autogate.cli.printing import print_json, print_table, resource_rows
 from autogate.units import parse_duration
 
 
@@ -26,7 +26,7 @@ def command(
     latency_stat: StatOption = Stat.p95,
     output: FormatOption = Format.table,
 ) -> None:
-    """Measure an export beside its dense network, interleaved, on this device."""
+    """Measure latency, peak memory and energy of an export beside its dense network, on this device."""
     result = autogate.measure(
         path, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
         seconds=parse_duration(time), latency_stat=latency_stat.value,
@@ -47,4 +47,10 @@ def command(
         f"gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
         ("ms", "mean", "p50", "p95", "max", f"95 % interval of {latency_stat.value}", "repeats"),
         rows,
+    )
+    memory = result["peak_memory"]
+    print_table(
+        "memory and energy" if result["energy"] is not None else "memory",
+        ("", "dense", "gated", "ratio"),
+        resource_rows(memory["dense_bytes"], memory["gated_bytes"], result["energy"]),
     )

@@ -51,6 +51,12 @@ Layout = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [default: all cores].")]
 Runtime = Annotated[str, typer.Option(help="How networks run on the target: eager, or on a GPU cuda_graph.")]
+MemoryBudget = Annotated[
+    str | None, typer.Option(help="Besides: most peak memory, such as 200MiB, 512MB or 60% of dense.")
+]
+EnergyBudget = Annotated[
+    str | None, typer.Option(help="Besides: most energy per image, such as 0.5J, 80mJ or 70% of dense; GPU only.")
+]
 InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
 NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier [default: the network's own].")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]

@@ -7,21 +7,27 @@ from typing import Annotated
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.options import EnergyBudget, Format, FormatOption, MemoryBudget, Storage, StudyName
 from autogate.cli.printing import console, print_front, print_json
+from autogate.units import in_mib
 
 
 def command(
     study: StudyName,
     latency_budget: Annotated[str | None, typer.Option(help="Judge by this budget instead; trains nothing.")] = None,
+    memory_budget: MemoryBudget = None,
+    energy_budget: EnergyBudget = None,
     profile: Annotated[
         str | None, typer.Option(help="Judge for the device of this profile: a file, or the name of a recorded one.")
     ] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Show the front of a stored study, under its own or another budget or device; trains nothing."""
-    document = autogate.pareto(study, latency_budget=latency_budget, profile=profile, storage=storage)
+    """Show the front of a stored study, under its own or other budgets, or for another device; trains nothing."""
+    document = autogate.pareto(
+        study, latency_budget=latency_budget, memory_budget=memory_budget, energy_budget=energy_budget,
+        profile=profile, storage=storage,
+    )  # fmt: skip
     if output is Format.json:
         print_json(document)
         return
@@ -29,10 +35,15 @@ def command(
     print_front(f"front of {study}{place}", document)
     if document.get("not_profiled"):
         console().print(f"{document['not_profiled']} candidates hold gates that the profile does not know")
-    if document["budget_ms"] is None:
-        return
     out = console()
-    out.print(f"budget {document['budget']} = {document['budget_ms']:.3f} ms against the profiled dense network")
+    if document["budget_ms"] is not None:
+        out.print(f"budget {document['budget']} = {document['budget_ms']:.3f} ms against the profiled dense network")
+    if document["memory_budget_bytes"] is not None:
+        out.print(f"memory budget {in_mib(document['memory_budget_bytes'])}")
+    if document["energy_budget"] is not None:
+        out.print(f"energy budget {document['energy_budget']}, which only measured finalists can be judged by")
+    if not any(document[key] for key in ("budget_ms", "memory_budget_bytes", "energy_budget")):
+        return
     best = document["best_predicted"]
     if best is None:
         out.print("no trained candidate is predicted within it; search again with this budget")

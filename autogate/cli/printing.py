@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from autogate.units import in_joules, in_mib
+
 _WIDTH_WITHOUT_TERMINAL = 120
 
 
@@ -40,7 +42,7 @@ def print_search(document: Mapping[str, Any]) -> None:
     print_front("front of the trained candidates", document)
     trials = document["trials"]
     console().print(
-        f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected by prediction, "
+        f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected before training, "
         f"{trials['reused']} reused, {trials['failed']} failed"
     )
     for reason in document["left_out"]:
@@ -72,12 +74,19 @@ def print_finalist(document: Mapping[str, Any], finalist: Mapping[str, Any]) -> 
             ("parameters", *_pair(dense["params"], finalist["params"])),
             ("predicted p50", "", f"{predicted['p50']:.3f} ms", f"at most {predicted['upper']:.3f} ms"),
             _measured_row(document["latency_stat"], finalist),
+            *resource_rows(finalist["dense_peak_memory_bytes"], finalist["peak_memory_bytes"], finalist["energy"]),
         ],
     )
-    if document["budget_ms"] is None:
+    budgets = [
+        None if document["budget_ms"] is None else f"{finalist['budget_ms']:.3f} ms ({document['label']})",
+        None if document["memory_budget_bytes"] is None else f"{in_mib(document['memory_budget_bytes'])} peak memory",
+        None if document["energy_budget"] is None else f"{document['energy_budget']} energy per image",
+    ]
+    asked = [budget for budget in budgets if budget is not None]
+    if not asked:
         return
     verdict = "meets" if finalist["meets_budget"] else "MISSES"
-    console().print(f"{verdict} the budget of {finalist['budget_ms']:.3f} ms ({document['label']})")
+    console().print(f"{verdict} the budget of {', '.join(asked)}", markup=False)
     if document["budget_binding"] is False and finalist["meets_budget"]:
         console().print("dense meets this budget already; the fastest policy of equal accuracy is shown")
 
@@ -90,8 +99,25 @@ def _measured_row(stat: str, finalist: Mapping[str, Any]) -> tuple[str, str, str
     return (f"measured {stat}", *times, f"{finalist['ratio']:.3f} [{low:.3f}, {high:.3f}]")  # type: ignore[return-value]
 
 
+def resource_rows(
+    dense_bytes: float | None, gated_bytes: float | None, energy: Mapping[str, Any] | None
+) -> list[tuple[str, str, str, str]]:
+    """Return the rows of peak memory and energy, dense beside gated; what was not measured has none."""
+    rows: list[tuple[str, str, str, str]] = []
+    if dense_bytes is not None and gated_bytes is not None:
+        rows.append(("peak memory", in_mib(dense_bytes), in_mib(gated_bytes), f"{gated_bytes / dense_bytes:.3f}"))
+    if energy is not None:
+        low, high = energy["ratio_interval"]
+        dense, gated = (in_joules(energy[f"{which}_joules_per_image"]) for which in ("dense", "gated"))
+        rows.append(("measured energy per image", dense, gated, f"{energy['ratio']:.3f} [{low:.3f}, {high:.3f}]"))
+    return rows
+
+
 def print_front(title: str, document: Mapping[str, Any]) -> None:
-    """Print the front of a study: accuracy after short training, latency predicted and, of finalists, measured."""
+    """Print the front of a study: accuracy after short training, latency predicted and, of finalists, measured.
+
+    Peak memory and energy have a column where any point has them.
+    """
     stat = document["latency_stat"]
     rows = []
     for point in document["front"]:
@@ -103,10 +129,14 @@ def print_front(title: str, document: Mapping[str, Any]) -> None:
                 f"{point['predicted_ms']['p50']:.3f}",
                 f"{point['predicted_ms']['upper']:.3f}",
                 "" if measured is None else f"{measured[stat]:.3f}",
+                "" if point["peak_memory_bytes"] is None else in_mib(point["peak_memory_bytes"]),
+                "" if point["energy"] is None else in_joules(point["energy"]["gated_joules_per_image"]),
             )
         )
-    columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
-    print_table(title, columns, rows)
+    optional = ("peak memory", "measured energy per image")
+    columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms", *optional)
+    shown = [i for i, column in enumerate(columns) if column not in optional or any(row[i] for row in rows)]
+    print_table(title, [columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _percent(fraction: float | None) -> str:
@@ -126,7 +156,7 @@ def _text(cell: object) -> str:
 
 
 def _is_number(cell: object) -> bool:
-    text = _text(cell).replace(",", "").rstrip("%").removesuffix(" ms")
+    text = _text(cell).replace(",", "").rstrip("%").removesuffix(" ms").removesuffix(" MiB").removesuffix(" mJ")
     try:
         float(text or "0")
     except ValueError:

@@ -14,10 +14,12 @@ from autogate.cli.options import (
     BatchSize,
     Device,
     Dtype,
+    EnergyBudget,
     Format,
     FormatOption,
     InputSize,
     Layout,
+    MemoryBudget,
     Model,
     Runtime,
     Seed,
@@ -32,17 +34,18 @@ from autogate.cli.printing import console, print_json, print_search, print_table
 from autogate.cli.progress import TerminalReporter
 from autogate.errors import AutoGateError, BudgetInfeasibleError
 from autogate.search.defaults import FINALISTS, TRIALS
-from autogate.units import parse_bytes, parse_duration
+from autogate.units import in_mib, parse_bytes, parse_duration
 
 NOT_MET = 3
 _PASSED_ON = (
-    "latency_budget", "max_drop", "pareto", "model", "data", "weights", "new_head", "train_dense", "storage", "space",
-    "trials", "trainings", "finalists", "device", "train_device", "batch_size", "dtype", "layout", "threads", "runtime",
-    "epochs", "lr", "seed", "input_size", "download", "profile", "allow_stale",
+    "latency_budget", "max_drop", "pareto", "memory_budget", "energy_budget", "model", "data", "weights", "new_head",
+    "train_dense", "storage", "space", "trials", "trainings", "finalists", "device", "train_device", "batch_size",
+    "dtype", "layout", "threads", "runtime", "epochs", "lr", "seed", "input_size", "download", "profile", "allow_stale",
 )  # fmt: skip
 _TEXTS = (
-    "latency_budget", "max_drop", "model", "data", "weights", "study", "storage", "space", "device", "train_device",
-    "dtype", "layout", "runtime", "timeout", "mean", "std", "memory_limit", "profile",
+    "latency_budget", "max_drop", "memory_budget", "energy_budget", "model", "data", "weights", "study", "storage",
+    "space", "device", "train_device", "dtype", "layout", "runtime", "timeout", "mean", "std", "memory_limit",
+    "profile",
 )  # fmt: skip
 
 
@@ -53,6 +56,8 @@ def command(
         str | None, typer.Option(help="Instead: the fastest policy at most this far below dense.")
     ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Instead: accuracy and latency as two objectives.")] = False,
+    memory_budget: MemoryBudget = None,
+    energy_budget: EnergyBudget = None,
     model: Model = "resnet20",
     data: Annotated[
         str, typer.Option(help="digits, an image folder, a torchvision dataset, or package.module:factory.")
@@ -142,14 +147,14 @@ def merge_config(context: typer.Context, path: Path | None) -> dict[str, Any]:
 
 
 def print_result(study: autogate.Study, output: Format) -> int:
-    """Print a finished study and return the exit code: 3 if there is a budget and no finalist meets it."""
+    """Print a finished study and return the exit code: 3 if there are budgets and no finalist meets them."""
     document = study.document()
     if output is Format.json:
         print_json(document)
     else:
         print_search(document)
         console().print(f"study {study.name}: {study.store.command('show', study.name)}", markup=False)
-    return NOT_MET if document["budget_ms"] is not None and document["best"] is None else 0
+    return NOT_MET if study.config.budgets.any and document["best"] is None else 0
 
 
 def _print_dry_run(facts: dict[str, Any], output: Format) -> None:
@@ -160,6 +165,7 @@ def _print_dry_run(facts: dict[str, Any], output: Format) -> None:
         ("dense, predicted", f"{facts['dense_ms']:.3f} ms"),
         ("lightest reachable, predicted", f"{facts['lightest_ms']:.3f} ms"),
         ("budget", "none" if facts["budget_ms"] is None else f"{facts['budget_ms']:.3f} ms"),
+        *_memory_rows(facts),
         ("reachable", "yes" if facts["reachable"] else "no"),
         ("decisions", facts["decisions"]),
         ("combinations", f"{facts['combinations']:.3g}"),
@@ -167,3 +173,12 @@ def _print_dry_run(facts: dict[str, Any], output: Format) -> None:
     print_table(f"{facts['device']}, batch {facts['batch_size']}", ("", ""), rows)
     for line in facts["cannot_pay"]:
         console().print(f"cannot pay here: {line}", markup=False)
+
+
+def _memory_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = {
+        "dense, peak memory": facts["dense_peak_memory_bytes"],
+        "smallest reachable peak memory": facts["smallest_peak_memory_bytes"],
+        "memory budget": facts["memory_budget_bytes"],
+    }
+    return [(name, in_mib(size_bytes)) for name, size_bytes in rows.items() if size_bytes is not None]

@@ -48,7 +48,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         "study": study,
         "label": "predicted" if comparison is None else "measured",
         "setting": facts["setting"] if comparison is None else comparison.setting.to_json(),
-        "result": finalist_document(finalist, config.budget, floor_of(config, facts)),
+        "result": finalist_document(finalist, config.budgets, floor_of(config, facts)),
         "dense": {**facts["dense"], "measured_ms": None if comparison is None else comparison.dense.to_json()},
         "class_names": facts["class_names"],
         "executors": dict(plan),
@@ -78,7 +78,7 @@ def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
 
 def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:
     able = [f for f in store.finalists(study) if refusal(f.policy, config.batch_size) is None]
-    best, _ = choose(able, config.budget, config, facts)
+    best, _ = choose(able, config.budgets, config, facts)
     if best is None:
         return "no finalist that meets the budget can be exported"
     return f"the best that can be exported is trial {best.trial}: add --trial {best.trial}"

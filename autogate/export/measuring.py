@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autogate.export.reload import Exported
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
 from autogate.latency.device import usable_cores
-from autogate.records import Comparison, LatencyStat, Setting
-from autogate.search.finalists import FIXED_INPUTS, VARYING_INPUTS, policy_varies
+from autogate.policy import DENSE
+from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
+from autogate.resources import peak_memory_bytes
+from autogate.search.bench import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, policy_varies
 
 
 def measure_export(
@@ -22,7 +25,9 @@ def measure_export(
     seconds: float,
     stat: LatencyStat,
 ) -> Comparison:
-    """Time the gated network against the dense one, interleaved; what is None is as it was searched for.
+    """Measure latency and energy of the gated network and the dense one, interleaved.
+
+    What is None is as it was searched for.
 
     Args:
         exported: The two networks and real images.
@@ -31,7 +36,7 @@ def measure_export(
         layout: Memory layout; ``auto`` is the one dense runs fastest in.
         threads: CPU threads; None takes no more than there are cores.
         runtime: How both run: ``eager``, ``compiled`` or ``cuda_graph``.
-        seconds: Longest time to spend.
+        seconds: Longest time to spend on the latency.
         stat: Statistic over inputs whose ratio is reported.
 
     Raises:
@@ -54,14 +59,24 @@ def measure_export(
     varies = policy_varies(exported.policy)
     inputs = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
     inputs = inputs[: VARYING_INPUTS if varies else FIXED_INPUTS]
-    return compare(exported.dense, exported.gated, inputs, setting, varies=varies, stat=stat, seconds=seconds)
+    comparison = compare(exported.dense, exported.gated, inputs, setting, varies=varies, stat=stat, seconds=seconds)
+    return replace(comparison, energy=energy_beside_dense(exported.dense, exported.gated, inputs, setting))
 
 
-def measurement_document(exported: Exported, comparison: Comparison) -> dict[str, Any]:
+def measure_memory(exported: Exported, setting: Setting) -> PeakMemory:
+    """Observe the peak memory of both networks."""
+    return PeakMemory(
+        peak_memory_bytes(exported.dense, DENSE, exported.network, setting),
+        peak_memory_bytes(exported.gated, exported.policy, exported.network, setting),
+    )
+
+
+def measurement_document(exported: Exported, comparison: Comparison, memory: PeakMemory) -> dict[str, Any]:
     """Return a measurement of an export as one JSON-ready document."""
     return {
         "schema": "autogate.measure/1",
         "label": "measured",
         "policy_digest": exported.policy.digest,
         **comparison.to_json(),
+        "peak_memory": memory.to_json(),
     }

@@ -12,12 +12,19 @@ from autogate.records import Setting
 
 
 @contextmanager
-def inference(setting: Setting) -> Iterator[None]:
-    """Have the device alone, with the setting's thread count and in inference mode; restore both afterwards."""
+def as_in_use(setting: Setting) -> Iterator[None]:
+    """Run with the setting's thread count and in inference mode; restore both afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
-        with torch.inference_mode(), measurement(torch.device(setting.device)):
+        with torch.inference_mode():
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def inference(setting: Setting) -> Iterator[None]:
+    """Have the device alone, as in use."""
+    with as_in_use(setting), measurement(torch.device(setting.device)):
+        yield

@@ -15,6 +15,7 @@ from autogate.records.profiles import (
     UnitForm,
     UnitSample,
 )
+from autogate.records.resources import EnergyComparison, PeakMemory
 from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ConvSpec",
     "Coupling",
     "DeviceCard",
+    "EnergyComparison",
     "Estimate",
     "Evaluation",
     "EvaluationKey",
@@ -36,6 +38,7 @@ __all__ = [
     "Measurement",
     "NetworkSample",
     "Operator",
+    "PeakMemory",
     "Preprocessing",
     "Profile",
     "Realisation",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from autogate.records.profiles import Setting
+from autogate.records.resources import EnergyComparison
 
 ExecutionPlan = Mapping[str, str]
 """Which executor runs at a site, where it is not the default one; executors give equal output."""
@@ -81,6 +82,7 @@ class Comparison:
         ratio: Gated over dense, of the chosen statistic.
         ratio_interval: 95 % bootstrap interval of the ratio.
         setting: How both ran.
+        energy: Energy per image of both; None where the device does not count it.
     """
 
     dense: Measurement
@@ -88,6 +90,7 @@ class Comparison:
     ratio: float
     ratio_interval: tuple[float, float]
     setting: Setting
+    energy: EnergyComparison | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON-ready data."""
@@ -97,6 +100,7 @@ class Comparison:
             "ratio": self.ratio,
             "ratio_interval": list(self.ratio_interval),
             "setting": self.setting.to_json(),
+            "energy": None if self.energy is None else self.energy.to_json(),
         }
 
     @classmethod
@@ -106,7 +110,9 @@ class Comparison:
         def measurement(part: Mapping[str, Any]) -> Measurement:
             return Measurement(**{**part, "interval": tuple(part["interval"])})
 
+        energy = data.get("energy")
         return cls(
             measurement(data["dense"]), measurement(data["gated"]), float(data["ratio"]),
             (float(data["ratio_interval"][0]), float(data["ratio_interval"][1])), Setting.from_json(data["setting"]),
+            None if energy is None else EnergyComparison.from_json(energy),
         )  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from autogate.errors import AutoGateError
 from autogate.records import LatencyStat
 from autogate.search.defaults import FINALISTS, TRIALS
-from autogate.units import LatencyBudget, parse_drop
+from autogate.units import Budgets, parse_drop
 
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
 FREE = ("trials", "trainings", "timeout_s", "finalists", "allow_stale")
@@ -31,6 +31,8 @@ class SearchConfig(BaseModel):
         latency_budget: The budget, such as ``5ms`` or ``60%``; None in the other two modes.
         max_drop: Largest loss of validation accuracy, such as ``0.5%``; then the fastest policy wins.
         pareto: Whether accuracy and latency are both objectives.
+        memory_budget: Besides, the most peak memory, such as ``200MiB`` or ``60%``; None for no limit.
+        energy_budget: Besides, the most energy per image, such as ``80mJ`` or ``70%``; None for no limit.
         latency_stat: Statistic over inputs that the budget binds.
         device: Target device; ``auto`` is the first GPU if there is one, else the CPU.
         train_device: Device that trains.
@@ -67,6 +69,8 @@ class SearchConfig(BaseModel):
     latency_budget: str | None = None
     max_drop: str | None = None
     pareto: bool = False
+    memory_budget: str | None = None
+    energy_budget: str | None = None
     latency_stat: LatencyStat = "p95"
     device: str = "auto"
     train_device: str | None = None
@@ -95,8 +99,7 @@ class SearchConfig(BaseModel):
         modes = [self.latency_budget is not None, self.max_drop is not None, self.pareto]
         if sum(modes) != 1:
             raise ValueError("give exactly one of --latency-budget 5ms, --max-drop 0.5% and --pareto")
-        if self.latency_budget is not None:
-            LatencyBudget.parse(self.latency_budget)
+        Budgets.parse(self.latency_budget, self.memory_budget, self.energy_budget)
         if self.max_drop is not None:
             parse_drop(self.max_drop)
         for name in (
@@ -125,9 +128,9 @@ class SearchConfig(BaseModel):
         return self
 
     @property
-    def budget(self) -> LatencyBudget | None:
-        """The latency budget, if there is one."""
-        return None if self.latency_budget is None else LatencyBudget.parse(self.latency_budget)
+    def budgets(self) -> Budgets:
+        """What a delivered network may take."""
+        return Budgets.parse(self.latency_budget, self.memory_budget, self.energy_budget)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready data."""

@@ -19,7 +19,8 @@ from autogate.records import Estimate, Evaluation, TrialRecord
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.evaluator import Evaluator
 from autogate.search.feedback import Feedback
-from autogate.search.objective import ACCURACY, PREDICTED, REALISED, Objective
+from autogate.search.memory import CandidateMemory
+from autogate.search.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
 from autogate.store import COUNTED, Store
@@ -45,6 +46,7 @@ class Driver:
         reporter: Hears of every trial.
         seed: Seed of the sampler.
         feedback: Measures candidates that the latency model is not sure about; None if the target is not at hand.
+        memory: Peak memory of candidates; None where the target is another device.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Driver:
         reporter: Reporter,
         seed: int,
         feedback: Feedback | None = None,
+        memory: CandidateMemory | None = None,
     ) -> None:
         self.store = store
         self.name = study
@@ -70,6 +73,7 @@ class Driver:
         self.reporter = reporter
         self.seed = seed
         self.feedback = feedback
+        self.memory = memory
         self.records = store.trials(study)
         self.distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
@@ -176,12 +180,12 @@ class Driver:
         estimate = self.latency.predict(policy)
         lightest = self.latency.lightest(policy)
         trial.set_constraint(PREDICTED, self.objective.excess_ms(lightest))
+        if self.memory is not None and self.memory.limit_bytes is not None:
+            trial.set_constraint(MEMORY, self.memory.excess_mib(policy))
         key = self.evaluator.key(policy, self.recipe, SHORT)
         self.store.add_policy(policy)
         known = self.store.find_evaluation(key)
-        if not self.objective.fits(lightest):
-            excess = self.objective.excess_ms(lightest)
-            reason = f"predicted {excess:.3f} ms over the budget"
+        if (reason := self._refusal(policy, lightest)) is not None:
             record = self._record(trial.number, "rejected", policy, None, estimate, reason, start)
             self.store.add_trial(self.name, record)
             self.optuna_study.tell(trial, state=TrialState.PRUNED)
@@ -212,6 +216,14 @@ class Driver:
         self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate.stat(self.objective.stat)))
         return record
 
+    def _refusal(self, policy: Policy, lightest: Estimate) -> str | None:
+        """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
+        if not self.objective.fits(lightest):
+            return f"predicted {self.objective.excess_ms(lightest):.3f} ms over the budget"
+        if self.memory is not None and not self.memory.fits(policy):
+            return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
+        return None
+
     def _record(
         self,
         number: int,
@@ -225,6 +237,9 @@ class Driver:
         predicted = predicted_statistics(estimate, self.objective.stat)
         realisation = None if evaluation is None else evaluation.realisation
         costs = {"macs_paper": float(paper_macs(self.latency.network, policy, realisation))}
+        # What is too slow is not worth a look at its memory, unless there is a budget for it.
+        if self.memory is not None and (evaluation is not None or self.memory.limit_bytes is not None):
+            costs["peak_memory_bytes"] = self.memory.peak_bytes(policy)
         accuracy = None if evaluation is None else evaluation.val_accuracy
         return TrialRecord(number, outcome, policy, accuracy, predicted, costs, reason, time.monotonic() - start)
 

@@ -12,7 +12,7 @@ from autogate.latency.profile_file import sample_rows, samples_of_rows
 from autogate.latency.subjects import Samples, time_networks
 from autogate.policy import DENSE, Policy
 from autogate.records import MEASURED
-from autogate.search.finalists import policy_varies
+from autogate.search.bench import policy_varies
 from autogate.search.objective import Objective
 from autogate.search.reporter import Reporter
 from autogate.store import Store

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
+from torch import nn
 
-from autogate.data import Split
 from autogate.errors import TrainingError
-from autogate.gates import get_family
-from autogate.latency import LatencyModel, compare
-from autogate.policy import DENSE, Policy
-from autogate.records import Comparison, FinalistRecord, LatencyStat, Realisation
+from autogate.latency import LatencyModel
+from autogate.policy import Policy
+from autogate.records import FinalistRecord, LatencyStat, Realisation
+from autogate.resources import peak_memory_bytes
+from autogate.search.bench import Bench, policy_varies
 from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
 from autogate.search.evaluator import Evaluator, Trained
+from autogate.search.memory import CandidateMemory
 from autogate.search.ranking import Pick
 from autogate.search.reporter import Reporter
-from autogate.search.verdict import accepted, excess
+from autogate.search.verdict import accepted, energy_excess
 from autogate.search.weights_io import pack, unpack
 from autogate.store import Store
 from autogate.surgery import attach_gates, by_path, compact_form, training_form
 from autogate.training import Fidelity, Recipe, clone
-from autogate.units import LatencyBudget
+from autogate.units import Budgets
 
-_MEASURE_S = 20.0
-_LONGER = 3.0
-_NEAR_MISS = 0.1
-VARYING_INPUTS = 64
-FIXED_INPUTS = 8
 FULL: Fidelity = "full"
 _FAILED = "failed_finalists"
 
@@ -42,8 +38,8 @@ class FinalStage:
         recipe: Recipe of a finalist's training.
         latency: Predicts latencies; its profile says how to run on the target.
         profile: Identity of that profile.
-        measured: Whether the target is at hand; otherwise results stay predicted.
-        budget: The latency budget, if any.
+        memory: Peak memory on the target; None if the target is not at hand, so that results stay predicted.
+        budgets: What a finalist may take.
         floor: Lowest validation accuracy, if any.
         stat: Statistic the budget binds.
         reporter: Hears of progress.
@@ -57,8 +53,8 @@ class FinalStage:
         recipe: Recipe,
         latency: LatencyModel,
         profile: str,
-        measured: bool,
-        budget: LatencyBudget | None,
+        memory: CandidateMemory | None,
+        budgets: Budgets,
         floor: float | None,
         stat: LatencyStat,
         reporter: Reporter,
@@ -68,10 +64,10 @@ class FinalStage:
         self.evaluator = evaluator
         self.recipe = recipe
         self.latency = latency
-        self.setting = latency.profile.setting
+        self.bench = Bench(evaluator.task, latency.profile.setting, stat)
         self.profile = profile
-        self.measured = measured
-        self.budget = budget
+        self.memory = memory
+        self.budgets = budgets
         self.floor = floor
         self.stat = stat
         self.reporter = reporter
@@ -79,17 +75,23 @@ class FinalStage:
     def run(self, pick: Pick, wanted: int) -> bool:
         """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
 
-        Returns whether one could. A candidate whose training fails is passed over.
+        Returns whether one could. A candidate whose training fails is passed over; so is one that measures over the
+        energy budget, unless all do: then the one that came closest is finished.
 
         Raises:
             TrainingError: If every training failed.
         """
         done: list[FinalistRecord] = []
         tried: set[int] = set()
+        over: dict[int, tuple[float, Policy]] = {}
         failure: TrainingError | None = None
         while (trial := pick(done, tried)) is not None:
             assert trial.policy is not None  # noqa: S101 - candidates are complete
             tried.add(trial.number)
+            if (excess := self._energy_excess(trial.policy)) > 0:
+                over[trial.number] = excess, trial.policy
+                self.reporter.note(f"trial {trial.number} measures {excess:.0%} over the energy budget; not trained")
+                continue
             try:
                 done.append(self.finish(trial.number, trial.policy))
             except TrainingError as error:
@@ -100,12 +102,14 @@ class FinalStage:
                 break
         if failure is not None and not done:
             raise failure
+        if over and not done:
+            closest = min(over, key=lambda number: over[number][0])
+            done.append(self.finish(closest, over[closest][1]))
         return self._any_accepted(done)
 
     def finish(self, trial: int, policy: Policy) -> FinalistRecord:
         """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
-        stored = self.store.finalists(self.study)
-        known = next((f for f in stored if (f.policy, f.profile) == (policy, self.profile)), None)
+        known = self._finished(policy)
         if known is not None:
             return known
         trained, artifact = self._trained(trial, policy)
@@ -115,7 +119,8 @@ class FinalStage:
         with self.reporter.stage("measure finalists"):
             compact = compact_form(trained.network, policy, trained.gates, plan=self.latency.plan(policy))
             costs = self._costs(policy, compact, trained.realisation)
-            comparison = self._measure(policy, compact) if self.measured else None
+            here = self.memory is not None
+            comparison = self.bench.measure(policy, compact, self.budgets.latency) if here else None
         predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
         record = FinalistRecord(
             policy, self.profile, trial, trained.val_accuracy, test_accuracy, costs,
@@ -124,12 +129,29 @@ class FinalStage:
         self.store.add_finalist(self.study, record)
         return record
 
+    def _finished(self, policy: Policy) -> FinalistRecord | None:
+        finalists = self.store.finalists(self.study)
+        return next((f for f in finalists if (f.policy, f.profile) == (policy, self.profile)), None)
+
+    def _energy_excess(self, policy: Policy) -> float:
+        """By which share a candidate exceeds the energy budget; 0 if it does not, or cannot be known before training.
+
+        Energy is not predicted but measured, with the weights that the candidate would be trained from.
+        """
+        if self.budgets.energy is None or policy_varies(policy) or self._finished(policy) is not None:
+            return 0.0
+        with self.reporter.stage("measure energy"):
+            network = clone(self.evaluator.start)
+            gates = attach_gates(network, policy, self.evaluator.bank)
+            compact = compact_form(network, policy, gates, plan=self.latency.plan(policy))
+            return max(0.0, energy_excess(self.bench.energy(policy, compact), self.budgets.energy))
+
     def _remember(self, trial: int, error: TrainingError) -> None:
         failed = self.store.study(self.study)[1].get(_FAILED, {})
         self.store.set_facts(self.study, {_FAILED: {**failed, str(trial): str(error)}})
 
     def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
-        return any(accepted(finalist, self.budget, self.floor) for finalist in finalists)
+        return any(accepted(finalist, self.budgets, self.floor) for finalist in finalists)
 
     def _trained(self, trial: int, policy: Policy) -> tuple[Trained, str]:
         """Train a finalist, or load what was trained under an equal key; stored before anything else is done."""
@@ -156,39 +178,14 @@ class FinalStage:
         accuracy, _ = self.evaluator.methods.score(task.network.model, task.data.val, "val", device=task.trainer)
         return Trained(clone(task.network), {}, accuracy, Realisation())
 
-    def _costs(self, policy: Policy, compact: torch.nn.Module, realisation: Realisation) -> dict[str, float]:
-        inputs = measuring_inputs(self.evaluator.task.data.val, self.setting.batch_size, policy_varies(policy))
-        return {
+    def _costs(self, policy: Policy, compact: nn.Module, realisation: Realisation) -> dict[str, float]:
+        costs: dict[str, float] = {
             "macs_paper": paper_macs(self.latency.network, policy, realisation),
-            "macs_realisable": realisable_macs(compact, inputs),
+            "macs_realisable": realisable_macs(compact, self.bench.inputs(policy)),
             "params": parameter_count(compact),
         }
-
-    def _measure(self, policy: Policy, gated: torch.nn.Module) -> Comparison:
-        task = self.evaluator.task
-        varies = policy_varies(policy)
-        inputs = measuring_inputs(task.data.val, self.setting.batch_size, varies)
-        dense = compact_form(task.network, DENSE, {})
-        comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
-        # A near miss deserves a longer look; a clear one does not.
-        if 0 < excess(comparison, self.budget) < _NEAR_MISS:
-            comparison = compare(
-                dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_LONGER * _MEASURE_S, seed=1
-            )
-        return comparison
-
-
-def policy_varies(policy: Policy) -> bool:
-    """Whether the policy's cost depends on the input."""
-    return any(get_family(gate.family).varies for _, gate in policy)
-
-
-def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.Tensor]:
-    """Return real batches of exactly ``batch_size`` images, ``[batch, 3, S, S]`` each."""
-    wanted = VARYING_INPUTS if varies else FIXED_INPUTS
-    limit = min(len(split), wanted * batch_size)
-    images = torch.cat([images for images, _ in split.batches(64, limit=limit)])
-    while len(images) < batch_size:
-        images = torch.cat([images, images])
-    starts = range(0, len(images) - batch_size + 1, batch_size)
-    return [images[start : start + batch_size] for start in starts][:wanted]
+        if self.memory is not None:
+            network, setting = self.latency.network, self.bench.setting
+            costs["peak_memory_bytes"] = peak_memory_bytes(compact, policy, network, setting)
+            costs["dense_peak_memory_bytes"] = self.memory.dense_bytes
+        return costs

@@ -11,6 +11,7 @@ from autogate.search.config import SearchConfig
 
 PREDICTED = "latency_ms.predicted"
 REALISED = "latency_ms.realised"
+MEMORY = "peak_memory_mib"
 ACCURACY = "val_accuracy"
 
 
@@ -33,8 +34,8 @@ class Objective:
     @classmethod
     def of(cls, config: SearchConfig, dense_ms: float) -> Objective:
         """Return the objective of a configuration for a dense network of this latency; a floor comes later."""
-        if config.budget is not None:
-            return cls("budget", config.latency_stat, config.budget.limit_ms(dense_ms), None)
+        if (budget := config.budgets.latency) is not None:
+            return cls("budget", config.latency_stat, budget.limit_ms(dense_ms), None)
         if config.max_drop is not None:
             return cls("drop", config.latency_stat, None, None)
         return cls("pareto", config.latency_stat, None, None)

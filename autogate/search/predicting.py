@@ -10,7 +10,7 @@ from torch import nn
 
 from autogate.errors import ProfileError, StudyError
 from autogate.gates import brief
-from autogate.latency import LatencyModel, from_lines, read_profile
+from autogate.latency import LatencyModel, from_lines, read_profile, resolve_device
 from autogate.latency.explaining import explain_gates, explain_units
 from autogate.models import load_model
 from autogate.policy import Policy
@@ -21,7 +21,7 @@ from autogate.search.document import best_within, point_document
 from autogate.search.feedback import learn_again
 from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground, study_latency
-from autogate.search.profiles import check_setting, find_profile, named_profile
+from autogate.search.profiles import check_resources, check_setting, find_profile, named_profile
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
 from autogate.search.task import OwnData, load_model_and_data, load_task, network_for
@@ -31,11 +31,11 @@ from autogate.space import SpaceSpec, load_space, parse_space
 from autogate.space.bound import bind
 from autogate.store import Store
 from autogate.surgery import canonical
-from autogate.units import LatencyBudget
+from autogate.units import Budgets
 
 
 def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[str, Any]:
-    """Return dense latency, lightest reachable latency (both in milliseconds) and size of the space.
+    """Return latency and peak memory, of dense and the lowest reachable, and size of the space.
 
     Args:
         config: What would be searched.
@@ -45,6 +45,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     Raises:
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
+    check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None:
@@ -52,6 +53,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     ground = prepare_ground(config, task.network, task.target, Store(url, create=True), {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)
     lightest = ground.latency.lightest(ground.lightest)
+    memory, smallest = ground.memory, ground.smallest_policy
     return {
         "schema": "autogate.dry-run/1",
         "label": "predicted",
@@ -60,7 +62,10 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
         "dense_ms": ground.latency.dense_ms,
         "lightest_ms": lightest.stat(config.latency_stat),
         "budget_ms": objective.limit_ms,
-        "reachable": objective.fits(lightest),
+        "dense_peak_memory_bytes": None if memory is None else memory.dense_bytes,
+        "smallest_peak_memory_bytes": None if memory is None or smallest is None else memory.peak_bytes(smallest),
+        "memory_budget_bytes": None if memory is None else memory.limit_bytes,
+        "reachable": objective.fits(lightest) and (memory is None or smallest is None or memory.fits(smallest)),
         "decisions": len(ground.space.all_choices()),
         "combinations": ground.space.size,
         "cannot_pay": ground.unpaying,
@@ -71,7 +76,7 @@ def reranked_document(
     store: Store,
     study: str,
     profile: str,
-    budget: LatencyBudget | None,
+    budgets: Budgets,
     *,
     model: nn.Module | None = None,
     data: OwnData | None = None,
@@ -82,7 +87,7 @@ def reranked_document(
         store: The study database.
         study: Name of the study.
         profile: A profile file, or the name of a recorded profile, of the study's network.
-        budget: A budget to judge by instead of the study's own.
+        budgets: Budgets to judge by instead of the study's own; memory and energy are not known there.
         model: The network itself, if the study was not started by name.
         data: The data itself, likewise.
 
@@ -92,7 +97,7 @@ def reranked_document(
     """
     stored, _ = store.study(study)
     config = SearchConfig.model_validate(stored)
-    budget = budget or config.budget
+    budget = budgets.latency or config.budgets.latency
     taken = read_profile(find_profile(profile))
     latency = _latency_model(taken, config, model, data, {})
     trials, unknown = [], 0
@@ -104,7 +109,7 @@ def reranked_document(
         except ProfileError:
             unknown += 1
             continue
-        trials.append(replace(trial, predicted=predicted_statistics(estimate, config.latency_stat)))
+        trials.append(replace(trial, predicted=predicted_statistics(estimate, config.latency_stat), costs=None))
     if not trials:
         raise StudyError(
             f"{profile} knows the gates of no trained candidate of {study!r} ({unknown} hold others); profile the "
@@ -122,6 +127,8 @@ def reranked_document(
         "dense_predicted_ms": latency.dense_ms,
         "budget": None if budget is None else budget.text,
         "budget_ms": limit_ms,
+        "memory_budget_bytes": None,
+        "energy_budget": None,
         "front": front,
         "best_predicted": best_within(front, limit_ms),
         "best_measured": None,

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from autogate.errors import BudgetInfeasibleError, SpaceError
+from autogate.errors import LatencyInfeasibleError, MemoryInfeasibleError, SpaceError
 from autogate.latency import LatencyModel
 from autogate.latency.canary import canary
 from autogate.latency.stale import measure_again
 from autogate.policy import Gate, Policy
 from autogate.records import Profile
 from autogate.search.config import SearchConfig
+from autogate.search.memory import CandidateMemory, smallest_choices
 from autogate.search.objective import Objective
 from autogate.search.profiles import keep_profile, profile_for, searched_space
 from autogate.search.proposals import paying
@@ -24,6 +25,7 @@ from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store
 from autogate.surgery import canonical
+from autogate.units import in_mib
 
 _WORTH_SAYING = 0.03
 
@@ -39,6 +41,8 @@ class Ground:
         space: The gates that can pay on the target.
         unpaying: Why the others cannot, one line per gate.
         lightest: The fastest policy of the space, by prediction.
+        memory: Peak memory of candidates on the target; None where that is another device.
+        smallest: Under a memory budget, the choices with the lowest peak memory found.
     """
 
     latency: LatencyModel
@@ -47,6 +51,15 @@ class Ground:
     space: BoundSpace
     unpaying: list[str]
     lightest: Policy
+    memory: CandidateMemory | None = None
+    smallest: Mapping[str, str] | None = None
+
+    @property
+    def smallest_policy(self) -> Policy | None:
+        """The policy of the smallest choices."""
+        if self.smallest is None:
+            return None
+        return canonical(self.space.policy(self.smallest), self.latency.network.sites)
 
 
 def prepare_ground(
@@ -88,7 +101,14 @@ def prepare_ground(
         reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
     latency = study_latency(found.profile, network, {} if found.foreign else facts)
     left, reasons = paying(space, latency, config.batch_size)
-    return Ground(latency, facts["profile"], found.foreign, left, reasons, lightest_policy(left, latency))
+    lightest = lightest_policy(left, latency)
+    key = facts["profile"]
+    if found.foreign:
+        return Ground(latency, key, True, left, reasons, lightest)
+    with reporter.stage("observe memory"):
+        memory = CandidateMemory(latency, config.budgets.memory)
+        smallest = None if config.budgets.memory is None else smallest_choices(left, latency, memory)
+    return Ground(latency, key, False, left, reasons, lightest, memory, smallest)
 
 
 def study_latency(profile: Profile, network: Network, facts: Mapping[str, Any]) -> LatencyModel:
@@ -125,9 +145,11 @@ def check_feasible(objective: Objective, ground: Ground) -> None:
     """Refuse a budget that no policy can meet, and a space in which nothing pays.
 
     Raises:
-        BudgetInfeasibleError: With the fastest reachable latency.
+        LatencyInfeasibleError: With the fastest reachable latency.
+        MemoryInfeasibleError: With the smallest reachable peak memory.
         SpaceError: If no gate of the space runs faster than dense on this device.
     """
+    _check_memory(ground)
     if objective.limit_ms is None or objective.limit_ms > ground.latency.dense_ms:
         if not ground.space.gates():
             why = f": {'; '.join(ground.unpaying)}" if ground.unpaying else ""
@@ -136,10 +158,24 @@ def check_feasible(objective: Objective, ground: Ground) -> None:
     fastest = ground.latency.lightest(ground.lightest)
     if not objective.fits(fastest):
         dense_ms = ground.latency.dense_ms
-        raise BudgetInfeasibleError(
+        raise LatencyInfeasibleError(
             f"no policy meets {objective.limit_ms:.3f} ms: the fastest reachable is predicted at "
             f"{fastest.p50:.3f} ms, at most {fastest.upper(objective.stat):.3f} ms ({fastest.p50 / dense_ms:.0%} of "
             f"dense, {dense_ms:.3f} ms); "
             "raise --latency-budget or widen --space",
             fastest_ms=fastest.p50, budget_ms=objective.limit_ms,
+        )  # fmt: skip
+
+
+def _check_memory(ground: Ground) -> None:
+    if (smallest := ground.smallest_policy) is None or ground.memory is None or ground.memory.limit_bytes is None:
+        return
+    if not ground.memory.fits(smallest):
+        limit_bytes, dense_bytes = ground.memory.limit_bytes, ground.memory.dense_bytes
+        peak_bytes = ground.memory.peak_bytes(smallest)
+        raise MemoryInfeasibleError(
+            f"no policy meets {in_mib(limit_bytes)}: the smallest peak memory reachable is {in_mib(peak_bytes)} "
+            f"({peak_bytes / dense_bytes:.0%} of dense, {in_mib(dense_bytes)}); raise --memory-budget, widen --space "
+            "or lower --batch-size",
+            smallest_bytes=peak_bytes, budget_bytes=limit_bytes,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from autogate.errors import ProfileError
+from autogate.errors import DeviceError, ProfileError
 from autogate.gates import get_family
 from autogate.latency import (
     MIN_NETWORKS,
@@ -24,6 +24,7 @@ from autogate.latency import (
     transfer_profile,
 )
 from autogate.records import Profile, Setting
+from autogate.resources import counts_energy
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
 from autogate.shipped import shipped
@@ -64,6 +65,23 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
         device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
         runtime=config.runtime,
     )  # fmt: skip
+
+
+def check_resources(config: SearchConfig, device: torch.device) -> None:
+    """Refuse budgets on what cannot be measured: memory and energy elsewhere, energy where nothing counts it.
+
+    Raises:
+        DeviceError: With the first such budget.
+        ProfileError: If the profile that is named cannot be read.
+    """
+    asked = {"--memory-budget": config.memory_budget, "--energy-budget": config.energy_budget}
+    flags = " and ".join(flag for flag, budget in asked.items() if budget is not None)
+    if flags and config.profile is not None and is_foreign(named_profile(config), config, device):
+        raise DeviceError(f"{flags} cannot be measured on the device of a profile; leave it out, or search there")
+    if config.energy_budget is not None and not counts_energy(device):
+        raise DeviceError(
+            f"--energy-budget needs a GPU with an energy counter, and {device} has none; leave it out, or give --device"
+        )
 
 
 def profile_network(
@@ -215,10 +233,8 @@ def profile_for(
         return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
     if config.profile is not None:
         named = named_profile(config)
-        here = setting_here(named, config, device)
-        if config.allow_stale and named.setting.is_stale(here):
-            return FoundProfile(named, stale=True)
-        return FoundProfile(named, foreign=named.setting != here)
+        foreign = is_foreign(named, config, device)
+        return FoundProfile(named, foreign, not foreign and named.setting != setting_here(named, config, device))
     for lines in store.profiles(config.model):
         profile = from_lines(lines, "a stored profile")
         laid_out = config.layout in ("auto", profile.setting.layout)
@@ -226,6 +242,12 @@ def profile_for(
             reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S))
+
+
+def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:
+    """Whether a profile is another device's: more differs than versions that may differ."""
+    here = setting_here(profile, config, device)
+    return profile.setting != here and not (config.allow_stale and profile.setting.is_stale(here))
 
 
 def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: str) -> bool:

@@ -7,6 +7,7 @@ the shared weights; noise on that measure keeps them different.
 
 from __future__ import annotations
 
+import bisect
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,8 @@ class Proposer:
         sensitivity: Cost and saving of each choice alone.
         lightest: The fastest policy of the space, by prediction.
         seed: Seed of all draws.
+        fits_memory: Whether a canonical policy is within the memory budget; None without one.
+        smallest: Choices with the lowest peak memory known; with a memory budget only.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Proposer:
         sensitivity: Sensitivity,
         lightest: Policy,
         seed: int,
+        fits_memory: Callable[[Policy], bool] | None = None,
+        smallest: Mapping[str, str] | None = None,
     ) -> None:
         self.space = space
         self.sites = sites
@@ -71,6 +76,8 @@ class Proposer:
         self.sensitivity = sensitivity
         self.lightest = lightest
         self.seed = seed
+        self.fits_memory = fits_memory
+        self.smallest = self._complete(smallest or {})
 
     def policy(self, choices: Mapping[str, str]) -> Policy:
         """Return the canonical policy of ``choices``."""
@@ -80,15 +87,15 @@ class Proposer:
         """Return the first candidates: dense, each family alone filling the budget, and all mixed.
 
         Each family also comes uniformly: one gate at every site it fits. A budget that nothing fills by rank gets the
-        lightest policy, which is known to meet it if any does.
+        lightest policy, which is known to meet it if any does; under a memory budget, the smallest policy comes early.
         """
         families = sorted({gate.family for _, gate in self.space.gates()})
-        proposals: list[Choices] = [self._complete({})]
+        proposals: list[Choices] = [self._complete({}), self.smallest]
         for family in (None, *families):
             filled = self.guided(random.Random(self.seed), family, noise=0.0)
             if filled is not None:
                 proposals.append(filled)
-        if len(proposals) == 1:
+        if len(proposals) == 2:
             proposals.append(self._choices_for(self.lightest))
         proposals += [self._uniform(gate) for gate in self._lone_gates(families)]
         return _distinct(proposals)
@@ -124,7 +131,7 @@ class Proposer:
                     choices[decision] = choice
         if not self._fits(choices, limit_ms):
             return None
-        return self._relax(self._complete(choices, rng if noise else None), limit_ms)
+        return self._shrink(self._relax(self._complete(choices, rng if noise else None), limit_ms), rng)
 
     def neighbour(self, best: Mapping[str, str], rng: random.Random) -> Choices:
         """Change one to three decisions of ``best`` at random, keeping within the budget where possible."""
@@ -136,11 +143,27 @@ class Proposer:
                 # Half of the moves go to or from dense, so that gates also change places.
                 choices[name] = DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
             if choices != dict(best) and (self.limit_ms is None or self._fits(choices, self.limit_ms)):
-                return choices
+                return self._shrink(choices, rng)
         return choices
 
     def _fits(self, choices: Choices, limit_ms: float) -> bool:
         return self.bound_ms(self.policy(choices)) <= limit_ms
+
+    def _shrink(self, choices: Choices, rng: random.Random) -> Choices:
+        """Decide as the smallest candidate does at as many places as the memory budget asks for, drawn at random."""
+        if self.fits_memory is None or self.fits_memory(self.policy(choices)):
+            return choices
+        differing = [d.name for d in self.space.decisions if choices.get(d.name) != self.smallest.get(d.name)]
+        rng.shuffle(differing)
+
+        def taken(count: int) -> Choices:
+            return {**choices, **{name: self.smallest[name] for name in differing[:count]}}
+
+        def fits(count: int) -> bool:
+            assert self.fits_memory is not None  # noqa: S101 - asked above
+            return self.fits_memory(self.policy(taken(count)))
+
+        return taken(bisect.bisect_left(range(len(differing)), True, key=fits))
 
     def _relax(self, choices: Choices, limit_ms: float) -> Choices:
         """Take gates out again that the budget does not need, the most harmful first."""

@@ -20,6 +20,7 @@ from autogate.search.proposals import Proposer, Sensitivity, savings
 from autogate.search.ranking import picker
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task, train_base
+from autogate.search.verdict import binds
 from autogate.search.weights_io import bank_paths, pack, unpack
 from autogate.store import Store
 from autogate.surgery import compact_form
@@ -62,7 +63,7 @@ def run_search(
     store.set_facts(study, facts)
     if "dense" not in facts:
         with reporter.stage("score dense"):
-            facts["dense"] = _describe_dense(task, methods)
+            facts["dense"] = _describe_dense(task, methods, ground)
         store.set_facts(study, facts)
     evaluator = _evaluator(config, task, methods, ground, store, facts, reporter)
     store.set_facts(study, facts)
@@ -75,7 +76,8 @@ def run_search(
     store.set_facts(study, facts)
     feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
     driver = Driver(
-        store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed, feedback
+        store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed, feedback,
+        ground.memory,
     )  # fmt: skip
     with reporter.stage("search"):
         driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
@@ -101,7 +103,8 @@ def _begin(
         reporter.note(f"left out: {line}")
     objective = Objective.of(config, ground.latency.dense_ms)
     check_feasible(objective, ground)
-    binding = objective.limit_ms is None or ground.latency.dense_ms > objective.limit_ms
+    memory = ground.memory
+    binding = binds(config.budgets, ground.latency.dense_ms, None if memory is None else memory.dense_bytes)
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
@@ -123,11 +126,14 @@ def _begin(
     return facts, ground, objective
 
 
-def _describe_dense(task: Task, methods: Methods) -> dict[str, Any]:
+def _describe_dense(task: Task, methods: Methods, ground: Ground) -> dict[str, Any]:
     task.network.model.to(task.trainer)
     val, _ = methods.score(task.network.model, task.data.val, "val", device=task.trainer)
     params = parameter_count(compact_form(task.network, DENSE, {}))
-    return {"val_accuracy": val, "test_accuracy": None, "macs": dense_macs(task.network), "params": params}
+    return {
+        "val_accuracy": val, "test_accuracy": None, "macs": dense_macs(task.network), "params": params,
+        "peak_memory_bytes": None if ground.memory is None else ground.memory.dense_bytes,
+    }  # fmt: skip
 
 
 def _evaluator(
@@ -199,6 +205,7 @@ def _proposer(
     return Proposer(
         ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
         objective.limit_ms, ground.latency.dense_ms, sensitivity, ground.lightest, config.seed,
+        None if ground.memory is None or ground.smallest is None else ground.memory.fits, ground.smallest,
     )  # fmt: skip
 
 
@@ -216,13 +223,14 @@ def _finish(
     task, binding, floor = evaluator.task, bool(facts["budget_binding"]), floor_of(config, facts)
     full = full_recipe(len(task.data.train), config.epochs, config.lr)
     final = FinalStage(
-        store, study, evaluator, full, ground.latency, ground.profile_digest, not ground.foreign, config.budget, floor,
+        store, study, evaluator, full, ground.latency, ground.profile_digest, ground.memory, config.budgets, floor,
         config.latency_stat, reporter,
     )  # fmt: skip
     trials = store.trials(study)
     pick = picker(trials, objective, binding=binding, val_images=len(task.data.val), floor=floor)
     found = final.run(pick, config.finalists)
-    if not binding or (not found and config.budget is None):
+    dense_fits = ground.memory is None or ground.memory.fits(DENSE)
+    if not binding or (not found and config.budgets.latency is None and dense_fits):
         number = next((t.number for t in trials if t.policy is not None and t.policy.is_dense), 0)
         final.finish(number, DENSE)
     # Test images are touched only now that there is something to report.

@@ -73,14 +73,17 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.search.profiles import check_setting, named_profile
+    from autogate.latency import resolve_device
+    from autogate.search.profiles import check_resources, check_setting, named_profile
     from autogate.search.run import run_search
     from autogate.search.task import load_task
     from autogate.training import Methods
 
+    known = name is not None and holds_studies(url) and name in Store(url).study_names()
+    if not known:
+        check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
-    known = name is not None and holds_studies(url) and name in Store(url).study_names()
     if config.profile is not None and not known:
         named_profile(config)
     store = Store(url, create=True)

@@ -5,39 +5,70 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from autogate.records import Comparison, FinalistRecord, TrialRecord
-from autogate.units import LatencyBudget
+from autogate.records import Comparison, EnergyComparison, FinalistRecord, TrialRecord
+from autogate.units import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a measured finalist meets the budget.
+    """Whether a measured finalist meets all budgets.
 
     Attributes:
-        met: Whether the upper end of the 95 % interval is within the budget.
-        over: How far that end is above the budget, relative to it; at most 0 if met.
+        met: Whether peak memory, and the upper ends of the 95 % intervals of latency and energy, are within theirs.
+        over: How far the worst of them is above its budget, relative to it; at most 0 if met.
 
-    Where the target is not at hand, the interval is that of the prediction.
+    Where the target is not at hand, the latency's interval is that of the prediction.
     """
 
     met: bool
     over: float
 
 
-def judge(finalist: FinalistRecord, budget: LatencyBudget | None) -> Verdict:
+def judge(finalist: FinalistRecord, budgets: Budgets) -> Verdict:
     """Decide on the finalist's own interleaved run: by the ratio to dense for a relative budget."""
-    if budget is None:
-        return Verdict(True, 0.0)
-    if budget.fraction is not None and finalist.policy.is_dense:
-        over = 1 / budget.fraction - 1  # nothing to measure: it is as fast as itself
-    elif finalist.comparison is not None:
-        over = excess(finalist.comparison, budget)
-    else:
-        over = finalist.predicted["upper"] / budget.limit_ms(finalist.predicted["dense"]) - 1
+    excesses = []
+    if budgets.latency is not None:
+        excesses.append(_latency_excess(finalist, budgets.latency))
+    if budgets.memory is not None:
+        excesses.append(_memory_excess(finalist, budgets.memory))
+    if budgets.energy is not None:
+        excesses.append(_energy_excess(finalist, budgets.energy))
+    over = max(excesses, default=0.0)
     return Verdict(over <= 0, over)
 
 
-def excess(comparison: Comparison, budget: LatencyBudget | None) -> float:
+def _latency_excess(finalist: FinalistRecord, budget: LatencyBudget) -> float:
+    if budget.fraction is not None and finalist.policy.is_dense:
+        return 1 / budget.fraction - 1  # nothing to measure: it is as fast as itself
+    if finalist.comparison is not None:
+        return latency_excess(finalist.comparison, budget)
+    return finalist.predicted["upper"] / budget.limit_ms(finalist.predicted["dense"]) - 1
+
+
+def _memory_excess(finalist: FinalistRecord, budget: MemoryBudget) -> float:
+    peak_bytes = finalist.costs.get("peak_memory_bytes")
+    if peak_bytes is None:
+        return math.inf  # it was never observed
+    return peak_bytes / budget.limit_bytes(finalist.costs["dense_peak_memory_bytes"]) - 1
+
+
+def _energy_excess(finalist: FinalistRecord, budget: EnergyBudget) -> float:
+    if budget.fraction is not None and finalist.policy.is_dense:
+        return 1 / budget.fraction - 1
+    return energy_excess(None if finalist.comparison is None else finalist.comparison.energy, budget)
+
+
+def energy_excess(energy: EnergyComparison | None, budget: EnergyBudget) -> float:
+    """Return how far the upper end of the measured interval is above the budget; without end if not measured."""
+    if energy is None:
+        return math.inf
+    if budget.fraction is not None:
+        return energy.ratio_interval[1] / budget.fraction - 1
+    assert budget.absolute_joules is not None  # noqa: S101 - a budget is one or the other
+    return energy.gated_interval[1] / budget.absolute_joules - 1
+
+
+def latency_excess(comparison: Comparison, budget: LatencyBudget | None) -> float:
     """Return how far the upper end of a measured interval is above the budget, relative to it."""
     if budget is None:
         return 0.0
@@ -48,26 +79,37 @@ def excess(comparison: Comparison, budget: LatencyBudget | None) -> float:
 
 
 def choose_best(
-    finalists: list[FinalistRecord], budget: LatencyBudget | None, floor: float | None, tolerance: float = 0.0
+    finalists: list[FinalistRecord], budgets: Budgets, floor: float | None, tolerance: float = 0.0
 ) -> tuple[FinalistRecord | None, FinalistRecord | None]:
     """Return the winner among measured finalists; without one, None and the finalist that came closest.
 
-    The most accurate finalist within the budget wins; among those within ``tolerance`` of it, the fastest. Under
+    The most accurate finalist within all budgets wins; among those within ``tolerance`` of it, the fastest. Under
     a lowest accuracy ``floor``, the fastest one that keeps it. A gated finalist that is no faster than dense never
     wins; dense itself may, where it was made a finalist.
     """
-    met = [f for f in finalists if accepted(f, budget, floor)]
+    met = [f for f in finalists if accepted(f, budgets, floor)]
     lowest = floor if floor is not None else max((f.val_accuracy for f in met), default=0.0) - tolerance
     winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.ratio, default=None)
     if winner is not None:
         return winner, None
-    return None, min(finalists, key=lambda f: judge(f, budget).over, default=None)
+    return None, min(finalists, key=lambda f: judge(f, budgets).over, default=None)
 
 
-def accepted(finalist: FinalistRecord, budget: LatencyBudget | None, floor: float | None) -> bool:
-    """Whether a finalist could win: within the budget, faster than dense, and not below ``floor``."""
-    in_time = judge(finalist, budget).met and (finalist.ratio < 1 or finalist.policy.is_dense)
-    return in_time and (floor is None or finalist.val_accuracy >= floor)
+def accepted(finalist: FinalistRecord, budgets: Budgets, floor: float | None) -> bool:
+    """Whether a finalist could win: within all budgets, faster than dense, and not below ``floor``."""
+    able = judge(finalist, budgets).met and (finalist.ratio < 1 or finalist.policy.is_dense)
+    return able and (floor is None or finalist.val_accuracy >= floor)
+
+
+def binds(budgets: Budgets, dense_ms: float, dense_peak_bytes: float | None) -> bool:
+    """Whether a budget rules dense out, or may: its energy is known only once it is measured."""
+    slow = budgets.latency is None or dense_ms > budgets.latency.limit_ms(dense_ms)
+    large = (
+        budgets.memory is not None
+        and dense_peak_bytes is not None
+        and dense_peak_bytes > budgets.memory.limit_bytes(dense_peak_bytes)
+    )
+    return slow or large or budgets.energy is not None
 
 
 def standard_error(accuracy: float, images: int) -> float:

@@ -69,6 +69,22 @@ def test_budgets(refused: Refused, budget: str, complaint: str) -> None:
     assert repr(budget) in line
 
 
+@pytest.mark.parametrize(
+    ("flag", "budget", "complaint"),
+    [
+        ("--memory-budget", "200", "has no unit; write it like 200MiB, 512MB, 60% or 0.6x"),
+        ("--memory-budget", "5ms", "unknown unit 'ms'"),
+        ("--memory-budget", "-1MiB", "must be above zero"),
+        ("--energy-budget", "0.5", "has no unit; write it like 0.5J, 80mJ, 70% or 0.7x"),
+        ("--energy-budget", "5W", "unknown unit 'W'"),
+        ("--energy-budget", "70%", "needs a GPU with an energy counter, and cpu has none; leave it out"),
+    ],
+)
+def test_further_budgets(refused: Refused, flag: str, budget: str, complaint: str) -> None:
+    assert complaint in refused(*SEARCH, "--device", "cpu", flag, budget)
+    assert complaint in refused(*SEARCH, "--device", "cpu", flag, budget, "--dry-run")
+
+
 @pytest.mark.parametrize("goal", [(), ("--max-drop", "1%", "--pareto"), ("--latency-budget", "5ms", "--pareto")])
 def test_one_goal(refused: Refused, goal: tuple[str, ...]) -> None:
     assert "give exactly one of --latency-budget 5ms, --max-drop 0.5% and --pareto" in refused("search", *goal)

@@ -7,13 +7,22 @@ import pytest
 from optuna.study import StudyDirection
 
 from autogate.policy import Gate, Policy
-from autogate.records import Comparison, Estimate, FinalistRecord, Measurement, Realisation, Setting, TrialRecord
+from autogate.records import (
+    Comparison,
+    EnergyComparison,
+    Estimate,
+    FinalistRecord,
+    Measurement,
+    Realisation,
+    Setting,
+    TrialRecord,
+)
 from autogate.search.config import make_config
 from autogate.search.objective import Objective
 from autogate.search.ranking import picker
-from autogate.search.verdict import choose_best, excess, judge, pareto_front
+from autogate.search.verdict import binds, choose_best, judge, latency_excess, pareto_front
 from autogate.space import load_space
-from autogate.units import LatencyBudget
+from autogate.units import Budgets, LatencyBudget
 
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
 SPACE = load_space("drop").to_json()
@@ -36,8 +45,8 @@ def finalist(number: int, accuracy: float, ratio: float, half: float = 0.01) -> 
     )  # fmt: skip
 
 
-def budget(text: str) -> LatencyBudget:
-    return LatencyBudget.parse(text)
+def budget(text: str) -> Budgets:
+    return Budgets.parse(latency=text)
 
 
 def measured(ratio: float, half: float = 0.01, dense_ms: float = 10.0) -> FinalistRecord:
@@ -51,7 +60,7 @@ def test_a_relative_budget_is_judged_by_the_ratio_s_upper_end() -> None:
     missed = judge(measured(0.595), budget("60%"))
     assert not missed.met
     assert missed.over == pytest.approx(0.605 / 0.6 - 1)
-    assert excess(comparison(0.595), budget("60%")) == missed.over
+    assert latency_excess(comparison(0.595), LatencyBudget.parse("60%")) == missed.over
     # The milliseconds of that run play no part.
     assert judge(measured(0.58, dense_ms=1000.0), budget("60%")).met
 
@@ -64,7 +73,7 @@ def test_an_absolute_budget_is_judged_by_the_milliseconds() -> None:
 
 
 def test_without_a_budget_everything_is_met() -> None:
-    assert judge(measured(2.0), None).met
+    assert judge(measured(2.0), Budgets()).met
 
 
 def test_where_the_target_is_not_at_hand_the_prediction_s_bound_decides() -> None:
@@ -107,15 +116,67 @@ def test_dense_wins_where_nothing_gated_is_as_good() -> None:
     gated = finalist(1, 0.90, 0.80)
     assert choose_best([gated, dense], budget("120%"), None, tolerance=0.01)[0] is dense
     assert choose_best([gated, dense], budget("120%"), None, tolerance=0.06)[0] is gated
-    assert choose_best([gated, dense], None, 0.94)[0] is dense
-    assert choose_best([gated, dense], None, 0.89)[0] is gated
+    assert choose_best([gated, dense], Budgets(), 0.94)[0] is dense
+    assert choose_best([gated, dense], Budgets(), 0.89)[0] is gated
 
 
 def test_under_a_floor_the_fastest_wins() -> None:
     finalists = [finalist(1, 0.80, 0.40), finalist(2, 0.86, 0.55), finalist(3, 0.90, 0.65)]
-    assert choose_best(finalists, None, 0.85) == (finalists[1], None)
-    assert choose_best(finalists, None, 0.79) == (finalists[0], None)
-    assert choose_best(finalists, None, 0.95)[0] is None
+    assert choose_best(finalists, Budgets(), 0.85) == (finalists[1], None)
+    assert choose_best(finalists, Budgets(), 0.79) == (finalists[0], None)
+    assert choose_best(finalists, Budgets(), 0.95)[0] is None
+
+
+def heavy(peak_memory_bytes: float, dense_bytes: float = 1000.0) -> FinalistRecord:
+    costs = {"peak_memory_bytes": peak_memory_bytes, "dense_peak_memory_bytes": dense_bytes}
+    return replace(finalist(1, 0.9, 0.5), costs=costs)
+
+
+def test_a_memory_budget_is_judged_by_the_peak() -> None:
+    for text in ("60%", "600KB"):
+        budgets = Budgets.parse(memory=text)
+        scale = 1.0 if "%" in text else 1000.0
+        assert judge(heavy(600 * scale, 1000 * scale), budgets).met
+        assert judge(heavy(660 * scale, 1000 * scale), budgets).over == pytest.approx(0.1)
+    # What was never observed is never within a budget.
+    assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(memory="99GiB")).met
+
+
+def drawing(ratio: float, half: float = 0.01, dense_joules: float = 2.0) -> FinalistRecord:
+    gated = ratio * dense_joules
+    energy = EnergyComparison(
+        dense_joules, gated, (gated - half * dense_joules, gated + half * dense_joules), ratio,
+        (ratio - half, ratio + half), 6,
+    )  # fmt: skip
+    return replace(finalist(1, 0.9, 0.5), comparison=replace(comparison(0.5), energy=energy))
+
+
+def test_an_energy_budget_is_judged_by_the_upper_end() -> None:
+    assert judge(drawing(0.69), Budgets.parse(energy="70%")).met
+    assert not judge(drawing(0.695), Budgets.parse(energy="70%")).met
+    assert judge(drawing(0.49), Budgets.parse(energy="1J")).met
+    assert judge(drawing(0.54), Budgets.parse(energy="1J")).over == pytest.approx(0.1)
+    assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(energy="99J")).met
+    dense = replace(drawing(1.01), policy=Policy())
+    assert judge(dense, Budgets.parse(energy="100%")).met
+    assert not judge(dense, Budgets.parse(energy="99%")).met
+
+
+def test_the_worst_of_several_budgets_decides() -> None:
+    both = replace(drawing(0.77), costs=heavy(900.0).costs)
+    assert judge(both, Budgets.parse("60%", "95%", "80%")).met
+    assert judge(both, Budgets.parse("60%", "95%", "70%")).over == pytest.approx(0.78 / 0.7 - 1)
+    assert judge(both, Budgets.parse("60%", "50%", "70%")).over == pytest.approx(0.8)
+    assert choose_best([both], Budgets.parse("60%", "50%", "70%"), None) == (None, both)
+
+
+def test_which_budgets_rule_dense_out() -> None:
+    assert binds(Budgets.parse("60%"), 10.0, 1000.0)
+    assert not binds(Budgets.parse("120%"), 10.0, 1000.0)
+    assert not binds(Budgets.parse("120%", "100%"), 10.0, 1000.0)
+    assert binds(Budgets.parse("120%", "99%"), 10.0, 1000.0)
+    assert binds(Budgets.parse("120%", energy="120%"), 10.0, 1000.0)
+    assert binds(Budgets(), 10.0, None)
 
 
 def estimate(ms: float, error: float = 0.1) -> Estimate:

@@ -19,7 +19,7 @@ def test_defaults_of_the_first_command() -> None:
     found = config()
     assert (found.model, found.data, found.batch_size, found.seed) == ("resnet20", "digits", 1, 0)
     assert found.latency_stat == "p95"
-    assert found.budget.fraction == pytest.approx(0.6)
+    assert found.budgets.latency.fraction == pytest.approx(0.6)
     assert SearchConfig.model_validate(found.to_json()) == found
 
 

@@ -1,0 +1,126 @@
+"""Measure the energy per image of a gated network beside the dense one, in windows that take turns."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+from autogate.errors import DeviceError
+from autogate.latency.threads import inference
+from autogate.latency.timing import Clock, prepare, prepare_input
+from autogate.records import EnergyComparison, Setting
+from autogate.resources.counter import EnergyCounter
+
+_WINDOWS = 6
+_WINDOW_S = 1.5
+# Between two looks at the counter; well below the time between its steps.
+_BURST_S = 0.01
+_STANDSTILL_S = 10.0
+
+
+def compare_energy(
+    dense: nn.Module,
+    gated: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    setting: Setting,
+    counter: EnergyCounter,
+    *,
+    windows: int = _WINDOWS,
+    window_s: float = _WINDOW_S,
+    seed: int = 0,
+) -> EnergyComparison:
+    """Return the energy per image of two compact networks that run without a pause.
+
+    Every pair of windows runs both networks, in random order. A window begins and ends at a step of the counter, so
+    that a coarse counter costs no accuracy. The energy is that of the whole device, what it draws when idle included.
+
+    Args:
+        dense: The dense compact network; it is moved to the setting's device.
+        gated: The gated compact network; likewise.
+        inputs: Input batches, float32 ``[batch, C, H, W]`` each; they take turns.
+        setting: How to run.
+        counter: The energy counter of the setting's device.
+        windows: Windows of each network, at least 2.
+        window_s: Shortest window, in seconds.
+        seed: Seed of the order.
+
+    Raises:
+        DeviceError: If the counter does not move.
+    """
+    batches = [prepare_input(x, setting) for x in inputs]
+    rng = random.Random(seed)
+    joules: tuple[list[float], list[float]] = ([], [])
+    with inference(setting):
+        bursts = [_Burst(prepare(network, setting), batches, setting) for network in (dense, gated)]
+        for _ in range(windows):
+            for which in rng.sample((0, 1), 2):
+                joules[which].append(_window(bursts[which], counter, window_s) / setting.batch_size)
+    ratios = [gated / dense for dense, gated in zip(*joules, strict=True)]
+    return EnergyComparison(
+        float(np.mean(joules[0])), float(np.mean(joules[1])), _interval(joules[1]), float(np.mean(ratios)),
+        _interval(ratios), windows,
+    )  # fmt: skip
+
+
+class _Burst:
+    """Runs a network for about ``_BURST_S`` and waits until the device has done it.
+
+    Args:
+        network: The network, in the setting's form.
+        batches: Input batches in the setting's form, which take turns.
+        setting: How it runs.
+    """
+
+    def __init__(self, network: nn.Module, batches: Sequence[torch.Tensor], setting: Setting) -> None:
+        self.network = network
+        self.batches = cycle(batches)
+        self.clock = Clock(torch.device(setting.device))
+        self.passes = len(batches)
+        self()  # warm-up
+        start = time.monotonic()
+        self()
+        self.passes = max(1, int(_BURST_S * self.passes / (time.monotonic() - start)))
+
+    def __call__(self) -> int:
+        """Return the number of passes."""
+        for _ in range(self.passes):
+            self.network(next(self.batches))
+        self.clock.settle()
+        return self.passes
+
+
+def _window(burst: Callable[[], int], counter: EnergyCounter, seconds: float) -> float:
+    """Return the joules per pass between two steps of the counter that are at least ``seconds`` apart."""
+    start_joules, _ = _next_step(burst, counter)
+    end = time.monotonic() + seconds
+    passes = 0
+    while time.monotonic() < end:
+        passes += burst()
+    end_joules, more = _next_step(burst, counter)
+    return (end_joules - start_joules) / (passes + more)
+
+
+def _next_step(burst: Callable[[], int], counter: EnergyCounter) -> tuple[float, int]:
+    """Run until the counter moves; return its reading in joules and the passes until then."""
+    before, passes = counter.joules(), 0
+    end = time.monotonic() + _STANDSTILL_S
+    while time.monotonic() < end:
+        passes += burst()
+        if (reading := counter.joules()) != before:
+            return reading, passes
+    raise DeviceError(
+        f"the device's energy counter did not move in {_STANDSTILL_S:.0f} s of work; leave --energy-budget out"
+    )
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean, by Student's t."""
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=max(stats.sem(values), 1e-12))
+    return float(low), float(high)
