@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--batch-size", nargs="+", type=int)
+    parser.add_argument("--threads", type=int, help="CPU threads [default: all cores]")
     parser.add_argument("--time", default="5m", help="time for each profile")
     parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
     parser.add_argument("--transfer", type=int, metavar="THREADS")
@@ -83,8 +84,9 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
         held_out_s = parse_duration(args.held_out_time)
         start = time.monotonic()
         autogate.profile(
-            network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size
-        )
+            network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size,
+            threads=args.threads,
+        )  # fmt: skip
         taken_s = time.monotonic() - start
         document = autogate.validate_profile(
             str(profile), networks=HELD_OUT, seconds=held_out_s, seed=args.seed
