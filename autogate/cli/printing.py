@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 _WIDTH_WITHOUT_TERMINAL = 120
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def console() -> Console:
@@ -107,6 +108,13 @@ def print_front(title: str, document: Mapping[str, Any]) -> None:
         )
     columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms")
     print_table(title, columns, rows)
+
+
+def sparkline(values: list[float], width: int = 60) -> str:
+    """Return values as one line of bars, from nothing to the highest; at most ``width`` of them."""
+    picked = [values[i * len(values) // min(width, len(values))] for i in range(min(width, len(values)))]
+    top = max(picked, default=0.0)
+    return "".join(_BARS[round(value / top * (len(_BARS) - 1))] if top > 0 else _BARS[0] for value in picked)
 
 
 def _percent(fraction: float | None) -> str:

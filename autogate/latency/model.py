@@ -23,6 +23,8 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Estimate, ExecutionPlan, Profile, Realisation, Site, UnitSample
 from autogate.sites import Network
 
+# Part of every stored prediction; another number, other predictions from the same profile.
+VERSION = "1"
 _MIN_ERROR = 0.005
 _MIN_NETWORKS = 6
 

@@ -3,7 +3,7 @@
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
 from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.profiles import DeviceCard, NetworkSample, Profile, Setting, UnitSample
-from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
+from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, FrontRecord, Realisation, TrialRecord
 
 __all__ = [
     "KINDS",
@@ -16,6 +16,7 @@ __all__ = [
     "EvaluationKey",
     "ExecutionPlan",
     "FinalistRecord",
+    "FrontRecord",
     "LatencyStat",
     "Measurement",
     "NetworkSample",

@@ -12,6 +12,7 @@ from torch import nn
 from autogate.gates import TrainingGate
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation
+from autogate.search.costs import paper_macs
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task
 from autogate.sites import Network
@@ -85,7 +86,8 @@ class Evaluator:
         trained = self.train(policy, recipe, fidelity, reporter)
         seconds = time.monotonic() - start
         key = self.key(policy, recipe, fidelity)
-        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds), trained
+        macs = paper_macs(self.task.network, policy, trained.realisation)
+        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds, macs_paper=macs), trained
 
     def train(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> Trained:
         """Train and score ``policy`` from the shared weights."""

@@ -12,12 +12,10 @@ from autogate.gates import get_family
 from autogate.latency import (
     LatencyModel,
     fastest_layout,
-    from_lines,
     profile_digest,
     read_profile,
     setting_of,
     take_profile,
-    to_lines,
     too_noisy,
 )
 from autogate.records import Profile, Setting
@@ -81,7 +79,7 @@ def profile_network(
 def keep_profile(store: Store, profile: Profile) -> str:
     """Store a profile and return its identity."""
     key = profile_digest(profile)
-    store.add_profile(key, profile.model, profile.setting.to_json(), to_lines(profile))
+    store.add_profile(key, profile)
     return key
 
 
@@ -145,9 +143,8 @@ def profile_for(
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
     """
-    stored = store.profile(str(facts.get("profile")))
-    if stored is not None:
-        profile = from_lines(stored, "the study's profile")
+    profile = store.profile(str(facts.get("profile")))
+    if profile is not None:
         if facts.get("foreign"):
             return profile, True
         if different := differences_here(profile, config, device):
@@ -159,8 +156,7 @@ def profile_for(
     if config.profile is not None:
         named = named_profile(config)
         return named, bool(differences_here(named, config, device))
-    for lines in store.profiles(config.model):
-        profile = from_lines(lines, "a stored profile")
+    for profile in store.profiles(config.model):
         laid_out = config.layout in ("auto", profile.setting.layout)
         if laid_out and not differences_here(profile, config, device) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")

@@ -67,9 +67,7 @@ class Workplace:
         """Return the URL of a database that already holds the profile."""
         url = f"sqlite:///{self.root / name / 'studies.db'}"
         taken = self.profile
-        Store(url, create=True).add_profile(
-            profile_digest(taken), taken.model, taken.setting.to_json(), to_lines(taken)
-        )
+        Store(url, create=True).add_profile(profile_digest(taken), taken)
         return url
 
     def foreign(self, name: str) -> str:
