@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from autogate.surgery import attach_gates, canonical, gate_path, training_form
 from autogate.training import Bank, Fidelity, Methods, Recipe, clone, recalibrate
 
 _SENSITIVITY_IMAGES = 8000
+_HOPELESS = 1e3
 
 
 @dataclass
@@ -122,7 +124,8 @@ class Evaluator:
         for i, (decision, choice) in enumerate(options):
             policy = canonical(space.policy({decision.name: choice}), self.start.sites)
             loss = self._loss(Policy(policy.gates), images)
-            result[(decision.name, choice)] = max(loss - dense, 1e-3)
+            # What is no number would stay in the way of every ranking, and no database could keep it.
+            result[(decision.name, choice)] = max(loss - dense, 1e-3) if math.isfinite(loss) else _HOPELESS
             reporter.progress((i + 1) / len(options), f"{decision.name} {choice}")
         return result
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from autogate.errors import StorageError
 from autogate.store.network_files import on_network
@@ -119,10 +119,9 @@ def _set_journal(engine: Engine, path: Path) -> None:
     # Only now: this changes the file, and one of another program must stay as it is. A network file system cannot
     # share the memory that a write-ahead log needs.
     wanted = "delete" if on_network(path) else "wal"
-    with engine.connect() as connection:
-        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() == wanted:
-            return
-        if not connection.exec_driver_sql("PRAGMA query_only").scalar():
+    # A file that can only be read stays as it is.
+    with engine.connect() as connection, suppress(OperationalError):
+        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != wanted:
             connection.exec_driver_sql(f"PRAGMA journal_mode={wanted}")
 
 

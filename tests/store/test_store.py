@@ -277,7 +277,7 @@ def test_artifacts_at_a_shared_place(store: Store, tmp_path: Path) -> None:
     again.engine.dispose()
 
 
-@pytest.mark.parametrize("url", ["s3://key:secret@bucket/weights", "memory://x"])
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/weights", "memory://x", "filecache::s3://bucket"])
 def test_places_for_artifacts_that_are_refused(url: str) -> None:
     with pytest.raises(StorageError, match="--artifacts") as raised:
         checked_url(url)

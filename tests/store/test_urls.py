@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
-from databases import execute
+from databases import SERVER_VARIABLE, execute
 from sqlalchemy.engine import URL, make_url
 
 from autogate.errors import StorageError
@@ -47,7 +48,8 @@ def test_what_is_hidden_of_a_url() -> None:
     assert shown(parse_url("sqlite:///studies/autogate.db")) == "sqlite:///studies/autogate.db"
 
 
-def test_a_wrong_password(server: URL, postgres: str) -> None:
+@pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason="changes how the server lets users in")
+def test_a_wrong_password(postgres: str) -> None:
     name = make_url(postgres).database
     execute(postgres, f"create role {name} login password '{SECRET}'")
     [hba] = rows(postgres, "show hba_file")
@@ -94,6 +96,8 @@ def test_read_only_databases_are_read(anywhere: str) -> None:
     store = Store(anywhere, create=True)
     store.create_study("first", {"seed": 0})
     store.engine.dispose()
+    if anywhere.startswith("sqlite"):
+        execute(anywhere, "pragma journal_mode=delete")
     reader = Store(read_only(anywhere))
     assert reader.study("first") == ({"seed": 0}, {})
     with pytest.raises(StorageError, match="cannot use the database .*read-?only") as raised:

@@ -21,6 +21,8 @@ class SharedFiles:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        if "::" in self.url:
+            raise StorageError(f"cannot use --artifacts {self.url}: one URL inside another; give a plain one")
         try:
             from fsspec.core import url_to_fs
 
@@ -79,6 +81,8 @@ def checked_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.password:
         raise StorageError("--artifacts must hold no password; give it as the place's own tools do, in the environment")
+    if "::" in text:
+        raise StorageError("--artifacts must be a plain URL, not one inside another")
     if parts.scheme == "memory":
         raise StorageError("--artifacts in memory are lost with their process; give a folder or s3://…")
     return text
