@@ -99,7 +99,7 @@ def start(
     if artifacts is not None:
         store.place_artifacts(artifacts)
     with ExitStack() as stack:
-        name = _reserved(store, name, config, stack)
+        name = reserve(store, name, config, stack)
         before: dict[str, float] = {}
         if name in store.study_names():
             refuse_other(store, name, config)
@@ -128,7 +128,7 @@ def refuse_other(store: Store, name: str, config: SearchConfig) -> None:
         )
 
 
-def _reserved(store: Store, name: str | None, config: SearchConfig, stack: ExitStack) -> str:
+def reserve(store: Store, name: str | None, config: SearchConfig, stack: ExitStack) -> str:
     """Become the only driver of a study, until the stack is left, and return its name; without one, a fresh one."""
     if name is not None:
         stack.enter_context(store.running(name))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from workplace import Workplace, start, winner
 
 from autogate import api
+from autogate.code_version import code_version
 from autogate.errors import StudyError
 from autogate.latency import profile_digest
 from autogate.store import Store
@@ -55,6 +58,7 @@ def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> N
     assert document == api.show(NAME, storage=database)
     assert winner(document)["measured_ms"]["p50"] > 0
     assert [f.trial for f in searched.store.fronts(NAME)] == [0, 1, 2, 3]
+    assert searched.store.origin(NAME)["code_version"] == code_version()
     assert scalar(database, "select count(*) from autogate_front") == len(document["front"])
     # The weights are in the database, and nowhere else.
     assert scalar(database, "select count(*) from autogate_artifacts where path is null") >= 2
@@ -93,11 +97,14 @@ def test_a_copy_is_continued_in_a_file(searched: api.Study, database: str, workp
         api.resume("copied", trials=1, storage=to)
 
 
-def test_two_drivers_at_once(database: str, workplace: Workplace, foreign: str, server: URL) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_two_drivers_at_once(workplace: Workplace, foreign: str, server: URL, tmp_path: Path, kind: str) -> None:
     """Both make the tables of an empty database; one runs the study, the other is told."""
     options = [f"--{key.replace('_', '-')}={value}" for key, value in workplace.quick.items()]
     arguments = ("search", "--latency-budget", "70%", "--trials", "3", "--profile", foreign, *options, "--study", NAME)
-    with postgres_database(server) as empty:
+    with ExitStack() as stack:
+        file = f"sqlite:///{tmp_path / 'studies.db'}"
+        empty = file if kind == "sqlite" else stack.enter_context(postgres_database(server))
         drivers = [start(workplace, empty, *arguments) for _ in range(2)]
         ended = [(driver.communicate(timeout=240), driver.returncode) for driver in drivers]
         store = Store(empty)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from autogate.policy import DENSE
@@ -54,14 +54,11 @@ def _delete_evaluations(session: Session) -> int:
         tried = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
         used |= {(policy, task) for policy in (*tried, DENSE.digest)}
     e = tables.Evaluation
-    found = {(policy, task) for policy, task in session.execute(select(e.policy, e.task))}
-    gone = found - used
-    if not gone:
-        return 0
-    count = 0
-    for key in sorted(gone):
-        count += session.execute(delete(e).where(tuple_(e.policy, e.task) == key)).rowcount  # type: ignore[attr-defined]
-    return count
+    found = session.execute(select(e.id, e.policy, e.task)).all()
+    unused = [row.id for row in found if (row.policy, row.task) not in used]
+    for identity in unused:
+        session.execute(delete(e).where(e.id == identity))
+    return len(unused)
 
 
 def _delete_policies(session: Session) -> int:
