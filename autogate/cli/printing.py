@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _BARS = "▁▂▃▄▅▆▇█"
@@ -25,14 +26,14 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    """Print a table; numbers are aligned to the right, and brackets in names are no markup."""
+    table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold")
     cells = [list(row) for row in rows]
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in cells) if cells else False
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(Text(_text(cell)) for cell in row))
     console().print(table)
 
 

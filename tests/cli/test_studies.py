@@ -9,7 +9,7 @@ import pytest
 from commands import Cli
 from databases import released
 
-NAME = "it's 🙂"
+NAME = "it's 🙂 [/bold] :smile:"
 
 
 @pytest.fixture
@@ -84,6 +84,13 @@ def test_copying_with_odd_names(cli: Cli, url: str, postgres: str) -> None:
     assert cli("studies", "import", "study.jsonl").code == 0
     # By the time at which the search began, wherever that was.
     assert [line["study"] for line in cli("studies", "-f", "json").json] == ["budget", NAME, "largest drop"]
+    for command in (("list",), ("show", NAME), ("watch", NAME)):
+        printed = cli("studies", *command).out
+        assert "[/bold]" in printed
+        assert ":smile:" in printed
+    for command in (("show", NAME), ("pareto", NAME), ("pareto", NAME, "--history")):
+        shown = cli(*command, "--storage", postgres)
+        assert (shown.code, shown.err) == (0, "")
     assert cli("studies", "import", "study.jsonl").code == 2
     Path("notes.jsonl").write_text("notes", encoding="utf-8")
     notes = cli("studies", "import", "notes.jsonl")

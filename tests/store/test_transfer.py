@@ -13,8 +13,6 @@ from databases import execute, released
 
 from autogate import api
 from autogate.errors import StorageError, StudyError
-from autogate.policy import DENSE
-from autogate.records import EvaluationKey
 from autogate.store import Store
 from autogate.store.transfer import insert, study_rows
 
@@ -190,7 +188,6 @@ def test_deleting_and_cleaning(source: str, anywhere: str) -> None:
         api.copy_study(study, to=anywhere, storage=source)
     store = Store(anywhere)
     other = content(anywhere, "largest drop")
-    task = store.study("budget")[1]["task"]
     weights = set(store.artifacts())
     api.delete_study("budget", storage=anywhere)
     assert store.study_names() == optuna.get_all_study_names(anywhere) == ["largest drop"]
@@ -199,16 +196,16 @@ def test_deleting_and_cleaning(source: str, anywhere: str) -> None:
     # What was trained is kept until the database is cleaned, and then what the other study uses.
     assert set(store.artifacts()) == weights
     removed = api.vacuum_studies(storage=anywhere)
-    assert removed["evaluations"] >= 1
-    assert removed["policies"] >= 1
-    assert removed["weights"] == 1
+    # The accuracies of its candidates may be asked for by the other study, of the same network and data.
+    assert (removed["evaluations"], removed["weights"]) == (1, 1)
     assert removed["weights_bytes"] > 80_000
     assert content(anywhere, "largest drop") == other
     again = api.vacuum_studies(storage=anywhere)
     assert (again["evaluations"], again["policies"], again["weights"]) == (0, 0, 0)
-    assert store.find_evaluation(EvaluationKey(DENSE.digest, task, "another", "short", 0)) is None
     api.delete_study("largest drop", storage=anywhere)
-    api.vacuum_studies(storage=anywhere)
+    last = api.vacuum_studies(storage=anywhere)
+    assert last["evaluations"] > 5
+    assert last["policies"] > 5
     assert store.artifacts() == {}
     assert store.profiles("goldnet:build") != []
 

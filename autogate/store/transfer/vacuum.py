@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
-from autogate.policy import DENSE
 from autogate.store import tables
+from autogate.store.database import clear_errors
 from autogate.store.store import Store
 from autogate.store.transfer.rows import weights_of
 from autogate.store.urls import sqlite_path
@@ -40,22 +40,31 @@ def vacuum(store: Store) -> dict[str, int]:
         kept = _used_beside(store, unused)
         for sha256 in unused:
             store.delete_artifact(sha256, keep_file=sha256 in kept)
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("vacuum"))
+        with clear_errors(store.engine.url), store.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum"))
     freed = sum(sizes[sha256] for sha256 in unused - kept)
     return {"evaluations": evaluations, "policies": policies, "weights": len(unused), "weights_bytes": freed}
 
 
 def _delete_evaluations(session: Session) -> int:
-    """Remove the evaluations of policies that no study with their task tried."""
-    used: set[tuple[str, str]] = set()
+    """Remove evaluations that no study can use, and those with weights of policies that none tried.
+
+    An accuracy alone is kept for as long as there is a study of its network and data, which may ask for it.
+    """
+    tasks: set[str] = set()
+    tried: set[tuple[str, str]] = set()
     for study in session.scalars(select(tables.Study)):
         task = str(study.facts.get("task", ""))
-        tried = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
-        used |= {(policy, task) for policy in (*tried, DENSE.digest)}
+        tasks.add(task)
+        policies = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
+        tried |= {(policy, task) for policy in policies}
     e = tables.Evaluation
-    found = session.execute(select(e.id, e.policy, e.task)).all()
-    unused = [row.id for row in found if (row.policy, row.task) not in used]
+    found = session.execute(select(e.id, e.policy, e.task, e.artifact)).all()
+    unused = [
+        row.id
+        for row in found
+        if row.task not in tasks or (row.artifact is not None and (row.policy, row.task) not in tried)
+    ]
     for identity in unused:
         session.execute(delete(e).where(e.id == identity))
     return len(unused)
