@@ -28,6 +28,7 @@ except ImportError:  # a system without file locks: nothing is kept apart
     fcntl = None
 
 _WHOLE = "database"
+_handles: set[int] = set()
 
 
 class StudyRunningError(StudyError):
@@ -122,6 +123,7 @@ def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[
         handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StorageError(f"cannot make {place}: {error.strerror}; use --storage") from None
+    _handles.add(handle)
     try:
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -130,4 +132,16 @@ def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[
             held = False
         yield held
     finally:
+        _handles.discard(handle)
         os.close(handle)
+
+
+def _forget_handles() -> None:
+    for handle in _handles:
+        os.close(handle)
+    _handles.clear()
+
+
+# A forked process, such as one that decodes images, must not hold the locks of a driver that died.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_handles)

@@ -16,9 +16,13 @@ from autogate.store.host import same_host, this_host
 from autogate.store.network_files import on_network
 
 HOLD = """
-import sys, time
+import os, sys, time
 from autogate.store import Store
 with Store(sys.argv[1]).running(sys.argv[2]):
+    if "fork" in sys.argv and (child := os.fork()) == 0:
+        os.closerange(0, 3)
+        time.sleep(20)
+        os._exit(0)
     print("running", flush=True)
     time.sleep(60)
 """
@@ -31,11 +35,11 @@ def store(anywhere: str) -> Store:
     return store
 
 
-def hold(store: Store, study: str) -> subprocess.Popen[str]:
+def hold(store: Store, study: str, *more: str) -> subprocess.Popen[str]:
     """Run a study in another process; return when it runs."""
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, store.url, study], cwd=root, text=True, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, store.url, study, *more], cwd=root, text=True, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
@@ -52,6 +56,15 @@ def test_a_study_has_one_driver_until_that_dies(store: Store) -> None:
     other.wait()
     with store.running("first"), pytest.raises(StudyRunningError), store.running("first"):
         pass
+    with store.running("first"):
+        pass
+
+
+def test_children_of_a_driver_that_died_do_not_hold_its_study(storage: str) -> None:
+    store = Store(storage, create=True)
+    other = hold(store, "first", "fork")
+    other.send_signal(signal.SIGKILL)
+    other.wait()
     with store.running("first"):
         pass
 
