@@ -104,6 +104,7 @@ def _begin(
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
+        # Of the trials there are: predictions are stored, and found, under it.
         "latency_model": facts.get("latency_model", LATENCY_MODEL),
         "foreign": ground.foreign,
         "left_out": ground.unpaying,
