@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogate.api import (
         Study,
+        copy_study,
+        delete_study,
+        describe_study,
         doctor,
         dry_run,
         explain,
         export,
+        export_study,
+        history,
+        import_study,
         measure,
         pareto,
         predict,
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
         sites,
         spaces,
         studies,
+        upgrade_studies,
+        vacuum_studies,
         validate_profile,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
@@ -54,11 +62,17 @@ __all__ = [
     "Study",
     "apply",
     "compact",
+    "copy_study",
+    "delete_study",
+    "describe_study",
     "doctor",
     "dry_run",
     "explain",
     "export",
+    "export_study",
     "gate_loss",
+    "history",
+    "import_study",
     "measure",
     "pareto",
     "predict",
@@ -70,6 +84,8 @@ __all__ = [
     "sites",
     "spaces",
     "studies",
+    "upgrade_studies",
+    "vacuum_studies",
     "validate_profile",
 ]
 

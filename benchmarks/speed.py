@@ -21,7 +21,7 @@ import torch
 
 import autogate
 from autogate import api
-from autogate.latency import LatencyModel, from_lines
+from autogate.latency import LatencyModel
 from autogate.models import load_model
 from autogate.search.config import make_config
 from autogate.search.driver import Driver
@@ -79,7 +79,7 @@ def _profile(url: str) -> float:
 
 def _latency(url: str, model: str = "resnet20") -> LatencyModel:
     network = find_sites(load_model(model).module, (3, 32, 32))
-    return LatencyModel(from_lines(Store(url).profiles(model)[0], "profile"), network)
+    return LatencyModel(Store(url).profiles(model)[0], network)
 
 
 def _predict(url: str) -> dict[str, float]:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from databases import postgres_database, postgres_server
+from sqlalchemy.engine import URL
 
 pytest.register_assert_rewrite("helpers", "profiles", "suite")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -30,6 +32,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def storage(tmp_path: Path) -> str:
     """Return the URL of a study database that is not there yet."""
     return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[URL]:
+    """Return the URL of a PostgreSQL server that runs as long as the tests."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(server: URL) -> Iterator[str]:
+    """Return the URL of an empty PostgreSQL database."""
+    with postgres_database(server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def anywhere(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a database without studies, of each kind."""
+    return str(request.getfixturevalue({"sqlite": "storage", "postgres": "postgres"}[request.param]))
 
 
 @pytest.fixture(scope="session")

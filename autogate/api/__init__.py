@@ -6,16 +6,32 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 from __future__ import annotations
 
 from autogate.api.devices import doctor, explain, measure, predict, profile, validate_profile
+from autogate.api.managing import (
+    copy_study,
+    delete_study,
+    describe_study,
+    export_study,
+    history,
+    import_study,
+    upgrade_studies,
+    vacuum_studies,
+)
 from autogate.api.networks import sensitivity, sites, spaces
 from autogate.api.searching import dry_run, export, pareto, resume, search, show, studies
 from autogate.study import Study
 
 __all__ = [
     "Study",
+    "copy_study",
+    "delete_study",
+    "describe_study",
     "doctor",
     "dry_run",
     "explain",
     "export",
+    "export_study",
+    "history",
+    "import_study",
     "measure",
     "pareto",
     "predict",
@@ -27,5 +43,7 @@ __all__ = [
     "sites",
     "spaces",
     "studies",
+    "upgrade_studies",
+    "vacuum_studies",
     "validate_profile",
 ]

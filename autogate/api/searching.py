@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from autogate.errors import AutoGateError, StudyError
 from autogate.search.config import SearchConfig, make_config
-from autogate.search.document import finalist_document, floor_of, pareto_document, study_line
+from autogate.search.document import finalist_document, floor_of, pareto_document
+from autogate.search.overview import study_line
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own, names_of, refuse_other, start
 from autogate.space import load_space, parse_space
-from autogate.store import Store, default_storage, holds_studies
+from autogate.store import Store, check_name, checked_url, default_storage, holds_studies
 from autogate.study import Study
 from autogate.units import Budgets
 
@@ -36,6 +37,7 @@ def search(
     study: str | None = None,
     storage: str | None = None,
     space: str | Mapping[str, Any] = "unified",
+    artifacts: str | None = None,
     reporter: Reporter | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
@@ -57,6 +59,8 @@ def search(
             continued.
         storage: SQLAlchemy URL of the database.
         space: Name of a shipped search space, a YAML file, or its content.
+        artifacts: Where the weights go, a folder or a URL that all hosts reach; None for the folder beside a SQLite
+            file, and for the database itself on a server.
         reporter: Hears of progress.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
@@ -76,10 +80,13 @@ def search(
     }  # fmt: skip
     config = make_config(**{**names_of(model, data), **settings}, **goal, space=spec.to_json())
     url = storage or default_storage()
+    if study is not None:
+        check_name(study)
+    place = None if artifacts is None else checked_url(artifacts)
     if study is not None and holds_studies(url):
         refuse_other(Store(url), study, config)
     own = replace(Own.among(model, data), train_fn=train_fn, score_fn=score_fn)
-    return Study(start(url, study, config, reporter or Reporter(), own), url)
+    return Study(start(url, study, config, reporter or Reporter(), own, artifacts=place), url)
 
 
 def resume(

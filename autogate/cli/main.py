@@ -37,10 +37,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, show, pareto, export, measure, predict, explain, sensitivity, studies, sites, spaces, doctor,
+    search, resume, show, pareto, export, measure, predict, explain, sensitivity, sites, spaces, doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 app.add_typer(profile.app, name="profile")
+app.add_typer(studies.app, name="studies")
 
 
 def main() -> None:

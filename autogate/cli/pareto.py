@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 import autogate
 from autogate.cli.options import EnergyBudget, Format, FormatOption, MemoryBudget, Storage, StudyName
-from autogate.cli.printing import console, print_front, print_json
+from autogate.cli.printing import console, print_front, print_json, print_table, sparkline
+from autogate.errors import AutoGateError
 from autogate.units import in_mib
 
 
@@ -20,10 +23,19 @@ def command(
     profile: Annotated[
         str | None, typer.Option(help="Judge for the device of this profile: a file, or the name of a recorded one.")
     ] = None,
+    over_time: Annotated[
+        bool, typer.Option("--history", help="Instead: what had been reached after each trial.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="HTML file to draw the history into.")] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Show the front of a stored study, under its own or other budgets, or for another device; trains nothing."""
+    if over_time or plot is not None:
+        if any(asked is not None for asked in (latency_budget, memory_budget, energy_budget, profile)):
+            raise AutoGateError("the history is that of the study's own goal; leave budgets and --profile out")
+        _print_history(autogate.history(study, storage=storage, plot=plot), output)
+        return
     document = autogate.pareto(
         study, latency_budget=latency_budget, memory_budget=memory_budget, energy_budget=energy_budget,
         profile=profile, storage=storage,
@@ -56,3 +68,20 @@ def command(
         out.print("no finalist meets it")
     else:
         out.print(f"best finalist within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")
+
+
+def _print_history(document: Mapping[str, Any], output: Format) -> None:
+    """Print the trials at which the front grew, and the area under it over all trials."""
+    if output is Format.json:
+        print_json(document)
+        return
+    rows, before = [], None
+    for point in document["points"]:
+        reached = (point["hypervolume"], point["best_trial"])
+        if reached != before:
+            best = "" if point["best_val_accuracy"] is None else f"{point['best_val_accuracy']:.2%}"
+            rows.append((point["trial"], f"{point['hypervolume']:.4f}", len(point["front"]), best, point["best_trial"]))
+        before = reached
+    columns = ("after trial", "hypervolume", "front", "best val accuracy", "of trial")
+    print_table(f"history of {document['study']} ({document['goal']}, predicted)", columns, rows)
+    console().print(sparkline([point["hypervolume"] for point in document["points"]]))

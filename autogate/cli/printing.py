@@ -8,10 +8,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from autogate.units import in_joules, in_mib
 
 _WIDTH_WITHOUT_TERMINAL = 120
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def console() -> Console:
@@ -26,14 +28,14 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    """Print a table; numbers are aligned to the right, and brackets in names are no markup."""
+    table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold")
     cells = [list(row) for row in rows]
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in cells) if cells else False
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(Text(_text(cell)) for cell in row))
     console().print(table)
 
 
@@ -137,6 +139,13 @@ def print_front(title: str, document: Mapping[str, Any]) -> None:
     columns = ("trial", "val accuracy", "predicted p50 ms", "upper bound ms", f"measured {stat} ms", *optional)
     shown = [i for i, column in enumerate(columns) if column not in optional or any(row[i] for row in rows)]
     print_table(title, [columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def sparkline(values: list[float], width: int = 60) -> str:
+    """Return values as one line of bars, from nothing to the highest; at most ``width`` of them."""
+    picked = [values[i * len(values) // min(width, len(values))] for i in range(min(width, len(values)))]
+    top = max(picked, default=0.0)
+    return "".join(_BARS[round(value / top * (len(_BARS) - 1))] if top > 0 else _BARS[0] for value in picked)
 
 
 def _percent(fraction: float | None) -> str:

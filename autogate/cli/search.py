@@ -45,7 +45,7 @@ _PASSED_ON = (
 _TEXTS = (
     "latency_budget", "max_drop", "memory_budget", "energy_budget", "model", "data", "weights", "study", "storage",
     "space", "device", "train_device", "dtype", "layout", "runtime", "timeout", "mean", "std", "memory_limit",
-    "profile",
+    "profile", "artifacts",
 )  # fmt: skip
 
 
@@ -69,6 +69,10 @@ def command(
     ] = False,
     study: Annotated[str | None, typer.Option(help="Name of the study [default: a fresh one].")] = None,
     storage: Storage = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(help="Folder or URL that all hosts reach, for weights [default: with the database]."),
+    ] = None,
     space: Space = "unified",
     trials: Annotated[int, typer.Option(help="Proposals that end complete, rejected or reused.")] = TRIALS,
     trainings: Annotated[int | None, typer.Option(help="Most candidates to train.")] = None,
@@ -111,7 +115,7 @@ def command(
         _print_dry_run(autogate.dry_run(reporter=reporter, **settings), output)
         return 0
     try:
-        found = autogate.search(study=options["study"], reporter=reporter, **settings)
+        found = autogate.search(study=options["study"], artifacts=options["artifacts"], reporter=reporter, **settings)
     except BudgetInfeasibleError as error:
         if output is Format.json:
             print_json(error.document())

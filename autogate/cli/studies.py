@@ -1,17 +1,151 @@
-"""``autogate studies``."""
+"""``autogate studies``: what is in a database, and what can be done with it as a whole."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 import autogate
-from autogate.cli.options import Format, FormatOption, Storage
-from autogate.cli.printing import print_json, print_table
+from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.printing import console, print_json, print_table
+from autogate.cli.watching import watch
+from autogate.errors import AutoGateError
+from autogate.units import parse_duration
+
+app = typer.Typer(rich_markup_mode=None)
+_COLUMNS = ("study", "model", "data", "goal", "batch_size", "trials", "trained", "wanted", "finalists")
+_SHOWN = (
+    "study", "storage", "created_utc", "host", "code_version", "model", "data", "goal", "device", "batch_size", "label",
+    "trials", "trained", "wanted", "finalists", "front", "hypervolume",
+)  # fmt: skip
+NewName = Annotated[str | None, typer.Option("--as", help="Its name there [default: the same].")]
 
 
-def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
-    """List the studies in the database."""
+@app.callback(invoke_without_command=True)
+def studies(context: typer.Context, storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """List, show, delete, copy and watch the studies of a database; upgrade and clean it."""
+    if context.invoked_subcommand is None:
+        _list(storage, output)
+
+
+@app.command("list")
+def list_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """List the studies in the database, oldest first."""
+    _list(storage, output)
+
+
+@app.command("show")
+def show_command(study: StudyName, storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """Show what is kept of a study: when, where and by which code it ran, its configuration, its size."""
+    document = autogate.describe_study(study, storage=storage)
+    if output is Format.json:
+        print_json(document)
+        return
+    rows = [(name, document[name]) for name in _SHOWN]
+    rows += [("weights", f"{document['weights_bytes'] / 2**20:.1f} MiB")]
+    rows += [(f"config: {name}", value) for name, value in document["config"].items() if name != "space"]
+    print_table(f"study {study}", ("", ""), rows)
+
+
+@app.command("delete")
+def delete_command(
+    study: StudyName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Delete a study for good; weights that others do not use go with `studies vacuum`."""
+    autogate.describe_study(study, storage=storage)
+    if not yes:
+        if not console().is_terminal:
+            raise AutoGateError(f"deleting study {study!r} cannot be undone; add --yes")
+        typer.confirm(f"delete study {study!r} for good?", abort=True)
+    autogate.delete_study(study, storage=storage)
+    _print({"schema": "autogate.delete/1", "study": study}, output, f"study {study} was deleted")
+
+
+@app.command("copy")
+def copy_command(
+    study: StudyName,
+    to: Annotated[str, typer.Option(help="URL of the other database; it is made if it is not there.")],
+    name: NewName = None,
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Copy a study with its trials and weights to another database, to be continued there."""
+    document = autogate.copy_study(study, to=to, name=name, storage=storage)
+    _print(document, output, f"study {study} was copied to {document['to']} as {document['name']}")
+
+
+@app.command("export")
+def export_command(
+    study: StudyName,
+    to: Annotated[Path, typer.Option(help="File to write; it must not be there.")],
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Write a study with its trials and weights to one file of JSON lines."""
+    document = autogate.export_study(study, to, storage=storage)
+    _print(document, output, f"study {study} was written to {to} ({document['rows']} rows)")
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A file that `studies export` wrote.")],
+    name: NewName = None,
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Store a study from a file; continue it with `autogate resume`."""
+    document = autogate.import_study(file, name=name, storage=storage)
+    _print(document, output, f"study {document['study']} was stored in {document['storage']}")
+
+
+@app.command("upgrade")
+def upgrade_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """Bring a database of an older version up to date; nothing is lost."""
+    document = autogate.upgrade_studies(storage=storage)
+    if document["from"] == document["to"]:
+        text = f"{document['storage']} is up to date (schema {document['to']})"
+    else:
+        text = f"{document['storage']} was brought from schema {document['from']} to {document['to']}"
+    _print(document, output, text)
+
+
+@app.command("vacuum")
+def vacuum_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
+    """Remove evaluations, policies and weights that no study uses, and free their space."""
+    document = autogate.vacuum_studies(storage=storage)
+    _print(
+        document, output,
+        f"removed {document['evaluations']} evaluations, {document['policies']} policies and {document['weights']} "
+        f"weights ({document['weights_bytes'] / 2**20:.1f} MiB)",
+    )  # fmt: skip
+
+
+@app.command("watch")
+def watch_command(
+    study: StudyName,
+    every: Annotated[str, typer.Option(help="Time between looks, such as 2s.")] = "2s",
+    storage: Storage = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Watch a study from any host while it runs elsewhere; without a terminal, look once."""
+    watch(study, storage, parse_duration(every), output)
+
+
+def _list(storage: str | None, output: Format) -> None:
     rows = autogate.studies(storage=storage)
     if output is Format.json:
         print_json(rows)
         return
-    columns = ("study", "model", "data", "goal", "batch_size", "trials", "trained", "wanted", "finalists")
-    print_table("studies", columns, [[row[column] for column in columns] for row in rows])
+    print_table("studies", _COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])
+
+
+def _print(document: dict[str, object], output: Format, text: str) -> None:
+    if output is Format.json:
+        print_json(document)
+    else:
+        console().print(text, markup=False)

@@ -11,7 +11,6 @@ from torch import nn
 from autogate.errors import ExportError
 from autogate.export.deliver import Deliverable, deliver, refusal
 from autogate.latency import LatencyModel
-from autogate.latency.profile_file import from_lines
 from autogate.records import ExecutionPlan, FinalistRecord
 from autogate.search.config import SearchConfig
 from autogate.search.document import choose, finalist_document, floor_of
@@ -70,10 +69,10 @@ def rebuild(store: Store, finalist: FinalistRecord, task: Task, plan: ExecutionP
 
 def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
     """Return the executors with which the finalist was measured: those its profile found fastest."""
-    lines = store.profile(finalist.profile)
-    if lines is None:
+    profile = store.profile(finalist.profile)
+    if profile is None:
         return {}
-    return LatencyModel(from_lines(lines, "the study's profile"), task.network).plan(finalist.policy)
+    return LatencyModel(profile, task.network).plan(finalist.policy)
 
 
 def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:

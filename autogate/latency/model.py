@@ -32,6 +32,9 @@ from autogate.records import (
 )
 from autogate.sites import Network
 
+# Part of every stored prediction; another number, other predictions from the same profile.
+VERSION = "2"
+
 Traces = Mapping[str, np.ndarray]
 """Kept count per batch, by site: images per batch for blocks, channels for maps."""
 

@@ -16,7 +16,7 @@ from autogate.records.profiles import (
     UnitSample,
 )
 from autogate.records.resources import EnergyComparison, PeakMemory
-from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, Realisation, TrialRecord
+from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, FrontRecord, Realisation, TrialRecord
 
 __all__ = [
     "ALONE",
@@ -34,6 +34,7 @@ __all__ = [
     "EvaluationKey",
     "ExecutionPlan",
     "FinalistRecord",
+    "FrontRecord",
     "LatencyStat",
     "Measurement",
     "NetworkSample",

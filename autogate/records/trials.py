@@ -57,6 +57,7 @@ class Evaluation:
         realisation: Decisions of varying gates.
         seconds: Time it took.
         artifact: Identity of the stored weights, if they were kept.
+        macs_paper: MACs per image as the papers count them, with these decisions.
     """
 
     key: EvaluationKey
@@ -64,6 +65,7 @@ class Evaluation:
     realisation: Realisation
     seconds: float
     artifact: str | None = None
+    macs_paper: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,26 @@ class TrialRecord:
     costs: Mapping[str, float] | None
     reason: str | None
     seconds: float
+
+
+@dataclass(frozen=True)
+class FrontRecord:
+    """What a study had reached when one of its trials ended, by prediction and short training.
+
+    Attributes:
+        trial: Number of the trial.
+        hypervolume: Area that the front covers, of accuracy times the share of dense latency saved; in [0, 1] for
+            accuracies that are fractions.
+        best_trial: Number of the best candidate within the budget, if any.
+        best_val_accuracy: Its accuracy on validation images.
+        front: Numbers of the trials on the front, fastest first.
+    """
+
+    trial: int
+    hypervolume: float
+    best_trial: int | None
+    best_val_accuracy: float | None
+    front: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -210,17 +210,3 @@ def best_within(front: list[dict[str, Any]], limit_ms: float | None) -> dict[str
     """Return the most accurate point of a front whose predicted upper bound is within the limit."""
     within = [point for point in front if limit_ms is None or point["predicted_ms"]["upper"] <= limit_ms]
     return max(within, key=lambda point: point["val_accuracy"], default=None)
-
-
-def study_line(store: Store, study: str) -> dict[str, Any]:
-    """Return what a list says of a study."""
-    config = SearchConfig.model_validate(store.study(study)[0])
-    counts = store.count_trials(study)
-    goals = [config.latency_budget or (f"max drop {config.max_drop}" if config.max_drop else "pareto")]
-    further = {"memory": config.memory_budget, "energy": config.energy_budget}
-    goals += [f"{what} {budget}" for what, budget in further.items() if budget is not None]
-    return {
-        "study": study, "model": config.model, "data": config.data, "goal": ", ".join(goals),
-        "batch_size": config.batch_size, "trials": counts["total"], "trained": counts["complete"],
-        "wanted": config.trials, "finalists": len(store.finalists(study)),
-    }  # fmt: skip

@@ -19,11 +19,13 @@ from autogate.records import Estimate, Evaluation, TrialRecord
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.evaluator import Evaluator
 from autogate.search.feedback import Feedback
+from autogate.search.front_history import FrontHistory, complete_history
 from autogate.search.memory import CandidateMemory
 from autogate.search.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
 from autogate.store import COUNTED, Store
+from autogate.store.optuna_storage import open_storage
 from autogate.training import Fidelity, Recipe
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -75,15 +77,13 @@ class Driver:
         self.feedback = feedback
         self.memory = memory
         self.records = store.trials(study)
+        self.history = FrontHistory(objective, latency.dense_ms)
+        complete_history(store, study, self.history)
         self.distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
         }
         with self._clear_errors():
-            try:
-                self.optuna_study = self._open()
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:200]
-                raise StorageError(f"Optuna cannot use {self.store.shown_url}: {reason}") from None
+            self.optuna_study = self._open()
 
     def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
         """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
@@ -96,11 +96,9 @@ class Driver:
         try:
             yield
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            cause = error.__cause__
-            reason = " ".join(str(getattr(cause, "orig", cause or error)).split())[:200]
             raise StorageError(
-                f"the database {self.store.shown_url} failed: {reason}; what was stored before is safe, continue with "
-                f"`{self.store.command('resume', self.name)}`"
+                f"the database {self.store.shown_url} failed: {self.store.reason(error)}; what was stored "
+                f"before is safe, continue with `{self.store.command('resume', self.name)}`"
             ) from None
 
     def _run(self, trials: int, trainings: int | None, timeout_s: float | None) -> None:
@@ -114,9 +112,8 @@ class Driver:
             if trainings is not None and sum(r.outcome == "complete" for r in self.records) >= trainings:
                 return
             record = self._one_trial()
-            self.records.append(record)
             failures = failures + 1 if record.outcome == "failed" else 0
-            self.reporter.trial(record, self.best(), self._done(), trials)
+            self.reporter.trial(record, self.history.best, self._done(), trials)
             if failures >= _FAILURES_IN_A_ROW:
                 why = f"{failures} trials failed in a row, the last one because: {record.reason}"
                 if not any(r.outcome == "complete" for r in self.records):
@@ -124,35 +121,17 @@ class Driver:
                 self.reporter.note(f"{why}; going on with the candidates there are")
                 return
 
-    def best(self) -> TrialRecord | None:
-        """Return the best candidate so far by its short training and prediction."""
-        accepted = [r for r in self.records if self._accepted(r)]
-        return min(accepted, key=self._rank, default=None)
-
-    def _accepted(self, record: TrialRecord) -> bool:
-        if record.outcome != "complete" or record.val_accuracy is None or record.predicted is None:
-            return False
-        return self.objective.acceptable(record.val_accuracy, record.predicted["upper"])
-
-    def _rank(self, record: TrialRecord) -> tuple[float, float]:
-        assert record.val_accuracy is not None and record.predicted is not None  # noqa: S101, PT018 - _accepted
-        return self.objective.rank(record.val_accuracy, record.predicted[self.objective.stat])
-
     def _done(self) -> int:
         return sum(record.outcome in COUNTED for record in self.records)
 
     def _open(self) -> optuna.Study:
-        storage = optuna.storages.RDBStorage(
-            self.store.engine.url.render_as_string(hide_password=False),
-            engine_kwargs={"connect_args": {"timeout": 30}} if self.store.engine.name == "sqlite" else None,
-        )
         # The sampler's own stream must not start over when a study is resumed.
         sampler = optuna.samplers.TPESampler(
             seed=(self.seed * 10_007 + len(self.records)) % 2**32, n_startup_trials=10, multivariate=True,
             constant_liar=False,
         )  # fmt: skip
         return optuna.create_study(
-            storage=storage, study_name=self.name, sampler=sampler, load_if_exists=True,
+            storage=open_storage(self.store), study_name=self.name, sampler=sampler, load_if_exists=True,
             directions=self.objective.directions,
         )  # fmt: skip
 
@@ -187,7 +166,7 @@ class Driver:
         known = self.store.find_evaluation(key)
         if (reason := self._refusal(policy, lightest)) is not None:
             record = self._record(trial.number, "rejected", policy, None, estimate, reason, start)
-            self.store.add_trial(self.name, record)
+            self._keep(record)
             self.optuna_study.tell(trial, state=TrialState.PRUNED)
             return record
         if known is None:
@@ -195,7 +174,7 @@ class Driver:
                 known, _ = self.evaluator.run(policy, self.recipe, SHORT, self.reporter)
             except TrainingError as error:
                 record = self._record(trial.number, "failed", policy, None, estimate, str(error), start)
-                self.store.add_trial(self.name, record)
+                self._keep(record)
                 self.optuna_study.tell(trial, state=TrialState.FAIL)
                 return record
             # Committed before the trial is told: after a kill between the two, nothing is trained twice.
@@ -212,7 +191,7 @@ class Driver:
         if self.objective.floor is not None:
             trial.set_constraint(ACCURACY, self.objective.floor - known.val_accuracy)
         # Stored before it is told, and after its constraints: a kill in between loses neither.
-        self.store.add_trial(self.name, record)
+        self._keep(record)
         self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate.stat(self.objective.stat)))
         return record
 
@@ -223,6 +202,11 @@ class Driver:
         if self.memory is not None and not self.memory.fits(policy):
             return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
         return None
+
+    def _keep(self, record: TrialRecord) -> None:
+        """Store what became of a trial, and what the study has reached with it."""
+        self.store.add_trial(self.name, record, self.history.add(record))
+        self.records.append(record)
 
     def _record(
         self,
@@ -262,7 +246,7 @@ class Driver:
         if kind == 3:
             return None
         for _ in range(_REDRAWS):
-            best = self.best()
+            best = self.history.best
             own: Choices | None
             if kind == 1 or best is None:
                 own = self.proposer.guided(rng, None)

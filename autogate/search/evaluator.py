@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import nn
 from autogate.gates import TrainingGate
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation
+from autogate.search.costs import paper_macs
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task
 from autogate.sites import Network
@@ -20,6 +22,7 @@ from autogate.surgery import attach_gates, canonical, gate_path, training_form
 from autogate.training import Bank, Fidelity, Methods, Recipe, clone, recalibrate
 
 _SENSITIVITY_IMAGES = 8000
+_HOPELESS = 1e3
 
 
 @dataclass
@@ -85,7 +88,8 @@ class Evaluator:
         trained = self.train(policy, recipe, fidelity, reporter)
         seconds = time.monotonic() - start
         key = self.key(policy, recipe, fidelity)
-        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds), trained
+        macs = paper_macs(self.task.network, policy, trained.realisation)
+        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds, macs_paper=macs), trained
 
     def train(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> Trained:
         """Train and score ``policy`` from the shared weights."""
@@ -120,7 +124,8 @@ class Evaluator:
         for i, (decision, choice) in enumerate(options):
             policy = canonical(space.policy({decision.name: choice}), self.start.sites)
             loss = self._loss(Policy(policy.gates), images)
-            result[(decision.name, choice)] = max(loss - dense, 1e-3)
+            # What is no number would stay in the way of every ranking, and no database could keep it.
+            result[(decision.name, choice)] = max(loss - dense, 1e-3) if math.isfinite(loss) else _HOPELESS
             reporter.progress((i + 1) / len(options), f"{decision.name} {choice}")
         return result
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from autogate.errors import ProfileError, StudyError
 from autogate.gates import brief
-from autogate.latency import LatencyModel, from_lines, read_profile, resolve_device
+from autogate.latency import LatencyModel, read_profile, resolve_device
 from autogate.latency.explaining import explain_gates, explain_units
 from autogate.models import load_model
 from autogate.policy import Policy
@@ -148,10 +148,10 @@ def _latency_model(
 
 
 def _own_profile(store: Store, study: str, facts: dict[str, Any]) -> Profile:
-    lines = store.profile(str(facts.get("profile")))
-    if lines is None:
+    taken = store.profile(str(facts.get("profile")))
+    if taken is None:
         raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
-    return from_lines(lines, "the study's profile")
+    return taken
 
 
 def explanation_document(

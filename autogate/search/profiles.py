@@ -14,12 +14,10 @@ from autogate.latency import (
     MIN_NETWORKS,
     LatencyModel,
     fastest_layout,
-    from_lines,
     profile_digest,
     read_profile,
     setting_of,
     take_profile,
-    to_lines,
     too_noisy,
     transfer_profile,
 )
@@ -139,7 +137,7 @@ def transfer_to_here(
 def keep_profile(store: Store, profile: Profile) -> str:
     """Store a profile and return its identity."""
     key = profile_digest(profile)
-    store.add_profile(key, profile.model, profile.setting.to_json(), to_lines(profile))
+    store.add_profile(key, profile)
     return key
 
 
@@ -222,9 +220,8 @@ def profile_for(
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
     """
-    stored = store.profile(str(facts.get("profile")))
-    if stored is not None:
-        profile = from_lines(stored, "the study's profile")
+    profile = store.profile(str(facts.get("profile")))
+    if profile is not None:
         if facts.get("foreign"):
             return FoundProfile(profile, foreign=True)
         here = setting_here(profile, config, device)
@@ -235,8 +232,7 @@ def profile_for(
         named = named_profile(config)
         foreign = is_foreign(named, config, device)
         return FoundProfile(named, foreign, not foreign and named.setting != setting_here(named, config, device))
-    for lines in store.profiles(config.model):
-        profile = from_lines(lines, "a stored profile")
+    for profile in store.profiles(config.model):
         laid_out = config.layout in ("auto", profile.setting.layout)
         if laid_out and profile.setting == setting_here(profile, config, device) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from autogate.code_version import code_version
 from autogate.errors import StudyError, TrainingError
+from autogate.latency.model import VERSION as LATENCY_MODEL
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
@@ -70,7 +72,8 @@ def run_search(
     recipe = short_recipe(len(task.data.train), config.lr)
     floor = floor_of(config, facts)
     if floor is not None:
-        objective = replace(objective, floor=_short_floor(config, floor, evaluator, recipe, store, reporter))
+        facts["short_floor"] = _short_floor(config, floor, evaluator, recipe, store, reporter)
+        objective = replace(objective, floor=facts["short_floor"])
 
     proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
     store.set_facts(study, facts)
@@ -108,6 +111,8 @@ def _begin(
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
+        # Of the trials there are: predictions are stored, and found, under it.
+        "latency_model": facts.get("latency_model", LATENCY_MODEL),
         "foreign": ground.foreign,
         "left_out": ground.unpaying,
         "setting": ground.latency.profile.setting.to_json(),
@@ -121,7 +126,8 @@ def _begin(
     if known:
         store.set_facts(study, facts)
     else:
-        store.create_study(study, config.to_json(), facts)
+        store.create_study(study, config.to_json(), facts, code_version=code_version())
+        store.claim(study)
         reporter.begin(study, store.command("resume", study))
     return facts, ground, objective
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autogate.code_version import code_version
 from autogate.errors import StudyError
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
-from autogate.store import Store, holds_studies
+from autogate.store import Store, StudyRunningError, holds_studies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +60,15 @@ def names_of(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, An
     return {**named, "data": str(data) if isinstance(data, str | Path) else "python"}
 
 
-def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, own: Own) -> str:
+def start(
+    url: str,
+    name: str | None,
+    config: SearchConfig,
+    reporter: Reporter,
+    own: Own,
+    *,
+    artifacts: str | None = None,
+) -> str:
     """Run a search to its end and return the study's name; without one, a fresh name is made.
 
     The database is made only once everything the user named was found.
@@ -68,6 +79,7 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
         config: Its configuration.
         reporter: Hears of progress.
         own: What the caller brings instead of naming it.
+        artifacts: URL for the weights of the database; None for the usual place.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
@@ -87,18 +99,24 @@ def start(url: str, name: str | None, config: SearchConfig, reporter: Reporter, 
     if config.profile is not None and not known:
         named_profile(config)
     store = Store(url, create=True)
-    name = name or _fresh_name(store, config)
-    before: dict[str, float] = {}
-    if known:
-        reporter.begin(name, store.command("resume", name))
-        store.set_config(name, config.to_json())
-        before = dict(store.study(name)[1].get("seconds", {}))
-    try:
-        run_search(store, name, config, reporter, task, Methods(own.train_fn, own.score_fn, name), trials=config.trials)
-    finally:
+    if artifacts is not None:
+        store.place_artifacts(artifacts)
+    with ExitStack() as stack:
+        name = reserve(store, name, config, stack)
+        before: dict[str, float] = {}
         if name in store.study_names():
-            spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
-            store.set_facts(name, {"seconds": {**before, **spent}})
+            refuse_other(store, name, config)
+            store.claim(name)
+            reporter.begin(name, store.command("resume", name))
+            store.set_config(name, config.to_json(), code_version=code_version())
+            before = dict(store.study(name)[1].get("seconds", {}))
+        methods = Methods(own.train_fn, own.score_fn, name)
+        try:
+            run_search(store, name, config, reporter, task, methods, trials=config.trials)
+        finally:
+            if name in store.study_names():
+                spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
+                store.set_facts(name, {"seconds": {**before, **spent}})
     return name
 
 
@@ -113,7 +131,17 @@ def refuse_other(store: Store, name: str, config: SearchConfig) -> None:
         )
 
 
-def _fresh_name(store: Store, config: SearchConfig) -> str:
-    known = set(store.study_names())
+def reserve(store: Store, name: str | None, config: SearchConfig, stack: ExitStack) -> str:
+    """Become the only driver of a study, until the stack is left, and return its name; without one, a fresh one."""
+    if name is not None:
+        stack.enter_context(store.running(name))
+        return name
     stem = f"{config.model.split(':')[-1].lower()}-{Path(config.data).name}"
-    return next(name for i in range(1, len(known) + 2) if (name := f"{stem}-{i}") not in known)
+    for number in itertools.count(1):
+        fresh = f"{stem}-{number}"
+        with suppress(StudyRunningError), ExitStack() as attempt:
+            attempt.enter_context(store.running(fresh))
+            if fresh not in store.study_names():
+                stack.enter_context(attempt.pop_all())
+                return fresh
+    raise AssertionError("numbers do not end")

@@ -1,6 +1,20 @@
 """Studies in SQL: AutoGate's tables beside Optuna's, and the queries on them."""
 
-from autogate.store.database import default_storage, holds_studies
-from autogate.store.store import COUNTED, Store
+from autogate.store.artifacts import checked_url
+from autogate.store.database import holds_studies, upgrade_database
+from autogate.store.running import StudyRunningError
+from autogate.store.store import Store
+from autogate.store.studies import check_name
+from autogate.store.trials import COUNTED
+from autogate.store.urls import default_storage
 
-__all__ = ["COUNTED", "Store", "default_storage", "holds_studies"]
+__all__ = [
+    "COUNTED",
+    "Store",
+    "StudyRunningError",
+    "check_name",
+    "checked_url",
+    "default_storage",
+    "holds_studies",
+    "upgrade_database",
+]

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from autogate.errors import StorageError
-from autogate.store.tables import SCHEMA_VERSION, Base, Meta
+from autogate.store.network_files import on_network
+from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
+from autogate.store.urls import parse_url, scrubbed, shown, sqlite_path
 
-DEFAULT_URL = "sqlite:///studies/autogate.db"
-STORAGE_VARIABLE = "AUTOGATE_STORAGE"
 _BUSY_TIMEOUT_S = 30
-
-
-def default_storage() -> str:
-    """Return the storage URL from the environment, or the SQLite file under the current directory."""
-    return os.environ.get(STORAGE_VARIABLE, DEFAULT_URL)
-
-
-class NoStudiesError(StorageError):
-    """There is no study database yet where one was looked for."""
+_CONNECT_TIMEOUT_S = 10
 
 
 def open_database(url: str, *, create: bool) -> Engine:
@@ -36,32 +27,15 @@ def open_database(url: str, *, create: bool) -> Engine:
         create: Whether to make the database and the tables if they are not there.
 
     Raises:
-        StorageError: If the database cannot be reached or written, is not a study database, or has a newer
+        StorageError: If the database cannot be reached or written, is not a study database, or has another
             schema than this version reads.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StorageError("the storage URL is not valid; write it like sqlite:///studies/autogate.db") from None
-    shown = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() == "sqlite":
-        _prepare_file(Path(parsed.database or ""), shown, create)
-    try:
-        engine = create_engine(parsed, connect_args=_connect_args(parsed.get_backend_name()))
-        if parsed.get_backend_name() == "sqlite":
-            event.listen(engine, "connect", _sqlite_pragmas)
-        _check_schema(engine, shown, create)
-        if parsed.get_backend_name() == "sqlite":
-            # Only now: this changes the file, and one of another program must stay as it is.
-            with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    except NoSuchModuleError:
-        raise StorageError(f"no driver for {shown}; for PostgreSQL: pip install 'autogate[postgres]'") from None
-    except ModuleNotFoundError as error:
-        raise StorageError(f"{error.name} is not installed; for PostgreSQL: pip install 'autogate[postgres]'") from None
-    except SQLAlchemyError as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())[:200]
-        raise StorageError(f"cannot use the database {shown}: {reason}") from None
+    parsed = parse_url(url)
+    engine = connect(parsed, create=create)
+    with clear_errors(parsed):
+        ensure_schema(engine, create=create)
+        if (path := sqlite_path(parsed)) is not None:
+            _set_journal(engine, path)
     return engine
 
 
@@ -78,8 +52,61 @@ def holds_studies(url: str) -> bool:
     return True
 
 
-def _connect_args(backend: str) -> dict[str, Any]:
-    return {"timeout": _BUSY_TIMEOUT_S} if backend == "sqlite" else {}
+def upgrade_database(url: str) -> tuple[int, int]:
+    """Bring a database of an older schema up to date; return the versions before and after.
+
+    Raises:
+        StorageError: If there is none, or it is newer or another program's.
+    """
+    parsed = parse_url(url)
+    engine = connect(parsed)
+    with clear_errors(parsed):
+        versions = upgrade_schema(engine)
+        engine.dispose()
+        return versions
+
+
+def connect(url: URL, *, create: bool = False) -> Engine:
+    """Return an engine for ``url``, whatever the database holds.
+
+    Raises:
+        StorageError: If there is no driver for it, or it is a file that is not there and is not to be made.
+    """
+    backend = url.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise StorageError(f"studies are kept in SQLite or PostgreSQL, not in {backend}; give another --storage")
+    if backend == "sqlite":
+        _prepare_file(sqlite_path(url), shown(url), create)
+    with clear_errors(url):
+        engine = create_engine(url, **engine_options(backend))
+        if backend == "sqlite":
+            event.listen(engine, "connect", _sqlite_pragmas)
+        return engine
+
+
+def engine_options(backend: str) -> dict[str, Any]:
+    """Return how to open connections to a kind of database; Optuna's own engine takes them too."""
+    if backend == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
+    # A server may have been restarted since a connection was last used.
+    return {"connect_args": {"connect_timeout": _CONNECT_TIMEOUT_S}, "pool_pre_ping": True}
+
+
+@contextmanager
+def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
+    """Turn what a database refuses into one clear error, but for rows that are there already."""
+    postgres = "for PostgreSQL: pip install 'autogate[postgres]'"
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except NoSuchModuleError:
+        raise StorageError(f"no driver for {shown(url)}; {postgres}") from None
+    except ModuleNotFoundError as error:
+        raise StorageError(f"{error.name} is not installed; {postgres}") from None
+    except SQLAlchemyError as error:
+        reason = scrubbed(getattr(error, "orig", None) or error, url)
+        raise StorageError(f"cannot use the database {shown(url)}: {reason}{rest}") from None
 
 
 def _sqlite_pragmas(connection: Any, _: Any) -> None:
@@ -88,38 +115,26 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
     cursor.close()
 
 
-def _prepare_file(path: Path, shown: str, create: bool) -> None:
-    if str(path) in (".", ":memory:"):
+def _set_journal(engine: Engine, path: Path) -> None:
+    # Only now: this changes the file, and one of another program must stay as it is. A network file system cannot
+    # share the memory that a write-ahead log needs.
+    wanted = "delete" if on_network(path) else "wal"
+    # A file that can only be read stays as it is.
+    with engine.connect() as connection, suppress(OperationalError):
+        if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != wanted:
+            connection.exec_driver_sql(f"PRAGMA journal_mode={wanted}")
+
+
+def _prepare_file(path: Path | None, url: str, create: bool) -> None:
+    if path is None:
         raise StorageError(
             "a database in memory is lost with its process; give a file, as in sqlite:///studies/autogate.db"
         )
     if path.exists():
         return
     if not create:
-        raise NoStudiesError(f"there is no study database at {shown}; `autogate search` makes one")
+        raise NoStudiesError(f"there is no study database at {url}; `autogate search` makes one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot make the directory {path.parent}: {error.strerror}; use --storage") from None
-
-
-def _check_schema(engine: Engine, shown: str, create: bool) -> None:
-    tables = set(inspect(engine).get_table_names())
-    if "autogate_meta" in tables:
-        with Session(engine) as session:
-            row = session.get(Meta, "schema")
-        found = int(row.value) if row is not None and row.value.isdigit() else -1
-        if found > SCHEMA_VERSION:
-            raise StorageError(
-                f"{shown} has schema {found}, newer than {SCHEMA_VERSION}, which this version reads; update autogate"
-            )
-        if found != SCHEMA_VERSION:
-            raise StorageError(f"{shown} has an unknown schema; it was not written by autogate")
-        return
-    if tables and not {"studies", "trials", "alembic_version"} <= tables:
-        raise StorageError(f"{shown} is a database of another program; give AutoGate its own with --storage")
-    if not create:
-        raise NoStudiesError(f"{shown} holds no AutoGate study; `autogate search` starts one")
-    with Session(engine) as session, session.begin():
-        Base.metadata.create_all(session.connection())
-        session.add(Meta(key="schema", value=str(SCHEMA_VERSION)))

@@ -122,6 +122,8 @@ def test_drops(refused: Refused, drop: str) -> None:
         (("--profile", "absent.jsonl"), "cannot read profile absent.jsonl"),
         (("--config", "absent.yaml"), "cannot read absent.yaml"),
         (("--storage", "somewhere"), "storage URL is not valid"),
+        (("--storage", "mysql://me@host/studies"), "studies are kept in SQLite or PostgreSQL"),
+        (("--artifacts", "s3://key:secret@bucket"), "--artifacts must hold no password"),
         (("--batch-size", "many"), "'--batch-size'"),
         (("--colour", "red"), "--colour"),
     ],
@@ -334,6 +336,13 @@ def test_a_study_without_results_yet(cli: Cli) -> None:
 
 READING = [
     ("studies",),
+    ("studies", "show", "first"),
+    ("studies", "delete", "first", "--yes"),
+    ("studies", "copy", "first", "--to", "sqlite:///copy.db"),
+    ("studies", "export", "first", "--to", "first.jsonl"),
+    ("studies", "upgrade"),
+    ("studies", "vacuum"),
+    ("studies", "watch", "first"),
     ("show", "first"),
     ("pareto", "first"),
     ("resume", "first"),
@@ -341,7 +350,7 @@ READING = [
 ]
 
 
-@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: "-".join(command[:2]))
 def test_databases_of_others(refused: Refused, command: tuple[str, ...]) -> None:
     connection = sqlite3.connect("foreign.db")
     connection.execute("create table recipes (name text)")
@@ -351,20 +360,20 @@ def test_databases_of_others(refused: Refused, command: tuple[str, ...]) -> None
     assert "foreign.db is a database of another program; give AutoGate its own with --storage" in line
 
 
-@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: "-".join(command[:2]))
 def test_databases_of_a_newer_schema(cli: Cli, command: tuple[str, ...]) -> None:
     stored_study()
     connection = sqlite3.connect("studies/autogate.db")
-    connection.execute("update autogate_meta set value = '99'")
+    connection.execute("update autogate_schema_version set version_num = '99'")
     connection.commit()
     connection.close()
     result = cli(*command)
     assert result.code == 2
-    assert "has schema 99, newer than 1, which this version reads; update autogate" in result.err
+    assert "has schema 99, newer than 2, which this version reads; update autogate" in result.err
     assert len(result.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: "-".join(command[:2]))
 def test_files_that_are_no_database(refused: Refused, command: tuple[str, ...]) -> None:
     Path("notes.db").write_text("no database at all " * 100, encoding="utf-8")
     assert "file is not a database" in refused(*command, "--storage", "sqlite:///notes.db")

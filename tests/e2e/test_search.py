@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -17,7 +16,7 @@ import optuna
 import pytest
 import safetensors.torch
 import torch
-from workplace import TRIALS, Workplace, winner
+from workplace import TRIALS, Workplace, start, winner
 
 from autogate import api
 from autogate.errors import ExportError, StorageError
@@ -260,18 +259,6 @@ def test_a_tampered_database_is_noticed(study: api.Study, document: dict[str, An
     with pytest.raises(StorageError, match="were changed; restore the file"):
         study.export(workplace.root / "out2", which=number)
     assert not (workplace.root / "out2").exists()
-
-
-def start(workplace: Workplace, storage: str, *arguments: str) -> subprocess.Popen[str]:
-    """Run ``autogate`` in a process of its own."""
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-m", "autogate.cli.main", *arguments, "--storage", storage],
-        cwd=workplace.root, env={**os.environ, "PYTHONPATH": str(root)}, text=True, stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # A test run in the background may itself be deaf to interruptions.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
 
 
 def wait_for_trials(url: str, study: str, count: int, process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,9 +71,7 @@ class Workplace:
         """Return the URL of a database that already holds the profile."""
         url = f"sqlite:///{self.root / name / 'studies.db'}"
         taken = self.profile
-        Store(url, create=True).add_profile(
-            profile_digest(taken), taken.model, taken.setting.to_json(), to_lines(taken)
-        )
+        Store(url, create=True).add_profile(profile_digest(taken), taken)
         return url
 
     def foreign(self, name: str) -> str:
@@ -95,3 +97,15 @@ def winner(document: dict[str, Any]) -> dict[str, Any]:
     found = document["best"] or document["closest"]
     assert found is not None
     return found
+
+
+def start(workplace: Workplace, storage: str, *arguments: str) -> subprocess.Popen[str]:
+    """Run ``autogate`` in a process of its own."""
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-m", "autogate.cli.main", *arguments, "--storage", storage],
+        cwd=workplace.root, env={**os.environ, "PYTHONPATH": str(root)}, text=True, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # A test run in the background may itself be deaf to interruptions.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip

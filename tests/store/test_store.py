@@ -4,9 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databases import execute
+from helpers import known_network
+from profiles import profile_of
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
@@ -20,7 +25,7 @@ from autogate.records import (
     Setting,
     TrialRecord,
 )
-from autogate.store import Store, holds_studies
+from autogate.store import Store, checked_url, holds_studies
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -28,11 +33,24 @@ PREDICTED = {"mean": 1.0, "p50": 1.0, "p95": 1.5, "max": 2.0, "upper": 1.6}
 SETTING = Setting("cpu", "a cpu", 4, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
 
 
-@pytest.fixture
-def store(storage: str) -> Store:
-    store = Store(storage, create=True)
+def started(url: str) -> Store:
+    store = Store(url, create=True)
     store.create_study("first", {"seed": 0})
     return store
+
+
+@pytest.fixture
+def store(anywhere: str) -> Iterator[Store]:
+    """Return a database of each kind with one study."""
+    store = started(anywhere)
+    yield store
+    store.engine.dispose()
+
+
+@pytest.fixture
+def file_store(storage: str) -> Store:
+    """Return a database that is a file, with one study."""
+    return started(storage)
 
 
 def trial(number: int, outcome: str = "complete", accuracy: float | None = 0.9) -> TrialRecord:
@@ -48,7 +66,8 @@ def finalist(store: Store, content: bytes = b"weights") -> FinalistRecord:
     )  # fmt: skip
 
 
-def test_everything_comes_back_in_another_process(store: Store, storage: str) -> None:
+def test_everything_comes_back_in_another_process(store: Store) -> None:
+    storage = store.url
     store.set_facts("first", {"a": 1})
     store.set_facts("first", {"b": [0.5, None]})
     store.add_trial("first", trial(0))
@@ -70,6 +89,7 @@ def test_everything_comes_back_in_another_process(store: Store, storage: str) ->
     assert again.trials("first") == [trial(0)]
     assert again.finalists("first") == [record]
     assert again.find_evaluation(KEY) == Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5)
+    again.engine.dispose()
 
 
 def test_evaluations_are_unique_by_key(store: Store) -> None:
@@ -107,7 +127,7 @@ def test_trials_are_counted_by_outcome(store: Store) -> None:
 
 def test_unknown_studies_suggest_others(store: Store) -> None:
     store.create_study("cifar-60", {})
-    with pytest.raises(StudyError, match="no study 'cifar60' in sqlite:.*; known: cifar-60"):
+    with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; known: cifar-60"):
         store.study("cifar60")
     with pytest.raises(StudyError, match="no study 'zzz'.*known: first, cifar-60"):
         store.study("zzz")
@@ -150,16 +170,19 @@ def test_files_that_are_no_database_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "complaint"),
-    [("2", "has schema 2, newer than 1, which this version reads; update autogate"), ("abc", "unknown schema")],
+    [("3", "has schema 3, newer than 2, which this version reads; update autogate"), ("abc", "unknown schema")],
 )
-def test_other_schemas_are_refused(store: Store, storage: str, tmp_path: Path, value: str, complaint: str) -> None:
-    connection = sqlite3.connect(tmp_path / "studies.db")
-    connection.execute("update autogate_meta set value = ?", (value,))
-    connection.commit()
-    connection.close()
+def test_other_schemas_are_refused(store: Store, value: str, complaint: str) -> None:
+    execute(store.url, f"update autogate_schema_version set version_num = '{value}'")  # noqa: S608
     for create in (True, False):
         with pytest.raises(StorageError, match=complaint):
-            Store(storage, create=create)
+            Store(store.url, create=create)
+
+
+def test_versions_that_know_only_the_first_schema_are_told_of_a_newer_one(file_store: Store, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "studies.db")
+    assert connection.execute("select value from autogate_meta where key = 'schema'").fetchone() == ("2",)
+    connection.close()
 
 
 def test_optuna_s_own_database_can_be_shared(tmp_path: Path) -> None:
@@ -199,29 +222,89 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert blocker.read_text(encoding="utf-8") == "no directory"
 
 
-def test_artifacts_are_kept_under_their_hash(store: Store, tmp_path: Path) -> None:
+def test_artifacts_are_kept_under_their_hash(store: Store) -> None:
     sha256 = store.add_artifact("dense", b"some weights")
     assert store.artifact(sha256) == b"some weights"
     assert store.add_artifact("dense", b"some weights") == sha256
+    assert store.artifacts() == {sha256: 12}
+    with pytest.raises(StorageError, match=f"the weights {'0' * 64} in .* are missing"):
+        store.artifact("0" * 64)
+    store.delete_artifact(sha256)
+    with pytest.raises(StorageError, match="are missing"):
+        store.artifact(sha256)
+
+
+def test_a_file_keeps_its_artifacts_beside_it(file_store: Store, tmp_path: Path) -> None:
+    sha256 = file_store.add_artifact("dense", b"some weights")
     files = list((tmp_path / "artifacts").iterdir())
     assert [file.name for file in files] == [f"{sha256}.safetensors"]
 
 
-def test_artifacts_that_were_changed_or_lost_are_noticed(store: Store, tmp_path: Path) -> None:
+LARGE = bytes(range(256)) * 2**16 + b"rest"
+
+
+def test_a_server_keeps_artifacts_of_any_size_itself(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = started(postgres)
+    sha256 = store.add_artifact("dense", LARGE)
+    assert store.artifact(sha256) == LARGE
+    execute(postgres, "update autogate_artifact_parts set content = 'x' where part = 1")
+    with pytest.raises(StorageError, match=f"the weights {sha256} in postgresql.* were changed"):
+        store.artifact(sha256)
+    store.engine.dispose()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_artifacts_at_a_shared_place(store: Store, tmp_path: Path) -> None:
+    url = checked_url(str(tmp_path / "shared folder"))
+    store.place_artifacts(url)
     sha256 = store.add_artifact("dense", b"some weights")
+    assert store.add_artifact("dense", b"some weights") == sha256
+    again = Store(store.url)
+    assert again.artifact(sha256) == b"some weights"
+    [file] = (tmp_path / "shared folder").iterdir()
+    file.write_bytes(b"same weights")
+    with pytest.raises(StorageError, match="the weights file:.* were changed"):
+        again.artifact(sha256)
+    file.unlink()
+    with pytest.raises(StorageError, match="the weights file:.* are missing"):
+        again.artifact(sha256)
+    store.place_artifacts(url)
+    with pytest.raises(StorageError, match="keeps its weights file:.*; leave --artifacts out"):
+        store.place_artifacts(checked_url(str(tmp_path / "elsewhere")))
+    again.engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/weights", "memory://x", "filecache::s3://bucket"])
+def test_places_for_artifacts_that_are_refused(url: str) -> None:
+    with pytest.raises(StorageError, match="--artifacts") as raised:
+        checked_url(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_places_without_a_driver_are_told(store: Store) -> None:
+    store.place_artifacts("nothing://there")
+    with pytest.raises(StorageError, match="cannot use --artifacts nothing://there"):
+        store.add_artifact("dense", b"some weights")
+
+
+def test_artifacts_that_were_changed_or_lost_are_noticed(file_store: Store, tmp_path: Path) -> None:
+    sha256 = file_store.add_artifact("dense", b"some weights")
     path = tmp_path / "artifacts" / f"{sha256}.safetensors"
     path.write_bytes(b"same weights")
     with pytest.raises(StorageError, match=f"the weights .*{sha256}.* were changed; restore the file"):
-        store.artifact(sha256)
+        file_store.artifact(sha256)
     path.unlink()
     with pytest.raises(StorageError, match=f"the weights .*{sha256}.* are missing; restore the file"):
-        store.artifact(sha256)
+        file_store.artifact(sha256)
 
 
-def test_artifacts_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
+def test_artifacts_that_cannot_be_written(file_store: Store, tmp_path: Path) -> None:
     (tmp_path / "artifacts").write_text("in the way", encoding="utf-8")
     with pytest.raises(StorageError, match="cannot write weights to .*artifacts.*; free space or use --storage"):
-        store.add_artifact("dense", b"some weights")
+        file_store.add_artifact("dense", b"some weights")
 
 
 FULL_DISK = """
@@ -246,9 +329,9 @@ except StorageError as error:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as Linux can")
 @pytest.mark.parametrize("what", ["artifact", "trials"])
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
-    store: Store, storage: str, tmp_path: Path, what: str
+    file_store: Store, storage: str, tmp_path: Path, what: str
 ) -> None:
-    store.add_trial("first", trial(0))
+    file_store.add_trial("first", trial(0))
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, storage, "500000", what],
@@ -265,12 +348,15 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
 
 
 def test_profiles_by_model_newest_first(store: Store) -> None:
-    store.add_profile("aa", "resnet20", SETTING.to_json(), "one")
-    store.add_profile("bb", "resnet20", SETTING.to_json(), "two")
-    store.add_profile("cc", "resnet56", SETTING.to_json(), "three")
-    assert store.profile("aa") == "one"
+    taken = profile_of(known_network("resnet20"), [("block:layer1.1", Gate("drop"))])
+    newer = replace(taken, created_utc="2030-01-01T00:00:00+00:00")
+    store.add_profile("aa", taken)
+    store.add_profile("bb", newer)
+    store.add_profile("bb", newer)
+    store.add_profile("cc", replace(taken, model="vgg16_bn"))
+    assert store.profile("aa") == taken
     assert store.profile("zz") is None
-    assert sorted(store.profiles("resnet20")) == ["one", "two"]
+    assert store.profiles(taken.model) == [newer, taken]
     assert store.profiles("vgg") == []
 
 
@@ -279,7 +365,7 @@ def test_a_study_is_made_once(store: Store) -> None:
         store.create_study("first", {})
 
 
-def test_two_writers(store: Store, storage: str) -> None:
+def test_two_writers(store: Store) -> None:
     """Two processes store 100 trials each, of the same policies, into one database, at once."""
     code = (
         "import sys; from autogate.store import Store; from autogate.records import TrialRecord\n"
@@ -291,7 +377,7 @@ def test_two_writers(store: Store, storage: str) -> None:
     )
     root = Path(__file__).resolve().parents[2]
     running = [
-        subprocess.Popen([sys.executable, "-c", code, storage, start], cwd=root, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code, store.url, start], cwd=root, stderr=subprocess.PIPE, text=True)
         for start in ("0", "100")
     ]
     for process in running:
@@ -316,8 +402,9 @@ def test_databases_in_memory_are_refused(url: str) -> None:
 
 
 def test_commands_name_the_database_unless_it_is_the_default(
-    store: Store, storage: str, monkeypatch: pytest.MonkeyPatch
+    file_store: Store, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert store.command("resume", "first") == f"autogate resume first --storage '{storage}'"
+    assert file_store.command("resume", "first") == f"autogate resume first --storage '{storage}'"
     monkeypatch.setenv("AUTOGATE_STORAGE", storage)
-    assert store.command("resume", "first") == "autogate resume first"
+    assert file_store.command("resume", "first") == "autogate resume first"
+    assert file_store.command("resume", "it's mine") == "autogate resume 'it'\"'\"'s mine'"

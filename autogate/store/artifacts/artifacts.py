@@ -1,0 +1,131 @@
+"""Weights under the SHA-256 of their content, wherever a database keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from sqlalchemy import URL, select
+from sqlalchemy.exc import IntegrityError
+
+from autogate.errors import StorageError
+from autogate.store import tables
+from autogate.store.artifacts.folder import Folder
+from autogate.store.artifacts.rows import delete_parts, read_parts, write_parts
+from autogate.store.artifacts.shared import SharedFiles
+from autogate.store.session import Database
+from autogate.store.urls import sqlite_path
+
+
+class Artifacts(Database):
+    """The weights of a study database.
+
+    They lie beside a database that is a file. A server keeps them itself, so that every host finds them. Both may be
+    given a URL for them instead.
+    """
+
+    def add_artifact(self, kind: str, content: bytes) -> str:
+        """Store weights and return their SHA-256; on return they are safe.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        if self._known(sha256):
+            return sha256
+        files = self._files()
+        name = None if files is None else f"{sha256}.safetensors"
+        if files is not None and name is not None:
+            files.write(name, content)
+        try:
+            with self.session() as session, session.begin():
+                session.add(tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content), path=name))
+                session.flush()
+                if files is None:
+                    write_parts(session, sha256, content)
+        except IntegrityError:
+            if not self._known(sha256):
+                raise
+        return sha256
+
+    def artifact(self, sha256: str) -> bytes:
+        """Return stored weights.
+
+        Raises:
+            StorageError: If they are missing or were changed.
+        """
+        with self.session() as session:
+            row = session.get(tables.Artifact, sha256)
+            name = None if row is None else row.path
+            content = read_parts(session, sha256) if name is None else None
+        where = f"{sha256} in {self.shown_url}"
+        if name is not None:
+            files = self._files() or beside(self.engine.url)
+            content, where = files.read(name), files.where(name)
+        if content is None:
+            raise StorageError(f"the weights {where} are missing; restore the file or start a new study")
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StorageError(f"the weights {where} were changed; restore the file or start a new study")
+        return content
+
+    def artifacts(self) -> dict[str, int]:
+        """Return the size of all weights in bytes, by SHA-256."""
+        with self.session() as session:
+            rows = session.execute(select(tables.Artifact.sha256, tables.Artifact.size_bytes))
+            return {row.sha256: row.size_bytes for row in rows}
+
+    def artifact_kind(self, sha256: str) -> str:
+        """Return what weights are: ``dense``, ``shared`` or ``finalist``."""
+        with self.session() as session:
+            return session.get_one(tables.Artifact, sha256).kind
+
+    def delete_artifact(self, sha256: str, *, keep_file: bool = False) -> None:
+        """Remove weights that nothing refers to; ``keep_file`` if another database may refer to their file."""
+        with self.session() as session, session.begin():
+            row = session.get_one(tables.Artifact, sha256)
+            name = row.path
+            delete_parts(session, sha256)
+            session.delete(row)
+        if name is not None and not keep_file:
+            (self._files() or beside(self.engine.url)).delete(name)
+
+    def artifacts_url(self) -> str | None:
+        """Return the URL that was given for the weights, or None."""
+        with self.session() as session:
+            row = session.get(tables.Meta, "artifacts")
+            return None if row is None else row.value
+
+    def place_artifacts(self, url: str) -> None:
+        """Keep weights at a URL from now on.
+
+        Raises:
+            StorageError: If there are weights elsewhere already.
+        """
+        place = self.artifacts_url()
+        if place == url:
+            return
+        if self.artifacts():
+            usual = "beside it" if self.engine.dialect.name == "sqlite" else "in itself"
+            raise StorageError(f"{self.shown_url} keeps its weights {place or usual}; leave --artifacts out")
+        with self.session() as session, session.begin():
+            session.merge(tables.Meta(key="artifacts", value=url))
+
+    def _files(self) -> Folder | SharedFiles | None:
+        url = self.artifacts_url()
+        if url is not None:
+            return SharedFiles(url)
+        return beside(self.engine.url) if self.engine.dialect.name == "sqlite" else None
+
+    def _known(self, sha256: str) -> bool:
+        with self.session() as session:
+            row = session.get(tables.Artifact, sha256)
+            if row is None or row.path is None:
+                return row is not None
+        files = self._files() or beside(self.engine.url)
+        return files.read(row.path) is not None
+
+
+def beside(url: URL) -> Folder:
+    """Return the folder for the weights of a database that is a file, or of a server before schema 2."""
+    path = sqlite_path(url)
+    return Folder((Path("studies") if path is None else path.parent).resolve() / "artifacts")

@@ -1,0 +1,37 @@
+"""Which host this is: a SQLite database is for one."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from functools import cache
+from pathlib import Path
+
+from autogate.policy import digest
+
+
+@cache
+def this_host() -> str:
+    """Return the host's name, identity and boot, as stored with a study."""
+    name = socket.gethostname()
+    machine = _first_line("/etc/machine-id") or str(uuid.getnode())
+    return f"{name}/{digest([name, machine])}/{_first_line('/proc/sys/kernel/random/boot_id')}"
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two hosts are one: by identity; or by boot, where each container has a name of its own."""
+    _, machine, boot = one.rsplit("/", 2)
+    _, other_machine, other_boot = other.rsplit("/", 2)
+    return machine == other_machine or (boot == other_boot != "")
+
+
+def host_name(host: str) -> str:
+    """Return how a message calls a host."""
+    return host.rsplit("/", 2)[0]
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

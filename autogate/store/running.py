@@ -1,0 +1,147 @@
+"""Who runs a study: one driver at a time, and with SQLite on one host only.
+
+Locks end with the process that holds them, however it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from sqlalchemy import text
+
+from autogate.errors import StorageError, StudyError
+from autogate.policy import digest
+from autogate.store import tables
+from autogate.store.database import clear_errors
+from autogate.store.host import host_name, same_host, this_host
+from autogate.store.session import Database
+from autogate.store.urls import sqlite_path
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # a system without file locks: nothing is kept apart
+    fcntl = None
+
+_WHOLE = "database"
+_handles: set[int] = set()
+
+
+class StudyRunningError(StudyError):
+    """Another process runs the study."""
+
+
+class Running(Database):
+    """Locks of a database and its studies."""
+
+    @contextmanager
+    def running(self, study: str) -> Iterator[None]:
+        """Be the only driver of a study, which need not be there yet.
+
+        Raises:
+            StudyRunningError: If another process is.
+            StorageError: If the whole database is locked.
+        """
+        with ExitStack() as stack:
+            if not stack.enter_context(self._lock(_WHOLE, shared=True)):
+                raise StorageError(f"{self.shown_url} is being cleaned up; try again in a minute")
+            if not stack.enter_context(self._lock(f"study {study}", shared=False)):
+                raise StudyRunningError(
+                    f"study {study!r} is run by another process right now; wait for its end, or choose another --study"
+                )
+            yield
+
+    @contextmanager
+    def nothing_running(self) -> Iterator[None]:
+        """Keep all drivers out.
+
+        Raises:
+            StorageError: If there is one.
+        """
+        with self._lock(_WHOLE, shared=False) as held:
+            if not held:
+                raise StorageError(f"a study of {self.shown_url} runs right now; try again when it has ended")
+            yield
+
+    def claim(self, study: str) -> None:
+        """Note that this host runs a study from now on.
+
+        Raises:
+            StudyError: If another host does, and the database is a file.
+        """
+        with self.session() as session, session.begin():
+            row = session.get_one(tables.Study, study)
+            if row.host is not None and self.engine.dialect.name == "sqlite" and not same_host(row.host, this_host()):
+                raise StudyError(
+                    f"study {study!r} is run by host {host_name(row.host)}, and a SQLite file cannot be shared by "
+                    "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
+                    "this host, with `autogate studies copy`"
+                )
+            row.host = this_host()
+
+    @contextmanager
+    def making_tables(self) -> Iterator[None]:
+        """Wait until no other process makes tables here, and let none begin: Optuna makes its own unguarded."""
+        with self._lock("tables", shared=False, wait=True):
+            yield
+
+    @contextmanager
+    def _lock(self, name: str, *, shared: bool, wait: bool = False) -> Iterator[bool]:
+        """Take a lock if it is free, or ``wait`` for it; yield whether it is held."""
+        path = sqlite_path(self.engine.url)
+        with self._postgres_lock(name, shared, wait) if path is None else _file_lock(path, name, shared, wait) as held:
+            yield held
+
+    @contextmanager
+    def _postgres_lock(self, name: str, shared: bool, wait: bool) -> Iterator[bool]:
+        key = int(digest(["autogate", name]), 16) - 2**63
+        take = f"pg_{'' if wait else 'try_'}advisory_lock{'_shared' if shared else ''}"
+        with clear_errors(self.engine.url):
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            found = connection.scalar(text(f"select {take}(:key)"), {"key": key})  # noqa: S608 - of constants
+        try:
+            yield wait or bool(found)
+        finally:
+            # Closed for good, not given back: the lock belongs to the connection.
+            connection.invalidate()
+            connection.close()
+
+
+@contextmanager
+def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[bool]:
+    """Lock a file beside the database; the operating system frees it when its holder dies."""
+    if fcntl is None:
+        yield True
+        return
+    place = database.resolve().parent / "locks" / f"{database.name}-{digest(name)}"
+    try:
+        place.parent.mkdir(exist_ok=True)
+        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot make {place}: {error.strerror}; use --storage") from None
+    _handles.add(handle)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        _handles.discard(handle)
+        os.close(handle)
+
+
+def _forget_handles() -> None:
+    for handle in _handles:
+        os.close(handle)
+    _handles.clear()
+
+
+# A forked process, such as one that decodes images, must not hold the locks of a driver that died.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_handles)

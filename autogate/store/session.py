@@ -1,0 +1,62 @@
+"""A database that is open: sessions on it, and how it is named to users."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from autogate.store import tables
+from autogate.store.database import clear_errors, open_database
+from autogate.store.urls import DEFAULT_URL, default_storage, scrubbed, shown
+
+
+class Database:
+    """A study database.
+
+    Args:
+        url: SQLAlchemy URL.
+        create: Whether to make the database if it is not there.
+
+    Raises:
+        StorageError: See :func:`autogate.store.database.open_database`.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
+        self.url = url
+        self.engine: Engine = open_database(url, create=create)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return shown(self.engine.url)
+
+    def command(self, verb: str, study: str) -> str:
+        """Return the command that does something with a study of this database."""
+        elsewhere = "" if self.url == default_storage() else f" --storage '{self.shown_url}'"
+        return f"autogate {verb} {shlex.quote(study)}{elsewhere}"
+
+    def reason(self, error: BaseException) -> str:
+        """Return in one line why the database refused, without a password."""
+        cause = error.__cause__ or error
+        return scrubbed(getattr(cause, "orig", None) or cause, self.engine.url)
+
+    def _add(self, row: tables.Base) -> None:
+        with self.session() as session, session.begin():
+            session.add(row)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a session; what the database refuses becomes one clear error, but for rows that are there already."""
+        rest = "; what was stored before is safe, resume when it works again"
+        with clear_errors(self.engine.url, rest), Session(self.engine) as session:
+            yield session
+
+
+def now_utc() -> str:
+    """Return the time as it is stored."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,33 @@
+"""AutoGate's tables, by theme; they live beside Optuna's in one database.
+
+Where a view for users has the plain name, the table behind it ends in ``_records``.
+"""
+
+from autogate.store.tables.artifacts import Artifact, ArtifactPart
+from autogate.store.tables.base import SCHEMA_VERSION, VERSION_TABLE, Base, Meta, SchemaVersion
+from autogate.store.tables.devices import Device, Form, Profile, Sample
+from autogate.store.tables.policies import Evaluation, Measurement, Policy, Prediction
+from autogate.store.tables.studies import Finalist, FrontPoint, Space, Study, Trial
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "VERSION_TABLE",
+    "Artifact",
+    "ArtifactPart",
+    "Base",
+    "Device",
+    "Evaluation",
+    "Finalist",
+    "Form",
+    "FrontPoint",
+    "Measurement",
+    "Meta",
+    "Policy",
+    "Prediction",
+    "Profile",
+    "Sample",
+    "SchemaVersion",
+    "Space",
+    "Study",
+    "Trial",
+]

@@ -1,0 +1,26 @@
+"""Take a study out of a database; what other studies may use stays until the database is cleaned."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete
+
+from autogate.store import tables
+from autogate.store.store import Store
+from autogate.store.transfer.optuna_study import delete_optuna_study
+from autogate.store.transfer.rows import OWN
+
+
+def delete_study(store: Store, study: str) -> None:
+    """Remove a study and its trials for good.
+
+    Raises:
+        StudyError: If there is no such study, or a process runs it.
+    """
+    store.study(study)
+    with store.running(study):
+        # Optuna's trials first: a study that has none can be deleted again, one that has others' must not come to be.
+        delete_optuna_study(store, study)
+        with store.session() as session, session.begin():
+            for table in reversed(OWN.values()):
+                name = tables.Study.name if table is tables.Study else table.__table__.c.study
+                session.execute(delete(table).where(name == study))

@@ -1,0 +1,113 @@
+"""Clean a database: what no study uses any more goes, and its space is freed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.orm import Session
+
+from autogate.store import tables
+from autogate.store.database import clear_errors
+from autogate.store.store import Store
+from autogate.store.transfer.rows import weights_of
+from autogate.store.urls import sqlite_path
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def vacuum(store: Store) -> dict[str, int]:
+    """Remove evaluations, policies and weights that no study uses; profiles stay, since later studies may.
+
+    Returns how many of each went, and ``weights_bytes``.
+
+    Raises:
+        StorageError: If a study runs in the database.
+    """
+    with store.nothing_running():
+        with store.session() as session, session.begin():
+            evaluations = _delete_evaluations(session)
+            policies = _delete_policies(session)
+            _delete_spaces(session)
+            used = {str(sha256) for sha256 in session.scalars(select(tables.Evaluation.artifact)) if sha256}
+            for study in session.scalars(select(tables.Study)):
+                used |= weights_of(session, study)
+        sizes = store.artifacts()
+        unused = set(sizes) - used
+        kept = _used_beside(store, unused)
+        for sha256 in unused:
+            store.delete_artifact(sha256, keep_file=sha256 in kept)
+        with clear_errors(store.engine.url), store.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum"))
+    freed = sum(sizes[sha256] for sha256 in unused - kept)
+    return {"evaluations": evaluations, "policies": policies, "weights": len(unused), "weights_bytes": freed}
+
+
+def _delete_evaluations(session: Session) -> int:
+    """Remove evaluations that no study can use, and those with weights of policies that none tried.
+
+    An accuracy alone is kept for as long as there is a study of its network and data, which may ask for it.
+    """
+    tasks: set[str] = set()
+    tried: set[tuple[str, str]] = set()
+    for study in session.scalars(select(tables.Study)):
+        task = str(study.facts.get("task", ""))
+        tasks.add(task)
+        policies = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
+        tried |= {(policy, task) for policy in policies}
+    e = tables.Evaluation
+    found = session.execute(select(e.id, e.policy, e.task, e.artifact)).all()
+    unused = [
+        row.id
+        for row in found
+        if row.task not in tasks or (row.artifact is not None and (row.policy, row.task) not in tried)
+    ]
+    for identity in unused:
+        session.execute(delete(e).where(e.id == identity))
+    return len(unused)
+
+
+def _delete_policies(session: Session) -> int:
+    columns: tuple[Any, ...] = (
+        tables.Trial.policy, tables.Prediction.policy, tables.Finalist.policy, tables.Evaluation.policy,
+    )  # fmt: skip
+    used = {policy for column in columns for policy in session.scalars(select(column))}
+    unused = set(session.scalars(select(tables.Policy.digest))) - used
+    for policy in sorted(unused):
+        session.execute(delete(tables.Policy).where(tables.Policy.digest == policy))
+    return len(unused)
+
+
+def _delete_spaces(session: Session) -> None:
+    used = select(tables.Study.space).where(tables.Study.space.is_not(None))
+    session.execute(delete(tables.Space).where(tables.Space.digest.not_in(used)))
+
+
+def _used_beside(store: Store, unused: set[str]) -> set[str]:
+    """Return which weights other databases of the same folder may use; those at a shared URL always may be."""
+    if store.artifacts_url() is not None:
+        return unused
+    path = sqlite_path(store.engine.url)
+    if path is None:
+        return set()
+    used: set[str] = set()
+    for other in path.resolve().parent.iterdir():
+        if other != path.resolve() and other.is_file() and _is_sqlite(other):
+            used |= _weights_in(other)
+    return unused & used
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _weights_in(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        try:
+            return {str(row[0]) for row in connection.execute("select sha256 from autogate_artifacts")}
+        except sqlite3.OperationalError:  # a database of another program
+            return set()

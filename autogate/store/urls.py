@@ -1,0 +1,59 @@
+"""Storage URLs: read, shown without their secrets, and kept out of messages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from autogate.errors import StorageError
+
+DEFAULT_URL = "sqlite:///studies/autogate.db"
+STORAGE_VARIABLE = "AUTOGATE_STORAGE"
+_SECRET_KEYS = ("password", "sslpassword", "passwd")
+_HIDDEN = "***"
+
+
+def default_storage() -> str:
+    """Return the storage URL from the environment, or the SQLite file under the current directory."""
+    return os.environ.get(STORAGE_VARIABLE, DEFAULT_URL)
+
+
+def parse_url(url: str) -> URL:
+    """Parse a storage URL.
+
+    Raises:
+        StorageError: If it is not one, or a password that is not escaped takes it apart; it is not repeated.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StorageError("the storage URL is not valid; write it like sqlite:///studies/autogate.db") from None
+    if parsed.get_backend_name() != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
+        raise StorageError("the storage URL has a second @; escape one in a password as %40, and / as %2F")
+    return parsed
+
+
+def shown(url: URL) -> str:
+    """Return a URL as text, with stars for its password."""
+    hidden = url.update_query_dict({key: _HIDDEN for key in url.query if key in _SECRET_KEYS})
+    return hidden.render_as_string(hide_password=True).replace(quote(_HIDDEN, safe=""), _HIDDEN)
+
+
+def scrubbed(message: object, url: URL) -> str:
+    """Return one line of ``message``, at most 200 characters long, without the URL's password."""
+    text = " ".join(str(message).split())
+    for secret in (url.password, *(url.query.get(key) for key in _SECRET_KEYS)):
+        if secret:
+            text = text.replace(str(secret), _HIDDEN).replace(quote(str(secret), safe=""), _HIDDEN)
+    return text[:200]
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """Return the file of a SQLite URL; None for a database in memory, or of another kind."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database).removeprefix("file:"))
