@@ -21,9 +21,11 @@ from autogate.records import (
     EvaluationKey,
     FinalistRecord,
     Measurement,
+    Operator,
     Realisation,
     Setting,
     TrialRecord,
+    UnitForm,
 )
 from autogate.store import Store, checked_url, holds_studies
 
@@ -349,6 +351,15 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
 
 def test_profiles_by_model_newest_first(store: Store) -> None:
     taken = profile_of(known_network("resnet20"), [("block:layer1.1", Gate("drop"))])
+    scripted = replace(
+        taken.networks[0], interval_ms=(1.0, 2.0), phase="alone", decisions={"block:layer1.1": 1},
+        executors={"map:layer2.0.conv1": "halo"},
+    )  # fmt: skip
+    form = UnitForm(taken.units[0].key, (Operator("aten.convolution", 5, 7, 3, 2), Operator("aten.relu", 0, 4)))
+    taken = replace(
+        taken, units=(replace(taken.units[0], host_ms=0.5), *taken.units[1:]), forms=(form,),
+        networks=(*taken.networks, scripted), method={"clock": "a clock"},
+    )  # fmt: skip
     newer = replace(taken, created_utc="2030-01-01T00:00:00+00:00")
     store.add_profile("aa", taken)
     store.add_profile("bb", newer)
