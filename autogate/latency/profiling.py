@@ -111,12 +111,12 @@ def take_profile(
     captured = setting.runtime == "cuda_graph"
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
     screened = session.run(ALONE, alone, _SCREEN_SHARE * seconds, _SCREEN_WIDTH)
-    unit_ms = _unit_times(screened.units)
+    unit_ms = unit_times(screened.units)
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
         paying, network.sites, units, setting.batch_size, count=_mixed_networks(seconds), seed=seed,
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
-        rough_ms=lambda planned: _rough_ms(planned, units, unit_ms),
+        rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
     profiled = session.run(MIXED, mixed, seconds - session.elapsed_s(), _WIDTH, optional=True)
     # What was seen among mixed networks is not taken from the first phase: that was another time.
@@ -239,7 +239,7 @@ class _Session:
             self.progress(min(1.0, self.elapsed_s() / self.seconds), f"{what}, round {rounds}")
 
 
-def _unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
+def unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
     """Return the median time of every unit form seen, in milliseconds, by key."""
     times: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
@@ -247,17 +247,18 @@ def _unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
     return {GONE: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
 
 
-def _rough_ms(planned: PlannedNetwork, units: tuple[Unit, ...], unit_ms: Mapping[str, float]) -> float:
+def rough_ms(planned: PlannedNetwork, units: tuple[Unit, ...], unit_ms: Mapping[str, float]) -> float:
     """Return about what a network takes, in milliseconds, from what its gates alone leave of its units."""
     total = 0.0
     for key in keys_of(units, planned.policy, planned.decisions, planned.executors):
         unit_type, *parts = key.split("|")
-        if key in unit_ms or not parts:
-            total += unit_ms.get(key, 0.0)
-            continue
-        alone = [unit_ms.get(f"{unit_type}|{part}", 0.0) for part in parts]
-        dense = unit_ms.get(unit_type)
-        total += min(alone) if dense is None else dense * math.prod(ms / dense for ms in alone)
+        if key in unit_ms:
+            total += unit_ms[key]
+        elif unit_type in unit_ms:
+            dense = unit_ms[unit_type]
+            total += dense * math.prod(unit_ms.get(f"{unit_type}|{part}", dense) / dense for part in parts)
+        else:  # a gated block with gates inside
+            total += unit_ms[f"{unit_type}|{parts[0]}"]
     return total
 
 

@@ -14,6 +14,8 @@ from autogate.gates import get_family
 from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
 from autogate.latency.canary import canary
 from autogate.latency.journal import Journal
+from autogate.latency.plan import PlannedNetwork
+from autogate.latency.profiling import rough_ms, unit_times
 from autogate.latency.subjects import script
 from autogate.latency.units import GONE, cut_into_units
 from autogate.policy import Gate, Policy
@@ -147,3 +149,20 @@ def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_p
     assert whole.method["rounds"][MIXED] > 3
     assert not kept_in.exists()
     assert LatencyModel(whole, network).dense_ms > 0
+
+
+def test_networks_are_roughly_known_before_they_are_run(network: Network, profile: Profile) -> None:
+    units = cut_into_units(network)
+    unit_ms = unit_times(profile.units)
+    for sample in profile.networks:
+        if sample.phase == MIXED:
+            planned = PlannedNetwork(Policy.from_json(sample.policy), sample.decisions, sample.executors)
+            assert rough_ms(planned, units, unit_ms) == pytest.approx(sample.ms, rel=0.5)
+    block, inner = (next(site for site in network.sites if site.startswith(kind)) for kind in ("block", "map"))
+    assert inner in units[1].sites
+    gates = {block: Gate("lcnet"), inner: Gate("lcnet")}
+    both = canonical(Policy(gates), network.sites)
+    for is_open in (0, 1):
+        planned = PlannedNetwork(both, {block: is_open, inner: 4})
+        alone = PlannedNetwork(canonical(Policy({block: Gate("lcnet")}), network.sites), {block: is_open})
+        assert rough_ms(planned, units, unit_ms) == pytest.approx(rough_ms(alone, units, unit_ms))
