@@ -25,13 +25,15 @@ import torch
 from sklearn.linear_model import Ridge
 
 import autogate
-from autogate.latency import LatencyModel, read_profile
+from autogate.gates import get_family
+from autogate.latency import LatencyModel, ManyPredictor, read_profile
 from autogate.latency.machine import machine_facts
 from autogate.latency.subjects import time_networks
 from autogate.latency.validation import measure_held_out, plan_held_out, score
 from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
-from autogate.policy import Policy
+from autogate.policy import Gate, Policy
+from autogate.records import Realisation
 from autogate.search.config import make_config
 from autogate.search.profiles import searched_space
 from autogate.search.proposals import paying
@@ -45,6 +47,9 @@ BATCHES = {"cpu": (1, 8), "cuda": (1, 8, 64, 256)}
 HELD_OUT = 60
 RIDGE_NETWORKS = 300
 UNIT_NETWORKS = 12
+MANY = 20_000
+REPLAYED = 60
+INPUTS = 500
 
 
 def main() -> None:
@@ -91,6 +96,7 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
         document = autogate.validate_profile(
             str(profile), networks=HELD_OUT, seconds=held_out_s, seed=args.seed
         )  # fmt: skip
+        document["per_second"] = speed(network, profile, args.seed)
         document["units_with_gates"] = units_with_gates(network, profile, held_out_s / 3, args.seed)
         if args.transfer:
             document["transfer"] = transferred(network, profile, held_out_s, args)
@@ -135,6 +141,43 @@ def units_with_gates(network: str, profile: Path, seconds: float, seed: int) -> 
         **{kind: mape(ratios, drift) for kind, ratios in errors.items()},
         "with gates": mape(gated, drift),
     }
+
+
+def speed(network: str, profile: Path, seed: int) -> dict[str, float]:
+    """Return predictions per second on one core: of many policies at once, first and again, and replayed on inputs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model, space = model_and_space(network, profile)
+    many, rng = ManyPredictor(model, space), np.random.default_rng(seed)
+    found = {}
+    for name in ("policies, first", "policies"):
+        sizes = [len(decision.options) for decision in space.decisions]
+        gated = rng.random((MANY, len(sizes))) < rng.random((MANY, 1))
+        choices = rng.integers(0, sizes, (MANY, len(sizes))) * gated
+        start = time.monotonic()
+        many.predict_ms(choices)
+        found[name] = MANY / (time.monotonic() - start)
+    varying = [planned for planned in plan_held_out(model, space, REPLAYED, seed) if planned.decisions]
+    traced = [
+        (planned.policy, Realisation({
+            site: tuple(map(int, rng.choice(space_steps(model, site, gate), INPUTS)))
+            for site, gate in planned.policy if get_family(gate.family).varies
+        }))
+        for planned in varying
+    ]  # fmt: skip
+    start = time.monotonic()
+    for policy, realisation in traced:
+        model.predict(policy, realisation)
+    if traced:
+        found[f"replays on {INPUTS} images"] = len(traced) / (time.monotonic() - start)
+    torch.set_num_threads(threads)
+    return {name: round(value) for name, value in found.items()}
+
+
+def space_steps(model: LatencyModel, site: str, gate: Gate) -> list[int]:
+    """Return the counts between which a varying gate may decide, for an image alone."""
+    steps = get_family(gate.family).decisions(model.network.sites[site], gate, 1)
+    return list(range(steps[0] or 0, (steps[-1] or 0) + 1))
 
 
 def mape(ratios: list[float], drift: float) -> float | None:

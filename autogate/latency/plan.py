@@ -21,6 +21,7 @@ _DRAWS = 40
 _MOST_DRAWS = 2000
 _LEAST_SHARE = 0.1
 _GOLDEN = 0.618
+_HEAVIEST = 1.1
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,7 @@ def plan_networks(
 ) -> list[PlannedNetwork]:
     """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
-    They lie evenly between the lightest and the heaviest that are drawn, so that what is fitted to them holds for
-    all. Each is the one, among those of about its latency, that shows the most unit forms seen least so far.
+    They lie evenly between the lightest that is drawn and dense, so that what is fitted to them holds for all. Each is the one, among those of about its latency, that shows the most unit forms seen least so far.
 
     Args:
         space: The gates.
@@ -115,11 +115,13 @@ def plan_networks(
         pool.append(replace(drawn, executors=executors(drawn.policy)))
     pool.sort(key=rough_ms)
     times = [rough_ms(network) for network in pool]
+    # No search delivers what is slower than dense.
+    heaviest = min(times[-1], _HEAVIEST * rough_ms(PlannedNetwork(DENSE, {})))
     seen: Counter[str] = Counter(keys_of(units, DENSE, {}))
     chosen = [PlannedNetwork(DENSE, {})]
     for i in range(1, count):
         # The golden ratio spreads any number of targets evenly, and neighbours far apart.
-        target = times[0] + (times[-1] - times[0]) * (i * _GOLDEN % 1)
+        target = times[0] + (heaviest - times[0]) * (i * _GOLDEN % 1)
         middle = bisect.bisect_left(times, target)
         nearby = range(max(0, middle - _DRAWS // 4), min(len(pool), middle + _DRAWS // 4 + 1))
         best = max(nearby, key=lambda n: sum(1 / (1 + seen[key]) ** 2 for key in set(_keys(units, pool[n]))))

@@ -45,7 +45,13 @@ def test_mixtures_are_canonical_and_differ(name: str) -> None:
 
     def planned_with(seed: int) -> list[PlannedNetwork]:
         return plan_networks(
-            space, network.sites, units, 2, count=12, seed=seed, rough_ms=lambda planned: -len(planned.policy.gates)
+            space,
+            network.sites,
+            units,
+            2,
+            count=12,
+            seed=seed,
+            rough_ms=lambda planned: 100.0 - len(planned.policy.gates),
         )
 
     plan = planned_with(3)
