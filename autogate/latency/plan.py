@@ -96,7 +96,8 @@ def plan_networks(
 ) -> list[PlannedNetwork]:
     """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
-    They lie evenly between the lightest that is drawn and dense, so that what is fitted to them holds for all. Each is the one, among those of about its latency, that shows the most unit forms seen least so far.
+    They lie evenly between the lightest that is drawn and dense, so that what is fitted to them holds for all. Each is
+    the one, among those of about its latency, that shows the most unit forms seen least so far.
 
     Args:
         space: The gates.

@@ -43,6 +43,9 @@ def test_mixtures_are_canonical_and_differ(name: str) -> None:
     units = cut_into_units(network)
     space = bind(load_space("unified"), network.sites)
 
+    def rough_ms(planned: PlannedNetwork) -> float:
+        return 100.0 - len(planned.policy.gates)
+
     def planned_with(seed: int) -> list[PlannedNetwork]:
         return plan_networks(
             space,
