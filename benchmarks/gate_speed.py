@@ -2,7 +2,7 @@
 
     python benchmarks/gate_speed.py [--only steps|compact|mod]
 
-Steps: one training step with a family at every site it fits, against a dense step, on ResNet-20 and ResNet-50.
+Steps: one training step with a family at every site it fits, against a dense step, on ResNet-20, VGG-16 and ResNet-50.
 Compact: measured time against the MACs that are left, on ResNet-50 at 224x224, batch 1. Mod: every second block of the
 CIFAR ResNets, against the same blocks left out. Weights and images are random; everything is interleaved.
 """
@@ -19,19 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from autogate.device_lock import measurement
 from autogate.gates import FAMILIES
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
 from autogate.latency.machine import machine_facts
 from autogate.latency.timing import random_input
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
-from autogate.search.costs import dense_macs, realisable_macs
+from autogate.search.costs import dense_macs, paper_macs, realisable_macs
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 from autogate.training import Recipe, clone
 from autogate.training.loop import gates_of, loss_of, optimiser_for
 
-STEPS = (("resnet20", 32, 128, 12), ("resnet50", 224, 8, 6))
+STEPS = (("resnet20", 32, 128, 12), ("vgg16_bn_cifar", 32, 128, 5), ("resnet50", 224, 8, 6))
 LAYOUTS = ("contiguous", "channels_last")
 GENES: dict[str, dict[str, float]] = {
     "antidote": {"channel_ratio": 0.5, "column_ratio": 0.5}, "magnitude": {"ratio": 0.5}, "dce": {"ratio": 0.5},
@@ -63,16 +64,18 @@ def steps() -> dict[str, Any]:
         gated = {"dense": DENSE, **{family: everywhere(network, family) for family in FAMILIES if family != "drop"}}
         runs = {family: step_of(network, policy, batch) for family, policy in gated.items()}
         times: dict[str, list[float]] = {family: [] for family in runs}
-        for i in range(rounds + 1):
-            for family, run in runs.items():
-                start = time.perf_counter()
-                run()
-                if i:
-                    times[family].append(time.perf_counter() - start)
+        with measurement(torch.device("cpu")):
+            for i in range(rounds + 1):
+                for family, run in runs.items():
+                    start = time.perf_counter()
+                    run()
+                    if i:
+                        times[family].append(time.perf_counter() - start)
         ratios = {family: np.array(times[family]) / np.array(times["dense"]) for family in runs if family != "dense"}
         found[name] = {
             "dense_ms": round(1000 * float(np.median(times["dense"]))),
             "batch": batch,
+            "dce_macs": paper_macs(network, gated["dce"]) / dense_macs(network),
             **{family: _spread(values) for family, values in ratios.items()},
         }
     return found
