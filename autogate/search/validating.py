@@ -19,8 +19,9 @@ from autogate.sites import find_sites
 from autogate.space import SpaceSpec
 
 _MIN_NETWORKS = 3
-# Held-out networks run in turns, so that caches are as cold as they were for the profile.
-_AMONG = 7
+# Held-out networks run in turns, so that caches are as cold as they were for the profile; so do these.
+_AMONG = 15
+_CANARY_SECONDS = 10.0
 
 
 def validate_profile(
@@ -68,7 +69,7 @@ def validate_profile(
         if stale:
             since = measure_again(taken, network, progress=reporter.progress)
         else:
-            since = Staleness(canary(LatencyModel(taken, network), among=_AMONG), 0.0)
+            since = Staleness(canary(LatencyModel(taken, network), seconds=_CANARY_SECONDS, among=_AMONG), 0.0)
     latency = LatencyModel(taken, network, slowness=since.slowness, stale_error=since.error)
     left, _ = paying(searched_space(config, network), latency, setting.batch_size)
     if not left.gates():
