@@ -124,8 +124,24 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
 
 
 def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
-    assert profile(cli, tiny, "--time", "2s", "--out", "mine.jsonl").code == 0
-    asked = ("profile", "validate", "mine.jsonl", "--space", "drop", "--networks", "3", "--time", "1s", "--seed", "7")
+    made = cli(
+        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--time", "2s",
+        "--out", "mine.jsonl",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    asked = (
+        "profile",
+        "validate",
+        "mine.jsonl",
+        "--space",
+        "magnitude",
+        "--networks",
+        "3",
+        "--time",
+        "1s",
+        "--seed",
+        "7",
+    )
     result = cli(*asked, "--plot", "points.html", "--format", "json")
     assert result.code == 0, result.err
     document = result.json
@@ -142,14 +158,14 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     assert "second measurement" in table.out
     assert "macs_interpolation" in table.out
 
-    document = cli("explain", "mine.jsonl", "--space", "drop", "--format", "json").json
+    document = cli("explain", "mine.jsonl", "--space", "magnitude", "--format", "json").json
     assert document["schema"] == "autogate.explain/1"
     assert sum(unit["share"] for unit in document["units"]) == pytest.approx(1.0)
     assert {unit["regime"] for unit in document["units"]} <= {"compute-bound", "bandwidth-bound", "launch-bound"}
     assert all((gate["saved_ms"] > 0) == (gate["reason"] is None) for gate in document["gates"])
-    shown = cli("explain", "mine.jsonl", "--space", "drop")
+    shown = cli("explain", "mine.jsonl", "--space", "magnitude")
     assert "bound by" in shown.out
-    assert "blocks" in shown.out
+    assert "3 maps" in shown.out
     absent = cli("explain", "absent.jsonl")
     assert (absent.code, "Traceback" in absent.err) == (2, False)
 
@@ -158,14 +174,14 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     taken = read_profile(Path("mine.jsonl"))
     elsewhere = replace(taken, setting=replace(taken.setting, device_name="a device elsewhere"))
     Path("elsewhere.jsonl").write_text(to_lines(elsewhere), encoding="utf-8")
-    foreign = cli("profile", "validate", "elsewhere.jsonl", "--space", "drop")
+    foreign = cli("profile", "validate", "elsewhere.jsonl", "--space", "magnitude")
     assert foreign.code == 2
     assert "elsewhere.jsonl was profiled in another setting: device_name is" in foreign.err
 
     versions = {**taken.setting.versions, "torch": "1.0"}
     old = replace(taken, setting=replace(taken.setting, versions=versions))
     Path("old.jsonl").write_text(to_lines(old), encoding="utf-8")
-    asked = ("profile", "validate", "old.jsonl", "--space", "drop", "--networks", "3", "--time", "1s")
+    asked = ("profile", "validate", "old.jsonl", "--space", "magnitude", "--networks", "3", "--time", "1s")
     refused = cli(*asked)
     assert (refused.code, "not '1.0'; use it all the same with --allow-stale" in refused.err) == (2, True)
     assert cli(*asked, "--allow-stale").code == 0

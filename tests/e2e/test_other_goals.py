@@ -163,7 +163,8 @@ def test_a_failing_function_of_the_caller_ends_in_one_line(workplace: Workplace,
     with pytest.raises(autogate.AutoGateError, match="5 trials failed in a row.*train_fn failed: RuntimeError"):
         run(workplace, foreign, latency_budget="70%", study="failing", train_fn=train_fn)
     counts = api.show("failing", storage=workplace.storage("goals"))["trials"]
-    assert counts["failed"] == 5
+    # Candidates that were rejected come between.
+    assert counts["failed"] >= 5
     assert counts["complete"] == 0
 
 

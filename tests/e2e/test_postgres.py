@@ -63,7 +63,7 @@ def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> N
     # The weights are in the database, and nowhere else.
     assert scalar(database, "select count(*) from autogate_artifacts where path is null") >= 2
     assert not (workplace.root / "studies").exists()
-    assert not list(workplace.root.glob("**/artifacts"))
+    assert all((folder.parent / "studies.db").exists() for folder in workplace.root.glob("**/artifacts"))
 
 
 def test_another_budget(searched: api.Study, database: str) -> None:

@@ -81,6 +81,7 @@ class TestLcNet(FamilySuite):
         assert (int(bias.argmax()), int(bias.argmin())) == (5, 9)
 
     def test_channel_gates_reach_their_target_in_a_short_training(self) -> None:
+        torch.manual_seed(0)
         network = own_copy(known_network("resnet20"))
         policy = canonical(Policy({MAP: Gate("lcnet", {"target": 0.5})}), network.sites)
         form = training_form(network, gates := attach_gates(network, policy))

@@ -24,7 +24,8 @@ class Scores:
         within_10: Share of networks predicted within 10 %.
         spearman: Rank correlation.
         kendall: Kendall's tau-b.
-        skill: One less the ratio of the mean absolute error to that of the best constant in hindsight.
+        skill: One less the ratio of the mean absolute error to that of the best constant in hindsight; 0 where all
+            networks are equally fast.
     """
 
     mape: float
@@ -52,7 +53,7 @@ def score(predicted_ms: Latencies, measured_ms: Latencies) -> Scores:
         # A constant orders nothing.
         spearman=float(stats.spearmanr(predicted_ms, measured_ms).statistic) if ordered else 0.0,
         kendall=float(stats.kendalltau(predicted_ms, measured_ms).statistic) if ordered else 0.0,
-        skill=float(1 - wrong.mean() / of_constant),
+        skill=float(1 - wrong.mean() / of_constant) if of_constant > 0 else 0.0,
     )
 
 
