@@ -29,6 +29,9 @@ class Result:
 
 
 Cli = Callable[..., Result]
+Refused = Callable[..., str]
+"""Runs a command that is to be refused, and returns the line."""
+SEARCH = ("search", "--latency-budget", "60%", "--study", "new")
 _LONGEST_S = 40
 
 

@@ -141,17 +141,20 @@ def random_network(
 ) -> PlannedNetwork:
     """Draw a network with gates at about a ``share`` of its blocks, and there, or among its maps, random ones.
 
-    Some networks are of one family wherever it stands: only so are the lightest ones drawn.
+    Some networks are of one family in one form wherever it stands: only so are the lightest ones drawn.
     """
     dense_blocks = rng.random() < _DENSE_SHARE
     families = sorted({gate.family for _, gate in space.gates()})
     favourite = rng.choice(families) if families and rng.random() < _FAVOURITE_SHARE else None
+    form = rng.random()
 
     def pick(decision: Decision) -> str:
         gated = [choice for choice in decision.choices if choice != DENSE_CHOICE]
         liked = [c for c in gated if {gate.family for gate in decision.options[c].values()} == {favourite}]
         stays = rng.random() >= (share if decision.kind == "block" or not dense_blocks else 1 - share / 2)
-        return DENSE_CHOICE if stays or not gated else rng.choice(liked or gated)
+        if stays or not gated:
+            return DENSE_CHOICE
+        return liked[int(form * len(liked))] if liked else rng.choice(gated)
 
     choices = {decision.name: pick(decision) for decision in space.decisions if len(decision.choices) > 1}
     policy = canonical(space.policy(choices), sites)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Cli, runner
+from commands import Cli, Refused, runner
 
 NET = """
 from torch import nn
@@ -42,3 +42,26 @@ def tiny(cli: Cli) -> Iterator[str]:
     Path("tinynet.py").write_text(NET, encoding="utf-8")
     yield "tinynet:build"
     sys.modules.pop("tinynet", None)
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else None for p in sorted(root.rglob("*"))}
+
+
+@pytest.fixture
+def refused(cli: Cli, tmp_path: Path) -> Refused:
+    """Return a function that runs a command, checks how it is refused, and returns the line."""
+
+    def run(*arguments: object) -> str:
+        before = tree(tmp_path)
+        result = cli(*arguments)
+        assert result.code == 2, result
+        assert result.out == ""
+        lines = result.err.splitlines()
+        assert len(lines) == 1, result.err
+        assert lines[0].startswith("autogate: ")
+        assert "Traceback" not in result.err
+        assert tree(tmp_path) == before, "something was written"
+        return lines[0]
+
+    return run

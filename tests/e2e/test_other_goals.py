@@ -18,6 +18,7 @@ from autogate import api
 from autogate.errors import ExportError, ProfileError, StudyError
 from autogate.latency import read_profile, write_profile
 from autogate.models import load_model
+from autogate.store import Store
 from autogate.training import loop
 
 pytestmark = pytest.mark.slow
@@ -163,8 +164,10 @@ def test_a_failing_function_of_the_caller_ends_in_one_line(workplace: Workplace,
     with pytest.raises(autogate.AutoGateError, match="5 trials failed in a row.*train_fn failed: RuntimeError"):
         run(workplace, foreign, latency_budget="70%", study="failing", train_fn=train_fn)
     counts = api.show("failing", storage=workplace.storage("goals"))["trials"]
-    # Candidates that were rejected come between.
-    assert counts["failed"] >= 5
+    # It ends with the first five failures in a row; candidates that are rejected come between.
+    outcomes = "".join(trial.outcome[0] for trial in Store(workplace.storage("goals")).trials("failing"))
+    assert outcomes.index("fffff") == len(outcomes) - 5
+    assert counts["failed"] == outcomes.count("f")
     assert counts["complete"] == 0
 
 

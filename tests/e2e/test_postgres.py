@@ -40,7 +40,15 @@ def database(server: URL, workplace: Workplace) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def searched(database: str, workplace: Workplace) -> api.Study:
     settings = {**workplace.quick, "latency_budget": "70%", "storage": database}
-    return api.search(study=NAME, trials=4, **settings)
+    before = files_of_weights(workplace)
+    found = api.search(study=NAME, trials=4, **settings)
+    # The weights are in the database, and nowhere else.
+    assert files_of_weights(workplace) == before
+    return found
+
+
+def files_of_weights(workplace: Workplace) -> set[Path]:
+    return {path for folder in workplace.root.glob("**/artifacts") for path in (folder, *folder.rglob("*"))}
 
 
 def scalar(url: str, query: str) -> Any:
@@ -60,10 +68,8 @@ def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> N
     assert [f.trial for f in searched.store.fronts(NAME)] == [0, 1, 2, 3]
     assert searched.store.origin(NAME)["code_version"] == code_version()
     assert scalar(database, "select count(*) from autogate_front") == len(document["front"])
-    # The weights are in the database, and nowhere else.
     assert scalar(database, "select count(*) from autogate_artifacts where path is null") >= 2
     assert not (workplace.root / "studies").exists()
-    assert all((folder.parent / "studies.db").exists() for folder in workplace.root.glob("**/artifacts"))
 
 
 def test_another_budget(searched: api.Study, database: str) -> None:

@@ -138,7 +138,7 @@ def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel,
     assert len(planned) == 30
     assert planned[0].policy == DENSE
     ms = np.array([model.predict(p.policy, p.realisation()).p50 for p in planned])
-    assert ms.min() < 0.8 * model.dense_ms
+    assert ms.min() < 0.75 * model.dense_ms
     assert np.histogram(ms, bins=5)[0].min() >= 3
     again = [p.policy.digest for p in plan_held_out(model, space, 30, seed=3)]
     assert again == [p.policy.digest for p in planned]
@@ -172,10 +172,13 @@ def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel,
     assert document["relative"]["model"]["mape"] == pytest.approx(0.0, abs=1e-9)
     # The profile's own networks cost what their MACs say, here by construction.
     assert document["baselines"]["macs_affine"]["mape"] == pytest.approx(0.01 / 1.01)
-    # Its lightest network is not the lightest there is.
-    assert document["baselines"]["macs_interpolation"]["mape"] == pytest.approx(0.01 / 1.01, abs=0.02)
     assert document["baselines"]["constant"]["skill"] == pytest.approx(0.0)
-    table = baselines(model, held_out, [p.realisation() for p in planned])["lookup_table"]
+    found_by = baselines(model, held_out, [p.realisation() for p in planned])
+    # Its lightest network is not the lightest there is: below that, interpolation knows nothing less.
+    known = [sample.ms for sample in model.profile.networks]
+    within = np.clip(true_ms, min(known), max(known))
+    assert found_by["macs_interpolation"] == pytest.approx(within, rel=1e-5)
+    table = found_by["lookup_table"]
     assert table[0] == pytest.approx(model.dense_ms)
     # Gates in one unit share what there is to save, so that a sum of savings promises too much.
     assert (table <= true_ms + 1e-9).all()
