@@ -113,12 +113,12 @@ class Policy:
         """Whether no gate stands anywhere."""
         return not self.gates
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Identity of the whole policy, training knobs included."""
         return digest(self.to_json())
 
-    @property
+    @cached_property
     def execution_digest(self) -> str:
         """Identity of what runs: the policy without its training knobs."""
         return digest({**self.to_json(), "training": {}})

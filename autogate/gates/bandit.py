@@ -9,6 +9,7 @@ for rewards that drift, are additions; a discounted mean starts at the first rew
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
@@ -61,6 +62,16 @@ class ChannelBandit:
             weight = 1 / plays
         self.plays[selected] = plays
         self.mean[selected] += weight * (rewards - self.mean[selected])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what was learnt so far."""
+        return {"mean": self.mean, "plays": self.plays, "step": torch.tensor(self.step)}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what :meth:`state` returned."""
+        self.mean.copy_(state["mean"])
+        self.plays.copy_(state["plays"])
+        self.step = int(state["step"])
 
     def best(self) -> torch.Tensor:
         """Return the channels with the highest mean reward, without bonus, sorted, int64 ``[k]``."""

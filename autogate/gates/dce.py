@@ -9,6 +9,8 @@ Taylor's stands in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from autogate.gates.bandit import ChannelBandit
@@ -93,6 +95,16 @@ class BanditGate(ChannelMask):
         raw = self._raw_rewards()
         self.bandit.observe(self.selected, raw / raw.max().clamp(min=1e-12))
         self._watched = []
+
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """The bandit, and whether the choice is frozen."""
+        return {**self.bandit.state(), "frozen": torch.tensor(self.frozen)}
+
+    def restore_training(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on with the bandit as it was."""
+        self.bandit.restore(state)
+        self.frozen = bool(state["frozen"])
+        self.selected = self.kept if self.frozen and self.bandit.step else None
 
     def describe(self) -> str:
         """The rewards seen so far."""

@@ -98,6 +98,13 @@ class TrainingGate(nn.Module):
     def after_backward(self) -> None:
         """Tell the gate that the gradients of the step are there."""
 
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """Return what the gate has learnt so far beside its weights and buffers, for a training to go on from."""
+        return {}
+
+    def restore_training(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what :meth:`training_state` returned."""
+
 
 Knobs = Mapping[str, GeneValue]
 """Values of a family's training knobs, by name."""

@@ -14,7 +14,7 @@ reproduced from public material. Its variance term is known to fade quickly in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -136,6 +136,21 @@ class StructureGate(ChannelMask):
     def forward(self, value: torch.Tensor, context: torch.Tensor, holder: int | None = None) -> torch.Tensor:
         """Return the channels, all while they are sorted, else without the removed ones."""
         return value if self.training and self.sorting else super().forward(value, context, holder)
+
+    def training_state(self) -> dict[str, torch.Tensor]:
+        """Whether channels are being sorted, and how far the control of the strength has come."""
+        state = {"sorting": torch.tensor(self.sorting)}
+        if self.control is not None:
+            bracket = [self.control.low, self.control.high, float(self.control.steps)]
+            state["control"] = torch.tensor(bracket, dtype=torch.float64)
+        return state
+
+    def restore_training(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on sorting as before."""
+        self.sorting = bool(state["sorting"])
+        if self.control is not None:
+            low, high, steps = state["control"].tolist()
+            self.control.low, self.control.high, self.control.steps = low, high, int(steps)
 
     def squared_norms(self) -> torch.Tensor:
         """Return the squared norm of each channel's group of weights, ``[C]``."""

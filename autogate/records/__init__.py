@@ -1,5 +1,6 @@
 """Facts that travel between the parts of AutoGate, as plain data without torch."""
 
+from autogate.records.jobs import Job, WorkerRecord, slot_of
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
 from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.profiles import (
@@ -35,6 +36,7 @@ __all__ = [
     "ExecutionPlan",
     "FinalistRecord",
     "FrontRecord",
+    "Job",
     "LatencyStat",
     "Measurement",
     "NetworkSample",
@@ -49,4 +51,6 @@ __all__ = [
     "TrialRecord",
     "UnitForm",
     "UnitSample",
+    "WorkerRecord",
+    "slot_of",
 ]

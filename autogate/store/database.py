@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, 
 
 from autogate.errors import StorageError
 from autogate.store.network_files import on_network
+from autogate.store.patience import DroppedError, is_drop
 from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
 from autogate.store.urls import parse_url, scrubbed, shown, sqlite_path
 
@@ -106,7 +107,8 @@ def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
         raise StorageError(f"{error.name} is not installed; {postgres}") from None
     except SQLAlchemyError as error:
         reason = scrubbed(getattr(error, "orig", None) or error, url)
-        raise StorageError(f"cannot use the database {shown(url)}: {reason}{rest}") from None
+        kind = DroppedError if is_drop(error) else StorageError
+        raise kind(f"cannot use the database {shown(url)}: {reason}{rest}") from None
 
 
 def _sqlite_pragmas(connection: Any, _: Any) -> None:

@@ -10,12 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import tables
+from autogate.store.patience import steadfast
 from autogate.store.session import Database
 
 
 class Policies(Database):
     """The policies and evaluations of a database; studies share them."""
 
+    @steadfast
     def add_policy(self, policy: Policy) -> None:
         """Store a policy under its digest, if it is new."""
         with self.session() as session:
@@ -27,6 +29,7 @@ class Policies(Database):
                     tables.Policy(digest=policy.digest, execution_digest=policy.execution_digest, body=policy.to_json())
                 )
 
+    @steadfast
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation under ``key``, or None."""
         with self.session() as session:
@@ -44,27 +47,22 @@ class Policies(Database):
             found = session.scalar(query)
         return None if found is None else Realisation.from_json(found)
 
+    @steadfast
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Store an evaluation; an equal key that is there already stays as it is."""
-        key = evaluation.key
         try:
-            self._add(
-                tables.Evaluation(
-                    policy=key.policy,
-                    task=key.task,
-                    recipe=key.recipe,
-                    fidelity=key.fidelity,
-                    seed=key.seed,
-                    val_accuracy=evaluation.val_accuracy,
-                    macs_paper=evaluation.macs_paper,
-                    realisation=evaluation.realisation.to_json(),
-                    seconds=evaluation.seconds,
-                    artifact=evaluation.artifact,
-                )
-            )
+            self._add(evaluation_row(evaluation))
         except IntegrityError:
-            if self.find_evaluation(key) is None:
+            if self.find_evaluation(evaluation.key) is None:
                 raise
+
+
+def evaluation_row(evaluation: Evaluation) -> tables.Evaluation:
+    """Return an evaluation as a row."""
+    return tables.Evaluation(
+        **vars(evaluation.key), val_accuracy=evaluation.val_accuracy, macs_paper=evaluation.macs_paper,
+        realisation=evaluation.realisation.to_json(), seconds=evaluation.seconds, artifact=evaluation.artifact,
+    )  # fmt: skip
 
 
 def _has(key: EvaluationKey) -> ColumnElement[bool]:

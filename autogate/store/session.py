@@ -12,7 +12,10 @@ from sqlalchemy.orm import Session
 
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
+from autogate.store.patience import steadfast
 from autogate.store.urls import DEFAULT_URL, default_storage, scrubbed, shown
+
+_REST = "; what was stored before is safe, resume when it works again"
 
 
 class Database:
@@ -51,10 +54,19 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Open a session; what the database refuses becomes one clear error, but for rows that are there already."""
-        rest = "; what was stored before is safe, resume when it works again"
-        with clear_errors(self.engine.url, rest), Session(self.engine) as session:
+        """Open a session; what the database refuses becomes one clear error, but for rows that are there already.
+
+        A server that is away for a moment is waited for.
+        """
+        if self.engine.dialect.name != "sqlite":
+            self._wait_for_server()
+        with clear_errors(self.engine.url, _REST), Session(self.engine) as session:
             yield session
+
+    @steadfast
+    def _wait_for_server(self) -> None:
+        with clear_errors(self.engine.url, _REST), self.engine.connect():
+            pass
 
 
 def now_utc() -> str:

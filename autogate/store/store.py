@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from autogate.store.artifacts import Artifacts
+from autogate.store.checkpoints import Checkpoints
 from autogate.store.finalists import Finalists
+from autogate.store.jobs import Jobs
 from autogate.store.profiles import Profiles
 from autogate.store.running import Running
 from autogate.store.studies import Studies
+from autogate.store.workers import Workers
 
 
-class Store(Studies, Profiles, Finalists, Artifacts, Running):
+class Store(Studies, Profiles, Finalists, Jobs, Workers, Checkpoints, Running):
     """A study database: each parent class holds the queries of one theme; open it as they say."""

@@ -1,14 +1,17 @@
 """Train dense networks, shared weights, candidates and finalists; recalibrate and score them."""
 
-from autogate.training.loop import Progress, gate_loss, recalibrate, score, train
+from autogate.training.loop import Milestones, Progress, gate_loss, recalibrate, score, train
 from autogate.training.methods import Fidelity, Methods, Part, ScoreFunction, TrainFunction
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import Bank, clone, make_bank, train_shared
+from autogate.training.state import Keeper
 
 __all__ = [
     "Bank",
     "Fidelity",
+    "Keeper",
     "Methods",
+    "Milestones",
     "Part",
     "Progress",
     "Recipe",

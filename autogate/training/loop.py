@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,21 @@ from autogate.records import Realisation
 from autogate.surgery import selections
 from autogate.training.recipe import Recipe
 from autogate.training.sliced_sgd import SlicedSGD
+from autogate.training.state import Keeper, pack_training, unpack_training
 
 Progress = Callable[[float, str], None]
+
+
+class Milestones(Protocol):
+    """Looks at a network while it is trained."""
+
+    def is_due(self, images: int) -> bool:
+        """Whether a part of the training ends with ``images`` seen."""
+
+    def reach(self, images: int, form: nn.Module) -> None:
+        """Look at the network; raise to end its training."""
+
+
 _WARM_UP_SHARE = 0.1
 _RECALIBRATION_IMAGES = 2048
 _TRACE_IMAGES = 512
@@ -57,21 +70,24 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 
 def training_batches(
-    split: Split, recipe: Recipe, seed: int, device: torch.device
+    split: Split, recipe: Recipe, seed: int, device: torch.device, start: int = 0
 ) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
-    """Yield (fraction done, images ``[B, 3, H, W]``, labels ``[B]``) until the recipe's images are seen."""
-    seen = 0
-    for epoch in itertools.count():
+    """Yield (fraction done, images ``[B, 3, H, W]``, labels ``[B]``) until the recipe's images are seen.
+
+    The first ``start`` images, as many as whole batches have, are left out: they were seen before.
+    """
+    drop_last = len(split) > recipe.batch_size
+    per_epoch = len(split) // recipe.batch_size * recipe.batch_size if drop_last else len(split)
+    seen = start // per_epoch * per_epoch
+    for epoch in itertools.count(start // per_epoch):
         for images, labels in split.batches(
-            recipe.batch_size,
-            shuffle_seed=seed * 1_000_003 + epoch,
-            augment=True,
-            drop_last=len(split) > recipe.batch_size,
+            recipe.batch_size, shuffle_seed=seed * 1_000_003 + epoch, augment=True, drop_last=drop_last
         ):
             if seen >= recipe.images:
                 return
-            images = images.to(device).contiguous(memory_format=torch.channels_last)
-            yield seen / recipe.images, images, labels.to(device)
+            if seen >= start:
+                images = images.to(device).contiguous(memory_format=torch.channels_last)
+                yield seen / recipe.images, images, labels.to(device)
             seen += len(images)
 
 
@@ -83,8 +99,20 @@ def train(
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
+    milestones: Milestones | None = None,
 ) -> None:
     """Train ``form`` in place.
+
+    Args:
+        form: The network, with its gates.
+        split: Images to train on.
+        recipe: How.
+        seed: Seed of order, augmentation and gates.
+        device: Where.
+        progress: Hears of every step.
+        keeper: Keeps the state of the training, so that an interrupted one goes on from there.
+        milestones: Called at the end of parts of the training; may end it by an error.
 
     Raises:
         TrainingError: If the loss stops being finite; says after how many images.
@@ -98,7 +126,9 @@ def train(
     optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for fraction, images, labels in training_batches(split, recipe, seed, device):
+        kept = None if keeper is None else keeper.load()
+        start = 0 if kept is None else unpack_training(kept, form, gates, optimiser, device)
+        for fraction, images, labels in training_batches(split, recipe, seed, device, start):
             with training_step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 for gate in gates.values():
@@ -114,6 +144,12 @@ def train(
                 optimiser.step()
                 if progress is not None:
                     progress(fraction, f"loss {loss.item():.3f}")
+            seen = round(fraction * recipe.images) + len(images)
+            if milestones is not None and milestones.is_due(seen):
+                milestones.reach(seen, form)
+                form.train()
+            if keeper is not None and keeper.is_due():
+                keeper.save(pack_training(form, gates, optimiser, device, seen), seen)
 
 
 def loss_of(

@@ -14,8 +14,9 @@ from autogate.data import Split
 from autogate.device_lock import training_step
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
-from autogate.training.loop import Progress, gates_of, score, trace_decisions, train
+from autogate.training.loop import Milestones, Progress, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
+from autogate.training.state import Keeper
 
 Fidelity = Literal["base", "short", "full"]
 """How thoroughly to train: the dense network from random weights, a candidate, or a finalist."""
@@ -55,8 +56,12 @@ class Methods:
         seed: int,
         device: torch.device,
         progress: Progress | None = None,
+        keeper: Keeper | None = None,
+        milestones: Milestones | None = None,
     ) -> None:
-        """Train ``form`` in place.
+        """Train ``form`` in place, as :func:`autogate.training.loop.train` does.
+
+        A caller's own function is always run from the start to the end.
 
         Raises:
             TrainingError: If the loss stops being finite, memory is short, or the caller's function fails.
@@ -68,7 +73,10 @@ class Methods:
                     if self.train_fn is None or not gate.slices:
                         gate.begin()
             if self.train_fn is None:
-                train(form, split, recipe, seed=seed, device=device, progress=progress)
+                train(
+                    form, split, recipe, seed=seed, device=device, progress=progress, keeper=keeper,
+                    milestones=milestones,
+                )  # fmt: skip
             else:
                 form.to(device).train()
                 with training_step(device):

@@ -24,6 +24,7 @@ from autogate.surgery import attach_gates, canonical, training_form, training_kn
 from autogate.surgery.training_form import dense_parts
 from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
 from autogate.training.recipe import Recipe
+from autogate.training.state import Keeper, pack_training, unpack_training
 
 Bank = dict[tuple[str, Gate], TrainingGate]
 
@@ -52,8 +53,9 @@ def train_shared(
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> None:
-    """Train ``network.model`` and ``bank`` in place over random policies of ``space``."""
+    """Train ``network.model`` and ``bank`` in place over random policies of ``space``; ``keeper`` as in ``train``."""
     rng = random.Random(seed)
     holder = nn.ModuleList([network.model, *bank.values()])
     holder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -62,7 +64,11 @@ def train_shared(
     optimiser = optimiser_for(parameters, recipe, holder)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for fraction, images, labels in training_batches(split, recipe, seed, device):
+        kept = None if keeper is None else keeper.load()
+        start = 0 if kept is None else unpack_training(kept, holder, {}, optimiser, device)
+        for _ in range(0, start, recipe.batch_size):  # the policies of the steps that are over
+            random_policy(space, network, rng)
+        for fraction, images, labels in training_batches(split, recipe, seed, device, start):
             with training_step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 optimiser.zero_grad(set_to_none=True)
@@ -78,6 +84,9 @@ def train_shared(
                 optimiser.step()
                 if progress is not None:
                     progress(fraction, f"loss {loss.item():.3f}")
+            if keeper is not None and keeper.is_due():
+                seen = round(fraction * recipe.images) + len(images)
+                keeper.save(pack_training(holder, {}, optimiser, device, seen), seen)
 
 
 def random_policy(space: BoundSpace, network: Network, rng: random.Random) -> Policy:

@@ -8,6 +8,7 @@ from autogate.store.tables.base import SCHEMA_VERSION, VERSION_TABLE, Base, Meta
 from autogate.store.tables.devices import Device, Form, Profile, Sample
 from autogate.store.tables.policies import Evaluation, Measurement, Policy, Prediction
 from autogate.store.tables.studies import Finalist, FrontPoint, Space, Study, Trial
+from autogate.store.tables.work import Checkpoint, Job, Worker
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -15,11 +16,13 @@ __all__ = [
     "Artifact",
     "ArtifactPart",
     "Base",
+    "Checkpoint",
     "Device",
     "Evaluation",
     "Finalist",
     "Form",
     "FrontPoint",
+    "Job",
     "Measurement",
     "Meta",
     "Policy",
@@ -30,4 +33,5 @@ __all__ = [
     "Space",
     "Study",
     "Trial",
+    "Worker",
 ]

@@ -1,0 +1,59 @@
+"""Checkpoints: the latest state of each training that is not over."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+
+from autogate.store import tables
+from autogate.store.artifacts import Artifacts
+from autogate.store.patience import steadfast
+from autogate.store.session import now_utc
+
+KIND = "checkpoint"
+
+
+class Checkpoints(Artifacts):
+    """The checkpoints of a database; they lie where its weights do, one for each training."""
+
+    @steadfast
+    def checkpoint(self, slot: str) -> bytes | None:
+        """Return the latest state of a training, or None if there is none."""
+        with self.session() as session:
+            row = session.get(tables.Checkpoint, slot)
+            artifact = None if row is None else row.artifact
+        return None if artifact is None else self.artifact(artifact)
+
+    @steadfast
+    def save_checkpoint(self, slot: str, study: str, content: bytes, images: int) -> None:
+        """Store the state of a training in the place of an earlier one; it is safe on return.
+
+        Args:
+            slot: Which training.
+            study: The study it is for.
+            content: Its state.
+            images: Images it has seen.
+        """
+        artifact = self.add_artifact(KIND, content)
+        with self.session() as session, session.begin():
+            before = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
+            session.merge(
+                tables.Checkpoint(slot=slot, study=study, artifact=artifact, images=images, saved_utc=now_utc())
+            )
+        if before is not None and before != artifact:
+            self._delete_unused(before)
+
+    @steadfast
+    def end_checkpoints(self, slot: str) -> None:
+        """Remove the state of a training that is over."""
+        with self.session() as session, session.begin():
+            artifact = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
+            session.execute(delete(tables.Checkpoint).where(tables.Checkpoint.slot == slot))
+        if artifact is not None:
+            self._delete_unused(artifact)
+
+    def _delete_unused(self, artifact: str) -> None:
+        with self.session() as session:
+            used = session.scalar(select(tables.Checkpoint.slot).where(tables.Checkpoint.artifact == artifact).limit(1))
+            there = session.get(tables.Artifact, artifact) is not None
+        if used is None and there:
+            self.delete_artifact(artifact)

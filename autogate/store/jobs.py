@@ -1,0 +1,176 @@
+"""Jobs: who trains what. A job is held under a lease on the database's clock, so hosts' clocks do not matter."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, case, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from autogate.errors import StorageError
+from autogate.policy import Policy
+from autogate.records import Evaluation, EvaluationKey, Job
+from autogate.store import tables
+from autogate.store.clock import clock
+from autogate.store.patience import steadfast
+from autogate.store.policies import Policies, evaluation_row
+
+LEASE_VARIABLE = "AUTOGATE_LEASE_S"
+_LEASE_S = 60.0
+_RENEWALS = 4
+MOST_ATTEMPTS = 4
+"""A job is begun once, and tried again three times, before it counts as failed."""
+
+
+def lease_s() -> float:
+    """Return how long a job stays with a worker that does not renew its lease, in seconds."""
+    text = os.environ.get(LEASE_VARIABLE, str(_LEASE_S))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds < float("inf"):
+        raise StorageError(f"{LEASE_VARIABLE} must be at least 1 second, not {text!r}")
+    return seconds
+
+
+def renewal_s() -> float:
+    """Return how often a lease is to be renewed, in seconds."""
+    return lease_s() / _RENEWALS
+
+
+class Jobs(Policies):
+    """The jobs of a database; no two of them have an equal key, whichever studies want it."""
+
+    @steadfast
+    def add_job(self, key: EvaluationKey, study: str, trial: int) -> None:
+        """Ask for an evaluation; one that was asked for already, and is held by nobody, is now this trial's."""
+        with suppress(IntegrityError):
+            self._add(tables.Job(**vars(key), study=study, trial=trial, attempts=0))
+            return
+        with self.session() as session, session.begin():
+            free = _free(session)
+            session.execute(
+                update(tables.Job).where(_has(key), free).values(study=study, trial=trial, holder=None, failure=None)
+            )
+
+    @steadfast
+    def jobs(self, study: str) -> list[Job]:
+        """Return the jobs of a study, in the order in which they were asked for."""
+        return self._jobs(tables.Job.study == study)
+
+    @steadfast
+    def find_job(self, key: EvaluationKey) -> Job | None:
+        """Return the job under ``key``, whichever study asked for it, or None."""
+        return next(iter(self._jobs(_has(key))), None)
+
+    @steadfast
+    def take_job(self, study: str, worker: str) -> Job | None:
+        """Take the next free job of a study under a lease, or return None if there is none."""
+        j = tables.Job
+        with self.session() as session:
+            query = select(j.id).where(j.study == study, j.failure.is_(None), _free(session)).order_by(j.id).limit(8)
+            free = session.scalars(query).all()
+        for job in free:
+            if self._take(job, worker):
+                return next(iter(self._jobs(j.id == job)), None)
+        return None
+
+    def _jobs(self, which: ColumnElement[bool]) -> list[Job]:
+        j = tables.Job
+        with self.session() as session:
+            held = case((_free(session), False), else_=True)
+            query = select(j, tables.Policy.body, held).join(tables.Policy).where(which).order_by(j.id)
+            return [
+                Job(
+                    row.id,
+                    EvaluationKey(row.policy, row.task, row.recipe, row.fidelity, row.seed),
+                    Policy.from_json(body),
+                    row.study,
+                    row.trial,
+                    row.attempts,
+                    bool(held_now),
+                    row.failure,
+                )  # fmt: skip
+                for row, body, held_now in session.execute(query)
+            ]
+
+    def _take(self, job: int, worker: str) -> bool:
+        """Hold a job from now on; return whether nobody else was quicker."""
+        j = tables.Job
+        with self.session() as session, session.begin():
+            taken = session.execute(
+                update(j)
+                .where(j.id == job, j.failure.is_(None), or_(_free(session), j.holder == worker))
+                .values(holder=worker, expires_s=clock(session) + lease_s(), attempts=j.attempts + 1)
+            )
+            return _count(taken) == 1
+
+    @steadfast
+    def renew(self, job: int, worker: str) -> bool:
+        """Renew a lease; return whether the worker still holds the job."""
+        with self.session() as session, session.begin():
+            renewed = session.execute(
+                update(tables.Job)
+                .where(tables.Job.id == job, tables.Job.holder == worker)
+                .values(expires_s=clock(session) + lease_s())
+            )
+            return _count(renewed) == 1
+
+    @steadfast
+    def release(self, worker: str, *, counts: bool) -> None:
+        """Free what a worker holds; ``counts`` if the attempt is to count, because the worker died of it."""
+        attempts = tables.Job.attempts if counts else tables.Job.attempts - 1
+        with self.session() as session, session.begin():
+            session.execute(
+                update(tables.Job).where(tables.Job.holder == worker).values(holder=None, attempts=attempts)
+            )
+
+    @steadfast
+    def fail_job(self, job: int, reason: str) -> None:
+        """Note that a job cannot be done, and why."""
+        with self.session() as session, session.begin():
+            session.execute(update(tables.Job).where(tables.Job.id == job).values(holder=None, failure=reason))
+
+    @steadfast
+    def end_job(self, job: int) -> None:
+        """Forget a job that nobody wants any more."""
+        with self.session() as session, session.begin():
+            session.execute(delete(tables.Job).where(tables.Job.id == job))
+
+    @steadfast
+    def finish_job(self, job: Job, evaluation: Evaluation) -> None:
+        """Store an evaluation and end its job, both or neither; an equal key that is there already stays."""
+        try:
+            with self.session() as session, session.begin():
+                session.add(evaluation_row(evaluation))
+                session.flush()
+                session.execute(delete(tables.Job).where(tables.Job.id == job.id))
+        except IntegrityError:
+            if self.find_evaluation(evaluation.key) is None:
+                raise
+            self.end_job(job.id)
+
+    @steadfast
+    def begin_anew(self, study: str) -> None:
+        """Let jobs that nobody holds have all their attempts again: a study is started anew."""
+        with self.session() as session, session.begin():
+            free = _free(session)
+            session.execute(
+                update(tables.Job).where(tables.Job.study == study, free).values(attempts=0, holder=None, failure=None)
+            )
+
+
+def _free(session: Session) -> ColumnElement[bool]:
+    return or_(tables.Job.holder.is_(None), tables.Job.expires_s < clock(session))
+
+
+def _has(key: EvaluationKey) -> ColumnElement[bool]:
+    return and_(*(getattr(tables.Job, name) == value for name, value in vars(key).items()))
+
+
+def _count(result: Any) -> int:
+    return cast("CursorResult[Any]", result).rowcount

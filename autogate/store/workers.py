@@ -1,0 +1,81 @@
+"""Processes that train for a study, as far as the database has heard of them lately."""
+
+from __future__ import annotations
+
+import os
+
+from sqlalchemy import delete, exists, select, update
+
+from autogate.records import WorkerRecord
+from autogate.store import tables
+from autogate.store.clock import clock
+from autogate.store.host import host_name, this_host
+from autogate.store.jobs import lease_s
+from autogate.store.patience import steadfast
+from autogate.store.session import Database
+
+
+class Workers(Database):
+    """The workers of a database's studies."""
+
+    @steadfast
+    def add_worker(self, worker: str, study: str, device: str, code_version: str, *, joined: bool) -> None:
+        """Note that this process trains for a study from now on.
+
+        Args:
+            worker: Its identity.
+            study: Name of the study.
+            device: Device it trains on.
+            code_version: Version of its code.
+            joined: Whether it came by itself, instead of being started with the study.
+        """
+        with self.session() as session, session.begin():
+            session.merge(
+                tables.Worker(
+                    id=worker,
+                    study=study,
+                    host=this_host(),
+                    pid=os.getpid(),
+                    device=device,
+                    code_version=code_version,
+                    joined=joined,
+                    seen_s=session.scalar(select(clock(session))),
+                    doing=None,
+                )  # fmt: skip
+            )
+
+    @steadfast
+    def see_worker(self, worker: str, doing: str | None) -> None:
+        """Note that a worker is alive, and what it does, in a few words."""
+        w = tables.Worker
+        with self.session() as session, session.begin():
+            session.execute(
+                update(w)
+                .where(w.id == worker)
+                .values(seen_s=clock(session), doing=None if doing is None else doing[:200])
+            )
+
+    @steadfast
+    def remove_worker(self, worker: str) -> None:
+        """Note that a worker is gone."""
+        with self.session() as session, session.begin():
+            session.execute(delete(tables.Worker).where(tables.Worker.id == worker))
+
+    @steadfast
+    def workers(self, study: str) -> list[WorkerRecord]:
+        """Return the workers of a study that were seen within the length of a lease."""
+        w = tables.Worker
+        holds = exists().where(tables.Job.holder == w.id)
+        with self.session() as session:
+            query = select(w, holds).where(w.study == study, w.seen_s >= clock(session) - lease_s()).order_by(w.id)
+            return [
+                WorkerRecord(row.id, host_name(row.host), row.pid, row.device, row.joined, not busy, row.doing)
+                for row, busy in session.execute(query)
+            ]
+
+    @steadfast
+    def forget_workers(self, study: str) -> None:
+        """Remove the rows of workers that were not seen for the length of a lease."""
+        w = tables.Worker
+        with self.session() as session, session.begin():
+            session.execute(delete(w).where(w.study == study, w.seen_s < clock(session) - lease_s()))
