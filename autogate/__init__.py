@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         upgrade_studies,
         vacuum_studies,
         validate_profile,
+        worker,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
     from autogate.gating import apply, compact, gate_loss
@@ -87,6 +88,7 @@ __all__ = [
     "upgrade_studies",
     "vacuum_studies",
     "validate_profile",
+    "worker",
 ]
 
 

@@ -18,6 +18,7 @@ from autogate.api.managing import (
 )
 from autogate.api.networks import sensitivity, sites, spaces
 from autogate.api.searching import dry_run, export, pareto, resume, search, show, studies
+from autogate.api.working import worker
 from autogate.study import Study
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "upgrade_studies",
     "vacuum_studies",
     "validate_profile",
+    "worker",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autogate.errors import AutoGateError, StudyError
-from autogate.search.config import SearchConfig, make_config
+from autogate.search.config import BUDGETS, FREE, TARGET, SearchConfig, make_config
 from autogate.search.document import finalist_document, floor_of, pareto_document
 from autogate.search.overview import study_line
 from autogate.search.reporter import Reporter
@@ -102,8 +102,12 @@ def resume(
     data: OwnData | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
+    **changes: Any,
 ) -> Study:
-    """Continue a study after an interruption, or with further trials.
+    """Continue a study after an interruption, with further trials, under other budgets, or for another device.
+
+    Under other budgets, and for another device, everything that was tried is judged anew first; nothing that was
+    trained is trained again.
 
     Args:
         study: Name of the study.
@@ -117,13 +121,19 @@ def resume(
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
         score_fn: As in :func:`search`.
+        **changes: New budgets (``latency_budget``, ``max_drop``, ``memory_budget``, ``energy_budget``), a new target
+            (``device``, ``batch_size``, ``dtype``, ``layout``, ``threads``, ``runtime``, ``profile``,
+            ``latency_stat``), or who trains (``workers``, ``backend``, ``ray_address``, ``gpus_per_trial``,
+            ``cpus_per_trial``, ``sampler``, ``finalists``).
 
     Raises:
-        StudyError: If there is no such study, or it needs ``model`` or ``data``.
+        StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
     """
     store = Store(storage or default_storage())
-    config = SearchConfig.model_validate(store.study(study)[0])
-    changes: dict[str, Any] = {"timeout_s": timeout_s}
+    before = SearchConfig.model_validate(store.study(study)[0])
+    if unknown := sorted(set(changes) - {*BUDGETS, *TARGET, *FREE}):
+        raise StudyError(f"a study cannot be continued with another {unknown[0]}; start a new one")
+    changes["timeout_s"] = timeout_s
     if allow_stale:
         changes["allow_stale"] = True
     if trials is not None:
@@ -132,10 +142,17 @@ def resume(
         changes["trials"] = store.count_trials(study)["total"] + trials
     if trainings is not None:
         changes["trainings"] = trainings
-    config = make_config(**{**config.model_dump(), **changes})
+    if changes.get("backend") == "local":
+        changes |= {"ray_address": None, "gpus_per_trial": None}
+    config = make_config(**{**before.model_dump(), **changes})
+    if config.goal != before.goal:
+        raise StudyError(
+            f"study {study!r} is after {before.goal}, and cannot change to {config.goal}; start a new one, which uses "
+            "what was trained"
+        )
     own = Own(model, data, train_fn, score_fn)
     own.check(study, config)
-    return Study(start(store.url, study, config, reporter or Reporter(), own), store.url)
+    return Study(start(store.url, study, config, reporter or Reporter(), own, judged_anew=True), store.url)
 
 
 def dry_run(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import typer
 from rich.console import Console
@@ -22,6 +24,7 @@ from autogate.cli import (
     sites,
     spaces,
     studies,
+    worker,
 )
 from autogate.cli.progress import resume_command
 from autogate.errors import AutoGateError
@@ -37,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, show, pareto, export, measure, predict, explain, sensitivity, sites, spaces, doctor,
+    search, resume, worker, show, pareto, export, measure, predict, explain, sensitivity, sites, spaces, doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 app.add_typer(profile.app, name="profile")
@@ -47,6 +50,9 @@ app.add_typer(studies.app, name="studies")
 def main() -> None:
     """Run the command line; exit with 0, 2 (wrong input), 3 (budget not met) or 130 (interrupted)."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if threading.current_thread() is threading.main_thread():
+        # Whoever asks a search to end, as cluster managers do, interrupts it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
     except AutoGateError as error:

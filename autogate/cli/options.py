@@ -60,6 +60,15 @@ EnergyBudget = Annotated[
 InputSize = Annotated[int | None, typer.Option(help="Height and width of the input in pixels.")]
 NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier [default: the network's own].")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes that train: one per GPU, or sharing the CPU; 0 leaves it to `autogate worker` [1]."),
+]
+Backend = Annotated[str | None, typer.Option(help="Who runs trainings: local, or ray [default: local].")]
+RayAddress = Annotated[str | None, typer.Option(help="Ray cluster to use [default: one is started here].")]
+GpusPerTrial = Annotated[float | None, typer.Option(help="With ray: GPUs of each training [default: 1 on a GPU].")]
+CpusPerTrial = Annotated[float | None, typer.Option(help="With ray: CPU cores of each training [1].")]
+Sampler = Annotated[str | None, typer.Option(help="tpe, or random to compare with [tpe].")]
 AllowStale = Annotated[
     bool,
     typer.Option(

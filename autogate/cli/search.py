@@ -11,23 +11,29 @@ import yaml
 import autogate
 from autogate.cli.options import (
     AllowStale,
+    Backend,
     BatchSize,
+    CpusPerTrial,
     Device,
     Dtype,
     EnergyBudget,
     Format,
     FormatOption,
+    GpusPerTrial,
     InputSize,
     Layout,
     MemoryBudget,
     Model,
+    RayAddress,
     Runtime,
+    Sampler,
     Seed,
     Space,
     Stat,
     StatOption,
     Storage,
     Threads,
+    Workers,
     triple,
 )
 from autogate.cli.printing import console, print_json, print_search, print_table
@@ -40,13 +46,15 @@ NOT_MET = 3
 _PASSED_ON = (
     "latency_budget", "max_drop", "pareto", "memory_budget", "energy_budget", "model", "data", "weights", "new_head",
     "train_dense", "storage", "space", "trials", "trainings", "finalists", "device", "train_device", "batch_size",
-    "dtype", "layout", "threads", "runtime", "epochs", "lr", "seed", "input_size", "download", "profile", "allow_stale",
+    "dtype", "layout", "threads", "runtime", "epochs", "trial_epochs", "lr", "seed", "input_size", "download",
+    "profile", "allow_stale",
 )  # fmt: skip
 _TEXTS = (
     "latency_budget", "max_drop", "memory_budget", "energy_budget", "model", "data", "weights", "study", "storage",
     "space", "device", "train_device", "dtype", "layout", "runtime", "timeout", "mean", "std", "memory_limit",
-    "profile", "artifacts",
+    "profile", "artifacts", "backend", "ray_address", "sampler",
 )  # fmt: skip
+_UNLESS_DEFAULT = ("workers", "backend", "ray_address", "gpus_per_trial", "cpus_per_trial", "sampler")
 
 
 def command(
@@ -86,6 +94,9 @@ def command(
     runtime: Runtime = "eager",
     latency_stat: StatOption = Stat.p95,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a finalist's training [default: by data size].")] = None,
+    trial_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a candidate's training [default: one, or a part of a large set's].")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: each stage's own].")] = None,
     timeout: Annotated[str | None, typer.Option(help="No new trial starts after this, such as 30m or 2h.")] = None,
     seed: Seed = 0,
@@ -99,6 +110,12 @@ def command(
         typer.Option(help="Search for the device of this profile (a file, or a recorded one); results stay predicted."),
     ] = None,
     allow_stale: AllowStale = False,
+    sampler: Sampler = None,
+    workers: Workers = None,
+    backend: Backend = None,
+    ray_address: RayAddress = None,
+    gpus_per_trial: GpusPerTrial = None,
+    cpus_per_trial: CpusPerTrial = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of these options; what is typed wins.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is reachable, and train nothing.")] = False,
     output: FormatOption = Format.table,
@@ -106,6 +123,7 @@ def command(
     """Search gates under a latency budget, and measure the best."""
     options = merge_config(context, config)
     settings = {name: options[name] for name in _PASSED_ON}
+    settings |= {name: options[name] for name in _UNLESS_DEFAULT if options[name] is not None}
     settings["latency_stat"] = str(options["latency_stat"])
     settings["timeout_s"] = None if options["timeout"] is None else parse_duration(str(options["timeout"]))
     settings["mean"], settings["std"] = (triple(options[name], name) for name in ("mean", "std"))

@@ -1,6 +1,6 @@
 """Facts that travel between the parts of AutoGate, as plain data without torch."""
 
-from autogate.records.jobs import Job, WorkerRecord, slot_of
+from autogate.records.jobs import MOST_ATTEMPTS, Job, WorkerRecord, slot_of
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
 from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.profiles import (
@@ -24,6 +24,7 @@ __all__ = [
     "KINDS",
     "MEASURED",
     "MIXED",
+    "MOST_ATTEMPTS",
     "WARM",
     "Comparison",
     "ConvSpec",

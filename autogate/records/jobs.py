@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from autogate.policy import Policy, digest
 from autogate.records.trials import EvaluationKey
 
+MOST_ATTEMPTS = 4
+"""A job is begun once, and tried again three times, before it counts as failed."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -31,6 +34,15 @@ class Job:
     attempts: int
     held: bool
     failure: str | None
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why it will not be done any more, or None."""
+        if self.failure is not None:
+            return self.failure
+        if self.attempts >= MOST_ATTEMPTS and not self.held:
+            return f"{self.attempts} workers died while they trained it"
+        return None
 
     @property
     def slot(self) -> str:

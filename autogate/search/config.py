@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -13,8 +14,15 @@ from autogate.search.defaults import FINALISTS, TRIALS
 from autogate.units import Budgets, parse_drop
 
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
-FREE = ("trials", "trainings", "timeout_s", "finalists", "allow_stale")
+FREE = (
+    "trials", "trainings", "timeout_s", "finalists", "allow_stale", "sampler", "workers", "backend", "ray_address",
+    "gpus_per_trial", "cpus_per_trial",
+)  # fmt: skip
 
+# What a study may be continued with: what was trained is judged anew.
+BUDGETS = ("latency_budget", "max_drop", "memory_budget", "energy_budget")
+TARGET = ("device", "batch_size", "dtype", "layout", "threads", "runtime", "profile", "latency_stat")
+_MOST_WORKERS = 1024
 _MOST = {"batch_size": 65_536, "input_size": 16_384, "lr": 1e6, "seed": 2**63 - 1}
 
 
@@ -45,6 +53,7 @@ class SearchConfig(BaseModel):
         trainings: Most candidates to train; None for no limit.
         finalists: Finalists that are fully trained and measured, more if none meets the budget.
         epochs: Epochs of a finalist's fine-tuning; None chooses by the size of the data.
+        trial_epochs: Epochs of a candidate's training; None chooses by the size of the data.
         lr: Peak learning rate; None for each stage's own.
         timeout_s: Seconds after which no new trial starts.
         seed: Seed of everything random.
@@ -56,6 +65,14 @@ class SearchConfig(BaseModel):
         profile: Path of a profile of another device to search for; None to profile this one.
         allow_stale: Whether a profile made with other versions may be used, after some networks of it were measured
             again.
+        sampler: ``tpe``, or ``random`` to compare with.
+        workers: Processes that train: 1 is this one itself, 0 leaves it to workers that join.
+        backend: Who runs them: this host (``local``), or a ``ray`` cluster.
+        ray_address: Address of the cluster; None starts one on this host.
+        gpus_per_trial: GPUs of each training on the cluster; None for one where the study trains on a GPU.
+        cpus_per_trial: CPU cores of each training on the cluster.
+        replay: Name of the study whose evaluations stand in for trainings; None to train.
+        replay_s: Seconds that each of them is made to take.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +100,7 @@ class SearchConfig(BaseModel):
     trainings: int | None = None
     finalists: int = FINALISTS
     epochs: int | None = None
+    trial_epochs: int | None = None
     lr: float | None = None
     timeout_s: float | None = None
     seed: int = 0
@@ -93,6 +111,14 @@ class SearchConfig(BaseModel):
     download: bool = False
     profile: str | None = None
     allow_stale: bool = False
+    sampler: Literal["tpe", "random"] = "tpe"
+    workers: int = 1
+    backend: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: float = 1.0
+    replay: str | None = None
+    replay_s: float = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> SearchConfig:
@@ -109,6 +135,8 @@ class SearchConfig(BaseModel):
             "trainings",
             "finalists",
             "epochs",
+            "trial_epochs",
+            "cpus_per_trial",
             "lr",
             "timeout_s",
             "input_size",
@@ -119,6 +147,12 @@ class SearchConfig(BaseModel):
         for name, most in _MOST.items():
             if (getattr(self, name) or 0) > most:
                 raise ValueError(f"{name.replace('_', '-')} must be at most {most}, not {getattr(self, name):g}")
+        if not 0 <= self.workers <= _MOST_WORKERS:
+            raise ValueError(f"workers must be between 0 and {_MOST_WORKERS}, not {self.workers}")
+        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
+            raise ValueError(f"gpus-per-trial must not be negative, not {self.gpus_per_trial:g}")
+        if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
+            raise ValueError("--ray-address and --gpus-per-trial go with --backend ray")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}")
         if not all(map(math.isfinite, (*(self.mean or ()), *(self.std or ())))):
@@ -136,10 +170,20 @@ class SearchConfig(BaseModel):
         """Return the configuration as JSON-ready data."""
         return self.model_dump(mode="json")
 
-    def differences(self, other: SearchConfig) -> list[str]:
-        """Return one line per setting that differs and may not change within a study."""
+    @property
+    def goal(self) -> str:
+        """What a study is after: ``budget``, ``drop`` or ``pareto``."""
+        return "budget" if self.latency_budget is not None else "drop" if self.max_drop is not None else "pareto"
+
+    def changed(self, other: SearchConfig) -> list[str]:
+        """Return the names of the settings that differ."""
         ours, theirs = self.to_json(), other.to_json()
-        changed = [key for key in ours if key not in FREE and ours[key] != theirs[key]]
+        return [key for key in ours if ours[key] != theirs[key]]
+
+    def differences(self, other: SearchConfig, but: Iterable[str] = ()) -> list[str]:
+        """Return one line per setting that differs and may not change within a study; ``but`` for these."""
+        ours, theirs = self.to_json(), other.to_json()
+        changed = [key for key in self.changed(other) if key not in (*FREE, *but)]
         return [f"{key} is {_short(theirs[key])} there and {_short(ours[key])} here" for key in changed]
 
 

@@ -2,3 +2,5 @@
 
 TRIALS = 40
 FINALISTS = 2
+SAMPLERS = ("tpe", "random")
+BACKENDS = ("local", "ray")

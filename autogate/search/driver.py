@@ -1,41 +1,70 @@
-"""The search loop: propose, canonicalise, reuse or predict, reject or train, store, tell."""
+"""The search, step by step: propose, canonicalise, reuse or predict, reject or have trained, store, tell.
+
+One process drives a study: it alone asks and tells. Trainings are jobs in the database, done by whoever takes them.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.trial import FrozenTrial, TrialState
 
-from autogate.errors import StorageError, TrainingError
+from autogate.errors import ProfileError, TrainingError
 from autogate.latency import LatencyModel
 from autogate.policy import Policy
-from autogate.records import Estimate, Evaluation, TrialRecord
+from autogate.records import Estimate, Evaluation, EvaluationKey, TrialRecord
 from autogate.search.costs import paper_macs, predicted_statistics
-from autogate.search.evaluator import Evaluator
 from autogate.search.feedback import Feedback
 from autogate.search.front_history import FrontHistory, complete_history
+from autogate.search.judge import Judge
 from autogate.search.memory import CandidateMemory
 from autogate.search.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
 from autogate.search.proposals import Choices, Proposer
 from autogate.search.reporter import Reporter
+from autogate.search.sampler import Sampler, Seen
+from autogate.search.trial_log import Begun, TrialLog
 from autogate.store import COUNTED, Store
-from autogate.store.optuna_storage import open_storage
-from autogate.training import Fidelity, Recipe
+from autogate.training import Fidelity
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 _FAILURES_IN_A_ROW = 5
 _REDRAWS = 20
 SHORT: Fidelity = "short"
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When to stop.
+
+    Attributes:
+        trials: Proposals to end complete, rejected, reused or stopped, those of earlier runs included.
+        trainings: Most candidates to train; None for no limit.
+        timeout_s: Seconds after which no new trial starts; None for no limit.
+    """
+
+    trials: int
+    trainings: int | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class OpenTrial:
+    """A trial that waits for its evaluation."""
+
+    begun: Begun
+    choices: Choices
+    policy: Policy
+    key: EvaluationKey
+    estimate: Estimate
+    constraints: Mapping[str, float]
+    start_s: float = field(default_factory=time.monotonic)
+
+
 class Driver:
-    """Runs the trials of one study.
+    """Proposes the candidates of one study, and learns what became of them.
 
     Args:
         store: The study database.
@@ -43,12 +72,17 @@ class Driver:
         objective: What the search is after.
         latency: Predicts latencies.
         proposer: Draws candidates.
-        evaluator: Trains and scores them.
-        recipe: Recipe of a candidate's short training.
+        judge: Knows under which key a candidate is evaluated.
+        log: Optuna's trials of the study.
+        sampler: Draws what the proposer does not.
         reporter: Hears of every trial.
-        seed: Seed of the sampler.
+        seed: Seed of the proposals.
+        limits: When to stop.
         feedback: Measures candidates that the latency model is not sure about; None if the target is not at hand.
         memory: Peak memory of candidates; None where the target is another device.
+
+    Attributes:
+        open: Trials that are being trained, by number.
     """
 
     def __init__(
@@ -58,10 +92,12 @@ class Driver:
         objective: Objective,
         latency: LatencyModel,
         proposer: Proposer,
-        evaluator: Evaluator,
-        recipe: Recipe,
+        judge: Judge,
+        log: TrialLog,
+        sampler: Sampler,
         reporter: Reporter,
         seed: int,
+        limits: Limits,
         feedback: Feedback | None = None,
         memory: CandidateMemory | None = None,
     ) -> None:
@@ -70,143 +106,245 @@ class Driver:
         self.objective = objective
         self.latency = latency
         self.proposer = proposer
-        self.evaluator = evaluator
-        self.recipe = recipe
+        self.judge = judge
+        self.log = log
+        self.sampler = sampler
         self.reporter = reporter
         self.seed = seed
+        self.limits = limits
         self.feedback = feedback
         self.memory = memory
-        self.records = store.trials(study)
+        self.open: dict[int, OpenTrial] = {}
         self.history = FrontHistory(objective, latency.dense_ms)
         complete_history(store, study, self.history)
-        self.distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(choices) for name, choices in proposer.space.all_choices().items()
-        }
-        with self._clear_errors():
-            self.optuna_study = self._open()
+        self._records = store.trials(study)
+        self._counts = Counter(record.outcome for record in self._records)
+        self._settled: set[str] = set()
+        self._evaluated: set[str] = set()
+        for record in self._records:
+            self._remember(record)
+        self._choices: dict[int, Choices] = {trial.number: _choices(trial) for trial in log.trials}
+        self._again: list[Choices] = []
+        self._seeds = proposer.seeds()
+        self._failures = 0
+        self._start_s = time.monotonic()
+        self._reopen()
 
-    def run(self, trials: int, *, trainings: int | None, timeout_s: float | None) -> None:
-        """Run until ``trials`` proposals ended complete, rejected or reused, or a limit is reached."""
-        with self._clear_errors():
-            self._run(trials, trainings, timeout_s)
+    @property
+    def wants_more(self) -> bool:
+        """Whether a further candidate may be proposed."""
+        trained = self._counts["complete"] + self._counts["stopped"]
+        most = self.limits.trainings
+        return (
+            self._done() + len(self.open) < self.limits.trials
+            and (most is None or trained + len(self.open) < most)
+            and not self._is_late()
+            and self._failures < _FAILURES_IN_A_ROW
+        )
 
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        """Turn what Optuna's storage raises into one clear error."""
-        try:
-            yield
-        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            raise StorageError(
-                f"the database {self.store.shown_url} failed: {self.store.reason(error)}; what was stored "
-                f"before is safe, continue with `{self.store.command('resume', self.name)}`"
-            ) from None
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is being trained, and nothing more wanted."""
+        return not self.open and not self.wants_more
 
-    def _run(self, trials: int, trainings: int | None, timeout_s: float | None) -> None:
-        self._settle_interrupted()
-        start = time.monotonic()
-        failures = 0
-        while self._done() < trials:
-            if timeout_s is not None and time.monotonic() - start > timeout_s:
-                self.reporter.note(f"time is up after {self._done()} trials")
-                return
-            if trainings is not None and sum(r.outcome == "complete" for r in self.records) >= trainings:
-                return
-            record = self._one_trial()
-            failures = failures + 1 if record.outcome == "failed" else 0
-            self.reporter.trial(record, self.history.best, self._done(), trials)
-            if failures >= _FAILURES_IN_A_ROW:
-                why = f"{failures} trials failed in a row, the last one because: {record.reason}"
-                if not any(r.outcome == "complete" for r in self.records):
-                    raise TrainingError(why)
-                self.reporter.note(f"{why}; going on with the candidates there are")
-                return
-
-    def _done(self) -> int:
-        return sum(record.outcome in COUNTED for record in self.records)
-
-    def _open(self) -> optuna.Study:
-        # The sampler's own stream must not start over when a study is resumed.
-        sampler = optuna.samplers.TPESampler(
-            seed=(self.seed * 10_007 + len(self.records)) % 2**32, n_startup_trials=10, multivariate=True,
-            constant_liar=False,
-        )  # fmt: skip
-        return optuna.create_study(
-            storage=open_storage(self.store), study_name=self.name, sampler=sampler, load_if_exists=True,
-            directions=self.objective.directions,
-        )  # fmt: skip
-
-    def _settle_interrupted(self) -> None:
-        """Tell trials that an earlier process left running: from a stored evaluation, or as failed."""
-        known = {record.number: record for record in self.records}
-        for frozen in self.optuna_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            record = known.get(frozen.number)
-            if record is None:
-                self.optuna_study.tell(frozen.number, state=TrialState.FAIL)
-                self.optuna_study.enqueue_trial(frozen.params)
-            elif record.val_accuracy is not None and record.policy is not None:
-                values = self.objective.values(record.val_accuracy, (record.predicted or {})[self.objective.stat])
-                self.optuna_study.tell(frozen.number, values)
-            else:
-                state = TrialState.PRUNED if record.outcome == "rejected" else TrialState.FAIL
-                self.optuna_study.tell(frozen.number, state=state)
-
-    def _one_trial(self) -> TrialRecord:
-        start = time.monotonic()
-        trial = self._ask()
-        policy = self.proposer.policy(trial.params)
+    def propose(self) -> OpenTrial | None:
+        """Propose one candidate; return it if it is to be trained."""
+        start_s = time.monotonic()
+        choices = self._next_choices()
+        policy = self.proposer.policy(choices)
         if self.feedback is not None:
             self.feedback.consider(policy)
-        estimate = self.latency.predict(policy)
         lightest = self.latency.lightest(policy)
-        trial.set_constraint(PREDICTED, self.objective.excess_ms(lightest))
-        if self.memory is not None and self.memory.limit_bytes is not None:
-            trial.set_constraint(MEMORY, self.memory.excess_mib(policy))
-        key = self.evaluator.key(policy, self.recipe, SHORT)
+        constraints = self._constraints(policy, lightest)
         self.store.add_policy(policy)
-        known = self.store.find_evaluation(key)
         if (reason := self._refusal(policy, lightest)) is not None:
-            record = self._record(trial.number, "rejected", policy, None, estimate, reason, start)
-            self._keep(record)
-            self.optuna_study.tell(trial, state=TrialState.PRUNED)
-            return record
-        if known is None:
-            try:
-                known, _ = self.evaluator.run(policy, self.recipe, SHORT, self.reporter)
-            except TrainingError as error:
-                record = self._record(trial.number, "failed", policy, None, estimate, str(error), start)
-                self._keep(record)
-                self.optuna_study.tell(trial, state=TrialState.FAIL)
-                return record
-            # Committed before the trial is told: after a kill between the two, nothing is trained twice.
-            self.store.add_evaluation(known)
-            outcome = "complete"
-        else:
-            # An evaluation of another study, or of a process that died, is as good as a new one.
-            mine = any(r.policy is not None and r.policy.digest == policy.digest for r in self.records)
-            outcome = "reused" if mine else "complete"
-        estimate = self.latency.predict(policy, known.realisation)
-        record = self._record(trial.number, outcome, policy, known, estimate, None, start)
-        # A gate whose cost varies may have turned out slower than its lightest realisation promised.
-        trial.set_constraint(REALISED, self.objective.excess_ms(estimate))
-        if self.objective.floor is not None:
-            trial.set_constraint(ACCURACY, self.objective.floor - known.val_accuracy)
-        # Stored before it is told, and after its constraints: a kill in between loses neither.
-        self._keep(record)
-        self.optuna_study.tell(trial, self.objective.values(known.val_accuracy, estimate.stat(self.objective.stat)))
-        return record
+            begun = self.log.prune(choices, constraints)
+            self._choices[begun.number] = choices
+            self._reject(begun.number, policy, reason, start_s)
+            self.sampler.end(begun.number, Seen(choices, TrialState.PRUNED, None, constraints))
+            return None
+        key = self.judge.key(policy, SHORT)
+        begun = self.log.begin(choices, constraints)
+        self._choices[begun.number] = choices
+        trial = OpenTrial(begun, choices, policy, key, self.latency.predict(policy), constraints, start_s)
+        if (known := self.store.find_evaluation(key)) is not None:
+            self._complete(trial, known)
+            return None
+        self.store.add_job(key, self.name, begun.number)
+        self._wait_for(trial)
+        return trial
 
-    def _refusal(self, policy: Policy, lightest: Estimate) -> str | None:
-        """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
-        if not self.objective.fits(lightest):
-            return f"predicted {self.objective.excess_ms(lightest):.3f} ms over the budget"
-        if self.memory is not None and not self.memory.fits(policy):
-            return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
-        return None
+    def collect(self) -> None:
+        """Take in what has been trained since the last look.
+
+        Raises:
+            TrainingError: If one training after the other fails, and none ever ended well.
+        """
+        if not self.open:
+            return
+        jobs = {job.key: job for job in self.store.jobs(self.name)}
+        for trial in list(self.open.values()):
+            job = jobs.get(trial.key)
+            if job is None:
+                evaluation = self.store.find_evaluation(trial.key)
+                if evaluation is not None:
+                    self._complete(trial, evaluation)
+                else:  # another study asked for the same; who dies there leaves it to this one
+                    self.store.add_job(trial.key, self.name, trial.begun.number)
+            elif (reason := job.hopeless) is not None:
+                self._fail(trial, reason)
+                self.store.end_job(job.id)
+
+    def stop(self, number: int, reason: str) -> None:
+        """End a trial that is too weak to be trained further."""
+        trial = self.open.pop(number)
+        if (job := self.store.find_job(trial.key)) is not None:
+            self.store.end_job(job.id)
+        self._keep(self._record(number, "stopped", trial.policy, None, trial.estimate, reason, trial.start_s))
+        self.log.end(trial.begun, TrialState.PRUNED)
+        self.sampler.end(number, Seen(trial.choices, TrialState.PRUNED, None, trial.constraints))
+
+    def give_up(self) -> None:
+        """Say why the search ends early, if it does.
+
+        Raises:
+            TrainingError: If it ends because trainings fail, and there is nothing to go on with.
+        """
+        if self._failures >= _FAILURES_IN_A_ROW:
+            last = next(record.reason for record in reversed(self._records) if record.outcome == "failed")
+            why = f"{self._failures} trials failed in a row, the last one because: {last}"
+            if not any(record.outcome == "complete" for record in self._records):
+                raise TrainingError(why)
+            self.reporter.note(f"{why}; going on with the candidates there are")
+        elif self._is_late() and self._done() < self.limits.trials:
+            self.reporter.note(f"time is up after {self._done()} trials")
+
+    def _reopen(self) -> None:
+        """Settle what an earlier process left: told from what is stored, waited for, or proposed anew."""
+        known = {record.number: record for record in self._records}
+        for begun, frozen in self.log.running():
+            record = known.get(begun.number)
+            if record is not None:
+                self._tell_again(begun, record)
+            elif frozen.state == TrialState.WAITING:
+                self.log.end(begun, TrialState.FAIL)
+            else:
+                self._settle(begun, _choices(frozen))
+        for frozen in self.log.trials:
+            if frozen.state == TrialState.PRUNED and frozen.number not in known:
+                policy = self.proposer.policy(_choices(frozen))
+                reason = self._refusal(policy, self.latency.lightest(policy)) or "rejected before training"
+                self._reject(frozen.number, policy, reason, time.monotonic())
+        waiting = {trial.key for trial in self.open.values()}
+        self._again += [
+            self._choices[job.trial]
+            for job in self.store.jobs(self.name)
+            if job.key.fidelity == SHORT and job.key not in waiting and job.trial in self._choices
+        ]
+        self.sampler.learn(self._seen_before())
+        for number, trial in self.open.items():
+            self.sampler.begin(number, Seen(trial.choices, TrialState.RUNNING, None, trial.constraints))
+
+    def _tell_again(self, begun: Begun, record: TrialRecord) -> None:
+        if record.val_accuracy is not None and record.predicted is not None:
+            values = self.objective.values(record.val_accuracy, record.predicted[self.objective.stat])
+            self.log.end(begun, TrialState.COMPLETE, values)
+        else:
+            self.log.end(begun, TrialState.FAIL if record.outcome == "failed" else TrialState.PRUNED)
+
+    def _settle(self, begun: Begun, choices: Choices) -> None:
+        """Settle a trial of which nothing is stored but that it runs."""
+        policy = self.proposer.policy(choices)
+        key = self.judge.key(policy, SHORT)
+        lightest = self.latency.lightest(policy)
+        trial = OpenTrial(
+            begun, choices, policy, key, self.latency.predict(policy), self._constraints(policy, lightest)
+        )
+        evaluation, job = self.store.find_evaluation(key), self.store.find_job(key)
+        if evaluation is not None:
+            self._complete(trial, evaluation)
+        elif job is not None and job.held:
+            self.open[begun.number] = trial  # a worker elsewhere goes on with it
+        else:
+            # Asked for before it fails: were this process to die in between, the candidate would still be known.
+            self.store.add_policy(policy)
+            self.store.add_job(key, self.name, begun.number)
+            self.log.end(begun, TrialState.FAIL)
+
+    def _seen_before(self) -> list[Seen]:
+        """Return all that ended, judged by today's limits and predictions."""
+        seen = []
+        for record in self._records:
+            if record.number not in self._choices or record.policy is None or record.outcome == "failed":
+                continue
+            choices = self._choices[record.number]
+            constraints: dict[str, float] = {}
+            if record.predicted is not None and self.objective.limit_ms is not None:
+                constraints[REALISED] = record.predicted["upper"] - self.objective.limit_ms
+            if record.val_accuracy is None or record.predicted is None:
+                seen.append(Seen(choices, TrialState.PRUNED, None, constraints))
+                continue
+            if self.objective.floor is not None:
+                constraints[ACCURACY] = self.objective.floor - record.val_accuracy
+            values = self.objective.values(record.val_accuracy, record.predicted[self.objective.stat])
+            seen.append(Seen(choices, TrialState.COMPLETE, values, constraints))
+        return seen
+
+    def _wait_for(self, trial: OpenTrial) -> None:
+        number = trial.begun.number
+        self.open[number] = trial
+        self.sampler.begin(number, Seen(trial.choices, TrialState.RUNNING, None, trial.constraints))
+
+    def _complete(self, trial: OpenTrial, evaluation: Evaluation) -> None:
+        number = trial.begun.number
+        self.open.pop(number, None)
+        # An evaluation of another study, or of a process that died, is as good as a new one.
+        outcome = "reused" if trial.policy.digest in self._evaluated else "complete"
+        estimate = self.latency.predict(trial.policy, evaluation.realisation)
+        # A gate whose cost varies may have turned out slower than its lightest realisation promised.
+        found = {REALISED: self.objective.excess_ms(estimate)}
+        if self.objective.floor is not None:
+            found[ACCURACY] = self.objective.floor - evaluation.val_accuracy
+        values = self.objective.values(evaluation.val_accuracy, estimate.stat(self.objective.stat))
+        # Stored before it is told: after a kill between the two, the next start tells it.
+        self._keep(self._record(number, outcome, trial.policy, evaluation, estimate, None, trial.start_s))
+        self.log.end(trial.begun, TrialState.COMPLETE, values, found)
+        self.sampler.end(number, Seen(trial.choices, TrialState.COMPLETE, values, {**trial.constraints, **found}))
+
+    def _fail(self, trial: OpenTrial, reason: str) -> None:
+        number = trial.begun.number
+        del self.open[number]
+        self._keep(self._record(number, "failed", trial.policy, None, trial.estimate, reason, trial.start_s))
+        self.log.end(trial.begun, TrialState.FAIL)
+        self.sampler.end(number, Seen(trial.choices, TrialState.FAIL, None, {}))
+
+    def _reject(self, number: int, policy: Policy, reason: str, start_s: float) -> None:
+        self._keep(self._record(number, "rejected", policy, None, self.latency.predict(policy), reason, start_s))
 
     def _keep(self, record: TrialRecord) -> None:
         """Store what became of a trial, and what the study has reached with it."""
         self.store.add_trial(self.name, record, self.history.add(record))
-        self.records.append(record)
+        self._records.append(record)
+        self._counts[record.outcome] += 1
+        self._remember(record)
+        self._failures = self._failures + 1 if record.outcome == "failed" else 0
+        self.reporter.trial(record, self.history.best, self._done(), self.limits.trials)
+
+    def _remember(self, record: TrialRecord) -> None:
+        """Note what need not be proposed again; what was rejected may be worth a training under a new budget."""
+        if record.policy is None:
+            return
+        if record.val_accuracy is not None:
+            self._evaluated.add(record.policy.digest)
+        elif record.outcome == "rejected" and self._is_worth_it(record.policy):
+            return
+        self._settled.add(record.policy.digest)
+
+    def _is_worth_it(self, policy: Policy) -> bool:
+        try:
+            return self._refusal(policy, self.latency.lightest(policy)) is None
+        except ProfileError:
+            return False
 
     def _record(
         self,
@@ -216,7 +354,7 @@ class Driver:
         evaluation: Evaluation | None,
         estimate: Estimate,
         reason: str | None,
-        start: float,
+        start_s: float,
     ) -> TrialRecord:
         predicted = predicted_statistics(estimate, self.objective.stat)
         realisation = None if evaluation is None else evaluation.realisation
@@ -225,43 +363,64 @@ class Driver:
         if self.memory is not None and (evaluation is not None or self.memory.limit_bytes is not None):
             costs["peak_memory_bytes"] = self.memory.peak_bytes(policy)
         accuracy = None if evaluation is None else evaluation.val_accuracy
-        return TrialRecord(number, outcome, policy, accuracy, predicted, costs, reason, time.monotonic() - start)
+        return TrialRecord(number, outcome, policy, accuracy, predicted, costs, reason, time.monotonic() - start_s)
 
-    def _ask(self) -> optuna.Trial:
-        """Return the next candidate: a seed, a guided one, a neighbour of the best, or the sampler's own."""
-        waiting = self.optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        number = len(self.optuna_study.get_trials(deepcopy=False)) - len(waiting)
-        rng = random.Random(f"{self.seed}/{number}")
-        if not waiting:
-            choices = self._own_proposal(number, rng)
-            if choices is not None:
-                self.optuna_study.enqueue_trial(choices)
-        return self.optuna_study.ask(self.distributions)
+    def _constraints(self, policy: Policy, lightest: Estimate) -> dict[str, float]:
+        constraints = {PREDICTED: self.objective.excess_ms(lightest)}
+        if self.memory is not None and self.memory.limit_bytes is not None:
+            constraints[MEMORY] = self.memory.excess_mib(policy)
+        return constraints
 
-    def _own_proposal(self, number: int, rng: random.Random) -> Choices | None:
-        for choices in self.proposer.seeds():
-            if not self._seen(choices):
+    def _refusal(self, policy: Policy, lightest: Estimate) -> str | None:
+        """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
+        if not self.objective.fits(lightest):
+            return f"predicted {self.objective.excess_ms(lightest):.3f} ms over the budget"
+        if self.memory is not None and not self.memory.fits(policy):
+            return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
+        return None
+
+    def _next_choices(self) -> Choices:
+        """Return the next candidate: one that was interrupted, a seed, a guided one, a neighbour, the sampler's own."""
+        if self._again:
+            return self._again.pop(0)
+        # Counts what ended and what runs, so that an interrupted study proposes what it would have proposed.
+        index = len(self._records) + len(self.open)
+        if self.sampler.is_guided:
+            own = self._own_proposal(index, random.Random(f"{self.seed}/{index}"))
+            if own is not None:
+                return own
+        return self.sampler.draw(index)
+
+    def _own_proposal(self, index: int, rng: random.Random) -> Choices | None:
+        for choices in self._seeds:
+            if not self._is_known(choices):
                 return choices
-        kind = number % 4
+        kind = index % 4
         if kind == 3:
             return None
         for _ in range(_REDRAWS):
             best = self.history.best
             own: Choices | None
-            if kind == 1 or best is None:
+            if kind == 1 or best is None or best.number not in self._choices:
                 own = self.proposer.guided(rng, None)
             else:
-                own = self.proposer.neighbour(self._choices_of(best), rng)
+                own = self.proposer.neighbour(self._choices[best.number], rng)
             if own is None:
                 return None
-            if not self._seen(own):
+            if not self._is_known(own):
                 return own
         return None
 
-    def _choices_of(self, record: TrialRecord) -> Choices:
-        frozen = self.optuna_study.get_trials(deepcopy=False)[record.number]
-        return dict(frozen.params)
-
-    def _seen(self, choices: Mapping[str, str]) -> bool:
+    def _is_known(self, choices: Mapping[str, str]) -> bool:
         digest = self.proposer.policy(choices).digest
-        return any(record.policy is not None and record.policy.digest == digest for record in self.records)
+        return digest in self._settled or any(trial.policy.digest == digest for trial in self.open.values())
+
+    def _done(self) -> int:
+        return sum(self._counts[outcome] for outcome in COUNTED)
+
+    def _is_late(self) -> bool:
+        return self.limits.timeout_s is not None and time.monotonic() - self._start_s > self.limits.timeout_s
+
+
+def _choices(trial: FrozenTrial) -> Choices:
+    return {name: str(value) for name, value in trial.params.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,11 @@ from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.search.costs import paper_macs
 from autogate.search.reporter import Reporter
 from autogate.search.task import Task
+from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
-from autogate.surgery import attach_gates, canonical, gate_path, training_form
-from autogate.training import Bank, Fidelity, Methods, Recipe, clone, recalibrate
+from autogate.surgery import attach_gates, by_path, canonical, gate_path, training_form
+from autogate.training import Bank, Fidelity, Keeper, Methods, Milestones, Recipe, clone, recalibrate
 
 _SENSITIVITY_IMAGES = 8000
 _HOPELESS = 1e3
@@ -53,6 +55,7 @@ class Evaluator:
         start_digest: Identity of the shared weights.
         seed: Seed of the training.
         methods: How to train and score.
+        recipes: The recipe of each fidelity.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Evaluator:
         start_digest: str,
         seed: int,
         methods: Methods,
+        recipes: Mapping[Fidelity, Recipe],
     ) -> None:
         self.task = task
         self.task_digest = task_digest
@@ -72,26 +76,39 @@ class Evaluator:
         self.start_digest = start_digest
         self.seed = seed
         self.methods = methods
+        self.recipes = recipes
 
-    def key(self, policy: Policy, recipe: Recipe, fidelity: Fidelity) -> EvaluationKey:
+    def key(self, policy: Policy, fidelity: Fidelity) -> EvaluationKey:
         """Return the key under which the evaluation is stored; a caller's own functions count by their names."""
-        how = digest([recipe.digest, self.start_digest, self.methods.names])
+        how = digest([self.recipes[fidelity].digest, self.start_digest, self.methods.names])
         return EvaluationKey(policy.digest, self.task_digest, how, fidelity, self.seed)
 
-    def run(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> tuple[Evaluation, Trained]:
-        """Train and score ``policy``; return what is to be stored, and the trained network.
-
-        Raises:
-            TrainingError: If training or scoring fails.
-        """
+    def evaluate(
+        self,
+        policy: Policy,
+        fidelity: Fidelity,
+        reporter: Reporter,
+        keeper: Keeper | None = None,
+        milestones: Milestones | None = None,
+    ) -> tuple[Evaluation, bytes | None]:
+        """Train and score ``policy``; the weights of finalists are worth keeping."""
         start = time.monotonic()
-        trained = self.train(policy, recipe, fidelity, reporter)
+        trained = self.train(policy, fidelity, reporter, keeper, milestones)
         seconds = time.monotonic() - start
-        key = self.key(policy, recipe, fidelity)
         macs = paper_macs(self.task.network, policy, trained.realisation)
-        return Evaluation(key, trained.val_accuracy, trained.realisation, seconds, macs_paper=macs), trained
+        evaluation = Evaluation(
+            self.key(policy, fidelity), trained.val_accuracy, trained.realisation, seconds, macs_paper=macs
+        )
+        return evaluation, pack(trained.network.model, by_path(trained.gates)) if fidelity == "full" else None
 
-    def train(self, policy: Policy, recipe: Recipe, fidelity: Fidelity, reporter: Reporter) -> Trained:
+    def train(
+        self,
+        policy: Policy,
+        fidelity: Fidelity,
+        reporter: Reporter,
+        keeper: Keeper | None = None,
+        milestones: Milestones | None = None,
+    ) -> Trained:
         """Train and score ``policy`` from the shared weights."""
         network = clone(self.start)
         # Fresh gates, since they are trained with the policy's own knobs, with the shared weights.
@@ -103,14 +120,22 @@ class Evaluator:
         device = self.task.trainer
         data = self.task.data
         self.methods.train(
-            form, data.train, recipe, fidelity, seed=self.seed, device=device, progress=reporter.progress
-        )
+            form, data.train, self.recipes[fidelity], fidelity, seed=self.seed, device=device,
+            progress=reporter.progress, keeper=keeper, milestones=milestones,
+        )  # fmt: skip
         recalibrate(form, data.train, seed=self.seed, device=device)
         accuracy, traces = self.methods.score(form, data.val, "val", device=device)
-        by_path = {gate_path(site): site for site, _ in policy}
-        decisions = {by_path[path]: trace for path, trace in traces.decisions.items()}
+        by_place = {gate_path(site): site for site, _ in policy}
+        decisions = {by_place[path]: trace for path, trace in traces.decisions.items()}
         network.model.eval()
         return Trained(network, gates, accuracy, Realisation(decisions))
+
+    def restore(self, policy: Policy, evaluation: Evaluation, weights: bytes) -> Trained:
+        """Return a trained finalist from its stored weights."""
+        network = clone(self.start)
+        gates = attach_gates(network, policy)
+        unpack(weights, network.model, by_path(gates))
+        return Trained(network, gates, evaluation.val_accuracy, evaluation.realisation)
 
     def sensitivities(self, space: BoundSpace, reporter: Reporter) -> dict[tuple[str, str], float]:
         """Return the increase of the validation loss by each choice alone, without training.

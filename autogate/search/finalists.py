@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import nn
 
 from autogate.errors import TrainingError
@@ -15,13 +13,15 @@ from autogate.search.bench import Bench, policy_varies
 from autogate.search.costs import paper_macs, parameter_count, predicted_statistics, realisable_macs
 from autogate.search.evaluator import Evaluator, Trained
 from autogate.search.memory import CandidateMemory
+from autogate.search.obtaining import ask_for, obtain
 from autogate.search.ranking import Pick
 from autogate.search.reporter import Reporter
+from autogate.search.teams import Team
 from autogate.search.verdict import accepted, energy_excess
-from autogate.search.weights_io import pack, unpack
+from autogate.search.weights_io import pack
 from autogate.store import Store
-from autogate.surgery import attach_gates, by_path, compact_form, training_form
-from autogate.training import Fidelity, Recipe, clone
+from autogate.surgery import attach_gates, compact_form, training_form
+from autogate.training import Fidelity, clone
 from autogate.units import Budgets
 
 FULL: Fidelity = "full"
@@ -34,8 +34,8 @@ class FinalStage:
     Args:
         store: The study database.
         study: Name of the study.
-        evaluator: Trains candidates.
-        recipe: Recipe of a finalist's training.
+        evaluator: Knows how candidates are trained.
+        team: Who trains them.
         latency: Predicts latencies; its profile says how to run on the target.
         profile: Identity of that profile.
         memory: Peak memory on the target; None if the target is not at hand, so that results stay predicted.
@@ -50,7 +50,7 @@ class FinalStage:
         store: Store,
         study: str,
         evaluator: Evaluator,
-        recipe: Recipe,
+        team: Team,
         latency: LatencyModel,
         profile: str,
         memory: CandidateMemory | None,
@@ -62,7 +62,7 @@ class FinalStage:
         self.store = store
         self.study = study
         self.evaluator = evaluator
-        self.recipe = recipe
+        self.team = team
         self.latency = latency
         self.bench = Bench(evaluator.task, latency.profile.setting, stat)
         self.profile = profile
@@ -81,6 +81,7 @@ class FinalStage:
         Raises:
             TrainingError: If every training failed.
         """
+        self._ask_ahead(pick, wanted)
         done: list[FinalistRecord] = []
         tried: set[int] = set()
         over: dict[int, tuple[float, Policy]] = {}
@@ -106,6 +107,17 @@ class FinalStage:
             closest = min(over, key=lambda number: over[number][0])
             done.append(self.finish(closest, over[closest][1]))
         return self._any_accepted(done)
+
+    def _ask_ahead(self, pick: Pick, wanted: int) -> None:
+        """Have the finalists that are certain trained at the same time, where there is a team to do it."""
+        if self.team.capacity() == 1 or self.floor is not None or self.budgets.energy is not None:
+            return
+        tried: set[int] = set()
+        while len(tried) < wanted and (trial := pick([], tried)) is not None:
+            assert trial.policy is not None  # noqa: S101 - candidates are complete
+            tried.add(trial.number)
+            if self._finished(trial.policy) is None:
+                ask_for(self.store, self.evaluator, self.study, trial.number, trial.policy, FULL)
 
     def finish(self, trial: int, policy: Policy) -> FinalistRecord:
         """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
@@ -158,19 +170,12 @@ class FinalStage:
         if policy.is_dense:
             trained = self._dense()
             return trained, self.store.add_artifact("finalist", pack(trained.network.model, {}))
-        known = self.store.find_evaluation(self.evaluator.key(policy, self.recipe, FULL))
-        if known is not None and known.artifact is not None:
-            network = clone(self.evaluator.start)
-            gates = attach_gates(network, policy)
-            unpack(self.store.artifact(known.artifact), network.model, by_path(gates))
-            return Trained(network, gates, known.val_accuracy, known.realisation), known.artifact
         with self.reporter.stage("fine-tune finalists"):
             self.reporter.progress(0.0, f"trial {trial}")
-            evaluation, trained = self.evaluator.run(policy, self.recipe, FULL, self.reporter)
-        artifact = self.store.add_artifact("finalist", pack(trained.network.model, by_path(trained.gates)))
-        self.store.add_policy(policy)
-        self.store.add_evaluation(replace(evaluation, artifact=artifact))
-        return trained, artifact
+            evaluation = obtain(self.store, self.evaluator, self.study, trial, policy, FULL, self.team)
+        assert evaluation.artifact is not None  # noqa: S101 - a full training keeps its weights
+        weights = self.store.artifact(evaluation.artifact)
+        return self.evaluator.restore(policy, evaluation, weights), evaluation.artifact
 
     def _dense(self) -> Trained:
         """The dense network as it came."""

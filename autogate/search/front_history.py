@@ -75,7 +75,8 @@ def hypervolume(front: Iterable[TrialRecord], stat: LatencyStat, dense_ms: float
 def complete_history(store: Store, study: str, history: FrontHistory) -> None:
     """Take in all trials of a study that is continued, and store what is missing of its history."""
     known = {front.trial: front for front in store.fronts(study)}
-    fronts = [history.add(trial) for trial in store.trials(study)]
+    trials = {trial.number: trial for trial in store.trials(study)}
+    fronts = [history.add(trials[number]) for number in store.trial_order(study)]
     if missing := [front for front in fronts if known.get(front.trial) != front]:
         store.add_fronts(study, missing)
 

@@ -6,37 +6,34 @@ from dataclasses import replace
 from typing import Any
 
 from autogate.code_version import code_version
-from autogate.errors import StudyError, TrainingError
+from autogate.errors import StudyError
 from autogate.latency.model import VERSION as LATENCY_MODEL
 from autogate.policy import DENSE
 from autogate.search.config import SearchConfig
 from autogate.search.costs import dense_macs, parameter_count
 from autogate.search.document import floor_of
-from autogate.search.driver import SHORT, Driver
+from autogate.search.driver import SHORT, Driver, Limits
 from autogate.search.evaluator import Evaluator
 from autogate.search.feedback import Feedback
 from autogate.search.finalists import FinalStage
 from autogate.search.objective import Objective
+from autogate.search.obtaining import obtain
 from autogate.search.prepare import Ground, check_feasible, prepare_ground
+from autogate.search.profiles import searched_space
 from autogate.search.proposals import Proposer, Sensitivity, savings
 from autogate.search.ranking import picker
 from autogate.search.reporter import Reporter
+from autogate.search.rescoring import rescore
+from autogate.search.sampler import Sampler
+from autogate.search.shared_weights import evaluator_of, has_weights_in, train_shared_weights
 from autogate.search.task import Task, train_base
+from autogate.search.teams import Team
+from autogate.search.teams.choosing import check_team, team_for
+from autogate.search.trial_log import TrialLog
 from autogate.search.verdict import binds
-from autogate.search.weights_io import bank_paths, pack, unpack
 from autogate.store import Store
 from autogate.surgery import compact_form
-from autogate.training import (
-    Methods,
-    Recipe,
-    clone,
-    full_recipe,
-    make_bank,
-    recalibrate,
-    shared_recipe,
-    short_recipe,
-    train_shared,
-)
+from autogate.training import Methods
 from autogate.units import parse_drop
 
 
@@ -60,32 +57,31 @@ def run_search(
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
+    check_team(config, store, task, methods)
     facts, ground, objective = _begin(store, study, config, reporter, task, methods)
-    train_base(config, task, methods, store, facts, reporter)
+    train_base(config, task, methods, store, study, facts, reporter)
     store.set_facts(study, facts)
     if "dense" not in facts:
         with reporter.stage("score dense"):
             facts["dense"] = _describe_dense(task, methods, ground)
         store.set_facts(study, facts)
-    evaluator = _evaluator(config, task, methods, ground, store, facts, reporter)
-    store.set_facts(study, facts)
-    recipe = short_recipe(len(task.data.train), config.lr)
-    floor = floor_of(config, facts)
-    if floor is not None:
-        facts["short_floor"] = _short_floor(config, floor, evaluator, recipe, store, reporter)
-        objective = replace(objective, floor=facts["short_floor"])
-
-    proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
-    store.set_facts(study, facts)
-    feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
-    driver = Driver(
-        store, study, objective, ground.latency, proposer, evaluator, recipe, reporter, config.seed, feedback,
-        ground.memory,
+    content = train_shared_weights(
+        config, task, methods, ground.space, ground.lightest, store, study, facts, reporter
     )  # fmt: skip
-    with reporter.stage("search"):
-        driver.run(trials, trainings=config.trainings, timeout_s=config.timeout_s)
-
-    _finish(store, study, config, facts, ground, objective, evaluator, reporter)
+    ground.space = ground.space.restricted(has_weights_in(content))
+    evaluator = evaluator_of(
+        config, task, methods, ground.space, content, facts["shared_artifact"], facts["task"]
+    )  # fmt: skip
+    with team_for(config, store, study, evaluator, task, reporter) as team:
+        if (floor := floor_of(config, facts)) is not None:
+            facts["short_floor"] = _short_floor(config, floor, evaluator, store, study, team, reporter)
+            objective = replace(objective, floor=facts["short_floor"])
+        proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
+        store.set_facts(study, facts)
+        _search(store, study, config, ground, objective, proposer, evaluator, team, Limits(
+            trials, config.trainings, config.timeout_s
+        ), reporter)  # fmt: skip
+        _finish(store, study, config, facts, ground, objective, evaluator, team, reporter)
 
 
 def _begin(
@@ -101,6 +97,7 @@ def _begin(
         raise StudyError(
             f"network, weights or data of study {study!r} changed since it began; bring them back, or start a new study"
         )
+    before = facts.get("profile"), facts.get("latency_model")
     ground = prepare_ground(config, task.network, task.target, store, facts, reporter)
     for line in ground.unpaying:
         reporter.note(f"left out: {line}")
@@ -111,8 +108,7 @@ def _begin(
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
-        # Of the trials there are: predictions are stored, and found, under it.
-        "latency_model": facts.get("latency_model", LATENCY_MODEL),
+        "latency_model": LATENCY_MODEL,
         "foreign": ground.foreign,
         "left_out": ground.unpaying,
         "setting": ground.latency.profile.setting.to_json(),
@@ -124,6 +120,9 @@ def _begin(
         "class_names": list(task.data.class_names),
     }
     if known:
+        if before != (facts["profile"], LATENCY_MODEL):
+            with reporter.stage("predict anew"):
+                rescore(store, study, ground.latency, objective, memory, facts)
         store.set_facts(study, facts)
     else:
         store.create_study(study, config.to_json(), facts, code_version=code_version())
@@ -142,55 +141,16 @@ def _describe_dense(task: Task, methods: Methods, ground: Ground) -> dict[str, A
     }  # fmt: skip
 
 
-def _evaluator(
-    config: SearchConfig,
-    task: Task,
-    methods: Methods,
-    ground: Ground,
-    store: Store,
-    facts: dict[str, Any],
-    reporter: Reporter,
-) -> Evaluator:
-    """Train the shared weights, or load those of an earlier run, and return what judges candidates.
-
-    A caller's own training knows nothing of sharing: then every candidate starts from the dense weights.
-    """
-    shared = clone(task.network)
-    bank = make_bank(shared, ground.space, config.seed)
-    if "shared_artifact" in facts:
-        unpack(store.artifact(facts["shared_artifact"]), shared.model, bank_paths(bank))
-        for gate in bank.values():
-            gate.to(task.trainer)
-    else:
-        if methods.train_fn is None:
-            recipe = shared_recipe(len(task.data.train), config.lr)
-            with reporter.stage("train shared weights"):
-                try:
-                    train_shared(
-                        shared, ground.space, bank, task.data.train, recipe, lightest=ground.lightest,
-                        seed=config.seed, device=task.trainer, progress=reporter.progress,
-                    )  # fmt: skip
-                except TrainingError as error:
-                    raise TrainingError(f"training the shared weights: {error}, in a new --study") from None
-                recalibrate(shared.model, task.data.train, seed=config.seed, device=task.trainer)
-        facts["shared_artifact"] = store.add_artifact("shared", pack(shared.model, bank_paths(bank)))
-    return Evaluator(task, facts["task"], shared, bank, facts["shared_artifact"], config.seed, methods)
-
-
 def _short_floor(
-    config: SearchConfig, floor: float, evaluator: Evaluator, recipe: Recipe, store: Store, reporter: Reporter
+    config: SearchConfig, floor: float, evaluator: Evaluator, store: Store, study: str, team: Team, reporter: Reporter
 ) -> float:
     """Return the lowest accuracy worth having after short training: that of dense, as briefly trained, less the drop.
 
     Short training leaves every candidate below what it can reach, dense too; so dense is what to compare with.
     """
     assert config.max_drop is not None  # noqa: S101 - there is a floor
-    known = store.find_evaluation(evaluator.key(DENSE, recipe, SHORT))
-    if known is None:
-        with reporter.stage("score dense"):
-            known, _ = evaluator.run(DENSE, recipe, SHORT, reporter)
-        store.add_policy(DENSE)
-        store.add_evaluation(known)
+    with reporter.stage("score dense"):
+        known = obtain(store, evaluator, study, 0, DENSE, SHORT, team)
     return min(floor, known.val_accuracy - parse_drop(config.max_drop))
 
 
@@ -202,17 +162,47 @@ def _proposer(
     evaluator: Evaluator,
     reporter: Reporter,
 ) -> Proposer:
-    if "sensitivity" not in facts:
+    saved = savings(ground.space, ground.latency)
+    known = {(decision, choice): float(loss) for decision, choice, loss in facts.get("sensitivity", [])}
+    if not saved.keys() <= known.keys():  # there are more on another device
         with reporter.stage("sensitivity"):
-            losses = evaluator.sensitivities(ground.space, reporter)
-        facts["sensitivity"] = [[decision, choice, loss] for (decision, choice), loss in losses.items()]
-    known = {(decision, choice): float(loss) for decision, choice, loss in facts["sensitivity"]}
-    sensitivity = Sensitivity(known, savings(ground.space, ground.latency))
+            known |= evaluator.sensitivities(ground.space, reporter)
+        facts["sensitivity"] = [[decision, choice, loss] for (decision, choice), loss in known.items()]
     return Proposer(
         ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
-        objective.limit_ms, ground.latency.dense_ms, sensitivity, ground.lightest, config.seed,
+        objective.limit_ms, ground.latency.dense_ms, Sensitivity({key: known[key] for key in saved}, saved),
+        ground.lightest, config.seed,
         None if ground.memory is None or ground.smallest is None else ground.memory.fits, ground.smallest,
     )  # fmt: skip
+
+
+def _search(
+    store: Store,
+    study: str,
+    config: SearchConfig,
+    ground: Ground,
+    objective: Objective,
+    proposer: Proposer,
+    evaluator: Evaluator,
+    team: Team,
+    limits: Limits,
+    reporter: Reporter,
+) -> None:
+    # Whatever pays on any device that the study may be continued for.
+    declared = searched_space(config, ground.latency.network).all_choices()
+    log = TrialLog(store, study, objective.directions, declared)
+    sampler = Sampler(
+        config.sampler, config.seed, objective.directions, log.within(ground.space.all_choices()),
+        parallel=config.workers != 1 or config.backend != "local",
+    )  # fmt: skip
+    feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
+    with reporter.stage("search"):
+        driver = Driver(
+            store, study, objective, ground.latency, proposer, evaluator, log, sampler, reporter, config.seed, limits,
+            feedback, ground.memory,
+        )  # fmt: skip
+        team.run(driver)
+        driver.give_up()
 
 
 def _finish(
@@ -223,13 +213,13 @@ def _finish(
     ground: Ground,
     objective: Objective,
     evaluator: Evaluator,
+    team: Team,
     reporter: Reporter,
 ) -> None:
     """Train and measure the finalists; where dense itself is an answer, it is one of them."""
     task, binding, floor = evaluator.task, bool(facts["budget_binding"]), floor_of(config, facts)
-    full = full_recipe(len(task.data.train), config.epochs, config.lr)
     final = FinalStage(
-        store, study, evaluator, full, ground.latency, ground.profile_digest, ground.memory, config.budgets, floor,
+        store, study, evaluator, team, ground.latency, ground.profile_digest, ground.memory, config.budgets, floor,
         config.latency_stat, reporter,
     )  # fmt: skip
     trials = store.trials(study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autogate.code_version import code_version
 from autogate.errors import StudyError
-from autogate.search.config import SearchConfig
+from autogate.search.config import BUDGETS, TARGET, SearchConfig
 from autogate.search.reporter import Reporter
 from autogate.store import Store, StudyRunningError, holds_studies
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from autogate.search.task import OwnData
     from autogate.training import ScoreFunction, TrainFunction
+
+# Facts of a study that say how fast its device is.
+OF_THE_TARGET = ("profile", "slowness", "stale_error", "measured_candidates")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def start(
     own: Own,
     *,
     artifacts: str | None = None,
+    judged_anew: bool = False,
 ) -> str:
     """Run a search to its end and return the study's name; without one, a fresh name is made.
 
@@ -80,6 +85,7 @@ def start(
         reporter: Hears of progress.
         own: What the caller brings instead of naming it.
         artifacts: URL for the weights of the database; None for the usual place.
+        judged_anew: Whether a known study may get other budgets, or another target.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
@@ -92,11 +98,11 @@ def start(
     from autogate.training import Methods
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
-    if not known:
+    if not known or judged_anew:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
-    if config.profile is not None and not known:
+    if config.profile is not None and (not known or judged_anew):
         named_profile(config)
     store = Store(url, create=True)
     if artifacts is not None:
@@ -105,10 +111,12 @@ def start(
         name = reserve(store, name, config, stack)
         before: dict[str, float] = {}
         if name in store.study_names():
-            refuse_other(store, name, config)
+            refuse_other(store, name, config, (*BUDGETS, *TARGET) if judged_anew else ())
             store.claim(name)
             reporter.begin(name, store.command("resume", name))
-            store.set_config(name, config.to_json(), code_version=code_version())
+            before_it = SearchConfig.model_validate(store.study(name)[0])
+            moved = set(config.changed(before_it)) & set(TARGET) != set()
+            store.set_config(name, config.to_json(), code_version=code_version(), forget=OF_THE_TARGET if moved else ())
             before = dict(store.study(name)[1].get("seconds", {}))
         methods = Methods(own.train_fn, own.score_fn, name)
         try:
@@ -120,11 +128,11 @@ def start(
     return name
 
 
-def refuse_other(store: Store, name: str, config: SearchConfig) -> None:
-    """Refuse a study of this name that was made with another configuration."""
+def refuse_other(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
+    """Refuse a study of this name that was made with another configuration, ``but`` for these settings."""
     if name not in store.study_names():
         return
-    if different := config.differences(SearchConfig.model_validate(store.study(name)[0])):
+    if different := config.differences(SearchConfig.model_validate(store.study(name)[0]), but):
         raise StudyError(
             f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
             f"continue it with `{store.command('resume', name)}`"

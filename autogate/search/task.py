@@ -17,10 +17,11 @@ from autogate.policy import digest
 from autogate.records import Preprocessing
 from autogate.search.config import SearchConfig
 from autogate.search.reporter import Reporter
+from autogate.search.training_jobs import StoreKeeper
 from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
 from autogate.store import Store
-from autogate.training import Methods, base_recipe, full_recipe
+from autogate.training import Keeper, Methods, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
 _MOST_WORKERS = 8
@@ -106,7 +107,13 @@ def load_task(
 
 
 def train_base(
-    config: SearchConfig, task: Task, methods: Methods, store: Store, facts: dict[str, Any], reporter: Reporter
+    config: SearchConfig,
+    task: Task,
+    methods: Methods,
+    store: Store,
+    study: str,
+    facts: dict[str, Any],
+    reporter: Reporter,
 ) -> None:
     """Train a base network that came without weights or with a new head, or load what an earlier run trained.
 
@@ -115,6 +122,7 @@ def train_base(
         task: Network and data; the network's weights are set in place.
         methods: How to train.
         store: Where the trained base is kept.
+        study: Name of the study.
         facts: Facts of the study; ``dense_artifact`` is used if there, and set if the base is trained.
         reporter: Hears of progress.
     """
@@ -124,20 +132,26 @@ def train_base(
     if "dense_artifact" in facts:
         unpack(store.artifact(facts["dense_artifact"]), model, {})
         return
-    fit_base(config, task, methods, reporter)
+    keeper = StoreKeeper(store, study, digest(["base", study]))
+    fit_base(config, task, methods, reporter, keeper)
     facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
+    store.set_facts(study, facts)
+    keeper.end()
 
 
-def fit_base(config: SearchConfig, task: Task, methods: Methods, reporter: Reporter) -> None:
-    """Train the base network in place."""
+def fit_base(
+    config: SearchConfig, task: Task, methods: Methods, reporter: Reporter, keeper: Keeper | None = None
+) -> None:
+    """Train the base network in place; ``keeper`` keeps the state of an interrupted training."""
     images = len(task.data.train)
     # A fresh head on given weights needs no more than a fine-tuning.
     recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
     model = task.network.model
     with reporter.stage("train dense"):
         methods.train(
-            model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress
-        )
+            model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress,
+            keeper=keeper,
+        )  # fmt: skip
         model.eval()
 
 

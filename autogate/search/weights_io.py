@@ -44,8 +44,9 @@ def _part(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 def bank_paths(bank: Bank) -> dict[str, TrainingGate]:
     """Return the gates of a bank under one name each."""
-    return {_bank_path(site, gate): module for (site, gate), module in bank.items()}
+    return {bank_path(site, gate): module for (site, gate), module in bank.items()}
 
 
-def _bank_path(site: str, gate: Gate) -> str:
+def bank_path(site: str, gate: Gate) -> str:
+    """Return the name under which the weights of a gate at a site are stored."""
     return f"{site}={gate}"

@@ -9,6 +9,7 @@ from sqlalchemy import and_, select
 from autogate.policy import Policy
 from autogate.records import Comparison, EnergyComparison, FinalistRecord, Measurement, Realisation, Setting
 from autogate.store import tables
+from autogate.store.patience import steadfast
 from autogate.store.trials import Trials, judged_by, predicted, prediction_row
 
 _COSTS = ("macs_paper", "macs_realisable", "params", "peak_memory_bytes", "dense_peak_memory_bytes")
@@ -20,6 +21,7 @@ FULL = "full"
 class Finalists(Trials):
     """The finalists of a database's studies."""
 
+    @steadfast
     def add_finalist(self, study: str, finalist: FinalistRecord) -> None:
         """Store a finalist; it is stored on return."""
         self.add_policy(finalist.policy)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from autogate.errors import StorageError
 from autogate.policy import Policy
-from autogate.records import Evaluation, EvaluationKey, Job
+from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
 from autogate.store.clock import clock
 from autogate.store.patience import steadfast
@@ -21,8 +21,6 @@ from autogate.store.policies import Policies, evaluation_row
 LEASE_VARIABLE = "AUTOGATE_LEASE_S"
 _LEASE_S = 60.0
 _RENEWALS = 4
-MOST_ATTEMPTS = 4
-"""A job is begun once, and tried again three times, before it counts as failed."""
 
 
 def lease_s() -> float:
@@ -72,7 +70,7 @@ class Jobs(Policies):
         """Take the next free job of a study under a lease, or return None if there is none."""
         j = tables.Job
         with self.session() as session:
-            query = select(j.id).where(j.study == study, j.failure.is_(None), _free(session)).order_by(j.id).limit(8)
+            query = select(j.id).where(j.study == study, _open(session)).order_by(j.id).limit(8)
             free = session.scalars(query).all()
         for job in free:
             if self._take(job, worker):
@@ -104,7 +102,7 @@ class Jobs(Policies):
         with self.session() as session, session.begin():
             taken = session.execute(
                 update(j)
-                .where(j.id == job, j.failure.is_(None), or_(_free(session), j.holder == worker))
+                .where(j.id == job, _open(session))
                 .values(holder=worker, expires_s=clock(session) + lease_s(), attempts=j.attempts + 1)
             )
             return _count(taken) == 1
@@ -128,6 +126,13 @@ class Jobs(Policies):
             session.execute(
                 update(tables.Job).where(tables.Job.holder == worker).values(holder=None, attempts=attempts)
             )
+
+    @steadfast
+    def holders(self, study: str) -> list[str]:
+        """Return who holds a job of a study."""
+        j = tables.Job
+        with self.session() as session:
+            return list(session.scalars(select(j.holder).where(j.study == study, j.holder.is_not(None)).distinct()))
 
     @steadfast
     def fail_job(self, job: int, reason: str) -> None:
@@ -162,6 +167,10 @@ class Jobs(Policies):
             session.execute(
                 update(tables.Job).where(tables.Job.study == study, free).values(attempts=0, holder=None, failure=None)
             )
+
+
+def _open(session: Session) -> ColumnElement[bool]:
+    return and_(tables.Job.failure.is_(None), tables.Job.attempts < MOST_ATTEMPTS, _free(session))
 
 
 def _free(session: Session) -> ColumnElement[bool]:

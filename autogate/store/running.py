@@ -11,15 +11,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from sqlalchemy import text
-
 from autogate.errors import StorageError, StudyError
 from autogate.policy import digest
 from autogate.store import tables
-from autogate.store.database import clear_errors
 from autogate.store.host import host_name, same_host, this_host
+from autogate.store.server_lock import ServerLock
 from autogate.store.session import Database
-from autogate.store.urls import sqlite_path
+from autogate.store.urls import DEFAULT_URL, sqlite_path
 
 fcntl: ModuleType | None
 try:
@@ -38,6 +36,10 @@ class StudyRunningError(StudyError):
 class Running(Database):
     """Locks of a database and its studies."""
 
+    def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
+        super().__init__(url, create=create)
+        self._server_locks: list[ServerLock] = []
+
     @contextmanager
     def running(self, study: str) -> Iterator[None]:
         """Be the only driver of a study, which need not be there yet.
@@ -50,10 +52,20 @@ class Running(Database):
             if not stack.enter_context(self._lock(_WHOLE, shared=True)):
                 raise StorageError(f"{self.shown_url} is being cleaned up; try again in a minute")
             if not stack.enter_context(self._lock(f"study {study}", shared=False)):
-                raise StudyRunningError(
-                    f"study {study!r} is run by another process right now; wait for its end, or choose another --study"
-                )
+                raise _is_running(study)
             yield
+
+    def check_held(self) -> None:
+        """Take locks again that a server forgot, because it was started anew.
+
+        Raises:
+            StudyRunningError: If another process was quicker.
+        """
+        for lock in self._server_locks:
+            if not lock.is_held() and not lock.take(again=True):
+                raise StudyRunningError(
+                    f"the database was started anew, and another process took the {lock.name}; nothing is lost"
+                )
 
     @contextmanager
     def nothing_running(self) -> Iterator[None]:
@@ -73,15 +85,24 @@ class Running(Database):
         Raises:
             StudyError: If another host does, and the database is a file.
         """
+        self.check_host(study)
         with self.session() as session, session.begin():
-            row = session.get_one(tables.Study, study)
-            if row.host is not None and self.engine.dialect.name == "sqlite" and not same_host(row.host, this_host()):
-                raise StudyError(
-                    f"study {study!r} is run by host {host_name(row.host)}, and a SQLite file cannot be shared by "
-                    "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
-                    "this host, with `autogate studies copy`"
-                )
-            row.host = this_host()
+            session.get_one(tables.Study, study).host = this_host()
+
+    def check_host(self, study: str) -> None:
+        """Refuse to run a study here that another host runs, if the database is a file.
+
+        Raises:
+            StudyError: If it is so.
+        """
+        with self.session() as session:
+            host = session.get_one(tables.Study, study).host
+        if host is not None and self.engine.dialect.name == "sqlite" and not same_host(host, this_host()):
+            raise StudyError(
+                f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
+                "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
+                "this host, with `autogate studies copy`"
+            )
 
     @contextmanager
     def making_tables(self) -> Iterator[None]:
@@ -98,17 +119,16 @@ class Running(Database):
 
     @contextmanager
     def _postgres_lock(self, name: str, shared: bool, wait: bool) -> Iterator[bool]:
-        key = int(digest(["autogate", name]), 16) - 2**63
-        take = f"pg_{'' if wait else 'try_'}advisory_lock{'_shared' if shared else ''}"
-        with clear_errors(self.engine.url):
-            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            found = connection.scalar(text(f"select {take}(:key)"), {"key": key})  # noqa: S608 - of constants
+        lock = ServerLock(self.engine, name, shared)
+        held = lock.take(wait=wait)
+        if held:
+            self._server_locks.append(lock)
         try:
-            yield wait or bool(found)
+            yield held
         finally:
-            # Closed for good, not given back: the lock belongs to the connection.
-            connection.invalidate()
-            connection.close()
+            if held:
+                self._server_locks.remove(lock)
+            lock.release()
 
 
 @contextmanager
@@ -134,6 +154,13 @@ def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[
     finally:
         _handles.discard(handle)
         os.close(handle)
+
+
+def _is_running(study: str) -> StudyRunningError:
+    return StudyRunningError(
+        f"study {study!r} is run by another process right now; wait for its end, or choose another --study; "
+        f"`autogate worker` helps it"
+    )
 
 
 def _forget_handles() -> None:

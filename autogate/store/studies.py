@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from autogate.errors import StudyError
 from autogate.policy import digest
 from autogate.store import tables
 from autogate.store.host import host_name
+from autogate.store.patience import steadfast
 from autogate.store.session import Database, now_utc
 
 _LONGEST_NAME = 200
@@ -97,18 +98,32 @@ class Studies(Database):
         except IntegrityError:
             raise StudyError(f"study {name!r} exists already; choose another --study") from None
 
+    @steadfast
     def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
         """Merge ``facts`` into the study's; they are stored on return."""
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name, with_for_update=True)
             _set_facts(row, {**row.facts, **facts})
 
-    def set_config(self, name: str, config: Mapping[str, Any], *, code_version: str | None = None) -> None:
-        """Replace the study's configuration, and the version of the code that runs it; stored on return."""
+    @steadfast
+    def set_config(
+        self, name: str, config: Mapping[str, Any], *, code_version: str | None = None, forget: Iterable[str] = ()
+    ) -> None:
+        """Replace the study's configuration, and the version of the code that runs it; stored on return.
+
+        Args:
+            name: The study.
+            config: Its resolved configuration.
+            code_version: Version of the code that runs it from now on; None if it stays.
+            forget: Facts that no longer hold.
+        """
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name)
             _set_config(session, row, config)
             row.code_version = code_version or row.code_version
+            row.facts = {key: value for key, value in row.facts.items() if key not in forget}
+            for column in set(_FACT_COLUMNS) & set(forget):
+                setattr(row, column, None)
 
 
 def _set_config(session: Session, row: tables.Study, config: Mapping[str, Any]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from autogate.policy import Policy
 from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
+from autogate.store.patience import steadfast
 from autogate.store.policies import Policies
 from autogate.store.session import now_utc
 
-COUNTED = ("complete", "rejected", "reused")
+COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")
 SHORT = "short"
 _COSTS = ("macs_paper", "peak_memory_bytes")
@@ -22,6 +23,7 @@ _COSTS = ("macs_paper", "peak_memory_bytes")
 class Trials(Policies):
     """The trials of a database's studies."""
 
+    @steadfast
     def add_trial(self, study: str, trial: TrialRecord, front: FrontRecord | None = None) -> None:
         """Store what became of a proposal, and what the study has reached with it; both are stored on return."""
         if trial.policy is not None:
@@ -47,6 +49,40 @@ class Trials(Policies):
             if front is not None:
                 session.flush()
                 session.merge(_front_row(study, profile, front))
+
+    @steadfast
+    def add_predictions(
+        self, study: str, profile: str, latency_model: str, found: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """Store what a latency model says of policies that a study tried; all are stored on return.
+
+        Args:
+            study: Name of the study.
+            profile: Identity of the profile.
+            latency_model: Version of the model.
+            found: Statistics in milliseconds by policy digest.
+        """
+        with self.session() as session, session.begin():
+            for policy, statistics in found.items():
+                key = {"study": study, "policy": policy, "profile": profile, "latency_model": latency_model}
+                session.merge(prediction_row({**key, "fidelity": SHORT}, statistics))
+
+    def set_peak_memory(self, study: str, peaks: Mapping[str, int]) -> None:
+        """Replace the peak memory of all trials of a study: in bytes, by policy digest; unknown for the others."""
+        t = tables.Trial
+        with self.session() as session, session.begin():
+            session.execute(update(t).where(t.study == study).values(peak_memory_bytes=None))
+            for policy, peak_bytes in peaks.items():
+                session.execute(
+                    update(t).where(t.study == study, t.policy == policy).values(peak_memory_bytes=peak_bytes)
+                )
+
+    def trial_order(self, study: str) -> list[int]:
+        """Return the numbers of a study's trials in the order in which they ended."""
+        t = tables.Trial
+        query = select(t.number).where(t.study == study).order_by(func.coalesce(t.finished_utc, ""), t.number)
+        with self.session() as session:
+            return list(session.scalars(query))
 
     def trials(self, study: str) -> list[TrialRecord]:
         """Return the proposals of a study by number, with predictions for the device it is for."""
@@ -101,11 +137,16 @@ class Trials(Policies):
                 session.merge(_front_row(study, profile, front))
 
     def fronts(self, study: str) -> list[FrontRecord]:
-        """Return what a study had reached after each trial, by number, on the device it is for."""
-        f = tables.FrontPoint
+        """Return what a study had reached when each trial ended, in that order, on the device it is for."""
+        f, t = tables.FrontPoint, tables.Trial
         with self.session() as session:
             profile, _ = judged_by(session, study)
-            query = select(f).where(f.study == study, f.profile == profile).order_by(f.trial)
+            query = (
+                select(f)
+                .join(t, and_(t.study == f.study, t.number == f.trial))
+                .where(f.study == study, f.profile == profile)
+                .order_by(func.coalesce(t.finished_utc, ""), t.number)
+            )
             return [
                 FrontRecord(row.trial, row.hypervolume, row.best_trial, row.best_val_accuracy, tuple(row.front))
                 for row in session.scalars(query)

@@ -59,9 +59,10 @@ def shared_recipe(train_images: int, lr: float | None) -> Recipe:
     return Recipe(images, lr or 0.01, _batch_size(train_images))
 
 
-def short_recipe(train_images: int, lr: float | None) -> Recipe:
-    """Return the recipe for judging one candidate."""
-    return Recipe(min(_SHORT_IMAGES, train_images), lr or 0.01, _batch_size(train_images))
+def short_recipe(train_images: int, lr: float | None, epochs: int | None = None) -> Recipe:
+    """Return the recipe for judging one candidate: an epoch of a small set, a part of one of a large set."""
+    images = min(_SHORT_IMAGES, train_images) if epochs is None else train_images * epochs
+    return Recipe(images, lr or 0.01, _batch_size(train_images))
 
 
 def full_recipe(train_images: int, epochs: int | None, lr: float | None) -> Recipe:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-import torch
 from workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 from autogate import api
@@ -18,9 +17,8 @@ from autogate.models import load_model
 
 @pytest.fixture(scope="package")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    root, before, threads = tmp_path_factory.mktemp("e2e"), Path.cwd(), torch.get_num_threads()
+    root, before = tmp_path_factory.mktemp("e2e"), Path.cwd()
     os.chdir(root)
-    torch.set_num_threads(2)
     (root / "e2enet.py").write_text(NET, encoding="utf-8")
     (root / "drop.yaml").write_text(SPACE, encoding="utf-8")
     weights = load_model("e2enet:build").module.state_dict()
@@ -28,7 +26,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", allow_noisy=True, seconds=4.0, **PLACE)
     yield Workplace(root, read_profile(root / "profile.jsonl"))
     os.chdir(before)
-    torch.set_num_threads(threads)
     sys.modules.pop("e2enet", None)
 
 

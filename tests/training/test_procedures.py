@@ -103,9 +103,10 @@ def test_a_candidate_starts_from_the_shared_gate_and_trains_it_with_its_own_knob
     shared = bank[(site, gate)]
     task = Task(network, data, data.preprocessing, CPU, CPU, "resnet20", 0)
     untrained = Methods(train_fn=lambda form, fidelity: None, score_fn=lambda form, part: 0.5)
-    evaluator = Evaluator(task, "task", network, bank, "start", 0, untrained)
+    recipes = dict.fromkeys(("short", "full"), Recipe(images=1, lr=0.1))
+    evaluator = Evaluator(task, "task", network, bank, "start", 0, untrained, recipes)
     policy = canonical(Policy({site: gate}, {"warm_up.lcnet": 0.5, "estimator.lcnet": "gumbel"}), network.sites)
-    trained = evaluator.train(policy, Recipe(images=1, lr=0.1), "short", Reporter()).gates[site]
+    trained = evaluator.train(policy, "short", Reporter()).gates[site]
     assert trained is not shared
     assert (trained.warm_up, shared.warm_up) == (0.5, 0.1)
     assert trained.estimator is ESTIMATORS["gumbel"]

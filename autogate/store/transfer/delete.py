@@ -21,6 +21,8 @@ def delete_study(store: Store, study: str) -> None:
         # Optuna's trials first: a study that has none can be deleted again, one that has others' must not come to be.
         delete_optuna_study(store, study)
         with store.session() as session, session.begin():
+            for work in (tables.Checkpoint, tables.Worker, tables.Job):
+                session.execute(delete(work).where(work.study == study))
             for table in reversed(OWN.values()):
                 name = tables.Study.name if table is tables.Study else table.__table__.c.study
                 session.execute(delete(table).where(name == study))

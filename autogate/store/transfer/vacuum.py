@@ -33,6 +33,7 @@ def vacuum(store: Store) -> dict[str, int]:
             policies = _delete_policies(session)
             _delete_spaces(session)
             used = {str(sha256) for sha256 in session.scalars(select(tables.Evaluation.artifact)) if sha256}
+            used |= set(session.scalars(select(tables.Checkpoint.artifact)))
             for study in session.scalars(select(tables.Study)):
                 used |= weights_of(session, study)
         sizes = store.artifacts()
@@ -73,6 +74,7 @@ def _delete_evaluations(session: Session) -> int:
 def _delete_policies(session: Session) -> int:
     columns: tuple[Any, ...] = (
         tables.Trial.policy, tables.Prediction.policy, tables.Finalist.policy, tables.Evaluation.policy,
+        tables.Job.policy,
     )  # fmt: skip
     used = {policy for column in columns for policy in session.scalars(select(column))}
     unused = set(session.scalars(select(tables.Policy.digest))) - used

@@ -1,0 +1,161 @@
+"""A study's trials as Optuna stores them: one transaction to begin one, one to end it, and no reading in between.
+
+Suggesting value by value would cost a transaction each. What is read is read once, when a study is opened.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from autogate.store import Store
+from autogate.store.optuna_storage import open_storage, optuna_errors
+from autogate.store.patience import insist, is_drop
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+# Tells whether a trial was stored, if the answer got lost.
+_TOKEN = "autogate:token"  # noqa: S105 - no secret
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial that is stored as running.
+
+    Attributes:
+        number: Its number in the study.
+        identity: Optuna's identity of it.
+    """
+
+    number: int
+    identity: int
+
+
+class TrialLog:
+    """Optuna's rows of one study.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        directions: Of its objective's values.
+        choices: The choices of every decision that the study can ever take.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        directions: Sequence[StudyDirection],
+        choices: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._store = store
+        with optuna_errors(store):
+            self._study = optuna.create_study(
+                storage=open_storage(store), study_name=study, directions=list(directions), load_if_exists=True,
+                sampler=optuna.samplers.RandomSampler(),
+            )  # fmt: skip
+            # The storage below Optuna's cache, which would read all trials again and again.
+            self._storage = open_storage(store)
+            self._id = self._storage.get_study_id_from_name(study)
+            self.trials: list[FrozenTrial] = self._storage.get_all_trials(self._id, deepcopy=False)
+        distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(options) for name, options in choices.items()
+        }
+        # Values of a study keep the meaning that they were first stored with.
+        for trial in self.trials:
+            distributions |= trial.distributions
+        self.distributions = distributions
+
+    def within(self, choices: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """Return the choices that can be stored: a study begun by an older version may know fewer."""
+        kept = {name: tuple(c for c in options if self._is_choice(name, c)) for name, options in choices.items()}
+        return {name: options for name, options in kept.items() if len(options) > 1}
+
+    def begin(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> Begun:
+        """Store a trial as running and return it."""
+        return self._add(choices, constraints, TrialState.RUNNING, None)
+
+    def prune(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> Begun:
+        """Store a trial that was rejected at once."""
+        return self._add(choices, constraints, TrialState.PRUNED, None)
+
+    def end(
+        self,
+        trial: Begun,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        constraints: Mapping[str, float] | None = None,
+    ) -> None:
+        """End a trial; one that was ended before stays as it is."""
+        if constraints:
+            stored = self._try(lambda: Trial(self._study, trial.identity))
+            for key, value in constraints.items():
+                self._try(lambda key=key, value=value: stored.set_constraint(key, value))  # type: ignore[misc]
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # the answer to an earlier attempt was lost
+            self._try(lambda: self._storage.set_trial_state_values(trial.identity, state, values))
+
+    def running(self) -> list[tuple[Begun, FrozenTrial]]:
+        """Return the trials that an earlier process left running, or waiting."""
+        left = self._try(
+            lambda: self._storage.get_all_trials(self._id, False, (TrialState.RUNNING, TrialState.WAITING))
+        )
+        return [
+            (Begun(trial.number, self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)), trial)
+            for trial in left
+        ]
+
+    def _add(
+        self,
+        choices: Mapping[str, str],
+        constraints: Mapping[str, float],
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> Begun:
+        token = uuid.uuid4().hex
+        params = {name: value for name, value in choices.items() if self._is_choice(name, value)}
+        template = optuna.trial.create_trial(
+            state=state, values=values, params=params,
+            distributions={name: self.distributions[name] for name in params},
+            user_attrs={_TOKEN: token}, constraints=dict(constraints),
+        )  # fmt: skip
+
+        def attempt() -> int:
+            if attempts:
+                for there in self._storage.get_all_trials(self._id, deepcopy=False):
+                    if there.user_attrs.get(_TOKEN) == token:
+                        return self._storage.get_trial_id_from_study_id_trial_number(self._id, there.number)
+            attempts.append(1)
+            return self._storage.create_new_trial(self._id, template)
+
+        attempts: list[int] = []
+        identity = self._try(attempt)
+        return Begun(self._try(lambda: self._storage.get_trial_number_from_id(identity)), identity)
+
+    def _is_choice(self, name: str, value: str) -> bool:
+        distribution = self.distributions.get(name)
+        return isinstance(distribution, CategoricalDistribution) and value in distribution.choices
+
+    def _try(self, attempt: Callable[[], R]) -> R:
+        """Do something in the database, again and again while it is out of reach.
+
+        Raises:
+            StorageError: If it stays so, or refuses.
+        """
+
+        def passes(error: Exception) -> Any:
+            return isinstance(error, optuna.exceptions.StorageInternalError | SQLAlchemyError) and (
+                is_drop(error) or (error.__cause__ is not None and is_drop(error.__cause__))
+            )
+
+        with optuna_errors(self._store):
+            return insist(attempt, passes)
