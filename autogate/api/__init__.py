@@ -17,6 +17,7 @@ from autogate.api.managing import (
     vacuum_studies,
 )
 from autogate.api.networks import sensitivity, sites, spaces
+from autogate.api.replaying import replay
 from autogate.api.searching import dry_run, export, pareto, resume, search, show, studies
 from autogate.api.working import worker
 from autogate.study import Study
@@ -37,6 +38,7 @@ __all__ = [
     "pareto",
     "predict",
     "profile",
+    "replay",
     "resume",
     "search",
     "sensitivity",

@@ -131,6 +131,8 @@ def resume(
     """
     store = Store(storage or default_storage())
     before = SearchConfig.model_validate(store.study(study)[0])
+    if before.replay is not None:
+        raise StudyError(f"study {study!r} is a replay; continue it with `autogate replay {before.replay} --as …`")
     if unknown := sorted(set(changes) - {*BUDGETS, *TARGET, *FREE}):
         raise StudyError(f"a study cannot be continued with another {unknown[0]}; start a new one")
     changes["timeout_s"] = timeout_s

@@ -17,6 +17,7 @@ from autogate.cli import (
     pareto,
     predict,
     profile,
+    replay,
     resume,
     search,
     sensitivity,
@@ -40,7 +41,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, worker, show, pareto, export, measure, predict, explain, sensitivity, sites, spaces, doctor,
+    search, resume, worker, show, pareto, export, measure, predict, explain, sensitivity, replay, sites, spaces,
+    doctor,
 ):  # fmt: skip
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 app.add_typer(profile.app, name="profile")

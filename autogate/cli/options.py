@@ -62,7 +62,7 @@ NumClasses = Annotated[int | None, typer.Option(help="Outputs of the classifier 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Processes that train: one per GPU, or sharing the CPU; 0 leaves it to `autogate worker` [1]."),
+    typer.Option(help="Processes that train; 0 leaves it to `autogate worker` [1; ray: all there is room for]."),
 ]
 Backend = Annotated[str | None, typer.Option(help="Who runs trainings: local, or ray [default: local].")]
 RayAddress = Annotated[str | None, typer.Option(help="Ray cluster to use [default: one is started here].")]

@@ -66,7 +66,8 @@ class SearchConfig(BaseModel):
         allow_stale: Whether a profile made with other versions may be used, after some networks of it were measured
             again.
         sampler: ``tpe``, or ``random`` to compare with.
-        workers: Processes that train: 1 is this one itself, 0 leaves it to workers that join.
+        workers: Processes that train: 1 is this one itself, 0 leaves it to workers that join. None is 1, and on a
+            cluster as many as it has room for.
         backend: Who runs them: this host (``local``), or a ``ray`` cluster.
         ray_address: Address of the cluster; None starts one on this host.
         gpus_per_trial: GPUs of each training on the cluster; None for one where the study trains on a GPU.
@@ -112,7 +113,7 @@ class SearchConfig(BaseModel):
     profile: str | None = None
     allow_stale: bool = False
     sampler: Literal["tpe", "random"] = "tpe"
-    workers: int = 1
+    workers: int | None = None
     backend: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     gpus_per_trial: float | None = None
@@ -147,8 +148,9 @@ class SearchConfig(BaseModel):
         for name, most in _MOST.items():
             if (getattr(self, name) or 0) > most:
                 raise ValueError(f"{name.replace('_', '-')} must be at most {most}, not {getattr(self, name):g}")
-        if not 0 <= self.workers <= _MOST_WORKERS:
-            raise ValueError(f"workers must be between 0 and {_MOST_WORKERS}, not {self.workers}")
+        fewest = 1 if self.backend == "ray" else 0
+        if self.workers is not None and not fewest <= self.workers <= _MOST_WORKERS:
+            raise ValueError(f"workers must be between {fewest} and {_MOST_WORKERS}, not {self.workers}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
             raise ValueError(f"gpus-per-trial must not be negative, not {self.gpus_per_trial:g}")
         if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
@@ -169,6 +171,11 @@ class SearchConfig(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON-ready data."""
         return self.model_dump(mode="json")
+
+    @property
+    def has_team(self) -> bool:
+        """Whether other processes than the one that drives the study train."""
+        return self.backend == "ray" or self.workers not in (None, 1)
 
     @property
     def goal(self) -> str:

@@ -83,6 +83,7 @@ class Driver:
 
     Attributes:
         open: Trials that are being trained, by number.
+        proposing_s: Time spent on finding candidates, the sampler's included.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Driver:
         self._choices: dict[int, Choices] = {trial.number: _choices(trial) for trial in log.trials}
         self._again: list[Choices] = []
         self._seeds = proposer.seeds()
+        self.proposing_s = 0.0
         self._failures = 0
         self._start_s = time.monotonic()
         self._reopen()
@@ -151,6 +153,7 @@ class Driver:
         """Propose one candidate; return it if it is to be trained."""
         start_s = time.monotonic()
         choices = self._next_choices()
+        self.proposing_s += time.monotonic() - start_s
         policy = self.proposer.policy(choices)
         if self.feedback is not None:
             self.feedback.consider(policy)
@@ -203,6 +206,13 @@ class Driver:
         self._keep(self._record(number, "stopped", trial.policy, None, trial.estimate, reason, trial.start_s))
         self.log.end(trial.begun, TrialState.PRUNED)
         self.sampler.end(number, Seen(trial.choices, TrialState.PRUNED, None, trial.constraints))
+
+    def lose(self, number: int, reason: str) -> None:
+        """End a trial that nobody can train."""
+        trial = self.open[number]
+        if (job := self.store.find_job(trial.key)) is not None:
+            self.store.end_job(job.id)
+        self._fail(trial, reason)
 
     def give_up(self) -> None:
         """Say why the search ends early, if it does.

@@ -70,10 +70,10 @@ class Presence:
         """Tell the worker to leave: the next check says so."""
         self._left = True
 
-    def take(self) -> Job | None:
-        """Take the study's next free job, or return None if there is none."""
+    def take(self, job: int | None = None) -> Job | None:
+        """Take a free job of the study, this one or the next, or return None if there is none."""
         self._failure = None
-        self._job = self.store.take_job(self.study, self.id)
+        self._job = self.store.take_job(self.study, self.id, job)
         return self._job
 
     def done(self) -> None:

@@ -57,7 +57,7 @@ def run_search(
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
-    check_team(config, store, task, methods)
+    check_team(config, task.trainer, methods)
     facts, ground, objective = _begin(store, study, config, reporter, task, methods)
     train_base(config, task, methods, store, study, facts, reporter)
     store.set_facts(study, facts)
@@ -72,7 +72,7 @@ def run_search(
     evaluator = evaluator_of(
         config, task, methods, ground.space, content, facts["shared_artifact"], facts["task"]
     )  # fmt: skip
-    with team_for(config, store, study, evaluator, task, reporter) as team:
+    with team_for(config, store, study, evaluator, task.trainer, reporter) as team:
         if (floor := floor_of(config, facts)) is not None:
             facts["short_floor"] = _short_floor(config, floor, evaluator, store, study, team, reporter)
             objective = replace(objective, floor=facts["short_floor"])
@@ -193,7 +193,7 @@ def _search(
     log = TrialLog(store, study, objective.directions, declared)
     sampler = Sampler(
         config.sampler, config.seed, objective.directions, log.within(ground.space.all_choices()),
-        parallel=config.workers != 1 or config.backend != "local",
+        parallel=config.has_team,
     )  # fmt: skip
     feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
     with reporter.stage("search"):

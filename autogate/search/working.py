@@ -57,7 +57,7 @@ def work(
     """
     config = SearchConfig.model_validate(store.study(study)[0])
     Own().check(study, config)
-    _check_code(store, study)
+    check_code(store, study)
     if threads := os.environ.get(THREADS_VARIABLE):
         torch.set_num_threads(int(threads))
     device = train_device or config.train_device or config.device
@@ -106,7 +106,7 @@ def judge_for(
     if config.replay is not None:
         from autogate.search.replay import replay_of
 
-        return replay_of(store, study, config)
+        return replay_of(store, config)
     changes = {"device": "cpu" if train_device is None else train_device} if config.profile is not None else {}
     if train_device is not None:
         changes |= {"device": train_device, "train_device": train_device}
@@ -135,7 +135,12 @@ def _prepared(store: Store, study: str, presence: Presence, reporter: Reporter) 
     return facts
 
 
-def _check_code(store: Store, study: str) -> None:
+def check_code(store: Store, study: str) -> None:
+    """Refuse to train for a study that another version of the code runs.
+
+    Raises:
+        StudyError: If one does.
+    """
     there = store.origin(study)["code_version"]
     if there != code_version():
         raise StudyError(

@@ -66,15 +66,21 @@ class Jobs(Policies):
         return next(iter(self._jobs(_has(key))), None)
 
     @steadfast
-    def take_job(self, study: str, worker: str) -> Job | None:
-        """Take the next free job of a study under a lease, or return None if there is none."""
+    def take_job(self, study: str, worker: str, job: int | None = None) -> Job | None:
+        """Take a free job of a study under a lease, or return None if there is none.
+
+        Args:
+            study: Name of the study.
+            worker: Who takes it.
+            job: Which one; None for the next.
+        """
         j = tables.Job
         with self.session() as session:
             query = select(j.id).where(j.study == study, _open(session)).order_by(j.id).limit(8)
-            free = session.scalars(query).all()
-        for job in free:
-            if self._take(job, worker):
-                return next(iter(self._jobs(j.id == job)), None)
+            free = session.scalars(query if job is None else query.where(j.id == job)).all()
+        for one in free:
+            if self._take(one, worker):
+                return next(iter(self._jobs(j.id == one)), None)
         return None
 
     def _jobs(self, which: ColumnElement[bool]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from autogate.errors import DeviceError, StudyError
 from autogate.search.config import SearchConfig
 from autogate.search.judge import Judge
 from autogate.search.reporter import Reporter
-from autogate.search.task import Task
 from autogate.search.teams.processes import ProcessTeam
 from autogate.search.teams.solo import SoloTeam
 from autogate.search.teams.team import Team, free_what_the_dead_hold
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from autogate.training import Methods
 
 
-def check_team(config: SearchConfig, store: Store, task: Task, methods: Methods) -> None:
+def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) -> None:
     """Refuse a team that cannot be had, before anything is trained.
 
     Raises:
         StudyError: If others are to train what only this process has.
         DeviceError: If there are fewer GPUs than workers.
     """
-    if not _has_others(config):
+    if not config.has_team:
         return
     brought = {"model": config.model.startswith("python:"), "data": config.data == "python"}
     brought |= {name.split()[0]: True for name in methods.names[1:]}
@@ -38,34 +38,37 @@ def check_team(config: SearchConfig, store: Store, task: Task, methods: Methods)
             "them as package.module:factory"
         )
     if config.backend == "ray":
-        from autogate.search.teams.ray_cluster import check_ray
-
-        check_ray(store)
-    elif task.trainer.type == "cuda" and config.workers > torch.cuda.device_count():
-        raise DeviceError(
-            f"{config.workers} workers need a GPU each, and there are {torch.cuda.device_count()}; use --workers "
-            f"{torch.cuda.device_count()}"
-        )
+        check_ray()
+    elif trainer.type == "cuda" and (config.workers or 1) > (gpus := torch.cuda.device_count()):
+        raise DeviceError(f"{config.workers} workers need a GPU each, and there are {gpus}; use --workers {gpus}")
 
 
-def team_for(config: SearchConfig, store: Store, study: str, judge: Judge, task: Task, reporter: Reporter) -> Team:
+def team_for(
+    config: SearchConfig, store: Store, study: str, judge: Judge, trainer: torch.device, reporter: Reporter
+) -> Team:
     """Return the team that trains for a study; what dead members of an earlier one held is free."""
     free_what_the_dead_hold(store, study)
     store.forget_workers(study)
     store.begin_anew(study)
     if config.backend == "ray":
-        from autogate.search.teams.ray_tune import RayTeam
+        from autogate.search.teams.ray_team import RayTeam
 
-        return RayTeam(store, study, config, task.trainer, reporter)
-    if not _has_others(config):
-        return SoloTeam(store, study, judge, str(task.trainer), reporter)
-    on_gpu = task.trainer.type == "cuda"
+        return RayTeam(store, study, config, trainer)
+    if not config.has_team:
+        return SoloTeam(store, study, judge, str(trainer), reporter)
+    on_gpu = trainer.type == "cuda"
     threads = config.threads if config.threads is not None and not on_gpu else os.cpu_count() or 1
-    return ProcessTeam(store, study, config.workers, _gpus() if on_gpu else [], threads, reporter)
+    return ProcessTeam(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
 
 
-def _has_others(config: SearchConfig) -> bool:
-    return config.backend == "ray" or config.workers != 1
+def check_ray() -> None:
+    """Refuse Ray where it is not installed.
+
+    Raises:
+        StudyError: If it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise StudyError("--backend ray needs Ray: pip install 'autogate[ray]'")
 
 
 def _gpus() -> list[str]:

@@ -8,13 +8,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from autogate.errors import TrainingError
 from autogate.liveness import new_id
 from autogate.search.reporter import Reporter
+from autogate.search.teams.paths import own_paths
 from autogate.search.teams.team import Team
 from autogate.store import STORAGE_VARIABLE, Store
 
@@ -51,7 +51,7 @@ class ProcessTeam(Team):
         super().__init__(store, study)
         self._count = workers
         self._gpus = gpus
-        self._threads = max(1, threads // workers)
+        self._threads = max(1, threads // max(1, workers))
         self._reporter = reporter
         self._processes: list[_Process] = []
         self._stillborn = 0
@@ -97,7 +97,7 @@ class ProcessTeam(Team):
         environment = {
             **os.environ, STORAGE_VARIABLE: self.store.url, THREADS_VARIABLE: str(self._threads),
             "OMP_NUM_THREADS": str(self._threads),
-            "PYTHONPATH": os.pathsep.join(_own_paths()),
+            "PYTHONPATH": os.pathsep.join(own_paths()),
         }  # fmt: skip
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[place]
@@ -118,12 +118,6 @@ class ProcessTeam(Team):
         if self._stillborn >= _MOST_STILLBORN:
             raise TrainingError(f"workers end before they train anything: {how}")
         self._reporter.note(f"a worker was replaced: {how}")
-
-
-def _own_paths() -> list[str]:
-    """Return where this process looks for modules, but for what its interpreter brings along."""
-    installed = (sys.prefix, sys.base_prefix)
-    return [str(Path(path or ".").resolve()) for path in sys.path if not path.startswith(installed)]
 
 
 def _how_it_ended(one: _Process) -> str:

@@ -1,0 +1,1 @@
+"""What the crash benchmark is made of."""

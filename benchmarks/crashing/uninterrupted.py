@@ -1,0 +1,22 @@
+"""The policies of a study, each trained once without interruption, in one process."""
+
+from __future__ import annotations
+
+import torch
+
+from autogate.search.config import SearchConfig
+from autogate.search.lease import Presence
+from autogate.search.reporter import Reporter
+from autogate.search.working import judge_for
+from autogate.store import Store, default_storage
+
+
+def accuracies(study: str) -> dict[str, float]:
+    """Return the accuracy of every policy that a study trained as a candidate, by its digest."""
+    torch.set_num_threads(1)
+    store = Store(default_storage())
+    config = SearchConfig.model_validate(store.study(study)[0])
+    with Presence(store, study, "cpu", joined=True) as presence:
+        judge = judge_for(store, study, config, Reporter(), presence)
+    policies = {t.policy.digest: t.policy for t in store.trials(study) if t.policy and t.val_accuracy is not None}
+    return {digest: judge.evaluate(policy, "short", Reporter())[0].val_accuracy for digest, policy in policies.items()}
