@@ -133,6 +133,7 @@ class Victim:
 
     def _kill(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Wait until it trains, for a while longer, and strike; return the process that drives the study then."""
+        time.sleep(1.5)  # what the last one left running has stopped by now
         if not self._wait_for_training(process):
             self._count_ending(process)  # it has ended by itself, well or badly
             process = self._start(first=False, further=process.returncode == 0)
@@ -185,7 +186,7 @@ class Victim:
         team = ["--backend", "ray", "--workers", "2"] if self.kind == "ray" else ["--workers", "2"]
         if first:
             arguments = [
-                "search", "--latency-budget", "85%", "--study", STUDY, "--trials", str(self.trials), "--model",
+                "search", "--latency-budget", "10s", "--study", STUDY, "--trials", str(self.trials), "--model",
                 "crashnet:build", "--data", "crashnet:digits", "--weights", "random.safetensors", "--space",
                 "space.yaml", "--profile", "foreign.jsonl", "--layout", "contiguous", "--threads", "1", "--epochs",
                 "12", "--trial-epochs", "12", "--finalists", str(FINALISTS), "--seed", "1", *team,

@@ -98,11 +98,12 @@ def start(
     from autogate.training import Methods
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
-    if not known or judged_anew:
+    new_goal = judged_anew and name is not None and _is_judged_otherwise(Store(url), name, config)
+    if not known or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
-    if config.profile is not None and (not known or judged_anew):
+    if config.profile is not None and (not known or new_goal):
         named_profile(config)
     store = Store(url, create=True)
     if artifacts is not None:
@@ -126,6 +127,11 @@ def start(
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
                 store.set_facts(name, {"seconds": {**before, **spent}})
     return name
+
+
+def _is_judged_otherwise(store: Store, name: str, config: SearchConfig) -> bool:
+    changed = config.changed(SearchConfig.model_validate(store.study(name)[0]))
+    return not {*BUDGETS, *TARGET}.isdisjoint(changed)
 
 
 def refuse_other(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
