@@ -63,13 +63,37 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
 
 
 def run_replay(store: Store, study: str, config: SearchConfig, reporter: Reporter) -> dict[str, float]:
-    """Run or continue a replay; return the seconds that it took, and those of them that the sampler took.
+    """Run or continue a replay; return the seconds that it took, and those of them that finding candidates took.
 
     Args:
         store: The study database; it holds the study.
         study: Name of the replay.
         config: Its configuration.
         reporter: Hears of every trial.
+    """
+    judge, here = replay_of(store, config), torch.device("cpu")
+    with team_for(config, store, study, judge, here, reporter) as team, reporter.stage("search"):
+        driver = replay_driver(store, study, config, reporter)
+        team.run(driver)
+        driver.give_up()
+    return {
+        "seconds": reporter.seconds["search"],
+        "sampler_seconds": driver.sampler.seconds,
+        "proposing_seconds": driver.proposing_s,
+    }
+
+
+def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Reporter) -> Driver:
+    """Return what drives a replay.
+
+    Args:
+        store: The study database; it holds the study.
+        study: Name of the replay.
+        config: Its configuration.
+        reporter: Hears of every trial.
+
+    Raises:
+        StudyError: If the profile of the recorded study is missing.
     """
     facts = store.study(study)[1]
     profile = store.profile(str(facts["profile"]))
@@ -85,25 +109,26 @@ def run_replay(store: Store, study: str, config: SearchConfig, reporter: Reporte
     space, _ = paying(declared, latency, config.batch_size)
     saved = savings(space, latency)
     known = {(decision, choice): float(loss) for decision, choice, loss in facts["sensitivity"]}
-    sensitivity = Sensitivity({key: known.get(key, _UNKNOWN) for key in saved}, saved)
     proposer = Proposer(
         space, network.sites, lambda policy: latency.typical(policy).upper(objective.stat), objective.limit_ms,
-        latency.dense_ms, sensitivity, lightest_policy(space, latency), config.seed,
+        latency.dense_ms, Sensitivity({key: known.get(key, _UNKNOWN) for key in saved}, saved),
+        lightest_policy(space, latency), config.seed,
     )  # fmt: skip
-    judge = replay_of(store, config)
     log = TrialLog(store, study, objective.directions, declared.all_choices())
     sampler = Sampler(
         config.sampler, config.seed, objective.directions, log.within(space.all_choices()), parallel=config.has_team
     )
-    with team_for(config, store, study, judge, torch.device("cpu"), reporter) as team, reporter.stage("search"):
-        driver = Driver(
-            store, study, objective, latency, proposer, judge, log, sampler, reporter, config.seed,
-            Limits(config.trials, config.trainings, config.timeout_s),
-        )  # fmt: skip
-        team.run(driver)
-        driver.give_up()
-    return {
-        "seconds": reporter.seconds["search"],
-        "sampler_seconds": sampler.seconds,
-        "proposing_seconds": driver.proposing_s,
-    }
+    limits = Limits(config.trials, config.trainings, config.timeout_s)
+    return Driver(
+        store,
+        study,
+        objective,
+        latency,
+        proposer,
+        replay_of(store, config),
+        log,
+        sampler,
+        reporter,
+        config.seed,
+        limits,
+    )

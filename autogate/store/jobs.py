@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, case, delete, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -45,14 +45,17 @@ class Jobs(Policies):
 
     @steadfast
     def add_job(self, key: EvaluationKey, study: str, trial: int) -> None:
-        """Ask for an evaluation; one that was asked for already, and is held by nobody, is now this trial's."""
+        """Ask for an evaluation; one that another study asked for is taken over if that has nobody to train it."""
         with suppress(IntegrityError):
             self._add(tables.Job(**vars(key), study=study, trial=trial, attempts=0))
             return
         with self.session() as session, session.begin():
-            free = _free(session)
+            j, w = tables.Job, tables.Worker
+            lively = exists().where(w.study == j.study, w.seen_s >= clock(session) - lease_s())
             session.execute(
-                update(tables.Job).where(_has(key), free).values(study=study, trial=trial, holder=None, failure=None)
+                update(j)
+                .where(_has(key), _free(session), or_(j.study == study, ~lively))
+                .values(study=study, trial=trial, holder=None, failure=None)
             )
 
     @steadfast

@@ -77,7 +77,7 @@ def test_an_unfinished_study(cli: Cli) -> None:
     document = cli("show", "first", "--format", "json").json
     assert document["schema"] == "autogate.search/1"
     assert document["best"] is None
-    assert document["trials"] == {"total": 1, "complete": 1, "rejected": 0, "reused": 0, "failed": 1}
+    assert document["trials"] == {"total": 1, "complete": 1, "rejected": 0, "reused": 0, "stopped": 0, "failed": 1}
     assert [point["trial"] for point in document["front"]] == [0]
     lines = json.loads(cli("studies", "--format", "json").out)
     assert lines == [

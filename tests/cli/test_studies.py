@@ -19,7 +19,7 @@ def url(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.setenv("AUTOGATE_STORAGE", url)
     assert cli("studies").code == 2
     assert cli("studies", "upgrade", "--format", "json").json == {
-        "schema": "autogate.upgrade/1", "storage": url, "from": 1, "to": 2,
+        "schema": "autogate.upgrade/1", "storage": url, "from": 1, "to": 3,
     }  # fmt: skip
     return url
 
@@ -37,8 +37,8 @@ def test_commands_on_an_older_database_name_the_one_that_helps(cli: Cli, tmp_pat
         assert refused.code == 2
         assert len(refused.err.splitlines()) == 1
         assert f"run `autogate studies upgrade --storage '{url}'`" in refused.err
-    assert "was brought from schema 1 to 2" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
-    assert "is up to date (schema 2)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "was brought from schema 1 to 3" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "is up to date (schema 3)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
 
 
 def test_listing_and_showing(cli: Cli, url: str) -> None:

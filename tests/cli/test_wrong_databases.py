@@ -11,6 +11,7 @@ from commands import SEARCH, Cli, Refused
 from autogate.search.config import make_config
 from autogate.space import load_space
 from autogate.store import Store
+from autogate.store.tables import SCHEMA_VERSION
 
 STORED = "sqlite:///studies/autogate.db"
 
@@ -114,7 +115,7 @@ def test_databases_of_a_newer_schema(cli: Cli, command: tuple[str, ...]) -> None
     connection.close()
     result = cli(*command)
     assert result.code == 2
-    assert "has schema 99, newer than 2, which this version reads; update autogate" in result.err
+    assert f"has schema 99, newer than {SCHEMA_VERSION}, which this version reads; update autogate" in result.err
     assert len(result.err.splitlines()) == 1
 
 

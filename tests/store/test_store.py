@@ -114,16 +114,20 @@ def test_evaluations_are_unique_by_key(store: Store) -> None:
 
 def test_trials_are_counted_by_outcome(store: Store) -> None:
     store.create_study("second", {})
-    assert store.count_trials("first") == {"total": 0, "complete": 0, "rejected": 0, "reused": 0, "failed": 0}
-    for number, outcome in enumerate(["complete", "rejected", "rejected", "reused", "failed", "complete"]):
+    assert store.count_trials("first") == {
+        "total": 0, "complete": 0, "rejected": 0, "reused": 0, "stopped": 0, "failed": 0,
+    }  # fmt: skip
+    for number, outcome in enumerate(["complete", "rejected", "rejected", "reused", "failed", "complete", "stopped"]):
         store.add_trial("first", trial(number, outcome, None if outcome in ("rejected", "failed") else 0.5))
     store.add_trial("second", trial(0))
     # A failed proposal is replaced, so it does not count.
-    assert store.count_trials("first") == {"total": 5, "complete": 2, "rejected": 2, "reused": 1, "failed": 1}
-    assert [record.number for record in store.trials("first")] == list(range(6))
+    assert store.count_trials("first") == {
+        "total": 6, "complete": 2, "rejected": 2, "reused": 1, "stopped": 1, "failed": 1,
+    }  # fmt: skip
+    assert [record.number for record in store.trials("first")] == list(range(7))
     # Storing the same number again is storing it once.
     store.add_trial("first", trial(5))
-    assert store.count_trials("first")["total"] == 5
+    assert store.count_trials("first")["total"] == 6
     assert len(store.trials("second")) == 1
 
 
@@ -172,7 +176,7 @@ def test_files_that_are_no_database_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "complaint"),
-    [("3", "has schema 3, newer than 2, which this version reads; update autogate"), ("abc", "unknown schema")],
+    [("4", "has schema 4, newer than 3, which this version reads; update autogate"), ("abc", "unknown schema")],
 )
 def test_other_schemas_are_refused(store: Store, value: str, complaint: str) -> None:
     execute(store.url, f"update autogate_schema_version set version_num = '{value}'")  # noqa: S608
@@ -183,7 +187,7 @@ def test_other_schemas_are_refused(store: Store, value: str, complaint: str) -> 
 
 def test_versions_that_know_only_the_first_schema_are_told_of_a_newer_one(file_store: Store, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "studies.db")
-    assert connection.execute("select value from autogate_meta where key = 'schema'").fetchone() == ("2",)
+    assert connection.execute("select value from autogate_meta where key = 'schema'").fetchone() == ("3",)
     connection.close()
 
 
