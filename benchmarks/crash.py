@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 SPACE = "schema: autogate.space/1\nsites:\n  block:\n    - family: drop\n    - family: mod\n      genes: {c: [4, 8]}\n"
 STUDY = "crash"
 FINALISTS = 2
-_LONGEST_S = 240.0
+_LONGEST_S = 900.0
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--plain-kills", type=int, default=6, help="kills of plain Ray with OptunaSearch")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trials", type=int, default=36, help="trials of each study")
+    parser.add_argument("--trials", type=int, default=20, help="trials of each study")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "crash.json")
     args = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="autogate-crash-work-"))
@@ -189,15 +189,15 @@ class Victim:
                 "search", "--latency-budget", "10s", "--study", STUDY, "--trials", str(self.trials), "--model",
                 "crashnet:build", "--data", "crashnet:digits", "--weights", "random.safetensors", "--space",
                 "space.yaml", "--profile", "foreign.jsonl", "--layout", "contiguous", "--threads", "1", "--epochs",
-                "12", "--trial-epochs", "12", "--finalists", str(FINALISTS), "--seed", "1", *team,
+                "8", "--trial-epochs", "8", "--finalists", str(FINALISTS), "--seed", "1", *team,
             ]  # fmt: skip
         elif STUDY not in _studies(self.place.url):
             return self._start(first=True)
         else:
             arguments = ["resume", STUDY, *team]
             if further:
-                self.trials += 12
-                arguments += ["--trials", "12"]
+                self.trials += 8
+                arguments += ["--trials", "8"]
         environment = {
             **os.environ, "AUTOGATE_STORAGE": self.place.url, "PYTHONPATH": os.pathsep.join(sys.path),
             LOG_VARIABLE: str(self.log), "AUTOGATE_LEASE_S": "5", "AUTOGATE_CHECKPOINT_S": "0.5",
