@@ -161,9 +161,10 @@ class Driver:
         constraints = self._constraints(policy, lightest)
         self.store.add_policy(policy)
         if (reason := self._refusal(policy, lightest)) is not None:
-            begun = self.log.prune(choices, constraints)
+            begun = self.log.begin(choices, constraints)
             self._choices[begun.number] = choices
             self._reject(begun.number, policy, reason, start_s)
+            self.log.end(begun, TrialState.PRUNED)
             self.sampler.end(begun.number, Seen(choices, TrialState.PRUNED, None, constraints))
             return None
         key = self.judge.key(policy, SHORT)
@@ -236,15 +237,10 @@ class Driver:
             record = known.get(begun.number)
             if record is not None:
                 self._tell_again(begun, record)
-            elif frozen.state == TrialState.WAITING:
-                self.log.end(begun, TrialState.FAIL)
+            elif frozen.state == TrialState.WAITING or not frozen.params:
+                self.log.end(begun, TrialState.FAIL)  # nothing is known of what was to be tried
             else:
                 self._settle(begun, _choices(frozen))
-        for frozen in self.log.trials:
-            if frozen.state == TrialState.PRUNED and frozen.number not in known:
-                policy = self.proposer.policy(_choices(frozen))
-                reason = self._refusal(policy, self.latency.lightest(policy)) or "rejected before training"
-                self._reject(frozen.number, policy, reason, time.monotonic())
         waiting = {trial.key for trial in self.open.values()}
         self._again += [
             self._choices[job.trial]
@@ -267,6 +263,10 @@ class Driver:
         policy = self.proposer.policy(choices)
         key = self.judge.key(policy, SHORT)
         lightest = self.latency.lightest(policy)
+        if (reason := self._refusal(policy, lightest)) is not None:
+            self._reject(begun.number, policy, reason, time.monotonic())
+            self.log.end(begun, TrialState.PRUNED)
+            return
         trial = OpenTrial(
             begun, choices, policy, key, self.latency.predict(policy), self._constraints(policy, lightest)
         )

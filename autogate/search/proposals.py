@@ -120,17 +120,20 @@ class Proposer:
             ranked.append((cost * math.exp(noise * rng.gauss(0, 1)), decision, choice))
         ranked.sort()
         choices: Choices = {}
+        steps = [choices]
         saved_ms = self.sensitivity.saved_ms
         # Where the first choice of every decision is not enough, stronger ones take their place.
         for exchange in (False, True):
             for _, decision, choice in ranked:
-                if self._fits(choices, limit_ms):
-                    break
                 chosen = choices.get(decision)
                 if chosen is None or (exchange and saved_ms[(decision, choice)] > saved_ms[(decision, chosen)]):
-                    choices[decision] = choice
-        if not self._fits(choices, limit_ms):
+                    choices = {**choices, decision: choice}
+                    steps.append(choices)
+        # Every step saves time, so the first that fits is found by halving.
+        first = bisect.bisect_left(range(len(steps)), True, key=lambda step: self._fits(steps[step], limit_ms))
+        if first == len(steps):
             return None
+        choices = steps[first]
         return self._shrink(self._relax(self._complete(choices, rng if noise else None), limit_ms), rng)
 
     def neighbour(self, best: Mapping[str, str], rng: random.Random) -> Choices:

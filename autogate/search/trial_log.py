@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from autogate.store import Store
-from autogate.store.optuna_storage import open_storage, optuna_errors
+from autogate.store.optuna_storage import add_params, has_known_tables, open_storage, optuna_errors
 from autogate.store.patience import insist, is_drop
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -67,6 +67,7 @@ class TrialLog:
             # The storage below Optuna's cache, which would read all trials again and again.
             self._storage = open_storage(store)
             self._id = self._storage.get_study_id_from_name(study)
+            self._at_once = has_known_tables(self._storage)
             self.trials: list[FrozenTrial] = self._storage.get_all_trials(self._id, deepcopy=False)
         distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(options) for name, options in choices.items()
@@ -82,12 +83,29 @@ class TrialLog:
         return {name: options for name, options in kept.items() if len(options) > 1}
 
     def begin(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> Begun:
-        """Store a trial as running and return it."""
-        return self._add(choices, constraints, TrialState.RUNNING, None)
+        """Store a trial as running and return it; killed in between, it is left without its choices."""
+        token = uuid.uuid4().hex
+        params = {name: value for name, value in choices.items() if self._is_choice(name, value)}
+        distributions = {name: self.distributions[name] for name in params}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING, user_attrs={_TOKEN: token}, constraints=dict(constraints),
+            params=None if self._at_once else dict(params),
+            distributions=None if self._at_once else distributions,
+        )  # fmt: skip
+        attempts: list[int] = []
 
-    def prune(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> Begun:
-        """Store a trial that was rejected at once."""
-        return self._add(choices, constraints, TrialState.PRUNED, None)
+        def attempt() -> int:
+            if attempts:
+                for there in self._storage.get_all_trials(self._id, deepcopy=False):
+                    if there.user_attrs.get(_TOKEN) == token:
+                        return self._storage.get_trial_id_from_study_id_trial_number(self._id, there.number)
+            attempts.append(1)
+            return self._storage.create_new_trial(self._id, template)
+
+        identity = self._try(attempt)
+        if self._at_once:
+            self._try(lambda: add_params(self._store, identity, params, distributions))
+        return Begun(self._try(lambda: self._storage.get_trial_number_from_id(identity)), identity)
 
     def end(
         self,
@@ -113,33 +131,6 @@ class TrialLog:
             (Begun(trial.number, self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)), trial)
             for trial in left
         ]
-
-    def _add(
-        self,
-        choices: Mapping[str, str],
-        constraints: Mapping[str, float],
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> Begun:
-        token = uuid.uuid4().hex
-        params = {name: value for name, value in choices.items() if self._is_choice(name, value)}
-        template = optuna.trial.create_trial(
-            state=state, values=values, params=params,
-            distributions={name: self.distributions[name] for name in params},
-            user_attrs={_TOKEN: token}, constraints=dict(constraints),
-        )  # fmt: skip
-
-        def attempt() -> int:
-            if attempts:
-                for there in self._storage.get_all_trials(self._id, deepcopy=False):
-                    if there.user_attrs.get(_TOKEN) == token:
-                        return self._storage.get_trial_id_from_study_id_trial_number(self._id, there.number)
-            attempts.append(1)
-            return self._storage.create_new_trial(self._id, template)
-
-        attempts: list[int] = []
-        identity = self._try(attempt)
-        return Begun(self._try(lambda: self._storage.get_trial_number_from_id(identity)), identity)
 
     def _is_choice(self, name: str, value: str) -> bool:
         distribution = self.distributions.get(name)

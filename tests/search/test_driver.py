@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from autogate.errors import TrainingError
+from autogate.search import trial_log
 from autogate.search.config import SearchConfig
 from autogate.search.driver import Driver, OpenTrial
 from autogate.search.lease import Presence
@@ -138,24 +139,60 @@ def test_killed_after_the_record_and_before_it_was_told(
     check_whole(bench, 1 + bench.finish(second))
 
 
-def test_killed_after_a_rejection_was_told_and_before_its_record(
-    recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("where", ["_reject", "log.end"])
+def test_killed_around_a_rejection(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     bench = Bench(recorded_anywhere)
     first = bench.driver()
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(first, "_reject", die)
-    answered = 0
+    # The first candidate is dense, which is over the budget.
+    target = first.log if where == "log.end" else first
+    monkeypatch.setattr(target, where.removeprefix("log."), die)
     with pytest.raises(KeyboardInterrupt):
-        answered += bench.finish(first)
-    assert len(bench.states()) == len(bench.store.trials(NAME)) + 1
+        first.propose()
+    assert bench.states() == ["RUNNING"]
+    assert len(bench.store.trials(NAME)) == (where == "log.end")
     second = bench.driver()
-    assert len(bench.states()) == len(bench.store.trials(NAME))
-    bench.finish(second)
-    assert bench.store.count_trials(NAME)["total"] == 12
+    assert bench.states() == ["PRUNED"]
+    assert [trial.outcome for trial in bench.store.trials(NAME)] == ["rejected"]
+    check_whole(bench, bench.finish(second))
+
+
+def test_killed_before_the_choices_were_stored(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(recorded_anywhere)
+    first = bench.driver()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial_log, "add_params", die)
+    with pytest.raises(KeyboardInterrupt):
+        first.propose()
+    monkeypatch.undo()
+    assert bench.states() == ["RUNNING"]
+    second = bench.driver()
+    assert bench.states() == ["FAIL"]
+    check_whole(bench, bench.finish(second))
+
+
+def test_tables_of_another_optuna_are_left_to_optuna(recorded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_log, "has_known_tables", lambda storage: False)
+    bench = Bench(recorded)
+    check_whole(bench, bench.finish(bench.driver()))
+    study = optuna.load_study(study_name=NAME, storage=recorded)
+    monkeypatch.undo()
+    assert all(len(trial.params) == len(study.trials[0].params) > 0 for trial in study.trials)
+
+
+def test_optuna_reads_what_was_stored(recorded: str) -> None:
+    bench = Bench(recorded)
+    driver = bench.driver()
+    bench.finish(driver)
+    for trial in optuna.load_study(study_name=NAME, storage=recorded).trials:
+        assert driver.proposer.policy(trial.params).digest == bench.policies()[trial.number]
+        assert trial.constraints
 
 
 def test_what_a_worker_elsewhere_still_trains_is_waited_for(recorded_anywhere: str) -> None:
