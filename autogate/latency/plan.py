@@ -18,7 +18,7 @@ from autogate.surgery import canonical
 _DENSE_SHARE = 0.5
 _FAVOURITE_SHARE = 0.25
 _DRAWS = 40
-_MOST_DRAWS = 2000
+_MOST_DRAWS = 1000
 _LEAST_SHARE = 0.1
 _GOLDEN = 0.618
 _HEAVIEST = 1.1
