@@ -7,7 +7,8 @@ simpler predictors given the same measurements; then the times of single units w
 ``--ridge`` adds a ridge regression over the gates of 300 networks, with what measuring them costs.
 ``--transfer THREADS`` carries each profile over to so many threads, as to another device, with 20 networks measured
 there, and validates that.
-Run it on a quiet machine; what is done is kept and not done again. ``--keep FOLDER`` keeps the profiles.
+Run it on a quiet machine; what is done is kept and not done again. ``--keep FOLDER`` keeps the profiles;
+profiles that are there are not taken again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from autogate.gates import get_family
 from autogate.latency import LatencyModel, ManyPredictor, read_profile
 from autogate.latency.machine import machine_facts
 from autogate.latency.subjects import time_networks
+from autogate.latency.units import GONE, keys_of
 from autogate.latency.validation import measure_held_out, plan_held_out, score
 from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
@@ -87,17 +89,19 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         profile = (args.keep or Path(folder)) / f"{network}-batch{batch_size}.jsonl"
         held_out_s = parse_duration(args.held_out_time)
-        start = time.monotonic()
-        autogate.profile(
-            network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size,
-            threads=args.threads,
-        )  # fmt: skip
-        taken_s = time.monotonic() - start
+        if not profile.exists():
+            autogate.profile(
+                network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size,
+                threads=args.threads,
+            )  # fmt: skip
         document = autogate.validate_profile(
             str(profile), networks=HELD_OUT, seconds=held_out_s, seed=args.seed
         )  # fmt: skip
+        taken_s = round(read_profile(profile).method["seconds"])
         document["per_second"] = speed(network, profile, args.seed)
-        document["units_with_gates"] = units_with_gates(network, profile, held_out_s / 3, args.seed)
+        document["units_with_gates"] = units_with_gates(
+            network, profile, held_out_s / 2, args.seed, keep=args.keep is not None
+        )  # fmt: skip
         if args.transfer:
             document["transfer"] = transferred(network, profile, held_out_s, args)
         if args.ridge:
@@ -106,7 +110,7 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
             (args.keep / f"{network}-batch{batch_size}.held-out.json").write_text(json.dumps(document) + "\n")
     for point in document["points"]:
         del point["policy"], point["decisions"]
-    document["profile_seconds"] = round(taken_s)
+    document["profile_seconds"] = taken_s
     return document
 
 
@@ -120,27 +124,45 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
     return model, paying(searched_space(config, traced), model, batch_size)[0]
 
 
-def units_with_gates(network: str, profile: Path, seconds: float, seed: int) -> dict[str, Any]:
-    """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift."""
+def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, keep: bool = False) -> dict[str, Any]:
+    """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift.
+
+    Beside them, under ``retest``, those of a second measurement as a predictor of the first.
+    """
     model, space = model_and_space(network, profile)
     planned = plan_held_out(model, space, UNIT_NETWORKS, seed + 2000)
-    found = time_networks(model.network, model.units, planned, model.profile.setting, seconds=seconds, phase="held out")
-    errors: dict[str, list[float]] = {"dense": [], "seen": [], "never seen": []}
+    first, second = (
+        time_networks(
+            model.network, model.units, planned, model.profile.setting, seconds=seconds / 2, phase="held out", seed=half
+        ).units
+        for half in (0, 1)
+    )
+    if keep:
+        document = {
+            "policies": [{**vars(one), "policy": one.policy.to_json()} for one in planned],
+            "units": [[asdict(sample) for sample in half] for half in (first, second)],
+        }
+        profile.with_suffix(".units.json").write_text(json.dumps(document, default=dict) + "\n", encoding="utf-8")
     known = {sample.key for sample in model.profile.units}
-    times = {(sample.network, sample.key): sample.ms for sample in found.units}
-    for number, plan in enumerate(planned):
-        for unit in model.units:
-            key = unit.key(plan.policy.gates, plan.decisions, plan.executors)
-            if (ms := times.get((number, key), 0.0)) > 0:
-                kind = "dense" if "|" not in key else "seen" if key in known else "never seen"
-                errors[kind].append(model.form_time(unit, plan.policy, plan.decisions).device_ms / ms)
-    drift = float(np.median(errors["dense"]))
-    gated = [*errors["seen"], *errors["never seen"]]
-    return {
-        "drift": drift - 1,
-        **{kind: mape(ratios, drift) for kind, ratios in errors.items()},
-        "with gates": mape(gated, drift),
-    }
+    predicted_ms = [
+        model.form_time(unit, plan.policy, plan.decisions).device_ms
+        for plan in planned
+        for unit, key in zip(
+            model.units, keys_of(model.units, plan.policy, plan.decisions, plan.executors), strict=True
+        )
+        if key != GONE
+    ]
+    errors: dict[str, list[tuple[float, float]]] = {"dense": [], "seen": [], "never seen": []}
+    for ms, sample, again in zip(predicted_ms, first, second, strict=True):
+        if sample.ms > 0:
+            kind = "dense" if "|" not in sample.key else "seen" if sample.key in known else "never seen"
+            errors[kind].append((ms / sample.ms, again.ms / sample.ms))
+    errors["with gates"] = errors["seen"] + errors["never seen"]
+    drifts = np.median(errors["dense"], axis=0)
+    ours, retest = (
+        {kind: mape(np.array(both).reshape(-1, 2)[:, i], drifts[i]) for kind, both in errors.items()} for i in (0, 1)
+    )
+    return {"drift": float(drifts[0]) - 1, **ours, "retest": retest}
 
 
 def speed(network: str, profile: Path, seed: int) -> dict[str, float]:
@@ -180,9 +202,9 @@ def space_steps(model: LatencyModel, site: str, gate: Gate) -> list[int]:
     return list(range(steps[0] or 0, (steps[-1] or 0) + 1))
 
 
-def mape(ratios: list[float], drift: float) -> float | None:
+def mape(ratios: np.ndarray, drift: float) -> float | None:
     """Return the mean absolute relative error of predicted over measured, less what all have in common."""
-    return float(np.abs(np.array(ratios) / drift - 1).mean()) if ratios else None
+    return float(np.abs(ratios / drift - 1).mean()) if len(ratios) else None
 
 
 def transferred(network: str, profile: Path, held_out_s: float, args: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from autogate.latency.executors import FastestExecutors
 from autogate.latency.regression import Counts, FormRegression
 from autogate.latency.units import GONE, Region, Unit
 from autogate.policy import Gate, Policy
-from autogate.records import ExecutionPlan, Operator, Profile
+from autogate.records import ExecutionPlan, NetworkSample, Operator, Profile
 from autogate.sites import Network
 
 # Operators after which the host must know what the device has found.
@@ -72,9 +72,8 @@ class FormTimes:
         self.on_two_timelines = any(sample.host_ms for sample in profile.units)
         self._host_ms = {key: self._median(rows, "host_ms") for key, rows in self._samples.items()}
         self._operators = {form.key: form.operators for form in profile.forms}
-        self._executors = FastestExecutors(
-            network.sites, units, {GONE: 0.0, **self._ms}, profile.setting.batch_size
-        )  # fmt: skip
+        self._batch_size = profile.setting.batch_size
+        self._executors = FastestExecutors(network.sites, units, {GONE: 0.0, **self._ms}, self._batch_size)
         self._composed: dict[str, FormTime] = {}
 
     def _median(self, rows: list[int], field: str) -> float:
@@ -112,16 +111,21 @@ class FormTimes:
         key = self._key(unit, gates, {})
         return key == GONE or key in self._ms
 
-    def without(self, network: int, key: str) -> FormTime:
-        """Return the time of a measured form as if one network of the profile had not been measured.
+    def without(self, network: NetworkSample, unit: Unit, gates: Mapping[str, Gate]) -> FormTime:
+        """Return the time of a unit of a measured network as if that network had not been measured.
 
-        If no other network has shown the form, it is what the regression says without it.
+        If no other network has shown the form, it is what is estimated without it.
         """
+        key = network.keys[unit.index]
         if key == GONE:
             return _NOTHING
-        others = [i for i in self._samples[key] if self._profile.units[i].network != network]
-        device_ms = self._median(others, "ms") if others else self._left_out_ms.get(key, self._ms[key])
-        return FormTime(device_ms, self._host_ms[key], self._waits(key))
+        others = [i for i in self._samples[key] if self._profile.units[i].network != network.network]
+        if others:
+            return FormTime(self._median(others, "ms"), self._host_ms[key], self._waits(key))
+        region = unit.region(gates)
+        if region is not None and any(site in gates for site in region.sites[1:]):
+            return self._compose_region(region, unit, gates, network.decisions)
+        return FormTime(self._left_out_ms.get(key, self._ms[key]), self._host_ms[key], self._waits(key))
 
     def _key(self, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> str:
         """Return the key of a unit whose gates run on their fastest executors."""
@@ -142,10 +146,11 @@ class FormTimes:
         return FormTime(self._estimate(unit.type, parts), max(0.0, host_ms), any(map(self._waits, parts)))
 
     def _compose_region(self, region: Region, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> FormTime:
-        """Time of a gated block with gates inside: as without them, times what they leave of the block's units."""
+        """Time of a gated block with gates inside: as without them, less what they save of the work that it does."""
         key = self._alone(unit, {region.site: gates[region.site]}, decisions)
         alone = FormTime(self._ms[key], self._host_ms[key], self._waits(key))
-        if decisions.get(region.site) == 0:
+        work_ms, least_ms = self._work(region, unit, gates[region.site], decisions)
+        if not work_ms:
             return alone
         inner = {site: gates[site] for site in region.sites if site in gates and site != region.site}
         units = [self._units[i] for i in region.units]
@@ -153,8 +158,26 @@ class FormTimes:
         share = sum(one.device_ms for one in left) / sum(self._ms[other.type] for other in units)
         more_ms = sum(one.host_ms for one in left) - sum(self._host_ms[other.type] for other in units)
         return FormTime(
-            alone.device_ms * share, max(0.0, alone.host_ms + more_ms), alone.waits or any(one.waits for one in left)
+            max(least_ms, alone.device_ms - (1 - share) * work_ms), max(0.0, alone.host_ms + more_ms),
+            alone.waits or any(one.waits for one in left),
+        )  # fmt: skip
+
+    def _work(self, region: Region, unit: Unit, gate: Gate, decisions: Decisions) -> tuple[float, float]:
+        """Return what a gated block's own layers take of its time, and its time without any, in milliseconds.
+
+        Deciding, and gathering and scattering images, stay whatever else the layers are gated by. A block that runs for
+        some of the images does as much of its whole work.
+        """
+        ladder = get_family(gate.family).decisions(self._network.sites[region.site], gate, self._batch_size)
+        full = ladder[-1]
+        if full is None:
+            key = self._alone(unit, {region.site: gate}, {})
+            works = key not in self._operators or any(operator.macs for operator in self._operators[key])
+            return (self._ms[key] if works else 0.0), 0.0
+        shut_ms, open_ms = (
+            self._ms[self._alone(unit, {region.site: gate}, {region.site: step})] for step in (ladder[0], full)
         )
+        return (open_ms - shut_ms) * (decisions[region.site] or 0) / full, shut_ms
 
     def _alone(self, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> str:
         """Return the key of a form in which gates stood alone.

@@ -47,6 +47,15 @@ class Journal:
         except OSError as error:
             raise ProfileError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
+    @staticmethod
+    def is_of(path: Path, identity: str) -> bool:
+        """Whether a file keeps rounds of this profile."""
+        try:
+            rows = _whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return False
+        return bool(rows) and _is_of(rows[0], identity)
+
     @property
     def resumed(self) -> bool:
         """Whether an earlier process left something to go on from."""
@@ -90,7 +99,7 @@ class Journal:
         if not path.exists():
             return
         rows = _whole_rows(path.read_text(encoding="utf-8", errors="replace"))
-        if not rows or (rows[0].get("schema"), rows[0].get("identity")) != (SCHEMA, identity):
+        if not rows or not _is_of(rows[0], identity):
             return
         for row in rows[1:]:
             self._take(row)
@@ -104,6 +113,10 @@ class Journal:
         else:
             self._rounds[row["phase"]].append([_from_json(one) for one in row["passes"]])
         self.elapsed_s = float(row["elapsed_s"])
+
+
+def _is_of(header: dict[str, Any], identity: str) -> bool:
+    return (header.get("schema"), header.get("identity")) == (SCHEMA, identity)
 
 
 def _whole_rows(text: str) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ from autogate.records import (
 from autogate.sites import Network
 
 # Part of every stored prediction; another number, other predictions from the same profile.
-VERSION = "2"
+VERSION = "3"
 
 Traces = Mapping[str, np.ndarray]
 """Kept count per batch, by site: images per batch for blocks, channels for maps."""
@@ -249,8 +249,9 @@ class LatencyModel:
     def _composed_without(self, network: NetworkSample) -> float:
         """Compose a measured network's time from what the other ones showed of its units, in milliseconds."""
         lines = self.timelines(1)
-        for key in network.keys:
-            found = self._forms.without(network.network, key)
+        gates = Policy.from_json(network.policy).gates
+        for unit in self.units:
+            found = self._forms.without(network, unit, gates)
             lines.run(found.device_ms, found.host_ms, found.waits)
         return float(lines.device_ms[0])
 

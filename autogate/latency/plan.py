@@ -18,7 +18,7 @@ from autogate.surgery import canonical
 _DENSE_SHARE = 0.5
 _FAVOURITE_SHARE = 0.25
 _DRAWS = 40
-_MOST_DRAWS = 2000
+_MOST_DRAWS = 1000
 _LEAST_SHARE = 0.1
 _GOLDEN = 0.618
 _HEAVIEST = 1.1
@@ -32,9 +32,13 @@ class PlannedNetwork:
     decisions: Mapping[str, int | None]
     executors: ExecutionPlan = field(default_factory=dict)
 
-    def realisation(self) -> Realisation:
-        """Return the decisions as if a validation set had made them."""
-        return Realisation({site: (kept,) for site, kept in self.decisions.items() if kept is not None})
+    def realisation(self, sites: Mapping[str, Site], batch_size: int) -> Realisation:
+        """Return the decisions as if the images of one batch had made them."""
+        decided = {site: kept for site, kept in self.decisions.items() if kept is not None}
+        return Realisation({
+            site: (1,) * kept + (0,) * (batch_size - kept) if sites[site].kind == "block" else (kept,)
+            for site, kept in decided.items()
+        })  # fmt: skip
 
 
 def plan_alone(
@@ -96,8 +100,8 @@ def plan_networks(
 ) -> list[PlannedNetwork]:
     """Return the dense network and ``count - 1`` gated ones, with the executors that are asked for.
 
-    They lie evenly between the lightest that is drawn and dense, so that what is fitted to them holds for all. Each is
-    the one, among those of about its latency, that shows the most unit forms seen least so far.
+    They lie evenly from the lightest that is drawn to dense, so that what is fitted to them holds for all. Each but the
+    lightest is the one, among those of about its latency, that shows the most unit forms seen least so far.
 
     Args:
         space: The gates.
@@ -114,8 +118,9 @@ def plan_networks(
     for _ in range(min(_MOST_DRAWS, _DRAWS * count)):
         drawn = random_network(space, sites, batch_size, rng, rng.uniform(_LEAST_SHARE, 1.0))
         pool.append(replace(drawn, executors=executors(drawn.policy)))
-    pool.sort(key=rough_ms)
-    times = [rough_ms(network) for network in pool]
+    rough = [rough_ms(network) for network in pool]
+    order = sorted(range(len(pool)), key=rough.__getitem__)
+    pool, times = [pool[i] for i in order], [rough[i] for i in order]
     # No search delivers what is slower than dense.
     heaviest = min(times[-1], _HEAVIEST * rough_ms(PlannedNetwork(DENSE, {})))
     seen: Counter[str] = Counter(keys_of(units, DENSE, {}))
@@ -124,7 +129,7 @@ def plan_networks(
         # The golden ratio spreads any number of targets evenly, and neighbours far apart.
         target = times[0] + (heaviest - times[0]) * (i * _GOLDEN % 1)
         middle = bisect.bisect_left(times, target)
-        nearby = range(max(0, middle - _DRAWS // 4), min(len(pool), middle + _DRAWS // 4 + 1))
+        nearby = range(max(0, middle - _DRAWS // 4), min(len(pool), middle + _DRAWS // 4 + 1)) if i > 1 else (0,)
         best = max(nearby, key=lambda n: sum(1 / (1 + seen[key]) ** 2 for key in set(_keys(units, pool[n]))))
         seen.update(_keys(units, pool[best]))
         chosen.append(pool.pop(best))

@@ -16,13 +16,14 @@ import torch
 
 from autogate.gates import get_family
 from autogate.latency.card import take_card
+from autogate.latency.device import LAYOUTS
 from autogate.latency.executors import FastestExecutors
 from autogate.latency.journal import Journal
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import median_interval, median_iqr
 from autogate.latency.subjects import Samples, Subject, samples_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, Pass, interleave, prepare, random_input, timed
+from autogate.latency.timing import WARM_UP_S, Clock, Pass, interleave, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
@@ -56,17 +57,16 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> s
 
     Dense gets the same help as gated: the layout it likes best is the one both are measured in.
     """
-    layouts = ("contiguous", "channels_last")
-    times: dict[str, list[float]] = {layout: [] for layout in layouts}
+    times: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
     subjects = []
-    for layout in layouts:
+    for layout in LAYOUTS:
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
         subjects.append(timed(module, x, Clock(torch.device(setting.device)), times[layout]))
-    with inference(setting_for(layouts[0])):
-        interleave(subjects, seconds=len(layouts) * _SECONDS_PER_LAYOUT, min_rounds=7)
-    return min(layouts, key=lambda layout: float(np.median(times[layout])))
+    with inference(setting_for("contiguous")):
+        interleave(subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, warm_up_s=WARM_UP_S, min_rounds=7)
+    return min(LAYOUTS, key=lambda layout: float(np.median(times[layout])))
 
 
 def take_profile(
@@ -119,9 +119,18 @@ def take_profile(
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
     profiled = session.run(MIXED, mixed, seconds - session.elapsed_s(), _WIDTH, optional=True)
-    # What was seen among mixed networks is not taken from the first phase: that was another time.
+    # What was seen among mixed networks is not taken from the first phase: that was another time. The rest is brought
+    # to the speed that the device had later.
     again = {sample.key for sample in profiled.units}
-    samples = [sample for sample in screened.units if sample.key not in again] + profiled.units
+    drift = drift_between(screened.units, profiled.units)
+    samples = [
+        *(
+            replace(sample, ms=drift * sample.ms, iqr_ms=drift * sample.iqr_ms)
+            for sample in screened.units
+            if sample.key not in again
+        ),
+        *profiled.units,
+    ]
     networks = [*profiled.networks, *screened.networks, session.run_warm(profiled.networks[0])]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     method = {
@@ -129,6 +138,7 @@ def take_profile(
         "order": "interleaved, one pass of each network per round, in a new random order",
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
+        "drift": round(drift, 4),
         "seconds": round(session.elapsed_s(), 1),
         "resumed": resumed,
     }
@@ -137,6 +147,27 @@ def take_profile(
         setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method,
         tuple({form.key: form for form in screened.forms + profiled.forms}.values()),
     )  # fmt: skip
+
+
+def begun_in(
+    network: Network,
+    space: BoundSpace,
+    settings: Sequence[Setting],
+    kept_in: Path,
+    *,
+    model: str,
+    seconds: float,
+    seed: int,
+) -> Setting | None:
+    """Return the one of ``settings`` in which an interrupted profile of the same was begun; None if there is none.
+
+    The arguments are those of :func:`take_profile`.
+    """
+    units = cut_into_units(network)
+    for setting in settings:
+        if Journal.is_of(kept_in, _identity(units, space, setting, model, seconds, seed)):
+            return setting
+    return None
 
 
 def _identity(units: Sequence[Unit], space: BoundSpace, setting: Setting, model: str, seconds: float, seed: int) -> str:
@@ -225,7 +256,7 @@ class _Session:
         times: list[float] = []
         run = timed(form, random_input(self.network.input_shape, setting), Clock(torch.device(setting.device)), times)
         with inference(setting):
-            rounds = interleave([run], seconds=_WARM_SECONDS, max_rounds=_WARM_PASSES)
+            rounds = interleave([run], seconds=_WARM_SECONDS, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES)
         kept = np.array(times[-rounds:])
         median, iqr = median_iqr(kept)
         return replace(
@@ -260,6 +291,13 @@ def rough_ms(planned: PlannedNetwork, units: tuple[Unit, ...], unit_ms: Mapping[
         else:  # a gated block with gates inside
             total += unit_ms[f"{unit_type}|{parts[0]}"]
     return total
+
+
+def drift_between(before: Sequence[UnitSample], after: Sequence[UnitSample]) -> float:
+    """Return by which factor the device was slower after than before, from the unit forms seen in both."""
+    then, now = unit_times(before), unit_times(after)
+    both = then.keys() & now.keys()
+    return sum(now[key] for key in both) / sum(then[key] for key in both)
 
 
 def _pays(

@@ -17,6 +17,8 @@ from autogate.records import Setting
 from autogate.surgery.compact_form import UNIT
 from autogate.surgery.graph_copy import attribute
 
+# Clocks rise and caches fill in about that time, however short a pass is.
+WARM_UP_S = 0.15
 _HOLD_CYCLES = 1_000_000
 # What a mark takes at the most, and from which share of the whole on it matters.
 _MARK_MS = 0.003
@@ -223,6 +225,7 @@ def interleave(
     *,
     seconds: float,
     warm_up: int = 3,
+    warm_up_s: float = 0.0,
     min_rounds: int = 5,
     max_rounds: int = 1000,
     seed: int = 0,
@@ -230,14 +233,17 @@ def interleave(
 ) -> int:
     """Call every subject once per round, in a new random order each round; return the number of rounds.
 
-    Interleaving lets a machine whose speed drifts be fair to all. Rounds end when ``seconds`` have passed
-    or ``done(rounds)``, called after every round, says so, but never before ``min_rounds``.
+    Interleaving lets a machine whose speed drifts be fair to all. Before, rounds in the order given warm the device up:
+    ``warm_up`` of them, and more until ``warm_up_s`` seconds have passed. Rounds end when ``seconds`` have passed or
+    ``done(rounds)``, called after every round, says so, but never before ``min_rounds``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
-    for _ in range(warm_up):
+    warm, rounds = time.monotonic() + warm_up_s, 0
+    while rounds < warm_up or time.monotonic() < warm:
         for subject in subjects:
             subject()
+        rounds += 1
     end = time.monotonic() + seconds
     rounds = 0
     while rounds < max_rounds and (rounds < min_rounds or time.monotonic() < end):

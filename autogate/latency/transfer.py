@@ -61,7 +61,7 @@ def transfer_profile(
     there = LatencyModel(profile, network)
     plan = plan_networks(
         space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan,
-        rough_ms=lambda planned: there.predict(planned.policy, planned.realisation()).p50,
+        rough_ms=lambda one: there.predict(one.policy, one.realisation(network.sites, setting.batch_size)).p50,
     )  # fmt: skip
     card = take_card(setting, seconds=_CARD_SECONDS)
     here = time_networks(

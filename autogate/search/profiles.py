@@ -11,8 +11,10 @@ import torch
 from autogate.errors import DeviceError, ProfileError
 from autogate.gates import get_family
 from autogate.latency import (
+    LAYOUTS,
     MIN_NETWORKS,
     LatencyModel,
+    begun_in,
     fastest_layout,
     profile_digest,
     read_profile,
@@ -59,10 +61,7 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     """
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
-    setting_of(
-        device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
-        runtime=config.runtime,
-    )  # fmt: skip
+    _setting(config, device, layout)
 
 
 def check_resources(config: SearchConfig, device: torch.device) -> None:
@@ -97,7 +96,12 @@ def profile_network(
 
     With ``kept_in``, a file, an interrupted profile goes on from what it has.
     """
-    setting = target_setting(config, network, device, reporter)
+    setting = None
+    if kept_in is not None and config.layout == "auto":
+        # Dense may like another layout today; what was measured is worth more.
+        settings = [_setting(config, device, layout) for layout in LAYOUTS]
+        setting = begun_in(network, space, settings, kept_in, model=config.model, seconds=seconds, seed=config.seed)
+    setting = setting or target_setting(config, network, device, reporter)
     with reporter.stage("profile"):
         for _ in range(attempts):
             taken = take_profile(
@@ -169,17 +173,17 @@ def named_profile(config: SearchConfig) -> Profile:
 
 def target_setting(config: SearchConfig, network: Network, device: torch.device, reporter: Reporter) -> Setting:
     """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in."""
-
-    def setting_for(layout: str) -> Setting:
-        return setting_of(
-            device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
-            runtime=config.runtime,
-        )  # fmt: skip
-
     if config.layout != "auto":
-        return setting_for(config.layout)
+        return _setting(config, device, config.layout)
     with reporter.stage("choose layout"):
-        return setting_for(fastest_layout(network, setting_for))
+        return _setting(config, device, fastest_layout(network, lambda layout: _setting(config, device, layout)))
+
+
+def _setting(config: SearchConfig, device: torch.device, layout: str) -> Setting:
+    return setting_of(
+        device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
+        runtime=config.runtime,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -261,10 +265,7 @@ def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: st
 
 def setting_here(profile: Profile, config: SearchConfig, device: torch.device) -> Setting:
     """Return the setting of this device that compares with a profile's."""
-    return setting_of(
-        device, batch_size=config.batch_size, dtype=config.dtype, layout=profile.setting.layout,
-        threads=config.threads, runtime=config.runtime,
-    )  # fmt: skip
+    return _setting(config, device, profile.setting.layout)
 
 
 def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, read_profile, resolve_device
-from autogate.latency.canary import canary
-from autogate.latency.stale import Staleness, measure_again
+from autogate.latency.canary import canaries, slowness_of
+from autogate.latency.stale import measure_again
 from autogate.latency.validation import measure_held_out, plan_held_out
 from autogate.latency.validation.document import validation_document
 from autogate.models import load_model
@@ -19,9 +19,7 @@ from autogate.sites import find_sites
 from autogate.space import SpaceSpec
 
 _MIN_NETWORKS = 3
-# Held-out networks run in turns, so that caches are as cold as they were for the profile; so do these.
-_AMONG = 15
-_CANARY_SECONDS = 10.0
+_CANARIES = 16
 
 
 def validate_profile(
@@ -65,16 +63,21 @@ def validate_profile(
     here = setting_here(taken, config, resolve_device(setting.device))
     stale = setting != here and may_be_stale(taken, here, config, profile)
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
-    with reporter.stage("measure again" if stale else "canary"):
-        if stale:
-            since = measure_again(taken, network, progress=reporter.progress)
-        else:
-            since = Staleness(canary(LatencyModel(taken, network), seconds=_CANARY_SECONDS, among=_AMONG), 0.0)
-    latency = LatencyModel(taken, network, slowness=since.slowness, stale_error=since.error)
+    stale_error = 0.0
+    if stale:
+        with reporter.stage("measure again"):
+            stale_error = measure_again(taken, network, progress=reporter.progress).error
+    latency = LatencyModel(taken, network)
     left, _ = paying(searched_space(config, network), latency, setting.batch_size)
     if not left.gates():
         raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
     planned = plan_held_out(latency, left, networks, seed)
+    # In turns with them, because a moment later the device may be as fast as another one.
+    beside = canaries(latency, _CANARIES)
     with reporter.stage("measure held-out networks"):
-        held_out = measure_held_out(network, planned, setting, seconds=seconds, seed=seed, progress=reporter.progress)
-    return validation_document(latency, held_out, since.slowness, seed)
+        held_out = measure_held_out(
+            network, planned, setting, seconds=seconds, beside=beside, seed=seed, progress=reporter.progress
+        )
+    slowness = slowness_of(latency, beside, held_out.known_ms)
+    now = LatencyModel(taken, network, slowness=slowness, stale_error=stale_error)
+    return validation_document(now, held_out, seed)

@@ -23,6 +23,7 @@ from autogate.surgery.training_form import gate_path
 
 UNIT = "unit"
 """Key in a node's ``meta`` under which the latency side finds the number of the node's unit."""
+_ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 def compact_form(
@@ -69,6 +70,8 @@ class _Editor(GraphCopy):
         self.plan = plan
         self.modules: dict[str, nn.Module] = {}
         self._gone: dict[tuple[fx.Node, bool], set[int]] = {}
+        # Activations that modules of ours apply last, by their targets.
+        self._finished: dict[str, str] = {}
         shared = [*network.model.parameters(), *network.model.buffers()] if share_weights else []
         self.model = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared}).eval()
         self._fold_norms()
@@ -95,14 +98,18 @@ class _Editor(GraphCopy):
         """Put ``make(branch, finish)`` in place of the block."""
         nodes = self.network.block(site)
         entry = self.nodes[nodes.entry]
-        last, finish = self._end_of_block(nodes)
+        last, activation = self._end_of_block(nodes)
         if nodes.join is None:
             branch_end = self.nodes[nodes.end]
         else:
             join = self.nodes[nodes.join]
             branch_end = next(node for node in join.all_input_nodes if node is not entry)
         branch = self._extract(entry, branch_end)
-        self._replace(last, make(branch, finish), (entry,), gate_path(site))
+        path = gate_path(site)
+        if activation is not None:
+            self._finished[path] = activation
+        finish = None if activation is None else _ACTIVATIONS[activation]()
+        self._replace(last, make(branch, finish), (entry,), path)
 
     def keep_channels(self, site: str, kept: torch.Tensor) -> None:
         """Mark for :meth:`cut` what goes from each layer; several gates may thin the same one."""
@@ -169,8 +176,8 @@ class _Editor(GraphCopy):
         new.meta = dict(old.meta)
         self.redirect(old, new)
 
-    def _end_of_block(self, nodes: BlockNodes) -> tuple[fx.Node, nn.Module | None]:
-        """Return the block's last node to replace, and the final activation if it belongs inside."""
+    def _end_of_block(self, nodes: BlockNodes) -> tuple[fx.Node, str | None]:
+        """Return the block's last node to replace, and the key of the final activation if it belongs inside."""
         end, join = self.nodes[nodes.end], self.nodes[nodes.join or nodes.end]
         if end is join:
             return end, None
@@ -178,7 +185,7 @@ class _Editor(GraphCopy):
         key = activation_key(dense[nodes.end], self.network.model)
         if key is None or not _is_fixed_point(dense[nodes.entry], key, self.network.model):
             return join, None
-        return end, nn.ReLU6() if key == "relu6" else nn.ReLU()
+        return end, key
 
     def _extract(self, entry: fx.Node, end: fx.Node) -> fx.GraphModule:
         """Return the region from ``entry`` to ``end`` as a module of one argument."""
@@ -209,9 +216,10 @@ class _Editor(GraphCopy):
             if key is None:
                 continue
             source = node.all_input_nodes[0]
-            if source.op == "call_module" and str(source.target) in self.modules:
+            ours = str(source.target) if source.op == "call_module" and str(source.target) in self.modules else None
+            if ours is not None and self._finished.get(ours) != key:
                 continue
-            if _is_fixed_point(source, key, self.model, self.modules):
+            if ours is not None or _is_fixed_point(source, key, self.model, self.modules):
                 node.replace_all_uses_with(source)
                 self.graph.erase_node(node)
 

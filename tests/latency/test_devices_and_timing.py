@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from helpers import images, known_network
@@ -92,6 +94,15 @@ def test_interleaving_ends_when_told() -> None:
     assert interleave([once], seconds=60, warm_up=0, min_rounds=5, done=lambda rounds: True) == 5
     assert interleave([once], seconds=60, warm_up=0, max_rounds=4) == 4
     assert counts == [16]
+
+
+def test_warming_up_takes_its_time() -> None:
+    calls: list[float] = []
+    start = time.monotonic()
+    rounds = interleave([lambda: calls.append(time.monotonic())], seconds=0.0, warm_up=1, warm_up_s=0.1, min_rounds=5)
+    assert rounds == 5
+    assert calls[-5] - start >= 0.1
+    assert len(calls) > 6
 
 
 def test_preparing_moves_network_and_input_alike() -> None:

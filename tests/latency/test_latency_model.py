@@ -12,6 +12,7 @@ from profiles import base_ms, complete, profile_of, share
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel
+from autogate.latency.plan import PlannedNetwork
 from autogate.latency.units import cut_into_units
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
@@ -91,12 +92,26 @@ def test_two_gates_in_a_unit_are_composed() -> None:
     model = model_of([*STATIC, (BLOCK, LCNET)])
     both = policy_of(block=LCNET, map=HALF)
     open_share = share(complete(NETWORK, BLOCK, LCNET), 1)
-    expected = DENSE_MS - units_ms(BLOCK) * (1 - open_share * 0.75)
+    shut_share = share(complete(NETWORK, BLOCK, LCNET), 0)
+    # The gates inside leave three quarters of what the open block does, not of what it decides.
+    expected = DENSE_MS - units_ms(BLOCK) * (1 - shut_share - (open_share - shut_share) * 0.75)
     assert model.predict(both).p50 == pytest.approx(expected)
     # A shut block runs none of the gates inside.
-    shut_share = share(complete(NETWORK, BLOCK, LCNET), 0)
     realised = model.predict(both, Realisation({BLOCK: (0, 0, 0)}))
     assert realised.p50 == pytest.approx(DENSE_MS - units_ms(BLOCK) * (1 - shut_share))
+
+
+def test_gates_inside_a_block_save_nothing_of_gathering_its_images() -> None:
+    model = LatencyModel(profile_of(NETWORK, [*STATIC, (BLOCK, LCNET)], batch_size=8), NETWORK)
+    gate = complete(NETWORK, BLOCK, LCNET)
+    shut, some, whole = (share(gate, images) for images in (0, 4, 8))
+    alone = model.predict(policy_of(block=LCNET), Realisation({BLOCK: (1, 1, 1, 1, 0, 0, 0, 0)}))
+    assert alone.p50 == pytest.approx(DENSE_MS - units_ms(BLOCK) * (1 - some))
+    both = model.predict(policy_of(block=LCNET, map=HALF), Realisation({BLOCK: (1, 1, 1, 1, 0, 0, 0, 0)}))
+    told = PlannedNetwork(policy_of(block=LCNET, map=HALF), {BLOCK: 4, MAP: None})
+    assert model.predict(told.policy, told.realisation(NETWORK.sites, 8)).p50 == both.p50
+    # Half of the images are half of the work, of which a quarter is saved.
+    assert alone.p50 - both.p50 == pytest.approx(units_ms(BLOCK) * (whole - shut) / 2 * 0.25)
 
 
 def test_the_fastest_executor_of_each_gate_is_planned_and_predicted() -> None:

@@ -63,6 +63,7 @@ def test_mixtures_are_canonical_and_differ(name: str) -> None:
     assert len({str(planned.policy) for planned in plan}) > 10
     assert planned_with(3) == plan
     assert planned_with(4) != plan
+    assert rough_ms(plan[1]) == min(map(rough_ms, plan))
     # From a few gates to many, evenly.
     counts = sorted(len(planned.policy.gates) for planned in plan[1:])
     assert counts[0] <= 0.3 * counts[-1]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from autogate.latency import LatencyModel, read_profile
+from autogate.latency.plan import PlannedNetwork
 from autogate.latency.validation import score
 from autogate.models import load_model
 from autogate.policy import Policy
-from autogate.records import Realisation
 from autogate.sites import find_sites
 
 FOLDER = Path(__file__).resolve().parents[2] / "hw_profiles"
@@ -32,13 +32,9 @@ def test_networks_that_no_profile_has_seen_are_predicted(name: str) -> None:
     model = LatencyModel(profile, network, slowness=held_out["canary"])
     points = held_out["points"]
     assert len(points) >= 50
-    predicted = np.array([
-        model.predict(
-            Policy.from_json(point["policy"]),
-            Realisation({site: (kept,) for site, kept in point["decisions"].items() if kept is not None}),
-        ).p50
-        for point in points
-    ])  # fmt: skip
+    planned = [PlannedNetwork(Policy.from_json(point["policy"]), point["decisions"]) for point in points]
+    batch_size = profile.setting.batch_size
+    predicted = np.array([model.predict(p.policy, p.realisation(network.sites, batch_size)).p50 for p in planned])
     measured, again = (np.array([point[key] for point in points]) for key in ("measured_ms", "again_ms"))
     assert measured.std() / measured.mean() >= 0.3
     found, retest = score(predicted, measured), score(again, measured)

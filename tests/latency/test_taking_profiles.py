@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 
 from autogate.gates import get_family
 from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
-from autogate.latency.canary import canary
+from autogate.latency.canary import canaries, canary, slowness_of
 from autogate.latency.journal import Journal
 from autogate.latency.plan import PlannedNetwork
-from autogate.latency.profiling import rough_ms, unit_times
+from autogate.latency.profiling import begun_in, drift_between, rough_ms, unit_times
 from autogate.latency.subjects import script
 from autogate.latency.units import GONE, cut_into_units
+from autogate.latency.validation import measure_held_out
 from autogate.policy import Gate, Policy
-from autogate.records import ALONE, MIXED, WARM, Profile
+from autogate.records import ALONE, MIXED, WARM, Profile, UnitSample
 from autogate.search.profiles import covers
 from autogate.sites import Network
 from autogate.space import load_space
@@ -113,6 +115,23 @@ def test_the_canary_says_how_fast_the_device_is_now(network: Network, profile: P
     assert canary(eighth, seconds=0.5) > 2 * found
 
 
+def test_networks_that_run_beside_held_out_ones_are_measured_too(network: Network, profile: Profile) -> None:
+    model = LatencyModel(profile, network)
+    dense, beside = PlannedNetwork(Policy(), {}), canaries(model, 3)
+    found = measure_held_out(network, [dense], profile.setting, seconds=0.5, beside=beside)
+    assert found.planned == (dense,)
+    assert found.first_ms.shape == found.second_ms.shape == (1,)
+    assert len(found.operators) == 1
+    assert found.known_ms.shape == (3,)
+    assert 0.1 < slowness_of(model, beside, found.known_ms) < 10
+
+
+def test_drift_comes_from_what_was_seen_before_and_after() -> None:
+    before = [UnitSample("a", 1.0, 0.0, 1, 0), UnitSample("b", 3.0, 0.0, 1, 0), UnitSample("c", 9.0, 0.0, 1, 0)]
+    after = [UnitSample("a", 1.4, 0.0, 1, 1), UnitSample("b", 3.4, 0.0, 1, 1), UnitSample("d", 1.0, 0.0, 1, 1)]
+    assert drift_between(before, after) == pytest.approx(1.2)
+
+
 def test_every_sample_says_how_it_was_taken(profile: Profile) -> None:
     assert {sample.phase for sample in profile.networks} == {ALONE, MIXED, WARM}
     assert [sample.network for sample in profile.networks if sample.phase == WARM] == [len(profile.networks) - 1]
@@ -121,6 +140,7 @@ def test_every_sample_says_how_it_was_taken(profile: Profile) -> None:
         assert sample.interval_ms[0] <= sample.ms <= sample.interval_ms[1]
     assert profile.method["order"].startswith("interleaved")
     assert not profile.method["resumed"]
+    assert 0.3 < profile.method["drift"] < 3
 
 
 def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_path: Path) -> None:
@@ -140,6 +160,9 @@ def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_p
     for stop_at in ("every gate alone, round 2", "gates mixed, round 3"):
         with pytest.raises(KeyboardInterrupt):
             take(stop_at)
+    settings = [replace(setting, layout=layout) for layout in ("channels_last", "contiguous")]
+    assert begun_in(network, space, settings, kept_in, model="tiny", seconds=2.0, seed=0) == setting
+    assert begun_in(network, space, settings, kept_in, model="tiny", seconds=2.0, seed=1) is None
     before = Journal(kept_in, json.loads(kept_in.read_text().splitlines()[0])["identity"])
     assert before.ended(ALONE)
     assert len(before.rounds(MIXED)) == 3
@@ -148,6 +171,7 @@ def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_p
     assert whole.method["rounds"][ALONE] == len(before.rounds(ALONE))
     assert whole.method["rounds"][MIXED] > 3
     assert not kept_in.exists()
+    assert begun_in(network, space, settings, kept_in, model="tiny", seconds=2.0, seed=0) is None
     assert LatencyModel(whole, network).dense_ms > 0
 
 

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autogate.errors import ProfileError
 from autogate.latency import LatencyModel, too_noisy
+from autogate.latency.canary import canaries, slowness_of
 from autogate.latency.operators import record_operators
 from autogate.latency.roofline import Roofline, roofline, sum_of
 from autogate.latency.steadiness import steady
@@ -137,7 +138,7 @@ def test_held_out_networks_reach_from_the_lightest_to_dense(model: LatencyModel,
     planned = plan_held_out(model, space, 30, seed=3)
     assert len(planned) == 30
     assert planned[0].policy == DENSE
-    ms = np.array([model.predict(p.policy, p.realisation()).p50 for p in planned])
+    ms = np.array([model.predict(p.policy, p.realisation(NETWORK.sites, 1)).p50 for p in planned])
     assert ms.min() < 0.75 * model.dense_ms
     assert np.histogram(ms, bins=5)[0].min() >= 3
     again = [p.policy.digest for p in plan_held_out(model, space, 30, seed=3)]
@@ -155,12 +156,33 @@ def test_a_space_that_the_profile_has_seen_whole_holds_nothing_out() -> None:
         plan_held_out(seen, drop, 5, seed=0)
 
 
+def test_canaries_of_the_profile_tell_how_slow_the_device_is(model: LatencyModel) -> None:
+    beside = canaries(model, 5)
+    assert len(beside) == 5
+    seen = {Policy.from_json(sample.policy).digest for sample in model.profile.networks}
+    assert {planned.policy.digest for planned in beside} <= seen - {DENSE.digest}
+    ms = np.array([model.predict(planned.policy).p50 for planned in beside])
+    # One of five that stumbles says nothing.
+    assert slowness_of(model, beside, ms * [1.3, 1.3, 9.0, 1.3, 1.3]) == pytest.approx(1.3)
+
+
+def test_simpler_predictors_are_told_how_slow_the_device_is(model: LatencyModel, space: BoundSpace) -> None:
+    slow = LatencyModel(model.profile, NETWORK, slowness=1.3)
+    planned = tuple(plan_held_out(model, space, 10, seed=1))
+    realisations = [one.realisation(NETWORK.sites, 1) for one in planned]
+    operators = tuple((Operator("a", 10**6 * (i + 1), 0),) for i in range(len(planned)))
+    held_out = HeldOut(planned, np.arange(1.0, 11.0), np.arange(1.0, 11.0), operators)
+    as_profiled, now = (baselines(one, held_out, realisations) for one in (model, slow))
+    for name in ("macs_affine", "macs_interpolation", "lookup_table"):
+        assert now[name] == pytest.approx(1.3 * as_profiled[name])
+
+
 def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel, space: BoundSpace) -> None:
     planned = tuple(plan_held_out(model, space, 25, seed=1))
-    true_ms = np.array([model.predict(p.policy, p.realisation()).p50 for p in planned])
+    true_ms = np.array([model.predict(p.policy, p.realisation(NETWORK.sites, 1)).p50 for p in planned])
     operators = tuple((Operator("a", round(1e6 * ms), 0),) for ms in true_ms)
     held_out = HeldOut(planned, true_ms * 1.01, true_ms * 1.01, operators)
-    document = validation_document(model, held_out, 1.0, seed=1)
+    document = validation_document(model, held_out, seed=1)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["schema"] == "autogate.validate/1"
     assert (document["networks"], document["seed"], document["floor"]) == (25, 1, 0.0)
@@ -173,7 +195,7 @@ def test_baselines_and_model_on_a_device_where_units_add_up(model: LatencyModel,
     # The profile's own networks cost what their MACs say, here by construction.
     assert document["baselines"]["macs_affine"]["mape"] == pytest.approx(0.01 / 1.01)
     assert document["baselines"]["constant"]["skill"] == pytest.approx(0.0)
-    found_by = baselines(model, held_out, [p.realisation() for p in planned])
+    found_by = baselines(model, held_out, [p.realisation(NETWORK.sites, 1) for p in planned])
     # Its lightest network is not the lightest there is: below that, interpolation knows nothing less.
     known = [sample.ms for sample in model.profile.networks]
     within = np.clip(true_ms, min(known), max(known))

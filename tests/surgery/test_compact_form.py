@@ -114,6 +114,18 @@ def test_repeated_activations_go() -> None:
     assert len([name for name in calls(compact) if "relu" in name]) == 17
 
 
+@pytest.mark.parametrize("family", ["lcnet", "mod"])
+def test_nothing_is_left_of_a_dropped_block_behind_a_gated_one(family: str) -> None:
+    network = known_network("resnet20")
+    gates = {"block:layer1.1": Gate(family), "block:layer1.2": Gate("drop")}
+    training, compact = forms_of(network, canonical(Policy(gates), network.sites))
+    gated = next(node for node in compact.graph.nodes if str(node.target) == gate_path("block:layer1.1"))
+    assert "layer2.0.conv1" in {str(user.target) for user in gated.users}
+    x = images(network, 3)
+    with torch.no_grad():
+        assert_close(compact(x), training(x))
+
+
 def test_different_activations_stay() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

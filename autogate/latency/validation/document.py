@@ -15,7 +15,7 @@ from autogate.latency.validation.metrics import budget_violations, coverage, sco
 SCHEMA = "autogate.validate/1"
 
 
-def validation_document(model: LatencyModel, held_out: HeldOut, slowness: float, seed: int) -> dict[str, Any]:
+def validation_document(model: LatencyModel, held_out: HeldOut, seed: int) -> dict[str, Any]:
     """Return the scores of the latency model and of the baselines; errors and shares are fractions.
 
     ``floor`` is the mean absolute error of the second measurement as a predictor of the first, against which all are
@@ -25,11 +25,11 @@ def validation_document(model: LatencyModel, held_out: HeldOut, slowness: float,
     Args:
         model: The latency model, already as slow as the device is.
         held_out: What was measured; dense comes first.
-        slowness: What the canary said before.
         seed: Seed of the choice of networks.
     """
     measured = held_out.first_ms
-    realisations = [planned.realisation() for planned in held_out.planned]
+    sites, batch_size = model.network.sites, model.profile.setting.batch_size
+    realisations = [planned.realisation(sites, batch_size) for planned in held_out.planned]
     estimates = [
         model.predict(planned.policy, realisation)
         for planned, realisation in zip(held_out.planned, realisations, strict=True)
@@ -46,7 +46,7 @@ def validation_document(model: LatencyModel, held_out: HeldOut, slowness: float,
         "networks": len(measured),
         "seed": seed,
         "spread": float(measured.std() / measured.mean()),
-        "canary": slowness,
+        "canary": model.slowness,
         "drift": float(np.median(measured / predicted) - 1),
         "floor": retest.mape,
         "retest": asdict(retest),

@@ -6,7 +6,7 @@ import copy
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -39,12 +39,14 @@ class HeldOut:
         first_ms: Median latency of each in the first half of the time, float64 ``[networks]``.
         second_ms: Likewise in the second half.
         operators: What each executes.
+        known_ms: Median latency, in the first half, of the networks that ran beside, float64 ``[networks beside]``.
     """
 
     planned: tuple[PlannedNetwork, ...]
     first_ms: np.ndarray
     second_ms: np.ndarray
     operators: tuple[tuple[Operator, ...], ...]
+    known_ms: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
@@ -66,7 +68,7 @@ def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int)
     networks = [n for n in networks if keys_of(model.units, n.policy, n.decisions, n.executors) not in seen]
     if not networks:
         raise ProfileError("the profile has seen every network of this space; validate it with a larger --space")
-    ms = np.array([model.predict(planned.policy, planned.realisation()).p50 for planned in networks])
+    ms = np.array([model.predict(one.policy, one.realisation(sites, batch_size)).p50 for one in networks])
     chosen = [PlannedNetwork(DENSE, {})]
     for target in np.linspace(ms.min(), model.dense_ms, min(count, len(networks) + 1) - 1, endpoint=False):
         nearest = int(np.argmin(np.abs(ms - target)))
@@ -81,15 +83,16 @@ def measure_held_out(
     setting: Setting,
     *,
     seconds: float,
+    beside: Sequence[PlannedNetwork] = (),
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
 ) -> HeldOut:
-    """Measure networks interleaved, twice one after the other, for about ``seconds`` in all."""
+    """Measure networks interleaved, twice one after the other, for about ``seconds`` in all; others run ``beside``."""
     network = replace(network, model=copy.deepcopy(network.model))
     x = random_input(network.input_shape, setting, seed)
     clock = Clock(torch.device(setting.device))
     forms, operators = [], []
-    for wanted in planned:
+    for wanted in (*planned, *beside):
         gates = attach_gates(network, wanted.policy)
         form = compact_form(network, wanted.policy, gates, plan=wanted.executors, share_weights=True)
         script(form, wanted.decisions)
@@ -113,4 +116,6 @@ def measure_held_out(
             )  # fmt: skip
         table = np.array([passes[-rounds:] for passes in times])
         medians.append(np.median(steady(table).of(table), axis=1))
-    return HeldOut(tuple(planned), medians[0], medians[1], tuple(operators))
+    count = len(planned)
+    first, second = medians
+    return HeldOut(tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:])

@@ -1,0 +1,93 @@
+"""What is read from NVIDIA's management library, and the one thing that is ever set there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pynvml
+import pytest
+import torch
+
+from autogate.errors import DeviceError
+from autogate.latency import nvml
+
+GPU = torch.device("cuda:0")
+READINGS = {
+    "nvmlSystemGetDriverVersion": lambda: "600.1",
+    "nvmlDeviceGetClockInfo": lambda gpu, kind: 1000 + kind,
+    "nvmlDeviceGetMaxClockInfo": lambda gpu, kind: 1980,
+    "nvmlDeviceGetPowerUsage": lambda gpu: 250_000,
+    "nvmlDeviceGetEnforcedPowerLimit": lambda gpu: 700_000,
+    "nvmlDeviceGetTemperature": lambda gpu, kind: 55,
+    "nvmlDeviceGetComputeRunningProcesses": lambda gpu: [SimpleNamespace(pid=os.getpid()), SimpleNamespace(pid=-1)],
+    "nvmlDeviceGetCurrentClocksEventReasons": lambda gpu: 0,
+}
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | str]:
+    """Put a made-up GPU in place of the library; return what is set there."""
+
+    @contextmanager
+    def handle_of(device: torch.device) -> Iterator[str]:
+        yield f"handle of {device}"
+
+    made: list[tuple[int, ...] | str] = []
+    monkeypatch.setattr(nvml, "handle_of", handle_of)
+    for name, read in READINGS.items():
+        monkeypatch.setattr(pynvml, name, read)
+    monkeypatch.setattr(pynvml, "nvmlDeviceSetGpuLockedClocks", lambda gpu, low, high: made.append((low, high)))
+    monkeypatch.setattr(pynvml, "nvmlDeviceResetGpuLockedClocks", lambda gpu: made.append("restored"))
+    return made
+
+
+def test_the_state_of_a_gpu(calls: list[tuple[int, ...] | str]) -> None:
+    found = nvml.gpu_state(GPU)
+    assert (found["driver"], found["max_sm_mhz"], found["temperature_c"]) == ("600.1", 1980, 55)
+    assert (found["power_watts"], found["power_limit_watts"]) == (250.0, 700.0)
+    assert found["other_processes"] == 1
+    assert not found["throttled"]
+    assert not found["power_capped"]
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("reasons", "throttled", "capped"),
+    [(0x8, True, False), (0x20, True, False), (0x40, True, False), (0x80, True, False), (0x4, False, True)],
+)
+def test_reasons_to_run_slower(monkeypatch: pytest.MonkeyPatch, reasons: int, throttled: bool, capped: bool) -> None:
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", lambda gpu: reasons)
+    found = nvml.gpu_state(GPU)
+    assert (found["throttled"], found["power_capped"]) == (throttled, capped)
+
+
+def test_what_a_gpu_does_not_tell_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", refuse)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", refuse)
+    found = nvml.gpu_state(GPU)
+    assert found["power_watts"] is found["throttled"] is found["power_capped"] is None
+
+
+def test_locked_clocks_are_restored_whatever_happens(calls: list[tuple[int, ...] | str]) -> None:
+    with pytest.raises(ZeroDivisionError), nvml.clocks_locked(GPU):
+        raise ZeroDivisionError
+    assert calls == [(1980, 1980), "restored"]
+
+
+def test_clocks_that_cannot_be_locked(monkeypatch: pytest.MonkeyPatch, calls: list[tuple[int, ...] | str]) -> None:
+    with pytest.raises(DeviceError, match="leave --lock-clocks out"), nvml.clocks_locked(torch.device("cpu")):
+        pass
+
+    def refuse(*args: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceSetGpuLockedClocks", refuse)
+    with pytest.raises(DeviceError, match="cannot lock the clocks of cuda:0"), nvml.clocks_locked(GPU):
+        pass
+    assert not calls
