@@ -81,6 +81,22 @@ class Workplace:
         path.write_text(to_lines(replace(self.profile, setting=setting)), encoding="utf-8")
         return str(path)
 
+    def slower(self, name: str, factor: float) -> str:
+        """Write the profile as that of a device on which everything takes ``factor`` times as long; return the path."""
+        taken = self.profile
+        units = tuple(
+            replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms, host_ms=factor * (one.host_ms or 0.0))
+            for one in taken.units
+        )
+        networks = tuple(
+            replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms, host_ms=factor * (one.host_ms or 0.0))
+            for one in taken.networks
+        )
+        setting = replace(taken.setting, device_name="a slower device")
+        path = self.root / name
+        path.write_text(to_lines(replace(taken, setting=setting, units=units, networks=networks)), encoding="utf-8")
+        return str(path)
+
     @property
     def settings(self) -> dict[str, Any]:
         """What every search here has in common."""
