@@ -24,6 +24,8 @@ def runs(options: Options, results: Results) -> list[Run]:
     for seed in options.seeds:
         found.append(options.dense(recipe, start, seed))
         for cut, (alone, layer, channel) in OPENINGS.items():
+            if not options.wants(cut.removesuffix(" %")):
+                continue
             layers = Policy(dict.fromkeys(blocks, Gate("lcnet", {"target": alone})))
             joint = Policy(
                 {
