@@ -4,7 +4,8 @@
     python benchmarks/families.py ROW ... --measure
 
 Dense and gated networks are trained with equal budgets. Each training is kept when it is done, so an interrupted
-row continues where it was. ``--measure`` times the trained networks beside dense, on a quiet machine.
+row continues where it was; until it is done, its result says which trainings are missing. ``--measure`` times the
+trained networks beside dense, on a quiet machine.
 """
 
 from __future__ import annotations
@@ -53,27 +54,33 @@ def main() -> None:
     out = HERE / "results" / "families" / f"{args.row}-{network}.json"
     bench = Workbench(args.data, args.trained, args.device)
     results: dict[str, Any] = {}
+
+    def write() -> dict[str, Any]:
+        document = {
+            "command": _command(args, options),
+            "machine": machine_facts(),
+            "device": str(bench.device),
+            "network": network,
+            "train_images": images,
+            "epochs": options.epochs,
+            "epochs_of_the_full_row": row.epochs,
+            "not_done": [run.name for run in row.runs(options, results) if run.name not in results],
+            "published": row.published,
+            "figures": row.figures(options, results),
+            "runs": results,
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return document
+
     while todo := [run for run in row.runs(options, results) if run.name not in results]:
         for run in todo:
             results[run.name] = bench.do(run, _say)
             _say(f"{run.name}: accuracy {results[run.name]['accuracy']:.4f}")
+            write()
     if args.measure:
         _measure(bench, row.runs(options, results), results, args.batch_size)
-    document = {
-        "command": _command(args, options),
-        "machine": machine_facts(),
-        "device": str(bench.device),
-        "network": network,
-        "train_images": images,
-        "epochs": options.epochs,
-        "epochs_of_the_full_row": row.epochs,
-        "published": row.published,
-        "figures": row.figures(options, results),
-        "runs": results,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(document["figures"], indent=2))
+    print(json.dumps(write()["figures"], indent=2))
 
 
 def _command(args: argparse.Namespace, options: Options) -> str:
