@@ -4,7 +4,8 @@
     python benchmarks/families.py ROW ... --measure
 
 Dense and gated networks are trained with equal budgets. Each training is kept when it is done, so an interrupted
-row continues where it was. ``--measure`` times the trained networks beside dense, on a quiet machine.
+row continues where it was; until it is done, its result says which trainings are missing. ``--measure`` times the
+trained networks beside dense, on a quiet machine.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--weights", type=Path, required=True, help="folder of NETWORK-cifar10jpeg.safetensors files")
     parser.add_argument("--network")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--levels", nargs="+", default=[], help="only these cuts, widths or sparsities of the row")
+    parser.add_argument("--trials", type=int, default=4, help="settings tried by each method that is tuned")
+    parser.add_argument("--float32", action="store_true", help="for processors that have no bfloat16 arithmetic")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=1, help="images per call when measuring")
@@ -43,31 +47,50 @@ def main() -> None:
     row = ROWS[args.row]
     network = args.network or row.networks[0]
     images = len(load_data(args.data).train)
-    options = Options(network, args.weights, images, args.epochs or row.epochs, tuple(args.seeds))
+    options = Options(
+        network, args.weights, images, args.epochs or row.epochs, tuple(args.seeds), args.float32, tuple(args.levels),
+        args.trials,
+    )  # fmt: skip
     out = HERE / "results" / "families" / f"{args.row}-{network}.json"
     bench = Workbench(args.data, args.trained, args.device)
     results: dict[str, Any] = {}
+
+    def write() -> dict[str, Any]:
+        document = {
+            "command": _command(args, options),
+            "machine": machine_facts(),
+            "device": str(bench.device),
+            "network": network,
+            "train_images": images,
+            "epochs": options.epochs,
+            "epochs_of_the_full_row": row.epochs,
+            "not_done": [run.name for run in row.runs(options, results) if run.name not in results],
+            "published": row.published,
+            "figures": row.figures(options, results),
+            "runs": results,
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return document
+
     while todo := [run for run in row.runs(options, results) if run.name not in results]:
         for run in todo:
             results[run.name] = bench.do(run, _say)
             _say(f"{run.name}: accuracy {results[run.name]['accuracy']:.4f}")
+            write()
     if args.measure:
         _measure(bench, row.runs(options, results), results, args.batch_size)
-    document = {
-        "command": f"python benchmarks/families.py {args.row} --network {network} --epochs {options.epochs} --seeds "
-        f"{' '.join(map(str, args.seeds))} --data FOLDER --weights FOLDER" + (" --measure" if args.measure else ""),
-        "machine": machine_facts(),
-        "device": str(bench.device),
-        "network": network,
-        "train_images": images,
-        "epochs": options.epochs,
-        "published": row.published,
-        "figures": row.figures(options, results),
-        "runs": results,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(document["figures"], indent=2))
+    print(json.dumps(write()["figures"], indent=2))
+
+
+def _command(args: argparse.Namespace, options: Options) -> str:
+    words = ["python benchmarks/families.py", args.row, "--network", options.network, "--epochs", f"{options.epochs:g}"]
+    words += ["--seeds", *map(str, options.seeds)]
+    words += ["--levels", *options.levels] if options.levels else []
+    words += ["--trials", str(options.trials)] if args.row == "gss" else []
+    words += ["--data FOLDER --weights FOLDER"]
+    words += [f"--{name}" for name in ("float32", "measure") if getattr(args, name)]
+    return " ".join(words)
 
 
 def _measure(bench: Workbench, runs: list[Run], results: dict[str, Any], batch_size: int) -> None:

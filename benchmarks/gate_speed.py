@@ -1,6 +1,6 @@
 """What gates cost in training, and what their compact forms really save.
 
-    python benchmarks/gate_speed.py [--only steps|compact|mod]
+    python benchmarks/gate_speed.py [--only steps|compact|mod] [--networks NAME ...]
 
 Steps: one training step with a family at every site it fits, against a dense step, on ResNet-20, VGG-16 and ResNet-50.
 Compact: measured time against the MACs that are left, on ResNet-50 at 224x224, batch 1. Mod: every second block of the
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +43,27 @@ GENES: dict[str, dict[str, float]] = {
 def main() -> None:
     """Measure what is asked for and merge it into the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts: dict[str, Callable[[], dict[str, Any]]] = {"steps": steps, "compact": compact, "mod": mod}
-    parser.add_argument("--only", choices=tuple(parts))
+    parser.add_argument("--networks", nargs="+", default=[name for name, *_ in STEPS], help="time steps of these only")
+    parser.add_argument("--only", choices=("steps", "compact", "mod"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gate_speed.json")
     args = parser.parse_args()
     result: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    result["machine"] = {**machine_facts(), "threads": torch.get_num_threads()}
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "steps": lambda: {**result.get("steps", {}), **steps(args.networks)}, "compact": compact, "mod": mod,
+    }  # fmt: skip
     for name, measure in parts.items():
         if args.only in (None, name):
             result[name] = measure()
+            if name != "steps":
+                result["machines"] = {**result.get("machines", {}), name: _machine()}
             args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             print(json.dumps({name: result[name]}, indent=1))
 
 
-def steps() -> dict[str, Any]:
-    """Return the time of a training step of each family over that of a dense one."""
+def steps(networks: Collection[str]) -> dict[str, Any]:
+    """Return the time of a training step of each family over that of a dense one, on some of the networks."""
     found: dict[str, Any] = {}
-    for name, size, batch, rounds in STEPS:
+    for name, size, batch, rounds in (entry for entry in STEPS if entry[0] in networks):
         network = find_sites(load_model(name).module, (3, size, size))
         gated = {"dense": DENSE, **{family: everywhere(network, family) for family in FAMILIES if family != "drop"}}
         runs = {family: step_of(network, policy, batch) for family, policy in gated.items()}
@@ -73,6 +77,7 @@ def steps() -> dict[str, Any]:
                         times[family].append(time.perf_counter() - start)
         ratios = {family: np.array(times[family]) / np.array(times["dense"]) for family in runs if family != "dense"}
         found[name] = {
+            "machine": _machine(),
             "dense_ms": round(1000 * float(np.median(times["dense"]))),
             "batch": batch,
             "dce_macs": paper_macs(network, gated["dce"]) / dense_macs(network),
@@ -173,6 +178,10 @@ def _measured(network: Network, gates: Policy, layout: str | None = None) -> dic
         "ratio_interval": [round(value, 4) for value in found.ratio_interval],
         "dense_ms": round(found.dense.p50, 3), "layout": layout,
     }  # fmt: skip
+
+
+def _machine() -> dict[str, Any]:
+    return {**machine_facts(), "threads": torch.get_num_threads()}
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:

@@ -1,13 +1,15 @@
 """``antidote``: per input, keep the channels and columns of a map with the highest mean activation.
 
 Source: AntiDote (arXiv 2008.06543), mechanism-faithful; the ratios are not the paper's. Attention is the mean
-activation of a channel over space, and of a column (the vector at one position) over channels; the top k of each
-stay, with no re-weighting. Rounding and tie handling are a reconstruction. Training drops the same targets as
-testing (targeted dropout), with two optional schedules: ratio ascent, whose form is a reconstruction, and the
-ramps of Targeted Dropout (for-ai/TD), in which a target is dropped at random. Each gate ascends from 0.1 in steps of
-0.05 of equal length, so that all reach their ratios together. Strips of columns and the order of the two masks are
-choices of this implementation, and so is that a map read by a linear layer, such as the last of VGG, has no gate. With
-several images the outputs that kept columns reach differ between them, so that one executor alone is there for columns.
+activation of a channel over space, and of a column (the vector at one position) over channels; the top k of each stay,
+with no re-weighting. Training drops the same targets as testing (targeted dropout), with two optional schedules: ratio
+ascent, and the ramps of Targeted Dropout (for-ai/TD), in which a target is dropped at random. Reconstructions:
+rounding and tie handling; that the mask comes after a pooling layer where one follows, and that what is kept in
+training is not scaled up; the form of ratio ascent, in which each gate ascends from 0.1 in steps of 0.05 of equal
+length, so that all reach their ratios together; that a layer's MACs shrink by both shares, and that the compact form
+gathers a slice of the weights per image. Strips of columns and the order of the two masks are choices of this
+implementation, and so is that a map read by a linear layer, such as the last of VGG, has no gate. With several images
+the outputs that kept columns reach differ between them, so that one executor alone is there for columns.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which channels to run next, as a bandit: combinatorial upper confidence bounds.
 
-Source: CUCB (Chen, Wang, Yuan, ICML 2013; arXiv 1407.8339). Arms are channels; a super-arm is the k channels with
-the highest index; rewards in [0, 1] are seen for the channels that ran. Exploration scale and discounted averages,
-for rewards that drift, are additions; a discounted mean starts at the first reward, not at 0, which would take
-1 / discount plays to forget.
+Source: CUCB (Chen, Wang, Yuan, ICML 2013; arXiv 1407.8339). Arms are channels; a super-arm is the k channels with the
+highest index; rewards in [0, 1] are seen for the channels that ran. Reconstructions: channels as arms, the scale of
+the exploration, and discounted averages, for rewards that drift; a discounted mean starts at the first reward, not at
+0, which would take 1 / discount plays to forget.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """``dce``: Dynamic Channel Execution; each training step runs only some channels of a map, the best are kept.
 
 Source: Dynamic Channel Execution (arXiv 1905.06435), faithful to its abstract only: channels are chosen per step by
-combinatorial upper confidence bounds, and forward pass, backward pass and update touch the chosen ones alone. The
-reward (first-order Taylor by default), its normalisation, and the freezing of the choice before the end are
-reconstructions. The reward ``bn_gamma`` needs a normalisation right after a layer; where none follows, as in DenseNet,
-Taylor's stands in.
+combinatorial upper confidence bounds, and forward pass, backward pass and update touch the chosen ones alone. All else
+is a reconstruction: one bandit per map or group, whose arms are channels and whose steps are batches; that it chooses
+a fixed number, a share of the channels rounded up; the reward (first-order Taylor by default) and its normalisation by
+the largest; the scale of the exploration and the discount; that momentum and weight decay pass over what did not run;
+and the freezing of the choice before the end, by mean reward without bonus. The reward ``bn_gamma`` needs a
+normalisation right after a layer; where none follows, as in DenseNet, Taylor's stands in.
 """
 
 from __future__ import annotations

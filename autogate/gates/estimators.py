@@ -2,7 +2,7 @@
 
 Each estimator takes ``logit``, positive where the gate is to open, and ``progress`` in [0, 1], and returns the
 gate, 0 or 1 in the forward pass (``semhash`` also gives values between). Evaluation uses none of them: it opens
-where the logit is not negative, without noise.
+where the logit is not negative, without noise. Which of them LC-Net uses is not known: here they are a reconstruction.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """``gss``: Guided Structured Sparsity; a loss shrinks whole channels in training, and the smallest are removed.
 
-Source: Guided Structured Sparsity (arXiv 1802.09902) and its official code: group lasso over the output channels of
-a layer plus the inverse of the variance of their squared norms, with weights 0.001 and 0.01. The official code adds
+Source: Guided Structured Sparsity (arXiv 1802.09902) and its official code: group lasso over the output channels of a
+layer plus the inverse of the variance of their squared norms, with weights 0.001 and 0.01. The official code adds
 these terms for every layer, here each gate adds them for its own: the layer that writes its map, or all that write its
-group, whose channels go together. Also there: the
-form of Intel's distiller (variance of the norms), and a form without scale, for networks with batch
-normalisation, where the size of a filter means nothing; and control of the sparsity, which bisects the strength of the
-lasso towards the share of channels that is to go. Removing a fixed number of channels once the loss has
-sorted them, and fine-tuning what is left, is a reconstruction; the paper's results on CIFAR-10 cannot be
-reproduced from public material. Its variance term is known to fade quickly in training.
+group, whose channels go together. Also there: the form of Intel's distiller (variance of the norms). Reconstructions:
+a form without scale and norms that count the normalisation in, for networks with batch normalisation, where the size
+of a filter means nothing; control of the sparsity, which bisects the strength of the lasso towards the share of
+channels that is to go; and removing a fixed number of channels once the loss has sorted them, and fine-tuning what is
+left. The paper's results on CIFAR-10 cannot be reproduced from public material. Its variance term is known to fade
+quickly in training.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from .row import Options, Results, Row, at_maps, points_lost
 from .workbench import Run
 
 SPARSITIES = (0.9, 0.5, 0.7, 0.8, 0.6)
-TRIALS = 4
 TRIAL_SHARE = 3
+METHODS = ("ssl", "gss")
 
 
 def runs(options: Options, results: Results) -> list[Run]:
@@ -23,10 +23,10 @@ def runs(options: Options, results: Results) -> list[Run]:
     recipe = options.recipe(lr=0.02)
     short = replace(recipe, images=recipe.images // TRIAL_SHARE)
     found = [options.dense(recipe, start, seed) for seed in options.seeds]
-    for sparsity in SPARSITIES:
-        for method in ("ssl", "gss"):
+    for sparsity in filter(options.wants, SPARSITIES):
+        for method in METHODS:
             trials = {}
-            for trial in range(TRIALS):
+            for trial in range(options.trials):
                 policy = _policy(options, sparsity, _knobs(method, trial))
                 name = f"{method} {sparsity}, trial {trial}"
                 trials[name] = Run(name, options.network, policy, short, 0, start, score_on="val")
@@ -59,15 +59,17 @@ def _policy(options: Options, sparsity: float, knobs: dict[str, Any]) -> Policy:
 
 
 def figures(options: Options, results: Results) -> dict[str, Any]:
-    """Points lost by each method at each sparsity, and their ratio."""
+    """Points lost by each method at each sparsity that is done, and their ratio."""
     found: dict[str, Any] = {}
-    for sparsity in SPARSITIES:
+    for sparsity in filter(options.wants, SPARSITIES):
+        if any(f"{method} {sparsity}, seed {seed}" not in results for method in METHODS for seed in options.seeds):
+            continue
         lost = {
             method: [
                 points_lost(results, f"dense, seed {seed}", f"{method} {sparsity}, seed {seed}")
                 for seed in options.seeds
             ]
-            for method in ("ssl", "gss")
+            for method in METHODS
         }
         means = {method: sum(values) / len(values) for method, values in lost.items()}
         ratio = round(means["ssl"] / means["gss"], 2) if means["gss"] > 0 else None

@@ -24,6 +24,8 @@ def runs(options: Options, results: Results) -> list[Run]:
     for seed in options.seeds:
         found.append(options.dense(recipe, start, seed))
         for cut, (alone, layer, channel) in OPENINGS.items():
+            if not options.wants(cut.removesuffix(" %")):
+                continue
             layers = Policy(dict.fromkeys(blocks, Gate("lcnet", {"target": alone})))
             joint = Policy(
                 {
@@ -32,8 +34,8 @@ def runs(options: Options, results: Results) -> list[Run]:
                 }
             )
             for name, policy, gates in (
-                ("lcnet layers", layers, None), ("lcnet joint", joint, None),
-                ("ConvNet-AIG style", layers, aig_gates), ("SkipNet style", layers, skipnet_gates),
+                ("lcnet joint", joint, None), ("SkipNet style", layers, skipnet_gates),
+                ("ConvNet-AIG style", layers, aig_gates), ("lcnet layers", layers, None),
             ):  # fmt: skip
                 found.append(
                     Run(f"{name} -{cut}, seed {seed}", options.network, policy, recipe, seed, start, gates=gates)

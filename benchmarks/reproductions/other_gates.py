@@ -1,18 +1,25 @@
-"""Layer gates of other papers, to be trained with the same recipe; evaluation has no noise."""
+"""Layer gates of other papers, to be trained with the same recipe.
+
+Evaluation has no noise, but for ConvNet-AIG, which evaluates with the noise it was trained with: without, nearly all
+of its gates are open. It is evaluated in three ways: with noise, without, and without but with thresholds set on images
+for validation, so that each gate opens as often as it was to be trained to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autogate.data import Split
 from autogate.gates import TrainingGate
 from autogate.gates.lcnet import LayerGate, ThresholdGate
 from autogate.policy import Policy
 from autogate.records import Site
 from autogate.sites import Network
+from autogate.training import score
 
 _GENES = {"tau": 0.5, "scale": "none"}
 _AIG_OPEN_LOGIT = 1.9
@@ -37,11 +44,25 @@ class AigPredictor(nn.Module):
 
 
 class AigGate(LayerGate):
-    """ConvNet-AIG: hard Gumbel at temperature 1, and a loss of its own on each gate's mean opening."""
+    """ConvNet-AIG: hard Gumbel at temperature 1, and a loss of its own on each gate's mean opening.
+
+    Attributes:
+        noisy: Whether evaluation has the noise of training.
+    """
+
+    noisy = False
 
     def __init__(self, channels: int, macs: Mapping[str, int], target: float, knobs: dict[str, float | str]) -> None:
         super().__init__(AigPredictor(channels), macs, {**_GENES, "target": target}, knobs, residual=True)  # type: ignore[arg-type]
         self.estimator = _gumbel
+
+    def open_and_scale(self, context: torch.Tensor) -> torch.Tensor:
+        """Return the gate, ``[N, 1]``."""
+        if self.training or not self.noisy:
+            return super().open_and_scale(context)
+        gate = self.estimator(self.predictor(context), 1.0)
+        self.decision = gate.sum(dim=1).long()
+        return gate
 
     @staticmethod
     def joint_loss(gates: Sequence[ThresholdGate]) -> torch.Tensor | None:
@@ -72,6 +93,33 @@ class SkipNetPredictor(nn.Module):
         """Return the logit, ``[N, C, H, W] -> [N, 1]``."""
         logit: torch.Tensor = self.score(self.convs(x).mean(dim=(2, 3)))
         return logit
+
+
+def aig_evaluations(form: nn.Module, images: Split, device: torch.device) -> Iterator[str]:
+    """Bring the gates of ConvNet-AIG in ``form`` into one way of evaluating after the other; say which, noise last."""
+    gates = [module for module in form.modules() if isinstance(module, AigGate)]
+    if not gates:
+        return
+    yield "without noise"
+    seen: dict[AigGate, list[float]] = {gate: [] for gate in gates}
+
+    def keep(gate: AigGate, logits: torch.Tensor) -> None:
+        seen[gate].append(float(torch.quantile(torch.sigmoid(logits), 1.0 - gate.target)))
+
+    hooks = [
+        gate.predictor.register_forward_hook(lambda _, inputs, logits, gate=gate: keep(gate, logits)) for gate in gates
+    ]
+    for gate in gates:
+        gate.as_trained = True
+    score(form, images, device=device)
+    for gate, hook in zip(gates, hooks, strict=True):
+        hook.remove()
+        gate.as_trained = False
+        gate.tau = sum(seen[gate]) / len(seen[gate])
+    yield "without noise, thresholds set"
+    for gate in gates:
+        gate.noisy = True
+    yield "with noise"
 
 
 def aig_gates(network: Network, policy: Policy) -> dict[str, TrainingGate]:

@@ -26,17 +26,27 @@ class Options:
         train_images: Images in the training set.
         epochs: Epochs of each training.
         seeds: Seeds to train with.
+        float32: Whether to train in float32, where bfloat16 is no faster.
+        levels: Which of the row's levels to do (cuts, widths or sparsities, as its results name them); empty for all.
+        trials: Settings tried by each method that is tuned, where the row tunes.
     """
 
     network: str
     weights: Path
     train_images: int
-    epochs: int
+    epochs: float
     seeds: tuple[int, ...]
+    float32: bool = False
+    levels: tuple[str, ...] = ()
+    trials: int = 4
 
     def recipe(self, lr: float) -> Recipe:
-        """Return the recipe that all runs of the row share, in bfloat16."""
-        return Recipe(self.train_images * self.epochs, lr, bfloat16=True)
+        """Return the recipe that all runs of the row share."""
+        return Recipe(round(self.train_images * self.epochs), lr, bfloat16=not self.float32)
+
+    def wants(self, level: object) -> bool:
+        """Say whether a level of the row is to be done."""
+        return not self.levels or str(level) in self.levels
 
     @property
     def trained(self) -> Path | None:
@@ -68,18 +78,25 @@ class Row:
     figures: Callable[[Options, Results], dict[str, Any]]
 
 
-def at_maps(network: str, gate_for: Callable[[str, int], Any]) -> Policy:
-    """Return a policy with ``gate_for(site, stage)`` at the inner maps of a CIFAR network; stages count from 0."""
-    return Policy({site: gate_for(site, stage) for site, stage in inner_maps(network)})
+def at_maps(network: str, gate_for: Callable[[str, int], Any], groups: bool = False) -> Policy:
+    """Return a policy with ``gate_for(site, stage)`` at the inner maps of a CIFAR network; stages count from 0.
+
+    ``groups``: also at its groups.
+    """
+    return Policy({site: gate_for(site, stage) for site, stage in inner_maps(network, groups)})
 
 
-def inner_maps(network: str) -> list[tuple[str, int]]:
-    """Return the inner maps of a CIFAR network, each with its stage."""
+def inner_maps(network: str, groups: bool = False) -> list[tuple[str, int]]:
+    """Return the inner maps of a CIFAR network, and its groups if asked for, each with its stage."""
     from autogate.models import load_model
     from autogate.sites import find_sites
 
     sites = find_sites(load_model(network).module, (3, 32, 32)).sites.values()
-    return [(s.name, int(s.stage.removeprefix("stage")) - 1) for s in sites if s.kind == "map" and s.has_producer]
+    return [
+        (s.name, int(s.stage.removeprefix("stage")) - 1)
+        for s in sites
+        if (s.kind == "map" and s.has_producer) or (groups and s.kind == "group")
+    ]
 
 
 def saved(options: Options, results: Results) -> dict[str, Any]:
@@ -97,10 +114,11 @@ def saved(options: Options, results: Results) -> dict[str, Any]:
 
 
 def macs_cut(options: Options, results: Results) -> dict[str, Any]:
-    """Return the cut in MACs as the papers count them, and points lost, of the gated runs."""
+    """Return the cut in MACs, as the papers count them and as executed, and points lost, of the gated runs."""
     return {
         name: {
             "macs_cut": round(1 - row["paper_macs_ratio"], 4),
+            **({"realised_cut": round(1 - row["realisable_macs_ratio"], 4)} if "realisable_macs_ratio" in row else {}),
             "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
         }
         for name, row in results.items()

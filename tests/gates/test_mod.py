@@ -124,8 +124,8 @@ def vgg(name: str, classes: int) -> nn.Module:
     return module
 
 
-def with_mod(module: nn.Module, size: int, **genes: str) -> tuple[nn.Module, Network, Policy]:
-    """Return the training form with ``mod`` as in the paper: at every second block of each stage, c = 64."""
+def with_mod(module: nn.Module, size: int, **genes: str | int) -> tuple[nn.Module, Network, Policy]:
+    """Return the training form with ``mod`` as in the paper: at every second block of each stage, c = 64 or as told."""
     network = find_sites(module, (3, size, size))
     option = {"family": "mod", "genes": {"c": [64], **{k: [v] for k, v in genes.items()}}, "place": "alternate"}
     spec = parse_space({"schema": "autogate.space/1", "tie": "network", "sites": {"block": [option]}}, "test")
@@ -134,11 +134,14 @@ def with_mod(module: nn.Module, size: int, **genes: str) -> tuple[nn.Module, Net
     return training_form(network, attach_gates(network, policy)), network, policy
 
 
-def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str) -> Any:
+def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str | int) -> Any:
     quick = label in ("R18 CIFAR-10", "VGG16 CIFAR-10")
     return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.slow)
 
 
+WIDE = [
+    [1, 16, 1, 1], [6, 32, 2, 2], [6, 64, 3, 2], [6, 96, 4, 2], [6, 128, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1],
+]  # fmt: skip
 BASIC, BOTTLENECK = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
 COUNTS = [
     *(
@@ -173,12 +176,15 @@ COUNTS = [
         )
     ),
     paper(lambda: resnet(BOTTLENECK, [3, 4, 6, 3]), 64, 17_114_717, "R50 without selector", selector="random"),
+    # The paper gives these two in millions only: 2.94 and 3.34.
+    paper(torchvision.models.mobilenet_v2, 64, 2_944_164, "MobileNetV2", c=16),
+    paper(lambda: torchvision.models.MobileNetV2(inverted_residual_setting=WIDE), 64, 3_344_296, "MobileNetV2-L", c=16),
 ]
 
 
 @pytest.mark.parametrize(("make", "size", "count", "genes"), COUNTS)
 def test_parameter_counts_of_the_paper(
-    make: Callable[[], nn.Module], size: int, count: int, genes: dict[str, str]
+    make: Callable[[], nn.Module], size: int, count: int, genes: dict[str, str | int]
 ) -> None:
     form, _, _ = with_mod(make(), size, **genes)
     assert sum(parameter.numel() for parameter in form.parameters()) == count
