@@ -88,10 +88,7 @@ class Workplace:
             replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms, host_ms=factor * (one.host_ms or 0.0))
             for one in taken.units
         )
-        networks = tuple(
-            replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms, host_ms=factor * (one.host_ms or 0.0))
-            for one in taken.networks
-        )
+        networks = tuple(replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms) for one in taken.networks)
         setting = replace(taken.setting, device_name="a slower device")
         path = self.root / name
         path.write_text(to_lines(replace(taken, setting=setting, units=units, networks=networks)), encoding="utf-8")
