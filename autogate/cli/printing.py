@@ -45,7 +45,7 @@ def print_search(document: Mapping[str, Any]) -> None:
     trials = document["trials"]
     console().print(
         f"{trials['total']} trials: {trials['complete']} trained, {trials['rejected']} rejected before training, "
-        f"{trials['reused']} reused, {trials['failed']} failed"
+        f"{trials['reused']} reused, {trials['stopped']} stopped early, {trials['failed']} failed"
     )
     for reason in document["left_out"]:
         console().print(f"left out: {reason}", markup=False)

@@ -50,7 +50,8 @@ def _view(document: dict[str, Any]) -> Group:
     )
     done = Text(
         f"{counts['total']} of {document['wanted']} trials: {counts['complete']} trained, {counts['rejected']} "
-        f"rejected, {counts['reused']} reused, {counts['failed']} failed; {document['finalists']} finalists"
+        f"rejected, {counts['reused']} reused, {counts['stopped']} stopped early, {counts['failed']} failed; "
+        f"{document['finalists']} finalists"
     )
     best = document["best"]
     reached = Text(
@@ -67,5 +68,10 @@ def _view(document: dict[str, Any]) -> Group:
             str(trial["trial"]), trial["outcome"], "" if accuracy is None else f"{accuracy:.2%}",
             "" if predicted is None else f"{predicted:.3f}", f"{trial['seconds']:.1f}",
         )  # fmt: skip
+    workers = Text(
+        "\n".join(f"{one['host']} ({one['device']}): {one['doing'] or 'idle'}" for one in document["workers"])
+    )
     bar = ProgressBar(total=max(1, document["wanted"]), completed=counts["total"], width=60)
-    return Group(head, bar, Text(), done, reached, Text(f"hypervolume {sparkline(document['hypervolumes'])}"), table)
+    return Group(
+        head, bar, Text(), done, reached, Text(f"hypervolume {sparkline(document['hypervolumes'])}"), table, workers
+    )

@@ -102,6 +102,9 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
         "outcomes": store.count_trials(study),
         "finished": line["trials"] >= line["wanted"] and line["finalists"] > 0,
         "best": best,
+        "workers": [
+            {key: value for key, value in vars(worker).items() if key != "id"} for worker in store.workers(study)
+        ],
         "hypervolumes": [front.hypervolume for front in fronts],
         "latest": [
             {

@@ -73,7 +73,7 @@ def test_an_unfinished_study(cli: Cli) -> None:
     shown = cli("show", "first")
     assert shown.code == 0
     assert "87.50%" in shown.out
-    assert "1 trained, 0 rejected before training, 0 reused, 1 failed" in shown.out
+    assert "1 trained, 0 rejected before training, 0 reused, 0 stopped early, 1 failed" in shown.out
     document = cli("show", "first", "--format", "json").json
     assert document["schema"] == "autogate.search/1"
     assert document["best"] is None
