@@ -1,6 +1,6 @@
 """What a trial costs besides its training, in long studies and with many workers; nothing is trained.
 
-    python benchmarks/scaling.py long [--trials 10000]      # overhead per trial on SQLite, 30 decisions
+    python benchmarks/scaling.py long [--trials 10000] [--sampler random]   # overhead per trial on SQLite, 30 decisions
     python benchmarks/scaling.py optuna [--trials 60]       # beside plain Optuna with 54 decisions, both databases
     python benchmarks/scaling.py workers [--workers 8]      # speed-up on PostgreSQL at 1 s per answer
 
@@ -55,11 +55,12 @@ def main() -> None:
     parser.add_argument("part", choices=("long", "optuna", "workers"))
     parser.add_argument("--trials", type=int)
     parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--sampler", default="random", help="of the long study; tpe comes with proposals of our own")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         if args.part == "long":
-            found = long_study(f"sqlite:///{folder}/long.db", args.trials or 10_000)
+            found = long_study(f"sqlite:///{folder}/long.db", args.trials or 10_000, args.sampler)
         elif args.part == "optuna":
             found = beside_optuna(folder, args.trials or 60)
         else:
@@ -70,7 +71,8 @@ def main() -> None:
         "code_version": code_version(),
         **found,
     }
-    out = HERE / "results" / f"scaling-{args.part}.json"
+    name = f"{args.part}-{args.sampler}" if args.part == "long" else args.part
+    out = HERE / "results" / f"scaling-{name}.json"
     out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(document, indent=1))
 
@@ -122,7 +124,7 @@ class Stopwatch:
     def one(self) -> None:
         """Propose a candidate, answer it as a worker would, and take the answer in."""
         driver = self.driver
-        before = driver.proposing_s, driver.sampler.seconds
+        before = driver.candidates.seconds, driver.sampler.seconds
         start = time.perf_counter()
         trial = driver.propose()
         if trial is not None:
@@ -132,7 +134,7 @@ class Stopwatch:
             driver.store.finish_job(job, evaluation)
             driver.collect()
         self.total_s.append(time.perf_counter() - start)
-        self.proposing_s.append(driver.proposing_s - before[0])
+        self.proposing_s.append(driver.candidates.seconds - before[0])
         self.sampler_s.append(driver.sampler.seconds - before[1])
 
     def figures(self, part: slice) -> dict[str, float]:
@@ -147,11 +149,11 @@ class Stopwatch:
         }  # fmt: skip
 
 
-def long_study(url: str, trials: int) -> dict[str, Any]:
+def long_study(url: str, trials: int, sampler: str) -> dict[str, Any]:
     """Return the overhead per trial near the hundredth and near the last trial of one study."""
     record(url, "resnet32", latency_budget="60%")
     store = Store(url)
-    watch = Stopwatch(store, "long", trials=trials)
+    watch = Stopwatch(store, "long", trials=trials, sampler=sampler)
     for number in range(trials):
         watch.one()
         if number % 500 == 499:
@@ -160,6 +162,7 @@ def long_study(url: str, trials: int) -> dict[str, Any]:
     early, late = watch.figures(slice(50, 150)), watch.figures(slice(-100, None))
     return {
         "database": "sqlite",
+        "sampler": sampler,
         "decisions": len(watch.driver.proposer.space.all_choices()),
         "trials": store.count_trials("long"),
         "near_trial_100": early,

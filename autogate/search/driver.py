@@ -5,7 +5,6 @@ One process drives a study: it alone asks and tells. Trainings are jobs in the d
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from autogate.errors import ProfileError, TrainingError
 from autogate.latency import LatencyModel
 from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation, EvaluationKey, TrialRecord
+from autogate.search.candidates import Candidates
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.feedback import Feedback
 from autogate.search.front_history import FrontHistory, complete_history
@@ -31,7 +31,6 @@ from autogate.store import COUNTED, Store
 from autogate.training import Fidelity
 
 _FAILURES_IN_A_ROW = 5
-_REDRAWS = 20
 SHORT: Fidelity = "short"
 
 
@@ -83,7 +82,7 @@ class Driver:
 
     Attributes:
         open: Trials that are being trained, by number.
-        proposing_s: Time spent on finding candidates, the sampler's included.
+        candidates: Finds what to propose next.
     """
 
     def __init__(
@@ -111,7 +110,6 @@ class Driver:
         self.log = log
         self.sampler = sampler
         self.reporter = reporter
-        self.seed = seed
         self.limits = limits
         self.feedback = feedback
         self.memory = memory
@@ -120,14 +118,11 @@ class Driver:
         complete_history(store, study, self.history)
         self._records = store.trials(study)
         self._counts = Counter(record.outcome for record in self._records)
-        self._settled: set[str] = set()
+        choices = {trial.number: _choices(trial) for trial in log.trials}
+        self.candidates = Candidates(proposer, sampler, self.history, seed, choices)
         self._evaluated: set[str] = set()
         for record in self._records:
             self._remember(record)
-        self._choices: dict[int, Choices] = {trial.number: _choices(trial) for trial in log.trials}
-        self._again: list[Choices] = []
-        self._seeds = proposer.seeds()
-        self.proposing_s = 0.0
         self._failures = 0
         self._start_s = time.monotonic()
         self._reopen()
@@ -152,8 +147,8 @@ class Driver:
     def propose(self) -> OpenTrial | None:
         """Propose one candidate; return it if it is to be trained."""
         start_s = time.monotonic()
-        choices = self._next_choices()
-        self.proposing_s += time.monotonic() - start_s
+        running = {trial.policy.digest for trial in self.open.values()}
+        choices = self.candidates.next(len(self._records) + len(self.open), running)
         policy = self.proposer.policy(choices)
         if self.feedback is not None:
             self.feedback.consider(policy)
@@ -162,14 +157,14 @@ class Driver:
         self.store.add_policy(policy)
         if (reason := self._refusal(policy, lightest)) is not None:
             begun = self.log.begin(choices, constraints)
-            self._choices[begun.number] = choices
+            self.candidates.choices[begun.number] = choices
             self._reject(begun.number, policy, reason, start_s)
             self.log.end(begun, TrialState.PRUNED)
             self.sampler.end(begun.number, Seen(choices, TrialState.PRUNED, None, constraints))
             return None
         key = self.judge.key(policy, SHORT)
         begun = self.log.begin(choices, constraints)
-        self._choices[begun.number] = choices
+        self.candidates.choices[begun.number] = choices
         trial = OpenTrial(begun, choices, policy, key, self.latency.predict(policy), constraints, start_s)
         if (known := self.store.find_evaluation(key)) is not None:
             self._complete(trial, known)
@@ -242,10 +237,10 @@ class Driver:
             else:
                 self._settle(begun, _choices(frozen))
         waiting = {trial.key for trial in self.open.values()}
-        self._again += [
-            self._choices[job.trial]
+        self.candidates.again += [
+            self.candidates.choices[job.trial]
             for job in self.store.jobs(self.name)
-            if job.key.fidelity == SHORT and job.key not in waiting and job.trial in self._choices
+            if job.key.fidelity == SHORT and job.key not in waiting and job.trial in self.candidates.choices
         ]
         self.sampler.learn(self._seen_before())
         for number, trial in self.open.items():
@@ -285,9 +280,9 @@ class Driver:
         """Return all that ended, judged by today's limits and predictions."""
         seen = []
         for record in self._records:
-            if record.number not in self._choices or record.policy is None or record.outcome == "failed":
+            if record.number not in self.candidates.choices or record.policy is None or record.outcome == "failed":
                 continue
-            choices = self._choices[record.number]
+            choices = self.candidates.choices[record.number]
             constraints: dict[str, float] = {}
             if record.predicted is not None and self.objective.limit_ms is not None:
                 constraints[REALISED] = record.predicted["upper"] - self.objective.limit_ms
@@ -348,7 +343,7 @@ class Driver:
             self._evaluated.add(record.policy.digest)
         elif record.outcome == "rejected" and self._is_worth_it(record.policy):
             return
-        self._settled.add(record.policy.digest)
+        self.candidates.settled.add(record.policy.digest)
 
     def _is_worth_it(self, policy: Policy) -> bool:
         try:
@@ -388,42 +383,6 @@ class Driver:
         if self.memory is not None and not self.memory.fits(policy):
             return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
         return None
-
-    def _next_choices(self) -> Choices:
-        """Return the next candidate: one that was interrupted, a seed, a guided one, a neighbour, the sampler's own."""
-        if self._again:
-            return self._again.pop(0)
-        # Counts what ended and what runs, so that an interrupted study proposes what it would have proposed.
-        index = len(self._records) + len(self.open)
-        if self.sampler.is_guided:
-            own = self._own_proposal(index, random.Random(f"{self.seed}/{index}"))
-            if own is not None:
-                return own
-        return self.sampler.draw(index)
-
-    def _own_proposal(self, index: int, rng: random.Random) -> Choices | None:
-        for choices in self._seeds:
-            if not self._is_known(choices):
-                return choices
-        kind = index % 4
-        if kind == 3:
-            return None
-        for _ in range(_REDRAWS):
-            best = self.history.best
-            own: Choices | None
-            if kind == 1 or best is None or best.number not in self._choices:
-                own = self.proposer.guided(rng, None)
-            else:
-                own = self.proposer.neighbour(self._choices[best.number], rng)
-            if own is None:
-                return None
-            if not self._is_known(own):
-                return own
-        return None
-
-    def _is_known(self, choices: Mapping[str, str]) -> bool:
-        digest = self.proposer.policy(choices).digest
-        return digest in self._settled or any(trial.policy.digest == digest for trial in self.open.values())
 
     def _done(self) -> int:
         return sum(self._counts[outcome] for outcome in COUNTED)

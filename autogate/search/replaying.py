@@ -79,7 +79,7 @@ def run_replay(store: Store, study: str, config: SearchConfig, reporter: Reporte
     return {
         "seconds": reporter.seconds["search"],
         "sampler_seconds": driver.sampler.seconds,
-        "proposing_seconds": driver.proposing_s,
+        "proposing_seconds": driver.candidates.seconds,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES, Gene, get_family
@@ -54,10 +55,15 @@ def training_knobs(policy: Policy, family: str) -> dict[str, GeneValue]:
 
 
 def _knob(key: str) -> tuple[str, Gene]:
-    knobs = {knob_key(knob.name, name): (name, knob) for name, family in FAMILIES.items() for knob in family.knobs}
+    knobs = _knobs()
     if key not in knobs:
         raise PolicyError(f"unknown training knob {key!r}; known: {', '.join(knobs)}")
     return knobs[key]
+
+
+@cache
+def _knobs() -> dict[str, tuple[str, Gene]]:
+    return {knob_key(knob.name, name): (name, knob) for name, family in FAMILIES.items() for knob in family.knobs}
 
 
 def _block_rules_out(gate: Gate, block: Site) -> bool:
