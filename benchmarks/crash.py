@@ -247,11 +247,7 @@ class Victim:
         store = Store(self.place.url)
         counts = store.count_trials(STUDY)
         states = Counter(trial.state.name for trial in _optuna_trials(self.place.url))
-        steps, begins = Counter[str](), Counter[str]()
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            _, what, key, *_ = line.split()
-            steps[key] += what == "step"
-            begins[key] += what == "begin"
+        trained, needed, interrupted = count_steps(self.log)
         differing, same_front = _against_uninterrupted(store, self.work)
         return {
             "kills": dict(self.kills),
@@ -262,9 +258,9 @@ class Victim:
             "evaluations": len(self.committed),
             "evaluations_lost": self.lost,
             "evaluations_begun_after_they_were_stored": len(self.begun_again),
-            "trainings_interrupted": sum(count - 1 for count in begins.values()),
-            "steps_trained": sum(steps.values()),
-            "steps_without_interruption": len(steps) * max(Counter(steps.values()), default=0) if steps else 0,
+            "trainings_interrupted": interrupted,
+            "steps_trained": trained,
+            "steps_needed_without_interruption": needed,
             "left_running": states["RUNNING"] + states["WAITING"],
             "jobs_left": len(store.jobs(STUDY)),
             "checkpoints_left": sum(store.artifact_kind(sha256) == "checkpoint" for sha256 in store.artifacts()),
@@ -272,6 +268,23 @@ class Victim:
             "same_front_as_uninterrupted": same_front,
             "seconds": round(seconds, 1),
         }
+
+
+def count_steps(log: Path) -> tuple[int, int, int]:
+    """Return the steps that were trained, those that uninterrupted trainings need, and how many were interrupted.
+
+    A training that was interrupted needs what most of the others of its kind took.
+    """
+    steps, begins = Counter[str](), Counter[str]()
+    for line in log.read_text(encoding="utf-8").splitlines():
+        _, what, key, *_ = line.split()
+        steps[key] += what == "step"
+        begins[key] += what == "begin"
+    needed = 0
+    for key, count in steps.items():
+        alike = [steps[k] for k in steps if begins[k] == 1 and k.split("/")[1] == key.split("/")[1]]
+        needed += count if begins[key] == 1 or not alike else Counter(alike).most_common(1)[0][0]
+    return sum(steps.values()), needed, sum(begins.values()) - len(begins)
 
 
 def _against_uninterrupted(store: Store, work: Path) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""Which candidate comes next: interrupted ones, seeds, guided ones and neighbours of the best, and the sampler's own."""
+"""Which candidate comes next: interrupted ones, seeds, guided ones, neighbours of the best, the sampler's own."""
 
 from __future__ import annotations
 
