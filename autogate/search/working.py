@@ -107,10 +107,9 @@ def judge_for(
         from autogate.search.replay import replay_of
 
         return replay_of(store, config)
-    changes = {"device": "cpu" if train_device is None else train_device} if config.profile is not None else {}
-    if train_device is not None:
-        changes |= {"device": train_device, "train_device": train_device}
-    task = load_task(config.model_copy(update=changes), reporter)
+    # Nothing is measured here, so the target need not be at hand.
+    here = {} if train_device is None else {"device": train_device, "train_device": train_device}
+    task = load_task(config.model_copy(update=here), reporter)
     facts = _prepared(store, study, presence, reporter)
     if task.digest != facts["task"]:
         raise StudyError(

@@ -102,7 +102,9 @@ class ProcessTeam(Team):
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[place]
         said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        command = [sys.executable, "-m", "autogate.cli.main", "worker", "--as", worker, "--", self.study]
+        # It sees one GPU, which it calls the first.
+        device = ["--train-device", "cuda:0"] if self._gpus else []
+        command = [sys.executable, "-m", "autogate.cli.main", "worker", "--as", worker, *device, "--", self.study]
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
             start_new_session=True,
