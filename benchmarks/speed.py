@@ -18,21 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scaling import Stopwatch, record
 
 import autogate
 from autogate import api
 from autogate.latency import LatencyModel
 from autogate.models import load_model
 from autogate.search.config import make_config
-from autogate.search.driver import Driver
-from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground
-from autogate.search.proposals import Proposer, Sensitivity, savings
+from autogate.search.proposals import Proposer, Sensitivity
 from autogate.search.reporter import Reporter
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.store import Store
-from autogate.training import Methods
 
 
 def main() -> None:
@@ -102,78 +100,17 @@ def _predict(url: str) -> dict[str, float]:
     return {"first_median": statistics.median(first), "again_median": statistics.median(again)}
 
 
-class _Recorded:
-    """Answers with an accuracy at once, so that only AutoGate's own time is left."""
-
-    def __init__(self) -> None:
-        from autogate.search.evaluator import Evaluator
-
-        self.key = lambda policy, recipe, fidelity: Evaluator.key(self, policy, recipe, fidelity)  # type: ignore[arg-type]
-        self.start_digest, self.seed = "0" * 16, 0
-        self.methods = Methods()
-        self.task_digest = "0" * 16
-
-    def run(self, policy: Any, recipe: Any, fidelity: str, reporter: Any) -> Any:
-        from autogate.records import Evaluation, Realisation
-
-        return Evaluation(self.key(policy, recipe, fidelity), 0.5, Realisation({}), 0.0), None
-
-
 def _overhead(url: str, trials: int = 60) -> dict[str, float]:
-    """Time per trial without training, and of it the share of the sampler (Optuna's ask)."""
-    from autogate.training import Recipe
-
-    # Of the CIFAR networks, this one has about 30 decisions.
-    api.profile("resnet32", storage=url, batch_size=1)
-    latency = _latency(url, "resnet32")
-    store = Store(url)
-    config = make_config(model="resnet32", space=load_space("unified").to_json(), latency_budget="60%")
-    ground = prepare_ground(config, latency.network, torch.device("cpu"), store, {}, Reporter())
-    store.create_study("overhead", config.to_json())
-    objective = Objective.of(config, latency.dense_ms)
-    saved = savings(ground.space, latency)
-    sensitivity = Sensitivity(dict.fromkeys(saved, 0.01), saved)
-    proposer = Proposer(
-        ground.space,
-        latency.network.sites,
-        lambda policy: latency.typical(policy).upper("p95"),
-        objective.limit_ms,
-        latency.dense_ms,
-        sensitivity,
-        ground.lightest,
-        0,
-    )
-    driver = Driver(
-        store,
-        "overhead",
-        objective,
-        latency,
-        proposer,
-        _Recorded(),
-        Recipe(1, 0.1),
-        Reporter(),
-        0,  # type: ignore[arg-type]
-    )
-    asked: list[float] = []
-    ask = driver.optuna_study.ask
-
-    def timed_ask(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return ask(*args, **kwargs)
-        finally:
-            asked.append(time.perf_counter() - start)
-
-    driver.optuna_study.ask = timed_ask  # type: ignore[method-assign]
-    start = time.perf_counter()
-    driver.run(trials, trainings=None, timeout_s=None)
-    total = time.perf_counter() - start
+    """Time per trial without training, and of it what finding the candidate takes; some 30 decisions."""
+    record(url, "resnet32", latency_budget="60%")
+    watch = Stopwatch(Store(url), "overhead", trials=trials)
+    for _ in range(trials):
+        watch.one()
+    found = watch.figures(slice(None))
+    decisions = len(watch.driver.proposer.space.all_choices())
     return {
-        "genes": len(ground.space.all_choices()),
-        "trials": trials,
-        "outside_sampler": (total - sum(asked)) / trials * 1e3,
-        "sampler": sum(asked) / trials * 1e3,
-    }
+        "genes": decisions, "trials": trials, "outside_sampler": found["outside_ms"], "sampler": found["proposing_ms"],
+    }  # fmt: skip
 
 
 def _impossible(folder: str) -> float:
