@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from autogate.search.defaults import SAMPLERS
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 _MOST = 1000
 # A window is made anew when this many more trials have gathered.
 _SLACK = 200

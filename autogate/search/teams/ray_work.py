@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Where:
         folder: The driver's current directory, which relative paths start from where there is one of that name.
     """
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     study: str
     device: str
     threads: int
