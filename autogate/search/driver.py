@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autogate.errors import ProfileError, TrainingError
 from autogate.latency import LatencyModel
 from autogate.policy import Policy
-from autogate.records import Estimate, Evaluation, EvaluationKey, TrialRecord
+from autogate.records import Estimate, Evaluation, EvaluationKey, TrialRecord, slot_of
 from autogate.search.candidates import Candidates
 from autogate.search.costs import paper_macs, predicted_statistics
 from autogate.search.feedback import Feedback
@@ -192,13 +192,12 @@ class Driver:
                     self.store.add_job(trial.key, self.name, trial.begun.number)
             elif (reason := job.hopeless) is not None:
                 self._fail(trial, reason)
-                self.store.end_job(job.id)
+                self._forget(trial)
 
     def stop(self, number: int, reason: str) -> None:
         """End a trial that is too weak to be trained further."""
         trial = self.open.pop(number)
-        if (job := self.store.find_job(trial.key)) is not None:
-            self.store.end_job(job.id)
+        self._forget(trial)
         self._keep(self._record(number, "stopped", trial.policy, None, trial.estimate, reason, trial.start_s))
         self.log.end(trial.begun, TrialState.PRUNED)
         self.sampler.end(number, Seen(trial.choices, TrialState.PRUNED, None, trial.constraints))
@@ -206,8 +205,7 @@ class Driver:
     def lose(self, number: int, reason: str) -> None:
         """End a trial that nobody can train."""
         trial = self.open[number]
-        if (job := self.store.find_job(trial.key)) is not None:
-            self.store.end_job(job.id)
+        self._forget(trial)
         self._fail(trial, reason)
 
     def give_up(self) -> None:
@@ -322,6 +320,12 @@ class Driver:
         self._keep(self._record(number, "failed", trial.policy, None, trial.estimate, reason, trial.start_s))
         self.log.end(trial.begun, TrialState.FAIL)
         self.sampler.end(number, Seen(trial.choices, TrialState.FAIL, None, {}))
+
+    def _forget(self, trial: OpenTrial) -> None:
+        """Remove a trial's job, and how far its training came: nobody is to go on with it."""
+        if (job := self.store.find_job(trial.key)) is not None:
+            self.store.end_job(job.id)
+        self.store.end_checkpoints(slot_of(trial.key))
 
     def _reject(self, number: int, policy: Policy, reason: str, start_s: float) -> None:
         self._keep(self._record(number, "rejected", policy, None, self.latency.predict(policy), reason, start_s))

@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from autogate.errors import TrainingError
+from autogate.records import slot_of
 from autogate.search import trial_log
 from autogate.search.config import SearchConfig
 from autogate.search.driver import Driver, OpenTrial
@@ -284,7 +285,9 @@ def test_a_weak_candidate_can_be_stopped(recorded_anywhere: str) -> None:
     bench = Bench(recorded_anywhere)
     driver = bench.driver()
     trial = to_be_trained(driver)
+    bench.store.save_checkpoint(slot_of(trial.key), NAME, b"how far it came", 10)
     driver.stop(trial.begun.number, "stopped after part 1 at 20.00%")
+    assert bench.store.checkpoint(slot_of(trial.key)) is None
     assert bench.states()[trial.begun.number] == "PRUNED"
     assert bench.store.count_trials(NAME)["stopped"] == 1
     assert bench.store.jobs(NAME) == []

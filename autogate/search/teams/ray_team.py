@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -61,6 +63,9 @@ class RayTeam(Team):
 
     def __enter__(self) -> RayTeam:
         if not ray.is_initialized():
+            on_term = signal.getsignal(signal.SIGTERM)
+            # Ray would end the process with a dump of its memory, instead of letting it end in good order.
+            os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
             try:
                 ray.init(
                     address=self._config.ray_address, log_to_driver=False, include_dashboard=False,
@@ -71,6 +76,8 @@ class RayTeam(Team):
                 reason = " ".join(str(error).split())[:200]
                 raise StorageError(f"there is no Ray cluster {where}: {reason}; see --ray-address") from None
             self._started = True
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_term)
         self._check_hosts()
         return self
 
