@@ -174,11 +174,7 @@ class Driver:
         return trial
 
     def collect(self) -> None:
-        """Take in what has been trained since the last look.
-
-        Raises:
-            TrainingError: If one training after the other fails, and none ever ended well.
-        """
+        """Take in what has been trained, or has failed, since the last look."""
         if not self.open:
             return
         jobs = {job.key: job for job in self.store.jobs(self.name)}

@@ -56,6 +56,8 @@ class Presence:
     ) -> None:
         self._leaving.set()
         self._thread.join()
+        if isinstance(error, Exception) and not isinstance(error, AutoGateError):
+            return  # it died of its job, which counts; whoever finds that out frees it
         try:
             # Whoever leaves in good order did not die of its job.
             self.store.release(self.id, counts=False)

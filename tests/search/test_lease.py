@@ -1,0 +1,41 @@
+"""Whoever leaves in good order gives its job back; whoever dies of it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from autogate.errors import TrainingError
+from autogate.policy import Policy
+from autogate.records import EvaluationKey
+from autogate.search.lease import Presence
+from autogate.store import Store
+
+KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
+
+
+@pytest.fixture
+def store(storage: str) -> Store:
+    made = Store(storage, create=True)
+    made.create_study("one", {})
+    made.add_policy(Policy())
+    made.add_job(KEY, "one", 0)
+    return made
+
+
+@pytest.mark.parametrize("error", [TrainingError("told to leave"), KeyboardInterrupt()])
+def test_leaving_gives_the_job_back_and_does_not_count(store: Store, error: BaseException) -> None:
+    with pytest.raises(type(error)), Presence(store, "one", "cpu", joined=True) as presence:
+        assert presence.take() is not None
+        raise error
+    [job] = store.jobs("one")
+    assert (job.held, job.attempts) == (False, 0)
+    assert store.workers("one") == []
+
+
+def test_dying_of_a_job_counts(store: Store) -> None:
+    with pytest.raises(RuntimeError), Presence(store, "one", "cpu", joined=True) as presence:
+        assert presence.take() is not None
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    [job] = store.jobs("one")
+    assert (job.held, job.attempts) == (True, 1)
+    assert store.holders("one") == [presence.id]
