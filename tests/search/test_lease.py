@@ -22,20 +22,25 @@ def store(storage: str) -> Store:
     return made
 
 
-@pytest.mark.parametrize("error", [TrainingError("told to leave"), KeyboardInterrupt()])
-def test_leaving_gives_the_job_back_and_does_not_count(store: Store, error: BaseException) -> None:
-    with pytest.raises(type(error)), Presence(store, "one", "cpu", joined=True) as presence:
+def take_and_raise(presence: Presence, error: BaseException) -> None:
+    with presence:
         assert presence.take() is not None
         raise error
+
+
+@pytest.mark.parametrize("error", [TrainingError("told to leave"), KeyboardInterrupt()])
+def test_leaving_gives_the_job_back_and_does_not_count(store: Store, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        take_and_raise(Presence(store, "one", "cpu", joined=True), error)
     [job] = store.jobs("one")
     assert (job.held, job.attempts) == (False, 0)
     assert store.workers("one") == []
 
 
 def test_dying_of_a_job_counts(store: Store) -> None:
-    with pytest.raises(RuntimeError), Presence(store, "one", "cpu", joined=True) as presence:
-        assert presence.take() is not None
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    presence = Presence(store, "one", "cpu", joined=True)
+    with pytest.raises(RuntimeError):
+        take_and_raise(presence, RuntimeError("CUDA error: an illegal memory access was encountered"))
     [job] = store.jobs("one")
     assert (job.held, job.attempts) == (True, 1)
     assert store.holders("one") == [presence.id]

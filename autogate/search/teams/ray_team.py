@@ -78,12 +78,19 @@ class RayTeam(Team):
             self._started = True
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, on_term)
-        self._check_hosts()
+        try:
+            self._check_hosts()
+        except StorageError:
+            self._leave_cluster()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave_cluster()
+
+    def _leave_cluster(self) -> None:
         if self._started:
             ray.shutdown()
 
