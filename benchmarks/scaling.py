@@ -120,6 +120,7 @@ class Stopwatch:
         self.total_s: list[float] = []
         self.proposing_s: list[float] = []
         self.sampler_s: list[float] = []
+        self.answered: list[bool] = []
 
     def one(self) -> None:
         """Propose a candidate, answer it as a worker would, and take the answer in."""
@@ -134,19 +135,24 @@ class Stopwatch:
             driver.store.finish_job(job, evaluation)
             driver.collect()
         self.total_s.append(time.perf_counter() - start)
+        self.answered.append(trial is not None)
         self.proposing_s.append(driver.candidates.seconds - before[0])
         self.sampler_s.append(driver.sampler.seconds - before[1])
 
-    def figures(self, part: slice) -> dict[str, float]:
-        """Return means in milliseconds over a part of the trials."""
-        total, proposing, sampler = (
-            statistics.mean(times[part]) * 1e3 for times in (self.total_s, self.proposing_s, self.sampler_s)
-        )
-        outside = [t - p for t, p in zip(self.total_s[part], self.proposing_s[part], strict=True)]
-        return {
-            "total_ms": total, "proposing_ms": proposing, "sampler_ms": sampler, "outside_ms": total - proposing,
-            "outside_median_ms": statistics.median(outside) * 1e3,
-        }  # fmt: skip
+    def figures(self, part: slice) -> dict[str, Any]:
+        """Return what part of the trials took, in milliseconds: those that were answered, and those only rejected."""
+        rows = list(zip(self.total_s[part], self.proposing_s[part], self.sampler_s[part], strict=True))
+        found: dict[str, Any] = {}
+        for kind in (True, False):
+            of_kind = [row for row, answered in zip(rows, self.answered[part], strict=True) if answered is kind]
+            if len(of_kind) > 1:
+                found["answered" if kind else "rejected"] = {
+                    "trials": len(of_kind),
+                    "outside_proposing_ms": _spread([total - proposing for total, proposing, _ in of_kind]),
+                    "proposing_ms": _spread([proposing for _, proposing, _ in of_kind]),
+                    "of_it_sampler_ms": _spread([sampler for _, _, sampler in of_kind]),
+                }
+        return found
 
 
 def long_study(url: str, trials: int, sampler: str) -> dict[str, Any]:
@@ -157,9 +163,8 @@ def long_study(url: str, trials: int, sampler: str) -> dict[str, Any]:
     for number in range(trials):
         watch.one()
         if number % 500 == 499:
-            latest = watch.figures(slice(-500, None))
-            print(number + 1, {k: round(v, 1) for k, v in latest.items()}, file=sys.stderr, flush=True)
-    early, late = watch.figures(slice(50, 150)), watch.figures(slice(-100, None))
+            print(number + 1, json.dumps(watch.figures(slice(-500, None))), file=sys.stderr, flush=True)
+    early, late = watch.figures(slice(0, 200)), watch.figures(slice(-200, None))
     return {
         "database": "sqlite",
         "sampler": sampler,
@@ -167,7 +172,10 @@ def long_study(url: str, trials: int, sampler: str) -> dict[str, Any]:
         "trials": store.count_trials("long"),
         "near_trial_100": early,
         f"near_trial_{trials}": late,
-        "outside_late_over_early": late["outside_median_ms"] / early["outside_median_ms"],
+        "late_over_early": {
+            kind: late[kind]["outside_proposing_ms"]["median"] / early[kind]["outside_proposing_ms"]["median"]
+            for kind in early.keys() & late.keys()
+        },
     }
 
 
