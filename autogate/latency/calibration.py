@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autogate.errors import ProfileError
-from autogate.latency.conformal import upper_residual
+from autogate.latency.conformal import is_enough, upper_residual
+from autogate.latency.roofline import Regime
 from autogate.records import NetworkSample
 
 MIN_NETWORKS = 6
@@ -24,11 +25,13 @@ class Calibration:
         offset_ms: What it takes besides its units, in milliseconds.
         slope: What marks between units and the rest of the network change, as a factor.
         error: By which share a latency exceeds that with a probability of 5 % at most.
+        error_in: The same among networks of one regime, for those regimes that hold enough networks to say.
     """
 
     offset_ms: float
     slope: float
     error: float
+    error_in: Mapping[Regime, float]
 
     def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
         """Return latencies, ``[...]``, from composed times, ``[...]``, in milliseconds."""
@@ -36,14 +39,19 @@ class Calibration:
         return whole
 
 
-def calibrate(networks: Sequence[NetworkSample], composed_ms: Callable[[NetworkSample], float]) -> Calibration:
+def calibrate(
+    networks: Sequence[NetworkSample],
+    composed_ms: Callable[[NetworkSample], float],
+    regime: Callable[[NetworkSample], Regime | None],
+) -> Calibration:
     """Fit whole networks to what is composed without their own samples.
 
-    The bound comes from leaving each network out in turn, so that it holds for networks never seen.
+    The bounds come from leaving each network out in turn, so that they hold for networks never seen.
 
     Args:
         networks: Whole networks that were measured.
         composed_ms: Composes the time of one from the units of the others, in milliseconds.
+        regime: What limits most of its time, if that is known.
 
     Raises:
         ProfileError: If there are too few networks.
@@ -52,13 +60,23 @@ def calibrate(networks: Sequence[NetworkSample], composed_ms: Callable[[NetworkS
         raise ProfileError("the profile holds too few whole networks to calibrate; profile again for longer")
     x = np.array([composed_ms(network) for network in networks])
     y = np.array([network.ms for network in networks])
-    residuals = []
+    residuals = np.zeros(len(y))
     for i in range(len(y)):
         others = np.arange(len(y)) != i
         offset_ms, slope = _relative_fit(x[others], y[others])
-        residuals.append(math.log(y[i] / max(offset_ms + slope * x[i], 1e-9)))
+        residuals[i] = math.log(y[i] / max(offset_ms + slope * x[i], 1e-9))
     offset_ms, slope = _relative_fit(x, y)
-    return Calibration(offset_ms, slope, max(math.expm1(upper_residual(np.array(residuals))), _MIN_ERROR))
+    regimes = [regime(network) for network in networks]
+    error_in = {
+        one: _error(residuals[among])
+        for one in set(regimes) - {None}
+        if is_enough(int((among := np.array([other == one for other in regimes])).sum()))
+    }
+    return Calibration(offset_ms, slope, _error(residuals), error_in)
+
+
+def _error(residuals: np.ndarray) -> float:
+    return max(math.expm1(upper_residual(residuals)), _MIN_ERROR)
 
 
 def _relative_fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

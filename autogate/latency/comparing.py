@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from autogate.latency.interleaving import Round, interleave
 from autogate.latency.runtimes import runnable
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, interleave, prepare, prepare_input
+from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
 
 _MIN_REPEATS = 15
@@ -56,11 +57,12 @@ def compare(
     clock = Clock(torch.device(setting.device))
     times: tuple[list[float], list[float]] = ([], [])
 
-    def timed(which: int) -> None:
+    def timed(which: int) -> float:
         batch = batches[len(times[which]) % len(batches)]
         start = clock.now()
         networks[which](batch)
         times[which].append(clock.between_ms(start, clock.now()))
+        return times[which][-1]
 
     def both() -> None:
         for which in (0, 1):
@@ -68,9 +70,9 @@ def compare(
 
     checked = time.monotonic()
 
-    def narrow(rounds: int) -> bool:
+    def narrow(one: Round) -> bool:
         nonlocal checked
-        if rounds % len(batches) or time.monotonic() - checked < 0.5:
+        if one.number % len(batches) or time.monotonic() - checked < 0.5:
             return False
         checked = time.monotonic()
         low, high = _Table(times, len(batches), varies, stat, seed).ratio_interval(resamples=100)

@@ -13,7 +13,7 @@ from autogate.latency.timing import Pass
 from autogate.policy import canonical_json
 from autogate.records import DeviceCard
 
-SCHEMA = "autogate.rounds/1"
+SCHEMA = "autogate.rounds/2"
 
 Round = list[Pass]
 """One pass of every network of a phase."""
@@ -131,9 +131,11 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
 
 
 def _to_json(one: Pass) -> list[Any]:
-    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items())]
+    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group]
 
 
 def _from_json(data: list[Any]) -> Pass:
-    whole_ms, units, host = data
-    return Pass(float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host})
+    whole_ms, units, host, group = data
+    return Pass(
+        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group)
+    )

@@ -33,7 +33,7 @@ from autogate.records import (
 from autogate.sites import Network
 
 # Part of every stored prediction; another number, other predictions from the same profile.
-VERSION = "3"
+VERSION = "4"
 
 Traces = Mapping[str, np.ndarray]
 """Kept count per batch, by site: images per batch for blocks, channels for maps."""
@@ -76,12 +76,19 @@ class LatencyModel:
         self.profile = profile
         self._forms = FormTimes(profile, self.network, self.units)
         self._known: dict[tuple[int | Gate | None, ...], dict[tuple[int, ...], FormTime]] = {}
-        fitted = calibrate([row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without)
+        self._limits = [roofline(self._forms.operators(unit), profile.card, profile.setting) for unit in self.units]
+        fitted = calibrate(
+            [row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without,
+            lambda row: self.regime(Policy.from_json(row.policy)),
+        )  # fmt: skip
         self._calibration = Calibration(
-            self.slowness * fitted.offset_ms, self.slowness * fitted.slope,
-            (1 + fitted.error) * (1 + self._stale_error) - 1,
+            self.slowness * fitted.offset_ms, self.slowness * fitted.slope, self._stale(fitted.error),
+            {regime: self._stale(error) for regime, error in fitted.error_in.items()},
         )  # fmt: skip
         self.dense_ms = self.predict(DENSE).p50
+
+    def _stale(self, error: float) -> float:
+        return (1 + error) * (1 + self._stale_error) - 1
 
     def learn(self, units: Sequence[UnitSample], networks: Sequence[NetworkSample], forms: Sequence[UnitForm]) -> None:
         """Add what further networks showed to the profile, and fit anew."""
@@ -100,8 +107,7 @@ class LatencyModel:
         for unit in self.units:
             device_ms, host_ms, waits = self._unit_time(unit, policy.gates, traces)
             lines.run(device_ms, host_ms, waits)
-            limits = roofline(self._forms.operators(unit), self.profile.card, self.profile.setting)
-            parts.append((limits, float(np.max(device_ms))))
+            parts.append((self._limits[unit.index], float(np.max(device_ms))))
         if lines.launch_bound.any():
             return "launch-bound"
         limits = sum_of(parts)
@@ -114,10 +120,15 @@ class LatencyModel:
         seen = [self._forms.is_measured(unit, policy.gates) for unit in self.units]
         return sum(ms for ms, known in zip(times, seen, strict=True) if not known) / sum(times)
 
-    @property
-    def error(self) -> float:
-        """By which share a latency exceeds its prediction with a probability of 5 % at most."""
-        return self._calibration.error
+    def error(self, policy: Policy) -> float:
+        """Return by which share a latency exceeds its prediction with a probability of 5 % at most.
+
+        It is that of the networks of the policy's regime, where the profile holds enough of them.
+        """
+        regime = self.regime(policy)
+        return self._calibration.error if regime is None else self._calibration.error_in.get(
+            regime, self._calibration.error
+        )
 
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""
@@ -133,7 +144,7 @@ class LatencyModel:
         """
         times = self._times(policy, self._batched_traces(policy, realisation))
         p50, p95 = np.percentile(times, [50, 95])
-        return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error)
+        return Estimate(float(times.mean()), float(p50), float(p95), float(times.max()), self.error(policy))
 
     def unit_ms(self, unit: Unit) -> float:
         """Return the measured time of a unit of the dense network, in milliseconds."""
@@ -171,7 +182,7 @@ class LatencyModel:
             if family.varies:
                 decisions[site] = np.array([decide(family, self.network.sites[site], gate) or 0.0])
         ms = float(self._times(policy, decisions)[0])
-        return Estimate(ms, ms, ms, ms, self.error)
+        return Estimate(ms, ms, ms, ms, self.error(policy))
 
     def coverage(self, gates: Mapping[str, Gate]) -> Coverage:
         """Return what gates, by site, save where no others are.

@@ -18,12 +18,13 @@ from autogate.gates import get_family
 from autogate.latency.card import take_card
 from autogate.latency.device import LAYOUTS
 from autogate.latency.executors import FastestExecutors
+from autogate.latency.interleaving import GROUP, Round, interleave
 from autogate.latency.journal import Journal
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import median_interval, median_iqr
-from autogate.latency.subjects import Samples, Subject, samples_of
+from autogate.latency.subjects import Samples, Subject, last_passes, samples_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import WARM_UP_S, Clock, Pass, interleave, prepare, random_input, timed
+from autogate.latency.timing import WARM_UP_S, Clock, Pass, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
@@ -42,6 +43,7 @@ _SECONDS_PER_NETWORK = 4.0
 _MOST_NETWORKS = 96
 _MIN_NETWORKS = 10
 _MIN_ROUNDS = 4
+_WANTED_ROUNDS = 12
 _WIDTH = 0.01
 _SCREEN_WIDTH = 0.02
 _WARM_PASSES = 30
@@ -57,16 +59,15 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> s
 
     Dense gets the same help as gated: the layout it likes best is the one both are measured in.
     """
-    times: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
     subjects = []
     for layout in LAYOUTS:
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
-        subjects.append(timed(module, x, Clock(torch.device(setting.device)), times[layout]))
+        subjects.append(timed(module, x, Clock(torch.device(setting.device))))
     with inference(setting_for("contiguous")):
-        interleave(subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, warm_up_s=WARM_UP_S, min_rounds=7)
-    return min(LAYOUTS, key=lambda layout: float(np.median(times[layout])))
+        passes = interleave(subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, warm_up_s=WARM_UP_S, min_rounds=7)
+    return list(LAYOUTS)[int(np.argmin(np.median(passes.ms, axis=1)))]
 
 
 def take_profile(
@@ -118,7 +119,10 @@ def take_profile(
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
-    profiled = session.run(MIXED, mixed, seconds - session.elapsed_s(), _WIDTH, optional=True)
+    profiled = session.run(
+        MIXED, mixed, seconds - session.elapsed_s() - _WARM_SECONDS, _WIDTH,
+        rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
+    )  # fmt: skip
     # What was seen among mixed networks is not taken from the first phase: that was another time. The rest is brought
     # to the speed that the device had later.
     again = {sample.key for sample in profiled.units}
@@ -136,6 +140,8 @@ def take_profile(
     method = {
         "clock": "CUDA events; host times and device times in separate passes" if session.on_gpu else "perf_counter",
         "order": "interleaved, one pass of each network per round, in a new random order",
+        "canary": f"groups of about {GROUP} passes; a group slower than its networks were before ran again",
+        "groups_again": session.again,
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
         "drift": round(drift, 4),
@@ -201,6 +207,7 @@ class _Session:
         self.seed = seed
         self.progress = progress
         self.on_gpu = torch.device(setting.device).type == "cuda"
+        self.again = 0
         self._start = time.monotonic() - journal.elapsed_s
         self._numbered = 0
 
@@ -209,23 +216,33 @@ class _Session:
         return time.monotonic() - self._start
 
     def run(
-        self, phase: str, plan: list[PlannedNetwork], seconds: float, half_width: float, *, optional: bool = False
+        self,
+        phase: str,
+        plan: list[PlannedNetwork],
+        seconds: float,
+        half_width: float,
+        *,
+        rough_ms: Callable[[PlannedNetwork], float] | None = None,
     ) -> Samples:
         """Time the planned networks interleaved for at most ``seconds``, the building included.
 
         Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
-        the median. Where the networks are ``optional``, building stops when half of the time is gone.
+        the median. Where ``rough_ms`` says about what a network takes, in milliseconds, no more of them are built than
+        can run often enough in the time that is left.
         """
         end = time.monotonic() + seconds
         rounds = self.journal.rounds(phase)
         if rounds:
-            plan, optional = plan[: len(rounds[0])], False
-        subjects = []
+            plan, rough_ms = plan[: len(rounds[0])], None
+        subjects: list[Subject] = []
+        round_s = 0.0
         for planned in plan:
+            if rough_ms is not None:
+                round_s += rough_ms(planned) * 1e-3
+                if len(subjects) >= _MIN_NETWORKS and time.monotonic() + _WANTED_ROUNDS * round_s > end:
+                    break
             subjects.append(Subject(self.network, self.units, planned, self.setting))
             self._report(phase, len(rounds))
-            if optional and time.monotonic() > end - seconds / 2 and len(subjects) >= _MIN_NETWORKS:
-                break
         if not self.journal.ended(phase):
             self._time(phase, subjects, rounds, end, half_width)
         samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
@@ -235,32 +252,31 @@ class _Session:
     def _time(
         self, phase: str, subjects: list[Subject], rounds: list[list[Pass]], end: float, half_width: float
     ) -> None:
-        def keep(_: int) -> bool:
-            passes = [subject.last for subject in subjects if subject.last is not None]
+        def keep(one: Round) -> bool:
+            passes = last_passes(subjects, one)
             rounds.append(passes)
             self.journal.keep_round(phase, passes, self.elapsed_s())
             self._report(phase, len(rounds))
             return len(rounds) % 10 == 0 and _half_width(rounds) < half_width
 
         with inference(self.setting):
-            interleave(
+            self.again += interleave(
                 [subject.run for subject in subjects], seconds=end - time.monotonic(), warm_up=1,
                 min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
-            )  # fmt: skip
+            ).again  # fmt: skip
         self.journal.end(phase, self.elapsed_s())
 
     def run_warm(self, dense: NetworkSample) -> NetworkSample:
         """Time the dense network with no other one in between."""
         setting = self.setting
         form = prepare(compact_form(self.network, DENSE, {}), setting)
-        times: list[float] = []
-        run = timed(form, random_input(self.network.input_shape, setting), Clock(torch.device(setting.device)), times)
+        run = timed(form, random_input(self.network.input_shape, setting), Clock(torch.device(setting.device)))
         with inference(setting):
-            rounds = interleave([run], seconds=_WARM_SECONDS, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES)
-        kept = np.array(times[-rounds:])
+            passes = interleave([run], seconds=_WARM_SECONDS, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES)
+        kept = passes.ms[0]
         median, iqr = median_iqr(kept)
         return replace(
-            dense, ms=median, iqr_ms=iqr, passes=rounds, network=self._numbered, interval_ms=median_interval(kept),
+            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered, interval_ms=median_interval(kept),
             phase=WARM,
         )  # fmt: skip
 

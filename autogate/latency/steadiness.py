@@ -10,7 +10,7 @@ import torch
 from autogate.latency.machine import device_state
 from autogate.records import MIXED, Profile
 
-# A round this much slower than the quiet ones was disturbed: by another process, or a lower clock.
+# A group this much slower than the quiet ones was disturbed: by another process, or a lower clock.
 _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
@@ -20,28 +20,43 @@ _RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Steady:
-    """Times of rounds in which every network ran once, as on an undisturbed machine.
+    """Passes of networks that ran in turns, as on an undisturbed machine.
 
     Attributes:
-        kept: The rounds that were not disturbed, bool ``[rounds]``.
-        slowness: How much slower than usual each kept round was for all networks alike, ``[kept rounds]``.
+        kept: Which passes were not disturbed, bool ``[networks, rounds]``.
+        slowness: How much slower than usual the machine was meanwhile, for all networks alike, ``[networks, rounds]``.
     """
 
     kept: np.ndarray
     slowness: np.ndarray
 
-    def of(self, times_ms: np.ndarray) -> np.ndarray:
-        """Return times, ``[..., rounds]``, of the kept rounds with their slowness taken out."""
-        steady: np.ndarray = times_ms[..., self.kept] / self.slowness
+    def of(self, network: int, times_ms: np.ndarray) -> np.ndarray:
+        """Return the kept ones of times of a network, or of a part of it, ``[rounds]``, with the slowness taken out."""
+        kept = self.kept[network]
+        steady: np.ndarray = times_ms[kept] / self.slowness[network, kept]
         return steady
 
+    def medians(self, times_ms: np.ndarray) -> np.ndarray:
+        """Return the median of each network's kept times, ``[networks]``, from ``[networks, rounds]``."""
+        return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
-def steady(times_ms: np.ndarray) -> Steady:
-    """Find disturbed rounds in times of networks, ``[networks, rounds]``: what they share is the machine."""
-    slowness = np.median(times_ms / np.median(times_ms, axis=1, keepdims=True), axis=0)
-    quiet = max(np.quantile(slowness, _QUIET_QUANTILE), np.sort(slowness)[:_MIN_KEPT][-1] / _DISTURBED)
-    kept = slowness <= _DISTURBED * quiet
-    return Steady(kept, slowness[kept] / np.median(slowness[kept]))
+
+def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
+    """Find disturbed passes in times of networks, ``[networks, rounds]``: what a group shares is the machine.
+
+    Args:
+        times_ms: What each pass took.
+        groups: Passes that ran one after the other have the same number, ``[networks, rounds]``.
+    """
+    relative = times_ms / np.median(times_ms, axis=1, keepdims=True)
+    numbers, where = np.unique(groups, return_inverse=True)
+    where = where.reshape(groups.shape)
+    slowness = np.array([np.median(relative[where == number]) for number in range(len(numbers))])[where]
+    # Each network keeps some passes, even if all were made while the machine was slow.
+    fewest = np.sort(slowness, axis=1)[:, : _MIN_KEPT][:, -1:]
+    quiet = np.maximum(_DISTURBED * np.quantile(slowness, _QUIET_QUANTILE), fewest)
+    kept = slowness <= quiet
+    return Steady(kept, slowness / np.median(slowness[kept]))
 
 
 def median_iqr(times_ms: np.ndarray) -> tuple[float, float]:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from autogate.latency.interleaving import Round, interleave, numbered
 from autogate.latency.operators import operators_by_unit
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.runtimes import runnable
 from autogate.latency.steadiness import median_interval, median_iqr, steady
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, MarkedNetwork, Pass, interleave, prepare, random_input
+from autogate.latency.timing import Clock, MarkedNetwork, Pass, prepare, random_input
 from autogate.latency.units import GONE, Unit, keys_of
 from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
 from autogate.sites import Network
@@ -53,9 +54,10 @@ class Subject:
         self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)
         self._x = x
 
-    def run(self) -> None:
-        """Run once and keep what it took as ``last``."""
+    def run(self) -> float:
+        """Run once, keep what it took as ``last``, and return that of the whole, in milliseconds."""
         self.last = self._marked.run(self._x)
+        return self.last.whole_ms
 
 
 def script(compact: nn.Module, decisions: Mapping[str, int | None]) -> None:
@@ -98,10 +100,10 @@ def time_networks(
     rounds: list[list[Pass]] = []
     start = time.monotonic()
 
-    def keep(number: int) -> bool:
-        rounds.append([subject.last for subject in subjects if subject.last is not None])
+    def keep(one: Round) -> bool:
+        rounds.append(last_passes(subjects, one))
         if progress is not None:
-            progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {number}")
+            progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {one.number}")
         return False
 
     with inference(setting):
@@ -112,8 +114,17 @@ def time_networks(
     return samples_of(subjects, rounds, phase, first_number)
 
 
+def last_passes(subjects: Sequence[Subject], one: Round) -> list[Pass]:
+    """Return the passes of the round that has just ended."""
+    return [
+        replace(subject.last, group=int(group))
+        for subject, group in zip(subjects, one.groups, strict=True)
+        if subject.last is not None
+    ]
+
+
 def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int) -> Samples:
-    """Return one sample per unit of every network, and one per network, over the undisturbed rounds.
+    """Return one sample per unit of every network, and one per network, over the undisturbed passes.
 
     Args:
         subjects: The networks.
@@ -122,19 +133,19 @@ def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], ph
         first_number: Number of the first network within the profile.
     """
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
-    undisturbed = steady(whole_ms)
-    kept = int(undisturbed.kept.sum())
+    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
     units, networks = [], []
     for row, subject in enumerate(subjects):
         number = first_number + row
         passes = [every[row] for every in rounds]
+        kept = int(undisturbed.kept[row].sum())
         for index, key in enumerate(subject.keys):
             if key == GONE:
                 continue
-            median, iqr = median_iqr(undisturbed.of(np.array([one.units_ms.get(index, 0.0) for one in passes])))
+            median, iqr = median_iqr(undisturbed.of(row, np.array([one.units_ms.get(index, 0.0) for one in passes])))
             host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
             units.append(UnitSample(key, median, iqr, kept, number, host_ms))
-        times = undisturbed.of(whole_ms[row])
+        times = undisturbed.of(row, whole_ms[row])
         median, iqr = median_iqr(times)
         policy = subject.planned.policy.to_json()
         networks.append(

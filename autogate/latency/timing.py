@@ -1,10 +1,9 @@
-"""Time networks: interleaved passes in random order, on a clock that fits the device."""
+"""Time single passes of networks, and of their units, on a clock that fits the device."""
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,11 +69,13 @@ class Pass:
         whole_ms: Time from the start to the last result, in milliseconds.
         units_ms: Time of each unit on the device, in milliseconds, by position.
         host_ms: Time that the host takes to hand each unit to the device, likewise; empty where they are one.
+        group: Which of its round's groups it ran in.
     """
 
     whole_ms: float
     units_ms: Mapping[int, float]
     host_ms: Mapping[int, float] = field(default_factory=dict)
+    group: int = 0
 
 
 class _Mark(nn.Module):
@@ -191,13 +192,13 @@ class MarkedNetwork:
         return Pass(whole_ms, {unit: clock.between_ms(a, b) for unit, a, b in spans}, host_ms)
 
 
-def timed(module: nn.Module, x: torch.Tensor, clock: Clock, times: list[float]) -> Callable[[], None]:
-    """Return a call that runs ``module`` on ``x``, ``[N, C, H, W]``, and appends the milliseconds to ``times``."""
+def timed(module: nn.Module, x: torch.Tensor, clock: Clock) -> Callable[[], float]:
+    """Return a call that runs ``module`` on ``x``, ``[N, C, H, W]``, and returns what it took, in milliseconds."""
 
-    def run() -> None:
+    def run() -> float:
         start = clock.now()
         module(x)
-        times.append(clock.between_ms(start, clock.now()))
+        return clock.between_ms(start, clock.now())
 
     return run
 
@@ -218,39 +219,3 @@ def random_input(input_shape: tuple[int, int, int], setting: Setting, seed: int 
     """Return a batch of standard normal noise in the setting's form."""
     generator = torch.Generator().manual_seed(seed)
     return prepare_input(torch.randn(setting.batch_size, *input_shape, generator=generator), setting)
-
-
-def interleave(
-    subjects: Sequence[Callable[[], None]],
-    *,
-    seconds: float,
-    warm_up: int = 3,
-    warm_up_s: float = 0.0,
-    min_rounds: int = 5,
-    max_rounds: int = 1000,
-    seed: int = 0,
-    done: Callable[[int], bool] | None = None,
-) -> int:
-    """Call every subject once per round, in a new random order each round; return the number of rounds.
-
-    Interleaving lets a machine whose speed drifts be fair to all. Before, rounds in the order given warm the device up:
-    ``warm_up`` of them, and more until ``warm_up_s`` seconds have passed. Rounds end when ``seconds`` have passed or
-    ``done(rounds)``, called after every round, says so, but never before ``min_rounds``.
-    """
-    rng = random.Random(seed)
-    order = list(range(len(subjects)))
-    warm, rounds = time.monotonic() + warm_up_s, 0
-    while rounds < warm_up or time.monotonic() < warm:
-        for subject in subjects:
-            subject()
-        rounds += 1
-    end = time.monotonic() + seconds
-    rounds = 0
-    while rounds < max_rounds and (rounds < min_rounds or time.monotonic() < end):
-        rng.shuffle(order)
-        for i in order:
-            subjects[i]()
-        rounds += 1
-        if done is not None and done(rounds) and rounds >= min_rounds:
-            break
-    return rounds

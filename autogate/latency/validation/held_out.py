@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from autogate.errors import ProfileError
+from autogate.latency.interleaving import Round, interleave
 from autogate.latency.model import LatencyModel
 from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.steadiness import steady
 from autogate.latency.subjects import script
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, interleave, prepare, random_input, timed
+from autogate.latency.timing import Clock, prepare, random_input, timed
 from autogate.latency.units import keys_of
 from autogate.policy import DENSE
 from autogate.records import Operator, Setting
@@ -101,21 +102,18 @@ def measure_held_out(
     medians = []
     start = time.monotonic()
     for half in (0, 1):
-        times: list[list[float]] = [[] for _ in forms]
 
-        def watch(rounds: int) -> bool:
+        def watch(one: Round) -> bool:
             if progress is not None:
-                progress(min(1.0, (time.monotonic() - start) / seconds), f"round {rounds}")
+                progress(min(1.0, (time.monotonic() - start) / seconds), f"round {one.number}")
             return False
 
         with inference(setting):
-            rounds = interleave(
-                [timed(form, x, clock, passes) for form, passes in zip(forms, times, strict=True)],
-                seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
+            passes = interleave(
+                [timed(form, x, clock) for form in forms], seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
                 seed=2 * seed + half, done=watch,
             )  # fmt: skip
-        table = np.array([passes[-rounds:] for passes in times])
-        medians.append(np.median(steady(table).of(table), axis=1))
+        medians.append(steady(passes.ms, passes.groups).medians(passes.ms))
     count = len(planned)
     first, second = medians
     return HeldOut(tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:])

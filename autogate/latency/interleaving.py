@@ -1,0 +1,118 @@
+"""Run networks in turns, so that a machine whose speed drifts is fair to all, and again what it disturbed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# So many passes in a row tell together how fast the machine was meanwhile; each is the others' canary.
+GROUP = 20
+# The fewest that can.
+_LEAST_GROUP = 8
+_RECENT = 50
+# A group this much slower than the same networks were before was disturbed, and runs again,
+_DISTURBED = 1.10
+_KNOWN_AFTER = 3
+# unless that happens all the time: then the machine has become slower for good.
+_MOST_AGAIN = 0.2
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass of every network.
+
+    Attributes:
+        number: Its number, from 1.
+        ms: What each took, in milliseconds, float64 ``[networks]``.
+        groups: Which of the round's groups each ran in, int ``[networks]``.
+    """
+
+    number: int
+    ms: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What interleaved networks took.
+
+    Attributes:
+        ms: In milliseconds, float64 ``[networks, rounds]``.
+        groups: Passes that ran one after the other have the same number, int ``[networks, rounds]``.
+        again: How many groups ran again because the machine was disturbed.
+    """
+
+    ms: np.ndarray
+    groups: np.ndarray
+    again: int
+
+    @property
+    def rounds(self) -> int:
+        """How often each network ran."""
+        return int(self.ms.shape[1])
+
+
+def interleave(
+    subjects: Sequence[Callable[[], float]],
+    *,
+    seconds: float,
+    warm_up: int = 3,
+    warm_up_s: float = 0.0,
+    min_rounds: int = 5,
+    max_rounds: int = 1000,
+    seed: int = 0,
+    done: Callable[[Round], bool] | None = None,
+) -> Passes:
+    """Call every subject once per round, in a new random order each round; return what they took.
+
+    Before, rounds in the order given warm the device up: ``warm_up`` of them, and more until ``warm_up_s`` seconds have
+    passed. Rounds end when another one would not end within ``seconds``, or when ``done``, called after every round,
+    says so, but never before ``min_rounds``.
+
+    A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
+    than a tenth, taken together, runs again at once.
+    """
+    rng = random.Random(seed)
+    order = list(range(len(subjects)))
+    warm, rounds = time.monotonic() + warm_up_s, 0
+    while rounds < warm_up or time.monotonic() < warm:
+        for subject in subjects:
+            subject()
+        rounds += 1
+    end, longest_s = time.monotonic() + seconds, 0.0
+    known: list[Round] = []
+    ran = again = 0
+    while len(known) < max_rounds and (len(known) < min_rounds or time.monotonic() + longest_s < end):
+        begun = time.monotonic()
+        rng.shuffle(order)
+        ms, groups = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64)
+        usual = None
+        if len(order) >= _LEAST_GROUP and len(known) >= _KNOWN_AFTER:
+            usual = np.median([one.ms for one in known[-_RECENT:]], axis=0)
+        for number, members in enumerate(np.array_split(order, max(1, round(len(order) / GROUP)))):
+            groups[members] = number
+            ms[members] = [subjects[i]() for i in members]
+            ran += 1
+            if usual is not None and again < _MOST_AGAIN * ran and _is_disturbed(ms[members] / usual[members]):
+                ms[members] = [subjects[i]() for i in members]
+                again += 1
+        known.append(Round(len(known) + 1, ms, groups))
+        longest_s = max(longest_s, time.monotonic() - begun)
+        if done is not None and done(known[-1]) and len(known) >= min_rounds:
+            break
+    return Passes(np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again)
+
+
+def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the groups of rounds, int ``[networks]`` each, with another number in every round: ``[networks, rounds]``."""
+    table = np.stack(groups, axis=1)
+    numbers: np.ndarray = table + np.arange(table.shape[1]) * (table.max() + 1)
+    return numbers
+
+
+def _is_disturbed(slowness: np.ndarray) -> bool:
+    return float(np.median(slowness)) > _DISTURBED
