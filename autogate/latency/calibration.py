@@ -67,11 +67,11 @@ def calibrate(
         residuals[i] = math.log(y[i] / max(offset_ms + slope * x[i], 1e-9))
     offset_ms, slope = _relative_fit(x, y)
     regimes = [regime(network) for network in networks]
-    error_in = {
-        one: _error(residuals[among])
-        for one in set(regimes) - {None}
-        if is_enough(int((among := np.array([other == one for other in regimes])).sum()))
-    }
+    error_in: dict[Regime, float] = {}
+    for one in {known for known in regimes if known is not None}:
+        among = residuals[[other == one for other in regimes]]
+        if is_enough(len(among)):
+            error_in[one] = _error(among)
     return Calibration(offset_ms, slope, _error(residuals), error_in)
 
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from scipy import stats
 
-
 _LEVEL = 0.95
 
 

@@ -108,7 +108,7 @@ def interleave(
 
 
 def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the groups of rounds, int ``[networks]`` each, with another number in every round: ``[networks, rounds]``."""
+    """Return the groups of rounds, ``[networks]`` each, numbered through all rounds: int ``[networks, rounds]``."""
     table = np.stack(groups, axis=1)
     numbers: np.ndarray = table + np.arange(table.shape[1]) * (table.max() + 1)
     return numbers

@@ -126,8 +126,10 @@ class LatencyModel:
         It is that of the networks of the policy's regime, where the profile holds enough of them.
         """
         regime = self.regime(policy)
-        return self._calibration.error if regime is None else self._calibration.error_in.get(
-            regime, self._calibration.error
+        return (
+            self._calibration.error
+            if regime is None
+            else self._calibration.error_in.get(regime, self._calibration.error)
         )
 
     def plan(self, policy: Policy) -> ExecutionPlan:

@@ -276,8 +276,8 @@ class _Session:
         kept = passes.ms[0]
         median, iqr = median_iqr(kept)
         return replace(
-            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered, interval_ms=median_interval(kept),
-            phase=WARM,
+            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered,
+            interval_ms=median_interval(kept), phase=WARM,
         )  # fmt: skip
 
     def _report(self, phase: str, rounds: int) -> None:

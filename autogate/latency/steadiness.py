@@ -14,6 +14,7 @@ from autogate.records import MIXED, Profile
 _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
+_REFINED = 4
 _TOO_NOISY = 0.25
 _RESAMPLES = 200
 
@@ -48,12 +49,16 @@ def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
         times_ms: What each pass took.
         groups: Passes that ran one after the other have the same number, ``[networks, rounds]``.
     """
-    relative = times_ms / np.median(times_ms, axis=1, keepdims=True)
-    numbers, where = np.unique(groups, return_inverse=True)
-    where = where.reshape(groups.shape)
-    slowness = np.array([np.median(relative[where == number]) for number in range(len(numbers))])[where]
+    by_group = np.argsort(groups, axis=None, kind="stable")
+    members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
+    slowness = np.ones(times_ms.shape)
+    # Each is known the better, the better the other is: the networks' usual times and the groups' slowness.
+    for _ in range(_REFINED):
+        relative = times_ms / np.median(times_ms / slowness, axis=1, keepdims=True)
+        for group in members:
+            slowness.flat[group] = np.median(relative.flat[group])
     # Each network keeps some passes, even if all were made while the machine was slow.
-    fewest = np.sort(slowness, axis=1)[:, : _MIN_KEPT][:, -1:]
+    fewest = np.sort(slowness, axis=1)[:, :_MIN_KEPT][:, -1:]
     quiet = np.maximum(_DISTURBED * np.quantile(slowness, _QUIET_QUANTILE), fewest)
     kept = slowness <= quiet
     return Steady(kept, slowness / np.median(slowness[kept]))

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from helpers import images, known_network
@@ -10,7 +8,7 @@ from torch import fx, nn
 from autogate.errors import DeviceError
 from autogate.latency import compare, resolve_device, setting_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, MarkedNetwork, interleave, prepare, prepare_input
+from autogate.latency.timing import Clock, MarkedNetwork, prepare, prepare_input
 from autogate.latency.units import cut_into_units
 from autogate.policy import DENSE
 from autogate.records import Setting
@@ -70,39 +68,6 @@ def test_inference_restores_what_it_changes() -> None:
     with pytest.raises(ZeroDivisionError), inference(setting(threads=1)):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
-
-
-def test_interleaving_is_fair_and_in_random_order() -> None:
-    calls: list[int] = []
-    rounds = interleave([lambda: calls.append(0), lambda: calls.append(1)], seconds=0.0, warm_up=2, min_rounds=40)
-    assert rounds == 40
-    assert calls[:4] == [0, 1, 0, 1]
-    pairs = [tuple(calls[4 + 2 * i : 6 + 2 * i]) for i in range(40)]
-    assert set(pairs) == {(0, 1), (1, 0)}
-    again: list[int] = []
-    interleave([lambda: again.append(0), lambda: again.append(1)], seconds=0.0, warm_up=2, min_rounds=40)
-    assert again == calls
-
-
-def test_interleaving_ends_when_told() -> None:
-    counts = [0]
-
-    def once() -> None:
-        counts[0] += 1
-
-    assert interleave([once], seconds=60, warm_up=0, min_rounds=3, done=lambda rounds: rounds >= 7) == 7
-    assert interleave([once], seconds=60, warm_up=0, min_rounds=5, done=lambda rounds: True) == 5
-    assert interleave([once], seconds=60, warm_up=0, max_rounds=4) == 4
-    assert counts == [16]
-
-
-def test_warming_up_takes_its_time() -> None:
-    calls: list[float] = []
-    start = time.monotonic()
-    rounds = interleave([lambda: calls.append(time.monotonic())], seconds=0.0, warm_up=1, warm_up_s=0.1, min_rounds=5)
-    assert rounds == 5
-    assert calls[-5] - start >= 0.1
-    assert len(calls) > 6
 
 
 def test_preparing_moves_network_and_input_alike() -> None:

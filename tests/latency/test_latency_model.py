@@ -65,16 +65,16 @@ def test_whole_networks_correct_the_sum() -> None:
 
 def test_exact_data_leaves_the_smallest_error_and_noise_a_larger_one() -> None:
     exact = model_of(STATIC)
-    assert 0 < exact.error <= 0.01
     estimate = exact.predict(DENSE)
-    assert estimate.upper("p95") == pytest.approx(estimate.p95 * (1 + exact.error))
+    assert 0 < estimate.error <= 0.01
+    assert estimate.upper("p95") == pytest.approx(estimate.p95 * (1 + estimate.error))
     profile = profile_of(NETWORK, STATIC, networks=12)
     factors = [1.1, 0.9] * 6
     networks = (replace(s, ms=s.ms * f) for s, f in zip(profile.networks, factors, strict=True))
     noisy = replace(profile, networks=tuple(networks))
     model = LatencyModel(noisy, NETWORK)
     # Deviations of a tenth: the 95 % interval is wider than that, and not absurdly wide.
-    assert 0.1 < model.error < 1.0
+    assert 0.1 < model.error(DENSE) < 1.0
 
 
 def test_gates_at_both_maps_of_a_bottleneck_are_composed_layer_by_layer() -> None:

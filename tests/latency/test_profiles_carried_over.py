@@ -15,7 +15,7 @@ from autogate.gates import get_family
 from autogate.latency import LatencyModel, setting_of, take_profile, transfer_profile
 from autogate.latency.stale import measure_again
 from autogate.latency.transfer import NOT_HERE, carried_over
-from autogate.policy import Gate, Policy
+from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Profile, UnitSample
 from autogate.sites import Network
 from autogate.space import load_space
@@ -101,7 +101,7 @@ def test_networks_of_a_stale_profile_are_measured_again(network: Network, profil
     now = LatencyModel(profile, network)
     then = LatencyModel(profile, network, slowness=since.slowness, stale_error=0.1)
     assert then.dense_ms == pytest.approx(since.slowness * now.dense_ms)
-    assert 1 + then.error == pytest.approx(1.1 * (1 + now.error))
+    assert 1 + then.error(DENSE) == pytest.approx(1.1 * (1 + now.error(DENSE)))
 
 
 def test_a_profile_that_does_not_say_what_ran_cannot_be_refreshed(network: Network) -> None:

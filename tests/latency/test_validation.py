@@ -89,14 +89,15 @@ def test_disturbed_rounds_are_left_out() -> None:
     rounds[20:45] = 1.6
     drift = 1 + 0.04 * np.sin(np.arange(60) / 5)
     table = true_ms[:, None] * (rounds * drift) * rng.normal(1, 0.01, (4, 60))
-    found = steady(table)
-    assert not found.kept[20:45].any()
-    assert found.kept.sum() == 35
-    assert np.median(found.of(table), axis=1) == pytest.approx(true_ms, rel=0.03)
+    groups = np.tile(np.arange(60), (4, 1))
+    found = steady(table, groups)
+    assert not found.kept[:, 20:45].any()
+    assert found.kept.sum() == 4 * 35
+    assert found.medians(table) == pytest.approx(true_ms, rel=0.03)
     # One of four networks that stumbles is no disturbance of the machine.
     table = np.ones((4, 20))
     table[0, 7] = 3.0
-    assert steady(table).kept.all()
+    assert steady(table, groups[:, :20]).kept.all()
 
 
 def test_a_noisy_machine_is_noticed(model: LatencyModel) -> None:
