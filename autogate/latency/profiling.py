@@ -80,6 +80,7 @@ def take_profile(
     seed: int = 0,
     progress: Progress | None = None,
     kept_in: Path | None = None,
+    spent_s: float = 0.0,
 ) -> Profile:
     """Measure gated networks for about ``seconds`` seconds and return the samples.
 
@@ -95,6 +96,7 @@ def take_profile(
         seed: Seed of the plan and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
         kept_in: File for what has been measured so far: if the same profile was interrupted, it goes on from there.
+        spent_s: How much of the time is already gone, in seconds.
 
     Raises:
         ProfileError: If ``kept_in`` cannot be written.
@@ -104,7 +106,7 @@ def take_profile(
     resumed = journal.resumed
     # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
     network = replace(network, model=copy.deepcopy(network.model))
-    session = _Session(network, units, setting, journal, seconds, seed, progress)
+    session = _Session(network, units, setting, journal, seconds, seed, progress, spent_s)
     if journal.card is None:
         journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), session.elapsed_s())
     assert journal.card is not None  # noqa: S101 - kept above
@@ -198,6 +200,7 @@ class _Session:
         seconds: float,
         seed: int,
         progress: Progress | None,
+        spent_s: float,
     ) -> None:
         self.network = network
         self.units = units
@@ -208,7 +211,7 @@ class _Session:
         self.progress = progress
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self.again = 0
-        self._start = time.monotonic() - journal.elapsed_s
+        self._start = time.monotonic() - max(spent_s, journal.elapsed_s)
         self._numbered = 0
 
     def elapsed_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def profile_network(
 
     With ``kept_in``, a file, an interrupted profile goes on from what it has.
     """
+    start = time.monotonic()
     setting = None
     if kept_in is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
@@ -106,11 +108,12 @@ def profile_network(
         for _ in range(attempts):
             taken = take_profile(
                 network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
-                progress=reporter.progress, kept_in=kept_in,
+                progress=reporter.progress, kept_in=kept_in, spent_s=time.monotonic() - start,
             )  # fmt: skip
             if (wrong := too_noisy(taken)) is None:
                 break
             reporter.note(f"the machine is noisy: {wrong}")
+            start = time.monotonic()
     return taken
 
 
