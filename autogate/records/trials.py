@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,13 +30,22 @@ class Realisation:
         return sum(trace) / len(trace) if trace else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON-ready data."""
-        return {site: list(trace) for site, trace in self.decisions.items()}
+        """Return the record as JSON-ready data: by site, base64 of zlib of the counts, two little-endian bytes each."""
+        return {site: _packed(trace) for site, trace in self.decisions.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Realisation:
-        """Rebuild the record from :meth:`to_json`."""
-        return cls({site: tuple(int(v) for v in trace) for site, trace in data.items()})
+        """Rebuild the record from :meth:`to_json`, or from plain lists of counts, as older records have them."""
+        return cls({site: _unpacked(kept) if isinstance(kept, str) else tuple(kept) for site, kept in data.items()})
+
+
+def _packed(trace: Sequence[int]) -> str:
+    return base64.b64encode(zlib.compress(struct.pack(f"<{len(trace)}H", *trace), level=9)).decode("ascii")
+
+
+def _unpacked(packed: str) -> tuple[int, ...]:
+    counts = zlib.decompress(base64.b64decode(packed))
+    return struct.unpack(f"<{len(counts) // 2}H", counts)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,9 @@ class ReplayJudge:
             reporter.progress(1 - left_s / self._seconds, "replaying")
             time.sleep(min(_STEP_S, left_s))
         traces = {site: self._traces[(site, gate)] for site, gate in policy if (site, gate) in self._traces}
+        # Of different recordings, which need not be of equally many images.
+        images = min(map(len, traces.values()), default=0)
+        traces = {site: trace[:images] for site, trace in traces.items()}
         key = self.key(policy, fidelity)
         return Evaluation(key, self._accuracy(policy), Realisation(traces), time.monotonic() - start_s), None
 

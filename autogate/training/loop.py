@@ -36,7 +36,6 @@ class Milestones(Protocol):
 
 _WARM_UP_SHARE = 0.1
 _RECALIBRATION_IMAGES = 2048
-_TRACE_IMAGES = 512
 
 
 def cosine_lr(recipe: Recipe, fraction: float) -> float:
@@ -217,10 +216,7 @@ def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.devic
 def score(
     form: nn.Module, split: Split, *, device: torch.device, limit: int | None = None
 ) -> tuple[float, Realisation]:
-    """Return the accuracy on ``split`` as a fraction, and the decisions of varying gates.
-
-    Decisions are kept for the first 512 images.
-    """
+    """Return the accuracy on ``split`` as a fraction, and the decisions of varying gates for every image scored."""
     correct, total = 0, 0
     traces = _Traces(form)
     for logits, labels in _outputs(form, split, device, limit):
@@ -235,10 +231,10 @@ def score(
 
 
 def trace_decisions(form: nn.Module, split: Split, *, device: torch.device) -> Realisation:
-    """Return the decisions of varying gates for the first 512 images of ``split``."""
+    """Return the decisions of varying gates for every image of ``split``."""
     traces = _Traces(form)
     if traces.gates:
-        for _ in _outputs(form, split, device, _TRACE_IMAGES):
+        for _ in _outputs(form, split, device, None):
             traces.record()
     return traces.realisation()
 
@@ -264,8 +260,8 @@ class _Traces:
     def record(self) -> None:
         """Keep the decisions of the last forward pass."""
         for name, gate in self.gates.items():
-            if gate.decision is not None and len(self.kept[name]) < _TRACE_IMAGES:
+            if gate.decision is not None:
                 self.kept[name] += gate.decision.tolist()
 
     def realisation(self) -> Realisation:
-        return Realisation({name: tuple(trace[:_TRACE_IMAGES]) for name, trace in self.kept.items() if trace})
+        return Realisation({name: tuple(trace) for name, trace in self.kept.items() if trace})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_everything_comes_back_in_another_process(store: Store) -> None:
     assert again.finalists("first") == [record]
     assert again.find_evaluation(KEY) == Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5)
     again.engine.dispose()
+
+
+def test_decisions_for_every_image_are_kept_small_and_whole() -> None:
+    rng = random.Random(0)
+    trace = Realisation({
+        "block:layer1.1": tuple(rng.randint(0, 1) for _ in range(5000)),
+        "map:layer1.0.conv1": tuple(rng.randint(0, 2048) for _ in range(5000)),
+    })  # fmt: skip
+    stored = json.dumps(trace.to_json())
+    assert Realisation.from_json(json.loads(stored)) == trace
+    assert len(stored) < 0.4 * len(json.dumps({site: list(kept) for site, kept in trace.decisions.items()}))
+    assert Realisation.from_json({"block:layer1.1": [1, 0, 1]}) == Realisation({"block:layer1.1": (1, 0, 1)})
 
 
 def test_evaluations_are_unique_by_key(store: Store) -> None:
