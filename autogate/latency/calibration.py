@@ -25,7 +25,7 @@ class Calibration:
         offset_ms: What it takes besides its units, in milliseconds.
         slope: What marks between units and the rest of the network change, as a factor.
         error: By which share a latency exceeds that with a probability of 5 % at most.
-        error_in: The same among networks of one regime, for those regimes that hold enough networks to say.
+        error_in: The same among networks of one regime, where it differs and they are enough to say.
     """
 
     offset_ms: float
@@ -70,7 +70,7 @@ def calibrate(
     error_in: dict[Regime, float] = {}
     for one in {known for known in regimes if known is not None}:
         among = residuals[[other == one for other in regimes]]
-        if is_enough(len(among)):
+        if is_enough(len(among)) and len(among) < len(residuals):
             error_in[one] = _error(among)
     return Calibration(offset_ms, slope, _error(residuals), error_in)
 

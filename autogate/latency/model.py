@@ -125,12 +125,9 @@ class LatencyModel:
 
         It is that of the networks of the policy's regime, where the profile holds enough of them.
         """
-        regime = self.regime(policy)
-        return (
-            self._calibration.error
-            if regime is None
-            else self._calibration.error_in.get(regime, self._calibration.error)
-        )
+        one, by_regime = self._calibration.error, self._calibration.error_in
+        regime = self.regime(policy) if by_regime else None
+        return one if regime is None else by_regime.get(regime, one)
 
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""
