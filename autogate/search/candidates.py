@@ -41,7 +41,7 @@ class Candidates:
         self.seconds = 0.0
         self._history = history
         self._seed = seed
-        self._seeds = proposer.seeds()
+        self._seeds = [(choices, proposer.policy(choices).digest) for choices in proposer.seeds()]
 
     def next(self, index: int, running: Container[str]) -> Choices:
         """Return the next candidate.
@@ -65,8 +65,8 @@ class Candidates:
         return self.sampler.draw(index)
 
     def _own(self, index: int, running: Container[str], rng: random.Random) -> Choices | None:
-        for choices in self._seeds:
-            if not self._is_known(choices, running):
+        for choices, digest in self._seeds:
+            if digest not in self.settled and digest not in running:
                 return choices
         kind = index % 4
         if kind == 3:
