@@ -36,12 +36,10 @@ _SECONDS_PER_LAYOUT = 1.5
 _CARD_SHARE = 0.1
 _CARD_SECONDS = 20.0
 _SCREEN_SHARE = 0.3
-# Mixed networks: some for any profile, and one more for every further seconds.
-_NETWORKS = 28
-_QUICK_SECONDS = 60.0
-_SECONDS_PER_NETWORK = 4.0
+# Mixed networks: as many as leave time for enough rounds, and a share of the time for these in any case.
 _MOST_NETWORKS = 96
 _MIN_NETWORKS = 10
+_ROUNDS_SHARE = 0.3
 _MIN_ROUNDS = 4
 _WANTED_ROUNDS = 12
 _WIDTH = 0.01
@@ -117,7 +115,7 @@ def take_profile(
     unit_ms = unit_times(screened.units)
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
-        paying, network.sites, units, setting.batch_size, count=_mixed_networks(seconds), seed=seed,
+        paying, network.sites, units, setting.batch_size, count=_MOST_NETWORKS, seed=seed,
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
@@ -183,11 +181,6 @@ def _identity(units: Sequence[Unit], space: BoundSpace, setting: Setting, model:
     return digest([model, [unit.type for unit in units], gates, setting.to_json(), seconds, seed])
 
 
-def _mixed_networks(seconds: float) -> int:
-    more = max(0.0, seconds - _QUICK_SECONDS) / _SECONDS_PER_NETWORK
-    return min(_MOST_NETWORKS, _NETWORKS + int(more))
-
-
 class _Session:
     """Runs the phases of one profile and counts the time that they take, in earlier processes too."""
 
@@ -242,7 +235,8 @@ class _Session:
         for planned in plan:
             if rough_ms is not None:
                 round_s += rough_ms(planned) * 1e-3
-                if len(subjects) >= _MIN_NETWORKS and time.monotonic() + _WANTED_ROUNDS * round_s > end:
+                rounds_s = max(_WANTED_ROUNDS * round_s, _ROUNDS_SHARE * seconds)
+                if len(subjects) >= _MIN_NETWORKS and time.monotonic() + rounds_s > end:
                     break
             subjects.append(Subject(self.network, self.units, planned, self.setting))
             self._report(phase, len(rounds))
