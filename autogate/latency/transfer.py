@@ -85,9 +85,11 @@ def carried_over(there: Sequence[UnitSample], here: Sequence[UnitSample]) -> lis
     there_ms, here_ms = _medians(there), _medians(here)
     slower: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for key in there_ms.keys() & here_ms.keys():
-        ratio = math.log(here_ms[key] / there_ms[key])
-        for alike in _likenesses(key):
-            slower[alike].append(ratio)
+        # A block that is left out may take no time at all, and says nothing of how fast a device is.
+        if here_ms[key] > 0 and there_ms[key] > 0:
+            ratio = math.log(here_ms[key] / there_ms[key])
+            for alike in _likenesses(key):
+                slower[alike].append(ratio)
     carried = []
     for key, ms in there_ms.items():
         if key not in here_ms:
@@ -106,6 +108,6 @@ def _likenesses(key: str) -> list[tuple[str, ...]]:
 def _medians(samples: Sequence[UnitSample]) -> Mapping[str, float]:
     times: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
-        if sample.key != GONE and sample.ms > 0:
+        if sample.key != GONE:
             times[sample.key].append(sample.ms)
     return {key: float(np.median(values)) for key, values in times.items()}

@@ -34,6 +34,11 @@ def test_what_was_not_seen_here_takes_as_much_longer_as_what_is_like_it() -> Non
     assert found == pytest.approx({"a|0:mod": 0.5 * np.sqrt(2 * 3), "b|0:mod": 2.0, "b|0:drop": 1.0})
 
 
+def test_blocks_that_are_left_out_in_no_time_are_carried_over() -> None:
+    there, here = seen(a=1.0, a__drop=0.0, b=1.0, b__drop=0.0), seen(a=2.0, a__drop=0.0)
+    assert {sample.key: sample.ms for sample in carried_over(there, here)} == {"b": 2.0, "b|0:drop": 0.0}
+
+
 def test_forms_of_the_same_family_are_likest() -> None:
     there = [*seen(a=1.0), UnitSample("a|0:mod(c=8)", 0.5, 0, 1, 0), UnitSample("a|0:mod(c=16)", 0.4, 0, 1, 0)]
     here = [*seen(a=2.0), UnitSample("a|0:mod(c=8)", 2.0, 0, 1, 0)]
