@@ -46,7 +46,6 @@ from autogate.units import parse_duration
 
 NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50", "vgg16_bn", "mobilenet_v2")
 BATCHES = {"cpu": (1, 8), "cuda": (1, 8, 64, 256)}
-HELD_OUT = 60
 RIDGE_NETWORKS = 300
 UNIT_NETWORKS = 12
 MANY = 20_000
@@ -63,6 +62,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads [default: all cores]")
     parser.add_argument("--time", default="5m", help="time for each profile")
     parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
+    parser.add_argument("--networks", type=int, default=60, help="held-out networks")
     parser.add_argument("--transfer", type=int, metavar="THREADS")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=1)
@@ -95,7 +95,7 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
                 threads=args.threads,
             )  # fmt: skip
         document = autogate.validate_profile(
-            str(profile), networks=HELD_OUT, seconds=held_out_s, seed=args.seed
+            str(profile), networks=args.networks, seconds=held_out_s, seed=args.seed
         )  # fmt: skip
         taken_s = round(read_profile(profile).method["seconds"])
         document["per_second"] = speed(network, profile, args.seed)
@@ -216,7 +216,9 @@ def transferred(network: str, profile: Path, held_out_s: float, args: argparse.N
             network, out=there, transfer_from=str(profile), device=args.device, batch_size=setting.batch_size,
             layout=setting.layout, threads=args.transfer,
         )  # fmt: skip
-        document = autogate.validate_profile(str(there), networks=HELD_OUT // 2, seconds=held_out_s / 2, seed=args.seed)
+        document = autogate.validate_profile(
+            str(there), networks=args.networks // 2, seconds=held_out_s / 2, seed=args.seed
+        )
     return {"threads": args.transfer, **{k: document[k] for k in ("model", "retest", "relative", "floor")}}
 
 
