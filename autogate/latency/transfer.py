@@ -6,6 +6,7 @@ import datetime
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,12 +73,18 @@ def transfer_profile(
         "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
         "networks_measured": len(here.networks),
     }
-    forms = {form.key: form for form in (*profile.forms, *here.forms)}
-    return Profile(
+    few = Profile(
         setting, card, profile.model, profile.input_shape,
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        (*here.units, *carried_over(profile.units, here.units)), tuple(here.networks), method, tuple(forms.values()),
+        tuple(here.units), tuple(here.networks), method, tuple(here.forms),
     )  # fmt: skip
+    return completed(few, profile)
+
+
+def completed(few: Profile, there: Profile) -> Profile:
+    """Return the profile of a few networks, with the unit forms that only another device's profile knows."""
+    forms = {form.key: form for form in (*there.forms, *few.forms)}
+    return replace(few, units=(*few.units, *carried_over(there.units, few.units)), forms=tuple(forms.values()))
 
 
 def carried_over(there: Sequence[UnitSample], here: Sequence[UnitSample]) -> list[UnitSample]:
