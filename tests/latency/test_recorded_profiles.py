@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from autogate.latency import LatencyModel, read_profile
-from autogate.latency.plan import PlannedNetwork
+from autogate.latency import read_profile
 from autogate.latency.transfer import completed
-from autogate.latency.validation import Scores, score
+from autogate.latency.validation import Scores, few_networks, recorded_scores, score
 from autogate.models import load_model
-from autogate.policy import Policy
-from autogate.records import MIXED, Profile
+from autogate.records import Profile
 from autogate.sites import find_sites
 
 FOLDER = Path(__file__).resolve().parents[2] / "hw_profiles"
@@ -30,12 +27,7 @@ def held_out_of(name: str) -> dict[str, Any]:
 
 
 def judged(profile: Profile, held_out: dict[str, Any]) -> Scores:
-    network = find_sites(load_model(profile.model).module, profile.input_shape)
-    model = LatencyModel(profile, network, slowness=held_out["canary"])
-    points, batch_size = held_out["points"], profile.setting.batch_size
-    planned = [PlannedNetwork(Policy.from_json(point["policy"]), point["decisions"]) for point in points]
-    predicted = [model.predict(one.policy, one.realisation(network.sites, batch_size)).p50 for one in planned]
-    return score(np.array(predicted), np.array([point["measured_ms"] for point in points]))
+    return recorded_scores(profile, find_sites(load_model(profile.model).module, profile.input_shape), held_out)
 
 
 def test_there_are_some() -> None:
@@ -63,12 +55,6 @@ def test_networks_that_no_profile_has_seen_are_predicted(name: str) -> None:
 def test_a_profile_of_another_cpu_and_twenty_networks_measured_on_this_one(there: str, here: str, what: str) -> None:
     there, here = (f"{device}-2-cores-{what}-float32-1-thread-eager-torch2.15" for device in (there, here))
     own = read_profile(FOLDER / f"{here}.jsonl")
-    networks = [network for network in own.networks if network.phase == MIXED][:20]
-    numbers, keys = {network.network for network in networks}, {key for network in networks for key in network.keys}
-    few = replace(
-        own, networks=tuple(networks), units=tuple(unit for unit in own.units if unit.network in numbers),
-        forms=tuple(form for form in own.forms if form.key in keys),
-    )  # fmt: skip
-    found = judged(completed(few, read_profile(FOLDER / f"{there}.jsonl")), held_out_of(here))
+    found = judged(completed(few_networks(own, 20), read_profile(FOLDER / f"{there}.jsonl")), held_out_of(here))
     assert found.mape <= 0.05
     assert found.spearman >= 0.99
