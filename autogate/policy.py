@@ -62,6 +62,9 @@ class Gate:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:  # read-only mappings can neither be copied nor sent
+        return Gate, (self.family, dict(self.genes))
+
     def __str__(self) -> str:
         values = ",".join(f"{name}={value}" for name, value in self.genes.items())
         return f"{self.family}({values})" if values else self.family
@@ -104,6 +107,9 @@ class Policy:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Policy, (dict(self.gates), dict(self.training))
 
     def __iter__(self) -> Iterator[tuple[str, Gate]]:
         return iter(self.gates.items())

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from reproductions import antidote, dce, gss, lcnet, mod
+from reproductions.crew import finished, say
 from reproductions.row import Options, Row
 from reproductions.workbench import Run, Workbench
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="for processors that have no bfloat16 arithmetic")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--batch-size", type=int, default=1, help="images per call when measuring")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--trained", type=Path, default=HERE / "trained", help="folder that keeps what was trained")
@@ -64,7 +65,7 @@ def main() -> None:
             "train_images": images,
             "epochs": options.epochs,
             "epochs_of_the_full_row": row.epochs,
-            "not_done": [run.name for run in row.runs(options, results) if run.name not in results],
+            "not_done": [run.name for run in wanted()],
             "published": row.published,
             "figures": row.figures(options, results),
             "runs": results,
@@ -73,11 +74,13 @@ def main() -> None:
         out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         return document
 
-    while todo := [run for run in row.runs(options, results) if run.name not in results]:
-        for run in todo:
-            results[run.name] = bench.do(run, _say)
-            _say(f"{run.name}: accuracy {results[run.name]['accuracy']:.4f}")
-            write()
+    def wanted() -> list[Run]:
+        return [run for run in row.runs(options, results) if run.name not in results]
+
+    for run, found in finished(bench, args.jobs, wanted):
+        results[run.name] = found
+        say(f"{run.name}: accuracy {found['accuracy']:.4f}")
+        write()
     if args.measure:
         _measure(bench, row.runs(options, results), results, args.batch_size)
     print(json.dumps(write()["figures"], indent=2))
@@ -97,11 +100,7 @@ def _measure(bench: Workbench, runs: list[Run], results: dict[str, Any], batch_s
     for run in runs:
         if not run.policy.is_dense and run.gates is None and run.score_on == "test":
             results[run.name]["latency"] = bench.measure(run, batch_size)
-            _say(f"{run.name}: measured {results[run.name]['latency']['ratio']:.3f} of dense")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+            say(f"{run.name}: measured {results[run.name]['latency']['ratio']:.3f} of dense")
 
 
 if __name__ == "__main__":

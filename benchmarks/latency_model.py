@@ -1,6 +1,7 @@
 """How well latencies of gated networks are predicted: profiles taken and validated on networks never seen.
 
-    python benchmarks/latency_model.py [--device cuda:0] [--only NETWORK ...] [--batch-size N ...] [--time 5m]
+    python benchmarks/latency_model.py [--only NETWORK ...] [--batch-size N ...] [--time 5m]
+    python benchmarks/latency_model.py --device cuda:0 [--runtime cuda_graph] ...
 
 For each network and batch size: a profile, then held-out networks from the lightest to dense, measured twice, beside
 simpler predictors given the same measurements; then the times of single units with gates in them, in other networks.
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--batch-size", nargs="+", type=int)
     parser.add_argument("--threads", type=int, help="CPU threads [default: all cores]")
+    parser.add_argument("--runtime", choices=("eager", "cuda_graph"), default="eager")
     parser.add_argument("--time", default="5m", help="time for each profile")
     parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
     parser.add_argument("--networks", type=int, default=60, help="held-out networks")
@@ -75,7 +77,7 @@ def main() -> None:
     results["machine"] = machine_facts()
     for network in args.only:
         for batch_size in args.batch_size or BATCHES[kind]:
-            name = f"{network}, batch {batch_size}"
+            name = f"{network}, batch {batch_size}" + (", CUDA graph" if args.runtime == "cuda_graph" else "")
             if args.again or name not in results:
                 results[name] = validated(network, batch_size, args)
                 results["pooled"] = pooled(results)
@@ -87,12 +89,12 @@ def main() -> None:
 def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Profile a network, and score the profile."""
     with tempfile.TemporaryDirectory() as folder:
-        profile = (args.keep or Path(folder)) / f"{network}-batch{batch_size}.jsonl"
+        profile = (args.keep or Path(folder)) / f"{network}-batch{batch_size}-{args.runtime}.jsonl"
         held_out_s = parse_duration(args.held_out_time)
         if not profile.exists():
             autogate.profile(
                 network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size,
-                threads=args.threads,
+                threads=args.threads, runtime=args.runtime,
             )  # fmt: skip
         document = autogate.validate_profile(
             str(profile), networks=args.networks, seconds=held_out_s, seed=args.seed
@@ -107,7 +109,7 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
         if args.ridge:
             document["ridge"] = ridge(network, profile, document, 2 * held_out_s, args.seed)
         if args.keep:
-            (args.keep / f"{network}-batch{batch_size}.held-out.json").write_text(json.dumps(document) + "\n")
+            (args.keep / f"{profile.stem}.held-out.json").write_text(json.dumps(document) + "\n")
     for point in document["points"]:
         del point["policy"], point["decisions"]
     document["profile_seconds"] = taken_s
@@ -214,7 +216,7 @@ def transferred(network: str, profile: Path, held_out_s: float, args: argparse.N
         there = Path(folder) / "there.jsonl"
         autogate.profile(
             network, out=there, transfer_from=str(profile), device=args.device, batch_size=setting.batch_size,
-            layout=setting.layout, threads=args.transfer,
+            layout=setting.layout, threads=args.transfer, runtime=args.runtime,
         )  # fmt: skip
         document = autogate.validate_profile(
             str(there), networks=args.networks // 2, seconds=held_out_s / 2, seed=args.seed

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from copy import deepcopy
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -60,6 +62,12 @@ def test_round_trip_through_text() -> None:
     assert Policy.from_json(DENSE.to_json()) == DENSE
     assert DENSE.is_dense
     assert not FULL.is_dense
+
+
+def test_policies_can_be_copied_and_sent_to_other_processes() -> None:
+    policy = Policy({"a": Gate("drop"), "b": Gate("mod", {"c": 8})}, {"drop.targeted_dropout": 0.5})
+    assert deepcopy(policy) == policy
+    assert pickle.loads(pickle.dumps(policy)) == policy  # noqa: S301 - our own
 
 
 def test_newer_and_foreign_data_is_refused() -> None:

@@ -17,7 +17,7 @@ from autogate.gates import get_family
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan
 from autogate.sites import BlockNodes, GroupNodes, Network
-from autogate.sites.graph import module_of
+from autogate.sites.graph import layer_text, module_of
 from autogate.sites.network import SiteNodes
 from autogate.surgery.compact_form import UNIT
 
@@ -175,7 +175,7 @@ def _type(group: list[fx.Node], model: nn.Module, places: list[list[tuple[int, s
     lines, widths = [str(places)], []
     for node in group:
         module = module_of(node, model)
-        what = repr(module) if module is not None else getattr(node.target, "__name__", str(node.target))
+        what = layer_text(module) if module is not None else getattr(node.target, "__name__", str(node.target))
         inputs = [n.meta.get("shape") for n in node.all_input_nodes]
         lines.append(f"{what} {inputs} {node.meta.get('shape')}")
         if isinstance(module, (nn.Conv2d, nn.Linear)):

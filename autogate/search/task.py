@@ -20,6 +20,7 @@ from autogate.search.reporter import Reporter
 from autogate.search.training_jobs import StoreKeeper
 from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
+from autogate.sites.graph import layer_text, module_of
 from autogate.store import Store
 from autogate.training import Keeper, Methods, base_recipe, full_recipe
 
@@ -72,7 +73,8 @@ def network_signature(network: Network) -> str:
     """Return the identity of a network's computation: its layers, how they are joined, and all shapes."""
     lines = []
     for node in network.graph.nodes:
-        what = repr(network.model.get_submodule(str(node.target))) if node.op == "call_module" else str(node.target)
+        module = module_of(node, network.model)
+        what = str(node.target) if module is None else layer_text(module)
         if node.op == "call_function":
             what = getattr(node.target, "__name__", type(node.target).__name__)
         lines.append([node.name, what, [n.name for n in node.all_input_nodes], list(node.meta.get("shape", ()))])

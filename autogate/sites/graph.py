@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,12 @@ _CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     """Return the module the node calls, or None for any other node."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def layer_text(module: nn.Module) -> str:
+    """Return what a layer is, in words that do not depend on the version of PyTorch: others read them again."""
+    # Before 2.15, normalisations did not say that what is affine has a bias.
+    return re.sub(r"(affine=(True|False))(?!, bias=)", r"\1, bias=\2", repr(module))
 
 
 def is_add(node: fx.Node) -> bool:

@@ -62,7 +62,12 @@ def figures(options: Options, results: Results) -> dict[str, Any]:
     """Points lost by each method at each sparsity that is done, and their ratio."""
     found: dict[str, Any] = {}
     for sparsity in filter(options.wants, SPARSITIES):
-        if any(f"{method} {sparsity}, seed {seed}" not in results for method in METHODS for seed in options.seeds):
+        names = [
+            f"{what}, seed {seed}"
+            for seed in options.seeds
+            for what in ("dense", *(f"{m} {sparsity}" for m in METHODS))
+        ]
+        if any(name not in results for name in names):
             continue
         lost = {
             method: [

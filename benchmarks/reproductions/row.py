@@ -100,30 +100,32 @@ def inner_maps(network: str, groups: bool = False) -> list[tuple[str, int]]:
 
 
 def saved(options: Options, results: Results) -> dict[str, Any]:
-    """Return points lost, and what is left of MACs and parameters, of all but the dense runs."""
-    dense = results[f"dense, seed {options.seeds[0]}"]
+    """Return points lost, and what is left of MACs and parameters, of the gated runs whose dense one is done."""
     return {
         name: {
-            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
+            "points_lost": points_lost(results, dense, name),
             "macs_ratio": round(row["realisable_macs_ratio"], 4),
-            "parameters_ratio": round(row["parameters"] / dense["parameters"], 4),
+            "parameters_ratio": round(row["parameters"] / results[dense]["parameters"], 4),
         }
-        for name, row in results.items()
-        if not name.startswith("dense")
+        for name, row, dense in _beside_dense(results)
     }
 
 
 def macs_cut(options: Options, results: Results) -> dict[str, Any]:
-    """Return the cut in MACs, as the papers count them and as executed, and points lost, of the gated runs."""
+    """Return the cut in MACs, as the papers count them and as executed, and points lost, likewise."""
     return {
         name: {
             "macs_cut": round(1 - row["paper_macs_ratio"], 4),
             **({"realised_cut": round(1 - row["realisable_macs_ratio"], 4)} if "realisable_macs_ratio" in row else {}),
-            "points_lost": points_lost(results, f"dense, seed {row['seed']}", name),
+            "points_lost": points_lost(results, dense, name),
         }
-        for name, row in results.items()
-        if not name.startswith(("dense", "base"))
+        for name, row, dense in _beside_dense(results)
     }
+
+
+def _beside_dense(results: Results) -> list[tuple[str, Mapping[str, Any], str]]:
+    found = [(name, row, f"dense, seed {row['seed']}") for name, row in results.items()]
+    return [one for one in found if one[2] in results and not one[0].startswith(("dense", "base"))]
 
 
 def points_lost(results: Results, dense: str, gated: str) -> float:

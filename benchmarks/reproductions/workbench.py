@@ -16,6 +16,7 @@ from torch import nn
 from autogate.data import ImageData, Split, load_data
 from autogate.gates import TrainingGate
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
+from autogate.latency.device import device_name
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Realisation
@@ -75,6 +76,7 @@ class Workbench:
     """
 
     def __init__(self, data: str, folder: Path, device: str) -> None:
+        self.source, self.root = data, folder
         self.data: ImageData = load_data(data)
         self.folder = folder / self.data.fingerprint[:12]
         self.device = resolve_device(device)
@@ -116,6 +118,7 @@ class Workbench:
             "judged_on": run.score_on,
             "paper_macs_ratio": macs,
             "train_seconds": round(seconds),
+            "trained_on": device_name(self.device),
             "policy": policy.to_json(),
             "recipe": asdict(run.recipe),
             "seed": run.seed,
