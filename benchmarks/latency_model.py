@@ -121,9 +121,12 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
     taken = read_profile(profile)
     traced = find_sites(load_model(network).module, taken.input_shape)
     model = LatencyModel(taken, traced)
-    batch_size = taken.setting.batch_size
-    config = make_config(model=network, space=load_space("unified").to_json(), pareto=True, batch_size=batch_size)
-    return model, paying(searched_space(config, traced), model, batch_size)[0]
+    space = load_space("unified").to_json()
+    setting = taken.setting
+    config = make_config(
+        model=network, space=space, pareto=True, batch_size=setting.batch_size, runtime=setting.runtime
+    )  # fmt: skip
+    return model, paying(searched_space(config, traced), model)[0]
 
 
 def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, keep: bool = False) -> dict[str, Any]:

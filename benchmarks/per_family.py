@@ -100,7 +100,7 @@ def resnet50_latency(space: str) -> dict[str, Any]:
     setting = setting_of(device, batch_size=1, layout=layout)
     bound = bind(load_space(space), network.sites)
     latency = LatencyModel(take_profile(network, bound, setting, model="resnet50", seconds=60), network)
-    left, reasons = paying(bound, latency, 1)
+    left, reasons = paying(bound, latency)
     policy = lightest_policy(left, latency)
     row: dict[str, Any] = {
         "setting": setting.to_json(), "gates": {site: str(gate) for site, gate in policy}, "left_out": reasons,

@@ -87,7 +87,7 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
     config = make_config(
         model=model, space=load_space("unified").to_json(), threads=1, layout="contiguous", seed=0, **goal
     )
-    space, _ = paying(searched_space(config, network), latency, 1)
+    space, _ = paying(searched_space(config, network), latency)
     rng = random.Random(0)
     sensitivity = [
         [decision.name, choice, rng.uniform(0.01, 0.5)]

@@ -9,6 +9,7 @@ from autogate.gates import get_family
 from autogate.latency.model import LatencyModel
 from autogate.latency.operators import operators_by_unit
 from autogate.latency.roofline import roofline
+from autogate.latency.runtimes import why_no_saving
 from autogate.latency.subjects import script
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import DENSE, Gate, Policy
@@ -74,8 +75,9 @@ def explain_gates(model: LatencyModel, space: BoundSpace) -> list[GateTime]:
     dense = _operators(model, DENSE, {})
     found = []
     known: dict[tuple[Gate, tuple[str, ...]], str] = {}
+    setting = model.profile.setting
     for site, gate in space.gates():
-        limit = get_family(gate.family).limits(model.network.sites[site], model.profile.setting.batch_size)
+        limit = why_no_saving(gate, model.network.sites[site], setting.batch_size, setting.runtime)
         if limit is not None:
             found.append(GateTime(site, gate, 0.0, 0.0, limit))
             continue

@@ -8,11 +8,21 @@ import torch
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.records import Setting
+from autogate.gates import get_family
+from autogate.policy import Gate
+from autogate.records import Setting, Site
 
 RUNTIMES = ("eager", "cuda_graph", "compiled")
 Runnable = Callable[[torch.Tensor], object]
 _WARM_UP_PASSES = 3
+
+
+def why_no_saving(gate: Gate, site: Site, batch_size: int, runtime: str) -> str | None:
+    """Return why a gate can save nothing at a site, on whatever device; None if it may."""
+    family = get_family(gate.family)
+    if runtime == "cuda_graph" and family.varies:
+        return "decides on data, and a CUDA graph runs the same operators every time"
+    return family.limits(site, batch_size)
 
 
 def runnable(module: nn.Module, x: torch.Tensor, setting: Setting) -> Runnable:

@@ -100,7 +100,7 @@ def prepare_ground(
     if not found.foreign and abs(facts["slowness"] - 1) > _WORTH_SAYING:
         reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
     latency = study_latency(found.profile, network, {} if found.foreign else facts)
-    left, reasons = paying(space, latency, config.batch_size)
+    left, reasons = paying(space, latency)
     lightest = lightest_policy(left, latency)
     key = facts["profile"]
     if found.foreign:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from autogate.errors import DeviceError, ProfileError
-from autogate.gates import get_family
 from autogate.latency import (
     LAYOUTS,
     MIN_NETWORKS,
@@ -24,6 +23,7 @@ from autogate.latency import (
     too_noisy,
     transfer_profile,
 )
+from autogate.latency.runtimes import why_no_saving
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
 from autogate.search.config import SearchConfig
@@ -40,17 +40,11 @@ QUICK_PROFILE_S = 40.0
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
     """Return the configuration's space on ``network``, without gates that cannot save time at its batch size.
 
-    A CUDA graph runs the same operators every time: gates that decide on data have no place in it.
-
     Raises:
         SpaceError: If the space does not fit the network.
     """
-    captured = config.runtime == "cuda_graph"
     return bind(parse_space(config.space, "the search space"), network.sites).restricted(
-        lambda site, gate: (
-            get_family(gate.family).limits(network.sites[site], config.batch_size) is None
-            and not (captured and get_family(gate.family).varies)
-        )
+        lambda site, gate: why_no_saving(gate, network.sites[site], config.batch_size, config.runtime) is None
     )
 
 

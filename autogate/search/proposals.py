@@ -13,8 +13,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autogate.gates import brief, get_family
+from autogate.gates import brief
 from autogate.latency import LatencyModel
+from autogate.latency.runtimes import why_no_saving
 from autogate.policy import Gate, Policy
 from autogate.records import Site
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
@@ -231,12 +232,13 @@ def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], f
     return saved
 
 
-def paying(space: BoundSpace, latency: LatencyModel, batch_size: int) -> tuple[BoundSpace, list[str]]:
+def paying(space: BoundSpace, latency: LatencyModel) -> tuple[BoundSpace, list[str]]:
     """Take out every gate that cannot pay at its site on this device; return the space and the reasons."""
     reasons: dict[str, list[str]] = {}
+    setting = latency.profile.setting
 
     def keep(site: str, gate: Gate) -> bool:
-        limit = get_family(gate.family).limits(latency.network.sites[site], batch_size)
+        limit = why_no_saving(gate, latency.network.sites[site], setting.batch_size, setting.runtime)
         if limit is None and latency.coverage(space.alone(site, gate)).saved_ms <= 0:
             limit = "runs no faster than dense there on this device"
         if limit is not None:

@@ -106,7 +106,7 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     if floor_of(config, facts) is not None:
         objective = replace(objective, floor=facts["short_floor"])
     declared = searched_space(config, network)
-    space, _ = paying(declared, latency, config.batch_size)
+    space, _ = paying(declared, latency)
     saved = savings(space, latency)
     known = {(decision, choice): float(loss) for decision, choice, loss in facts["sensitivity"]}
     proposer = Proposer(

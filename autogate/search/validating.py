@@ -68,7 +68,7 @@ def validate_profile(
         with reporter.stage("measure again"):
             stale_error = measure_again(taken, network, progress=reporter.progress).error
     latency = LatencyModel(taken, network)
-    left, _ = paying(searched_space(config, network), latency, setting.batch_size)
+    left, _ = paying(searched_space(config, network), latency)
     if not left.gates():
         raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
     planned = plan_held_out(latency, left, networks, seed)

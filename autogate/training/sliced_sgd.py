@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,23 +31,35 @@ class SlicedSGD(torch.optim.SGD):
         """Update all parameters that have a gradient."""
         in_use = self._in_use()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter in in_use and parameter.grad is not None:
-                    self._step_part(parameter, in_use[parameter], group)
-                    parameter.grad = None
+            parts = [p for p in group["params"] if p in in_use and p.grad is not None]
+            if parts:
+                self._step_parts(parts, [_index(p, in_use[p]) for p in parts], group)
+            for parameter in parts:
+                parameter.grad = None
         super().step()
 
-    def _step_part(self, parameter: torch.Tensor, part: Selected, group: Mapping[str, Any]) -> None:
-        index = _index(parameter, part)
+    def _step_parts(
+        self, parameters: Sequence[torch.Tensor], at: Sequence[tuple[torch.Tensor, ...]], group: Mapping[str, Any]
+    ) -> None:
+        buffers = [self._buffer(parameter) for parameter in parameters]
+        values = [parameter[index] for parameter, index in zip(parameters, at, strict=True)]
+        gradients = [p.grad[index] for p, index in zip(parameters, at, strict=True) if p.grad is not None]
+        momenta = [buffer[index] for buffer, index in zip(buffers, at, strict=True)]
+        torch._foreach_add_(gradients, values, alpha=group["weight_decay"])
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, gradients)
+        torch._foreach_add_(gradients, momenta, alpha=group["momentum"])
+        torch._foreach_add_(values, gradients, alpha=-group["lr"])
+        for parameter, buffer, index, value, momentum in zip(parameters, buffers, at, values, momenta, strict=True):
+            parameter[index] = value
+            buffer[index] = momentum
+
+    def _buffer(self, parameter: torch.Tensor) -> torch.Tensor:
         state = self.state[parameter]
         if state.get("momentum_buffer") is None:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        assert parameter.grad is not None  # noqa: S101 - the caller looked
-        value = parameter[index]
-        gradient = parameter.grad[index] + group["weight_decay"] * value
-        momentum = group["momentum"] * state["momentum_buffer"][index] + gradient
-        state["momentum_buffer"][index] = momentum
-        parameter[index] = value - group["lr"] * (gradient + group["momentum"] * momentum)
+        buffer: torch.Tensor = state["momentum_buffer"]
+        return buffer
 
 
 def _index(parameter: torch.Tensor, part: Selected) -> tuple[torch.Tensor, ...]:

@@ -13,6 +13,7 @@ from profiles import profile_of
 from autogate.errors import BudgetInfeasibleError
 from autogate.gates import brief
 from autogate.latency import LatencyModel
+from autogate.latency.explaining import explain_gates
 from autogate.policy import Gate, Policy
 from autogate.search.config import make_config
 from autogate.search.objective import Objective
@@ -195,7 +196,7 @@ def test_gates_that_cannot_pay_are_taken_out() -> None:
         replace(profile, units=tuple(slow), networks=tuple(networks * 4)),
         NETWORK,
     )
-    left, reasons = paying(space, latency, batch_size=4)
+    left, reasons = paying(space, latency)
     kept = {brief(gate) for _, gate in left.gates()}
     assert kept == {"drop", "antidote(channel_ratio=0.3)"}
     text = "\n".join(reasons)
@@ -206,6 +207,18 @@ def test_gates_that_cannot_pay_are_taken_out() -> None:
     assert "batch of 4 (9 sites)" in text
     # At batch 1 the channel gate may pay.
     assert "lcnet" in {gate.family for _, gate in space_of(map=[{"family": "lcnet"}]).gates()}
+
+
+def test_gates_that_decide_on_data_have_no_place_in_a_cuda_graph() -> None:
+    space = space_of(block=[{"family": "drop"}, {"family": "lcnet"}], map=[{"family": "lcnet"}])
+    fixed = [(site, gate) for site, gate in space.gates() if gate.family == "drop"]
+    profile = profile_of(NETWORK, fixed)  # as when networks are captured, without any other gate
+    latency = LatencyModel(replace(profile, setting=replace(profile.setting, runtime="cuda_graph")), NETWORK)
+    left, reasons = paying(space, latency)
+    assert {gate.family for _, gate in left.gates()} == {"drop"}
+    why = "decides on data, and a CUDA graph runs the same operators every time"
+    assert [reason.partition(": ")[2] for reason in reasons] == [f"{why} (16 sites)"]
+    assert {found.reason for found in explain_gates(latency, space) if found.gate.family == "lcnet"} == {why}
 
 
 def test_the_lightest_policy_is_lighter_than_any_proposal() -> None:
