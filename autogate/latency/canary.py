@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from autogate.latency.interleaving import interleave
 from autogate.latency.model import LatencyModel
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.steadiness import steady
 from autogate.latency.threads import inference
-from autogate.latency.timing import WARM_UP_S, Clock, prepare, random_input, timed
+from autogate.latency.timing import WARM_UP_S, prepare, random_input, timed
 from autogate.policy import DENSE, Policy
 from autogate.records import MIXED
 from autogate.surgery import compact_form
@@ -25,7 +24,7 @@ def canary(model: LatencyModel, *, seconds: float = _SECONDS) -> float:
     """Return the dense network's latency now over its predicted latency, from so many seconds of running it."""
     setting = model.profile.setting
     form = prepare(compact_form(model.network, DENSE, {}), setting)
-    run = timed(form, random_input(model.network.input_shape, setting), Clock(torch.device(setting.device)))
+    run = timed(form, random_input(model.network.input_shape, setting), setting)
     with inference(setting):
         passes = interleave([run], seconds=seconds, warm_up_s=WARM_UP_S, min_rounds=_MIN_ROUNDS)
     kept = steady(passes.ms, passes.groups).kept

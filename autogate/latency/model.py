@@ -160,7 +160,7 @@ class LatencyModel:
 
     def timelines(self, policies: int) -> Timelines:
         """Return timelines on which the units of so many policies can be run."""
-        return Timelines(policies, self.profile.card.sync_us * 1e-3, are_one=not self._forms.on_two_timelines)
+        return Timelines(policies, are_one=not self._forms.on_two_timelines)
 
     def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
         """Return the times of whole networks from what their units compose to, in milliseconds."""

@@ -24,7 +24,7 @@ from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.steadiness import median_interval, median_iqr
 from autogate.latency.subjects import Samples, Subject, last_passes, samples_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import WARM_UP_S, Clock, Pass, prepare, random_input, timed
+from autogate.latency.timing import WARM_UP_S, Pass, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
@@ -62,7 +62,7 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> s
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
-        subjects.append(timed(module, x, Clock(torch.device(setting.device))))
+        subjects.append(timed(module, x, setting))
     with inference(setting_for("contiguous")):
         passes = interleave(subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, warm_up_s=WARM_UP_S, min_rounds=7)
     return list(LAYOUTS)[int(np.argmin(np.median(passes.ms, axis=1)))]
@@ -138,7 +138,9 @@ def take_profile(
     networks = [*profiled.networks, *screened.networks, session.run_warm(profiled.networks[0])]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     method = {
-        "clock": "CUDA events; host times and device times in separate passes" if session.on_gpu else "perf_counter",
+        "clock": "CUDA events; wholes, host times, device times in separate passes"
+        if session.on_gpu
+        else "perf_counter",
         "order": "interleaved, one pass of each network per round, in a new random order",
         "canary": f"groups of about {GROUP} passes; a group slower than its networks were before ran again",
         "groups_again": session.again,
@@ -267,7 +269,7 @@ class _Session:
         """Time the dense network with no other one in between."""
         setting = self.setting
         form = prepare(compact_form(self.network, DENSE, {}), setting)
-        run = timed(form, random_input(self.network.input_shape, setting), Clock(torch.device(setting.device)))
+        run = timed(form, random_input(self.network.input_shape, setting), setting)
         with inference(setting):
             passes = interleave([run], seconds=_WARM_SECONDS, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES)
         kept = passes.ms[0]

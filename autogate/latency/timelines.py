@@ -9,12 +9,12 @@ class Timelines:
     """Where host and device are after the units so far, for many policies at once.
 
     A GPU runs behind the host: it starts a unit when the one before is done and the host has begun to hand this one
-    out, and it is not done before the host is. Where a gate decides on data, the host waits for the device. On a CPU
-    they are one: the host's times are 0, and unit times add up.
+    out, and it is not done before the host is. Where a gate decides on data, the host waits for the device, and the
+    unit's own times hold what the host then needs to react. On a CPU they are one: the host's times are 0, and unit
+    times add up.
 
     Args:
         policies: How many.
-        sync_ms: Time in which the host sees that the device is done, in milliseconds.
         are_one: Whether host and device are one.
 
     Attributes:
@@ -23,11 +23,10 @@ class Timelines:
         busy_ms: How long the device has worked, likewise.
     """
 
-    def __init__(self, policies: int, sync_ms: float = 0.0, are_one: bool = False) -> None:
+    def __init__(self, policies: int, are_one: bool = False) -> None:
         self.host_ms = np.zeros(policies)
         self.device_ms = np.zeros(policies)
         self.busy_ms = np.zeros(policies)
-        self._sync_ms = sync_ms
         self._are_one = are_one
 
     def run(
@@ -44,7 +43,7 @@ class Timelines:
         if self._are_one:
             self.device_ms = self.host_ms = self.busy_ms
             return
-        begun = np.where(waits, np.maximum(self.host_ms, self.device_ms) + self._sync_ms, self.host_ms)
+        begun = np.where(waits, np.maximum(self.host_ms, self.device_ms), self.host_ms)
         self.host_ms = begun + host_ms
         self.device_ms = np.maximum(np.maximum(self.device_ms, begun) + device_ms, self.host_ms)
 

@@ -11,14 +11,18 @@ import torch
 from torch import fx, nn
 
 from autogate.latency.device import DTYPES, LAYOUTS
-from autogate.latency.runtimes import Runnable
+from autogate.latency.runtimes import Runnable, runnable
+from autogate.latency.threads import as_in_use
 from autogate.records import Setting
 from autogate.surgery.compact_form import UNIT
 from autogate.surgery.graph_copy import attribute
 
 # Clocks rise and caches fill in about that time, however short a pass is.
 WARM_UP_S = 0.15
-_HOLD_CYCLES = 1_000_000
+# Holding a GPU back: by so much longer than the host needs, at the highest clocks that there are.
+_HOLD = 2.0
+_MIN_HOLD_MS = 0.05
+_CYCLES_PER_MS = 2_000_000
 # What a mark takes at the most, and from which share of the whole on it matters.
 _MARK_MS = 0.003
 _NEGLIGIBLE = 0.005
@@ -55,10 +59,10 @@ class Clock:
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
-    def hold(self) -> None:
-        """Keep a GPU busy for some time, so that the host gets ahead of it."""
+    def hold(self, ms: float) -> None:
+        """Keep a GPU busy for at least so many milliseconds, so that the host gets ahead of it."""
         with torch.cuda.device(self.device):
-            torch.cuda._sleep(_HOLD_CYCLES)  # type: ignore[no-untyped-call]
+            torch.cuda._sleep(int(ms * _CYCLES_PER_MS))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Pass:
     Attributes:
         whole_ms: Time from the start to the last result, in milliseconds.
         units_ms: Time of each unit on the device, in milliseconds, by position.
-        host_ms: Time that the host takes to hand each unit to the device, likewise; empty where they are one.
+        host_ms: Time that the host takes to hand each unit to a device that has nothing else to do, likewise; empty
+            where they are one. If the host needs results of the unit before it can go on, they are part of it.
         group: Which of its round's groups it ran in.
     """
 
@@ -128,7 +133,7 @@ class MarkedNetwork:
         self.module = fx.GraphModule(root, graph).eval()
 
     def run(self, x: torch.Tensor) -> Pass:
-        """Run once, on a GPU a second time with the device held back, and return what it took.
+        """Run once, on a GPU several times in different ways, and return what it took.
 
         Of a network so small that marks matter, every second run is without: it gives the time of the whole, and the
         one before the times of the units.
@@ -164,40 +169,73 @@ class MarkedNetwork:
         return Pass(self.clock.between_ms(start, end), units)
 
     def _run_on_two_timelines(self, x: torch.Tensor) -> Pass:
-        """Take the host's times and the whole in a free run, the device's where it always lags behind the host."""
-        clock, host, spans = self.clock, list[tuple[int, float]](), list[tuple[int, Any, Any]]()
-        self._reached = lambda unit: host.append((unit, clock.host_ms()))
+        """Take the whole from a free run, and the times of units from runs in which host and device wait in turns."""
+        clock, run = self.clock, self.whole or self._compact
+        run(x)  # other networks ran since; a host that is used to this one is faster
+        host_ms = self._host_times(x)
         clock.settle()
-        previous = clock.host_ms()
         start = clock.now()
-        (self.whole or self.module)(x)
+        run(x)
         whole_ms = clock.between_ms(start, clock.now())
-        host_ms = {}
-        for unit, at in host:
-            host_ms[unit] = at - previous
-            previous = at
+        return Pass(whole_ms, self._device_times(x, host_ms), {} if self.whole is not None else host_ms)
 
-        def held(unit: int) -> None:
-            nonlocal start
-            spans.append((unit, start, clock.now()))
-            clock.hold()
-            start = clock.now()
-
-        self._reached = held
+    def _host_times(self, x: torch.Tensor) -> dict[int, float]:
+        """Let the host wait for the device after every unit."""
+        clock, found = self.clock, dict[int, float]()
         clock.settle()
-        clock.hold()
-        start = clock.now()
+        begun = clock.host_ms()
+
+        def reached(unit: int) -> None:
+            nonlocal begun
+            found[unit] = clock.host_ms() - begun
+            clock.settle()
+            begun = clock.host_ms()
+
+        self._reached = reached
         self.module(x)
         clock.settle()
-        return Pass(whole_ms, {unit: clock.between_ms(a, b) for unit, a, b in spans}, host_ms)
+        return found
+
+    def _device_times(self, x: torch.Tensor, host_ms: Mapping[int, float]) -> dict[int, float]:
+        """Let the device wait before every unit until the host has handed it out."""
+        clock, spans = self.clock, list[tuple[int, Any, Any]]()
+        units = iter([*host_ms.values(), 0.0])
+
+        def hold() -> Any:
+            clock.hold(max(_MIN_HOLD_MS, _HOLD * next(units)))
+            return clock.now()
+
+        start = hold()
+
+        def reached(unit: int) -> None:
+            nonlocal start
+            spans.append((unit, start, clock.now()))
+            start = hold()
+
+        self._reached = reached
+        self.module(x)
+        clock.settle()
+        return {unit: clock.between_ms(a, b) for unit, a, b in spans}
 
 
-def timed(module: nn.Module, x: torch.Tensor, clock: Clock) -> Callable[[], float]:
-    """Return a call that runs ``module`` on ``x``, ``[N, C, H, W]``, and returns what it took, in milliseconds."""
+def timed(module: nn.Module, x: torch.Tensor, setting: Setting) -> Callable[[], float]:
+    """Return a call that runs a network as the setting says, and returns what it took, in milliseconds.
+
+    Args:
+        module: The network, in the setting's form.
+        x: What it runs on, likewise, ``[N, C, H, W]``.
+        setting: How to run.
+
+    Raises:
+        DeviceError: If it cannot run so.
+    """
+    clock = Clock(torch.device(setting.device))
+    with as_in_use(setting):
+        network = runnable(module, x, setting)
 
     def run() -> float:
         start = clock.now()
-        module(x)
+        network(x)
         return clock.between_ms(start, clock.now())
 
     return run

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import nn
 
 from autogate.errors import DeviceError
+from autogate.latency.runtimes import runnable
 from autogate.latency.threads import inference
 from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import EnergyComparison, Setting
@@ -79,7 +80,7 @@ class _Burst:
     """
 
     def __init__(self, network: nn.Module, batches: Sequence[torch.Tensor], setting: Setting) -> None:
-        self.network = network
+        self.run = runnable(network, batches[0], setting)
         self.batches = cycle(batches)
         self.clock = Clock(torch.device(setting.device))
         self.passes = len(batches)
@@ -91,7 +92,7 @@ class _Burst:
     def __call__(self) -> int:
         """Return the number of passes."""
         for _ in range(self.passes):
-            self.network(next(self.batches))
+            self.run(next(self.batches))
         self.clock.settle()
         return self.passes
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from autogate.errors import ProfileError
 from autogate.latency.interleaving import Round, interleave
@@ -19,7 +18,7 @@ from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.steadiness import steady
 from autogate.latency.subjects import script
 from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, prepare, random_input, timed
+from autogate.latency.timing import prepare, random_input, timed
 from autogate.latency.units import keys_of
 from autogate.policy import DENSE
 from autogate.records import Operator, Setting
@@ -91,14 +90,14 @@ def measure_held_out(
     """Measure networks interleaved, twice one after the other, for about ``seconds`` in all; others run ``beside``."""
     network = replace(network, model=copy.deepcopy(network.model))
     x = random_input(network.input_shape, setting, seed)
-    clock = Clock(torch.device(setting.device))
-    forms, operators = [], []
+    subjects, operators = [], []
     for wanted in (*planned, *beside):
         gates = attach_gates(network, wanted.policy)
         form = compact_form(network, wanted.policy, gates, plan=wanted.executors, share_weights=True)
         script(form, wanted.decisions)
-        forms.append(prepare(form, setting))
+        prepare(form, setting)
         operators.append(record_operators(form, x))
+        subjects.append(timed(form, x, setting))
     medians = []
     start = time.monotonic()
     for half in (0, 1):
@@ -110,8 +109,7 @@ def measure_held_out(
 
         with inference(setting):
             passes = interleave(
-                [timed(form, x, clock) for form in forms], seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS,
-                seed=2 * seed + half, done=watch,
+                subjects, seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS, seed=2 * seed + half, done=watch,
             )  # fmt: skip
         medians.append(steady(passes.ms, passes.groups).medians(passes.ms))
     count = len(planned)
