@@ -54,5 +54,6 @@ def _alike(gates: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[
 
 def _range(shares: list[float]) -> str:
     """Show savings as what is left or added, from the best to the worst site."""
-    low, high = min(-share for share in shares), max(-share for share in shares)
+    more = [0.0 - share for share in shares]
+    low, high = min(more), max(more)
     return f"{low:+.1%}" if len(shares) == 1 else f"{low:+.1%} to {high:+.1%}"
