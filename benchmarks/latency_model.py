@@ -18,7 +18,10 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +33,14 @@ import autogate
 from autogate.gates import get_family
 from autogate.latency import LatencyModel, ManyPredictor, read_profile
 from autogate.latency.machine import machine_facts
+from autogate.latency.plan import PlannedNetwork
 from autogate.latency.subjects import time_networks
 from autogate.latency.units import GONE, keys_of
 from autogate.latency.validation import measure_held_out, plan_held_out, score
 from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
-from autogate.records import Realisation
+from autogate.records import Realisation, UnitSample
 from autogate.search.config import make_config
 from autogate.search.profiles import searched_space
 from autogate.search.proposals import paying
@@ -70,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ridge", action="store_true")
     parser.add_argument("--again", action="store_true", help="do again what is done")
+    parser.add_argument("--units", action="store_true", help="of what is done and kept, measure single units again")
     args = parser.parse_args()
     kind = torch.device(args.device).type
     out = Path(__file__).parent / "results" / f"latency_model_{kind}.json"
@@ -78,7 +83,16 @@ def main() -> None:
     for network in args.only:
         for batch_size in args.batch_size or BATCHES[kind]:
             name = f"{network}, batch {batch_size}" + (", CUDA graph" if args.runtime == "cuda_graph" else "")
-            if args.again or name not in results:
+            if args.units and args.keep:
+                results[name]["units_with_gates"] = units_with_gates(
+                    network,
+                    kept(args, network, batch_size),
+                    parse_duration(args.held_out_time) / 2,
+                    args.seed,
+                    keep=True,
+                )
+                out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            elif args.again or name not in results:
                 results[name] = validated(network, batch_size, args)
                 results["pooled"] = pooled(results)
                 out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -89,7 +103,7 @@ def main() -> None:
 def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[str, Any]:
     """Profile a network, and score the profile."""
     with tempfile.TemporaryDirectory() as folder:
-        profile = (args.keep or Path(folder)) / f"{network}-batch{batch_size}-{args.runtime}.jsonl"
+        profile = kept(args, network, batch_size) if args.keep else Path(folder) / "profile.jsonl"
         held_out_s = parse_duration(args.held_out_time)
         if not profile.exists():
             autogate.profile(
@@ -116,6 +130,12 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
     return document
 
 
+def kept(args: argparse.Namespace, network: str, batch_size: int) -> Path:
+    """Return the file that keeps a profile."""
+    folder: Path = args.keep
+    return folder / f"{network}-batch{batch_size}-{args.runtime}.jsonl"
+
+
 def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpace]:
     """Return the latency model of a profile, and the gates that can pay there."""
     taken = read_profile(profile)
@@ -132,16 +152,14 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
 def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, keep: bool = False) -> dict[str, Any]:
     """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift.
 
-    Beside them, under ``retest``, those of a second measurement as a predictor of the first.
+    Beside them, under ``retest``, those of a second measurement as a predictor of the first. It is made in a process of
+    its own, since where a process has its weights in memory makes single units faster or slower for good.
     """
     model, space = model_and_space(network, profile)
     planned = plan_held_out(model, space, UNIT_NETWORKS, seed + 2000)
-    first, second = (
-        time_networks(
-            model.network, model.units, planned, model.profile.setting, seconds=seconds / 2, phase="held out", seed=half
-        ).units
-        for half in (0, 1)
-    )
+    first = unit_samples(model, planned, seconds / 2, 0)
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        second = other.submit(unit_samples_there, network, profile, seconds / 2, seed).result()
     if keep:
         document = {
             "policies": [{**vars(one), "policy": one.policy.to_json()} for one in planned],
@@ -168,6 +186,19 @@ def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, 
         {kind: mape(np.array(both).reshape(-1, 2)[:, i], drifts[i]) for kind, both in errors.items()} for i in (0, 1)
     )
     return {"drift": float(drifts[0]) - 1, **ours, "retest": retest}
+
+
+def unit_samples(model: LatencyModel, planned: Sequence[PlannedNetwork], seconds: float, seed: int) -> list[UnitSample]:
+    """Return the times of all units of ``planned``, one network after the other."""
+    return time_networks(
+        model.network, model.units, planned, model.profile.setting, seconds=seconds, phase="held out", seed=seed
+    ).units
+
+
+def unit_samples_there(network: str, profile: Path, seconds: float, seed: int) -> list[UnitSample]:
+    """Return what :func:`unit_samples` does, in another process: it draws the same networks."""
+    model, space = model_and_space(network, profile)
+    return unit_samples(model, plan_held_out(model, space, UNIT_NETWORKS, seed + 2000), seconds, 1)
 
 
 def speed(network: str, profile: Path, seed: int) -> dict[str, float]:

@@ -152,9 +152,10 @@ class Workbench:
         return accuracy, paper_macs(network, policy, realisation) / dense_macs(network)
 
     def measure(self, run: Run, batch_size: int) -> dict[str, Any]:
-        """Time a trained network beside its dense one."""
+        """Time a trained network beside its dense one; where the cost is fixed, the weights do not matter."""
         network, policy, gates = self._prepared(run)
-        self._load(run, network, gates)
+        if policy_varies(policy) or self._file(run, "safetensors").exists():
+            self._load(run, network, gates)
         layout = fastest_layout(network, lambda name: setting_of(self.device, batch_size=batch_size, layout=name))
         setting = setting_of(self.device, batch_size=batch_size, layout=layout)
         comparison = compare(
