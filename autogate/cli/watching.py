@@ -71,6 +71,8 @@ def _view(document: dict[str, Any]) -> Group:
     workers = Text(
         "\n".join(f"{one['host']} ({one['device']}): {one['doing'] or 'idle'}" for one in document["workers"])
     )
+    if not document["workers"]:
+        workers = Text("it has ended" if document["finished"] else "no process runs it now")
     bar = ProgressBar(total=max(1, document["wanted"]), completed=counts["total"], width=60)
     return Group(
         head, bar, Text(), done, reached, Text(f"hypervolume {sparkline(document['hypervolumes'])}"), table, workers

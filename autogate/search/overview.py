@@ -65,7 +65,7 @@ def describe_document(store: Store, study: str) -> dict[str, Any]:
     weights = {facts.get(f"{kind}_artifact") for kind in ("dense", "shared")}
     weights |= {finalist.artifact for finalist in store.finalists(study)}
     return {
-        "schema": "autogate.study/1",
+        "schema": "autogate.study-overview/1",
         **study_line(store, study),
         "storage": store.shown_url,
         **store.origin(study),
@@ -83,7 +83,7 @@ def describe_document(store: Store, study: str) -> dict[str, Any]:
 def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
     """Return how far a study is, and its ``latest`` trials, newest first.
 
-    It is finished when all that was asked for is done and a finalist is there.
+    It is finished when its last run came to an end, rather than being interrupted.
 
     Raises:
         StudyError: If there is no such study.
@@ -100,7 +100,7 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
         "host": store.origin(study)["host"],
         "device": facts.get("setting", {}).get("device_name"),
         "outcomes": store.count_trials(study),
-        "finished": line["trials"] >= line["wanted"] and line["finalists"] > 0,
+        "finished": bool(facts.get("ended", line["trials"] >= line["wanted"] and line["finalists"] > 0)),
         "best": best,
         "workers": [
             {key: value for key, value in vars(worker).items() if key != "id"} for worker in store.workers(study)

@@ -82,6 +82,7 @@ def run_search(
             trials, config.trainings, config.timeout_s
         ), reporter)  # fmt: skip
         _finish(store, study, config, facts, ground, objective, evaluator, team, reporter)
+    store.set_facts(study, {"ended": True})
 
 
 def _begin(
@@ -108,6 +109,7 @@ def _begin(
     if not binding:
         reporter.note("dense meets this budget already; the fastest policy of equal accuracy is looked for")
     facts |= {
+        "ended": False,
         "latency_model": LATENCY_MODEL,
         "foreign": ground.foreign,
         "left_out": ground.unpaying,

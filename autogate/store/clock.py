@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Float, func, literal_column
+import datetime
+
+from sqlalchemy import ColumnElement, Float, func, literal_column, select
 from sqlalchemy.orm import Session
 
 
@@ -11,3 +13,9 @@ def clock(session: Session) -> ColumnElement[float]:
     if session.get_bind().dialect.name == "sqlite":
         return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
     return func.extract("epoch", func.clock_timestamp()).cast(Float)
+
+
+def clock_utc(session: Session) -> str:
+    """Return the database's time as it is stored."""
+    seconds = session.scalars(select(clock(session))).one()
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -78,8 +82,11 @@ def connect(url: URL, *, create: bool = False) -> Engine:
         raise StorageError(f"studies are kept in SQLite or PostgreSQL, not in {backend}; give another --storage")
     if backend == "sqlite":
         _prepare_file(sqlite_path(url), shown(url), create)
+    options = engine_options(backend)
+    if (path := sqlite_path(url)) is not None and _is_frozen(path):
+        options = {"creator": partial(_connect_frozen, path)}
     with clear_errors(url):
-        engine = create_engine(url, **engine_options(backend))
+        engine = create_engine(url, **options)
         if backend == "sqlite":
             event.listen(engine, "connect", _sqlite_pragmas)
         return engine
@@ -115,6 +122,21 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether a file lies where nothing can be written, as on a medium or in another user's folder."""
+    return path.exists() and not any(os.access(place, os.W_OK) for place in (path, path.parent))
+
+
+def _connect_frozen(path: Path) -> sqlite3.Connection:
+    # Reading a file with a write-ahead log writes beside it, unless SQLite knows that nobody changes it.
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise sqlite3.OperationalError(
+            f"it was not closed, and {path.parent} cannot be written; copy it and {log.name}, and read the copy"
+        )
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
 def _set_journal(engine: Engine, path: Path) -> None:

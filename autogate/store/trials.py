@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from autogate.policy import Policy
 from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
+from autogate.store.clock import clock_utc
 from autogate.store.patience import steadfast
 from autogate.store.policies import Policies
-from autogate.store.session import now_utc
 
 COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")
@@ -37,9 +37,10 @@ class Trials(Policies):
             **{name: _whole(trial.costs, name) for name in _COSTS},
             reason=trial.reason,
             seconds=trial.seconds,
-            finished_utc=now_utc(),
         )
         with self.session() as session, session.begin():
+            # Trials are told in the order in which they ended, whichever hosts drove the study.
+            row.finished_utc = clock_utc(session)
             session.merge(row)
             profile, model = judged_by(session, study)
             if trial.policy is not None and trial.predicted:

@@ -9,6 +9,8 @@ import pytest
 from commands import Cli
 from databases import released
 
+from autogate.store import Store
+
 NAME = "it's 🙂 [/bold] :smile:"
 
 
@@ -47,7 +49,7 @@ def test_listing_and_showing(cli: Cli, url: str) -> None:
     assert listed == cli("studies", "--format", "json").json
     assert "largest drop" in cli("studies", "list").out
     shown = cli("studies", "show", "budget", "--format", "json").json
-    assert shown["schema"] == "autogate.study/1"
+    assert shown["schema"] == "autogate.study-overview/1"
     assert (shown["front"], shown["outcomes"]["complete"], shown["config"]["latency_budget"]) == (3, 6, "80%")
     assert shown["weights_bytes"] > 200_000
     assert "config: latency_budget" in cli("studies", "show", "budget").out
@@ -128,3 +130,6 @@ def test_watching_without_a_terminal_looks_once(cli: Cli, url: str) -> None:
     assert document["finished"] is True
     assert [trial["trial"] for trial in document["latest"]] == list(range(7, -1, -1))
     assert cli("studies", "watch", "budget", "--every", "2").code == 2
+    Store(url).set_facts("budget", {"ended": False})  # as when it is interrupted while finalists are trained
+    assert cli("studies", "watch", "budget", "--format", "json").json["finished"] is False
+    assert "no process runs it now" in cli("studies", "watch", "budget").out

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 import random
 import sqlite3
@@ -142,6 +143,19 @@ def test_trials_are_counted_by_outcome(store: Store) -> None:
     store.add_trial("first", trial(5))
     assert store.count_trials("first")["total"] == 6
     assert len(store.trials("second")) == 1
+
+
+def test_trials_stay_in_order_whatever_the_clocks_of_hosts_say(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return datetime.datetime(2199, 1, 1, tzinfo=tz)
+
+    with monkeypatch.context() as another_host:
+        another_host.setattr("autogate.store.session.datetime.datetime", Ahead)
+        store.add_trial("first", trial(0))
+    store.add_trial("first", trial(1))
+    assert store.trial_order("first") == [0, 1]
 
 
 def test_unknown_studies_suggest_others(store: Store) -> None:

@@ -106,6 +106,32 @@ def test_read_only_databases_are_read(anywhere: str) -> None:
     reader.engine.dispose()
 
 
+def test_a_file_where_nothing_can_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'a study.db'}"
+    store = Store(url, create=True)
+    store.create_study("first", {"seed": 0})
+    store.engine.dispose()
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("autogate.store.database.os.access", lambda path, mode: False)
+    reader = Store(url)
+    assert reader.study("first") == ({"seed": 0}, {})
+    # With its write-ahead log, SQLite would have written beside it.
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    with pytest.raises(StorageError, match="readonly"):
+        reader.create_study("second", {})
+    reader.engine.dispose()
+
+
+def test_a_file_that_was_not_closed_cannot_be_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    store = Store(url, create=True)
+    store.create_study("first", {"seed": 0})
+    monkeypatch.setattr("autogate.store.database.os.access", lambda path, mode: False)
+    with pytest.raises(StorageError, match="it was not closed, and .* cannot be written; copy it and a.db-wal"):
+        Store(url)
+    store.engine.dispose()
+
+
 def test_a_read_only_place_for_a_new_database(anywhere: str) -> None:
     if anywhere.startswith("sqlite"):
         Path(anywhere.removeprefix("sqlite:///")).touch()
