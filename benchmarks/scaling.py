@@ -112,7 +112,7 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
 
 
 class Stopwatch:
-    """Drives a replay and times every trial: in all, and what finding the candidate took of it."""
+    """Drives a replay and times every trial: in all, what finding the candidate took of it, and the sampler by itself."""
 
     def __init__(self, store: Store, name: str, **changes: Any) -> None:
         config = add_replay(store, _SOURCE, name, **changes)
@@ -150,7 +150,7 @@ class Stopwatch:
                     "trials": len(of_kind),
                     "outside_proposing_ms": _spread([total - proposing for total, proposing, _ in of_kind]),
                     "proposing_ms": _spread([proposing for _, proposing, _ in of_kind]),
-                    "of_it_sampler_ms": _spread([sampler for _, _, sampler in of_kind]),
+                    "sampler_ms": _spread([sampler for _, _, sampler in of_kind]),
                 }
         return found
 
