@@ -112,7 +112,7 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
 
 
 class Stopwatch:
-    """Drives a replay and times every trial: in all, what finding the candidate took of it, and the sampler by itself."""
+    """Drives a replay and times every trial: in all, finding the candidate as a part of it, and the sampler alone."""
 
     def __init__(self, store: Store, name: str, **changes: Any) -> None:
         config = add_replay(store, _SOURCE, name, **changes)
