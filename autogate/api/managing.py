@@ -53,7 +53,7 @@ def delete_study(study: str, *, storage: str | None = None) -> None:
         storage: SQLAlchemy URL of the database.
 
     Raises:
-        StudyError: If there is no such study, or a process runs it.
+        StudyError: If there is no such study, a process runs it, or workers train for it.
     """
     from autogate.store import transfer
 

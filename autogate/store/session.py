@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
 from autogate.store.patience import steadfast
@@ -47,6 +49,14 @@ class Database:
         """Return in one line why the database refused, without a password."""
         cause = error.__cause__ or error
         return scrubbed(getattr(cause, "orig", None) or cause, self.engine.url)
+
+    def _refused(self, study: str, error: IntegrityError) -> AutoGateError:
+        """Return what to raise when rows of a study cannot be stored: most likely it was deleted meanwhile."""
+        with self.session() as session:
+            there = session.get(tables.Study, study) is not None
+        if there:
+            return StorageError(f"cannot use the database {self.shown_url}: {self.reason(error)}{_REST}")
+        return StudyError(f"study {study!r} was deleted from {self.shown_url} meanwhile; choose another study")
 
     def _add(self, row: tables.Base) -> None:
         with self.session() as session, session.begin():

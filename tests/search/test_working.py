@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from databases import execute
@@ -14,12 +17,13 @@ from autogate.search.replaying import add_replay, replay_driver
 from autogate.search.reporter import Reporter
 from autogate.search.teams.ray_work import Where, train_one
 from autogate.store import Store
+from autogate.store.transfer import delete
 
 NAME = "joined"
 
 
 class Hook(Reporter):
-    """Does something when a worker says what it begins.
+    """Does something when a worker begins its first job.
 
     Args:
         begins: What to do.
@@ -28,10 +32,13 @@ class Hook(Reporter):
     def __init__(self, begins: Callable[[], None]) -> None:
         super().__init__()
         self._begins = begins
+        self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Do it."""
-        self._begins()
+        """Do it once."""
+        self.notes.append(text)
+        if len(self.notes) == 1:
+            self._begins()
 
 
 @pytest.fixture
@@ -48,10 +55,16 @@ def change_code(store: Store) -> None:
     execute(store.url, f"update autogate_studies set code_version = '9.9+new' where name = '{NAME}'")  # noqa: S608
 
 
-def join(store: Store, begins: Callable[[], None]) -> int:
+@contextmanager
+def joining(store: Store, reporter: Reporter, idle_s: float | None = 0.0) -> Iterator[Future[int]]:
     # In a thread, where a worker leaves the signals of this process alone.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(api.worker, NAME, storage=store.url, idle_s=0.0, reporter=Hook(begins)).result(30)
+        yield pool.submit(api.worker, NAME, storage=store.url, idle_s=idle_s, reporter=reporter)
+
+
+def join(store: Store, begins: Callable[[], None]) -> int:
+    with joining(store, Hook(begins)) as worker:
+        return worker.result(30)
 
 
 def test_a_worker_does_what_there_is(store: Store) -> None:
@@ -67,6 +80,43 @@ def test_a_worker_takes_no_further_job_when_other_code_drives_the_study(store: S
     assert store.find_evaluation(first.key) is not None
     assert [(job.id, job.held, job.attempts) for job in store.jobs(NAME)] == [(second.id, False, 0)]
     assert store.workers(NAME) == []
+
+
+def test_a_study_cannot_be_deleted_while_a_worker_trains_for_it(store: Store) -> None:
+    refusals = []
+
+    def attempt() -> None:
+        with pytest.raises(StudyError) as refused:
+            api.delete_study(NAME, storage=store.url)
+        refusals.append(str(refused.value))
+
+    assert join(store, attempt) == 2
+    [line] = refusals
+    assert line.startswith(f"study '{NAME}' is trained for right now, by process {os.getpid()} on ")
+    assert "stop these workers first" in line
+    api.delete_study(NAME, storage=store.url)
+
+
+def test_a_worker_that_waits_ends_when_its_study_is_deleted(store: Store) -> None:
+    for job in store.jobs(NAME):
+        store.end_job(job.id)
+    with joining(store, Reporter(), idle_s=20) as worker:
+        while not store.workers(NAME):
+            time.sleep(0.01)
+        api.delete_study(NAME, storage=store.url)
+        with pytest.raises(StudyError, match="there is no study 'joined' in .*; known: "):
+            worker.result(10)
+
+
+def test_a_worker_that_trains_ends_when_its_study_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOGATE_LEASE_S", "1")
+    config = store.study(NAME)[0]
+    store.set_config(NAME, {**config, "replay_s": 20.0})
+    monkeypatch.setattr(delete, "_check_untrained", lambda *_: None)
+    hook = Hook(lambda: api.delete_study(NAME, storage=store.url))
+    with joining(store, hook) as worker, pytest.raises(StudyError, match="there is no study 'joined' in"):
+        worker.result(10)
+    assert hook.notes[1:] == [hook.notes[0].split(",")[0] + " is not wanted any more"]
 
 
 def test_a_process_of_ray_looks_at_the_version_with_every_job(store: Store) -> None:
