@@ -8,6 +8,8 @@ from typing import Any
 from autogate.search.overview import describe_document, history_document
 from autogate.store import Store, check_name, default_storage, upgrade_database
 
+_ELSEWHERE = "do it there; if that host is gone, copy what you need with `autogate studies copy`, and remove the file"
+
 
 def describe_study(study: str, *, storage: str | None = None) -> dict[str, Any]:
     """Return what is kept of a study: when, where and by which code it ran, its configuration, and its size.
@@ -53,11 +55,15 @@ def delete_study(study: str, *, storage: str | None = None) -> None:
         storage: SQLAlchemy URL of the database.
 
     Raises:
-        StudyError: If there is no such study, a process runs it, or workers train for it.
+        StudyError: If there is no such study, a process runs it, workers train for it, or a SQLite file is another
+            host's.
     """
     from autogate.store import transfer
 
-    transfer.delete_study(Store(storage or default_storage()), study)
+    store = Store(storage or default_storage())
+    store.study(study)
+    store.check_host(study, _ELSEWHERE)
+    transfer.delete_study(store, study)
 
 
 def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> dict[str, Any]:
@@ -160,8 +166,11 @@ def vacuum_studies(*, storage: str | None = None) -> dict[str, Any]:
 
     Raises:
         StorageError: If a study runs in the database.
+        StudyError: If a study of a SQLite file is another host's.
     """
     from autogate.store import transfer
 
     store = Store(storage or default_storage())
+    for study in store.study_names():
+        store.check_host(study, _ELSEWHERE)
     return {"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)}

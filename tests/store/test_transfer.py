@@ -236,6 +236,22 @@ def test_nothing_is_deleted_or_cleaned_while_a_study_runs(source: str, storage: 
     api.vacuum_studies(storage=source)
 
 
+def test_a_file_is_deleted_from_and_cleaned_by_its_host_only(source: str, postgres: str) -> None:
+    api.copy_study("budget", to=postgres, storage=source)
+    for url in (source, postgres):
+        execute(url, "update autogate_studies set host = 'elsewhere/0123456789abcdef/other-boot' where name = 'budget'")
+    for refused in (
+        lambda: api.delete_study("budget", storage=source),
+        lambda: api.vacuum_studies(storage=source),
+    ):
+        with pytest.raises(StudyError, match=r"'budget' is run by host elsewhere, and a SQLite file .*; do it there"):
+            refused()
+    api.delete_study("largest drop", storage=source)
+    assert Store(source).study_names() == ["budget"]
+    api.vacuum_studies(storage=postgres)
+    api.delete_study("budget", storage=postgres)
+
+
 def take_a_job(store: Store, worker: str) -> None:
     policy = Policy()
     store.add_policy(policy)
