@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from autogate.errors import StudyError
 from autogate.search.overview import describe_document, history_document
 from autogate.store import Store, check_name, default_storage, upgrade_database
 
@@ -78,14 +79,16 @@ def copy_study(study: str, *, to: str, name: str | None = None, storage: str | N
         storage: SQLAlchemy URL of the database it is in.
 
     Raises:
-        StudyError: If there is no such study, a process runs it, or there is one of that name there.
+        StudyError: If there is no such study, a process runs it, or there is one of that name there, such as itself.
         StorageError: If a database cannot be used, or weights are missing.
     """
     from autogate.store import transfer
 
-    source, name = Store(storage or default_storage()), name or study
+    source, name = Store(storage or default_storage()), study if name is None else name
     check_name(name)
     source.study(study)
+    if name == study and source.is_at(to):
+        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --as")
     with source.running(study):
         target = Store(to, create=True)
         with target.running(name):

@@ -15,7 +15,7 @@ from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
 from autogate.store.patience import steadfast
-from autogate.store.urls import DEFAULT_URL, default_storage, scrubbed, shown
+from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, same_database, scrubbed, shown
 
 _REST = "; what was stored before is safe, resume when it works again"
 
@@ -39,6 +39,10 @@ class Database:
     def shown_url(self) -> str:
         """The URL without its password."""
         return shown(self.engine.url)
+
+    def is_at(self, url: str) -> bool:
+        """Whether this is the database that a URL names, whoever uses it and through which driver."""
+        return same_database(self.engine.url, parse_url(url))
 
     def command(self, verb: str, study: str) -> str:
         """Return the command that does something with a study of this database."""
