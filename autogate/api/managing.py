@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from autogate.errors import StudyError
 from autogate.search.overview import describe_document, history_document
 from autogate.store import Store, check_name, default_storage, upgrade_database
+
+_ELSEWHERE = "do it there; if that host is gone, copy what you need with `autogate studies copy`, and remove the file"
 
 
 def describe_study(study: str, *, storage: str | None = None) -> dict[str, Any]:
@@ -53,11 +56,15 @@ def delete_study(study: str, *, storage: str | None = None) -> None:
         storage: SQLAlchemy URL of the database.
 
     Raises:
-        StudyError: If there is no such study, or a process runs it.
+        StudyError: If there is no such study, a process runs it, workers train for it, or a SQLite file is another
+            host's.
     """
     from autogate.store import transfer
 
-    transfer.delete_study(Store(storage or default_storage()), study)
+    store = Store(storage or default_storage())
+    store.study(study)
+    store.check_host(study, _ELSEWHERE)
+    transfer.delete_study(store, study)
 
 
 def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> dict[str, Any]:
@@ -72,14 +79,16 @@ def copy_study(study: str, *, to: str, name: str | None = None, storage: str | N
         storage: SQLAlchemy URL of the database it is in.
 
     Raises:
-        StudyError: If there is no such study, a process runs it, or there is one of that name there.
+        StudyError: If there is no such study, a process runs it, or there is one of that name there, such as itself.
         StorageError: If a database cannot be used, or weights are missing.
     """
     from autogate.store import transfer
 
-    source, name = Store(storage or default_storage()), name or study
+    source, name = Store(storage or default_storage()), study if name is None else name
     check_name(name)
     source.study(study)
+    if name == study and source.is_at(to):
+        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --as")
     with source.running(study):
         target = Store(to, create=True)
         with target.running(name):
@@ -160,8 +169,11 @@ def vacuum_studies(*, storage: str | None = None) -> dict[str, Any]:
 
     Raises:
         StorageError: If a study runs in the database.
+        StudyError: If a study of a SQLite file is another host's.
     """
     from autogate.store import transfer
 
     store = Store(storage or default_storage())
+    for study in store.study_names():
+        store.check_host(study, _ELSEWHERE)
     return {"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)}

@@ -34,6 +34,7 @@ def worker(
     from autogate.search.working import work
 
     store = Store(storage or default_storage())
+    store.study(study)
     if started_as is None:
         store.check_host(study)
     return work(store, study, reporter or Reporter(), train_device=train_device, idle_s=idle_s, worker=started_as)

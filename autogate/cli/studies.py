@@ -132,7 +132,7 @@ def watch_command(
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Watch a study from any host while it runs elsewhere; without a terminal, look once."""
+    """Watch a study while it runs, with PostgreSQL from any host; without a terminal, look once."""
     watch(study, storage, parse_duration(every), output)
 
 

@@ -14,7 +14,7 @@ from autogate.store import Store, renewal_s
 
 
 class LeaseLostError(AutoGateError):
-    """A job was given to somebody else, because this process was not heard of for too long."""
+    """A job was given to somebody else, because this process was not heard of for too long, or is not wanted."""
 
 
 class LeavingError(AutoGateError):
@@ -79,14 +79,16 @@ class Presence:
         return self._job
 
     def done(self) -> None:
-        """Note that the job that was taken is over."""
+        """Note that the job that was taken is over, done or lost."""
         self._job, self._doing = None, None
+        if isinstance(self._failure, LeaseLostError):
+            self._failure = None
 
     def check(self) -> None:
         """Go on only while the job is still this worker's.
 
         Raises:
-            LeaseLostError: If it is somebody else's now.
+            LeaseLostError: If it is somebody else's now, or nobody wants it any more.
             LeavingError: If this worker is to leave.
             StorageError: If the database has been out of reach for long.
         """
@@ -103,13 +105,21 @@ class Presence:
         while not self._leaving.wait(renewal_s()):
             job = self._job
             try:
-                lost = job is not None and not self.store.renew(job.id, self.id)
-                # What was finished just now is not lost.
-                if job is not None and lost and job is self._job and self.store.find_job(job.key) is not None:
-                    self._failure = LeaseLostError(f"trial {job.trial} was given to another worker")
+                if job is not None and not self.store.renew(job.id, self.id):
+                    lost = self._lost(job)
+                    if job is self._job:
+                        self._failure = lost
                 self.store.see_worker(self.id, self._doing)
             except AutoGateError as error:
                 self._failure = error
+
+    def _lost(self, job: Job) -> LeaseLostError | None:
+        """Return what became of a job that this worker does not hold; None if it was finished just now."""
+        if self.store.find_job(job.key) is not None:
+            return LeaseLostError(f"trial {job.trial} was given to another worker")
+        if self.store.find_evaluation(job.key) is None:
+            return LeaseLostError(f"trial {job.trial} is not wanted any more")
+        return None
 
 
 class WorkingReporter(Reporter):

@@ -78,6 +78,8 @@ def _work(store: Store, study: str, judge: Judge, presence: Presence, reporter: 
         while True:
             presence.check()
             job = presence.take()
+            # After taking: a driver that starts with other code says so before it asks for anything.
+            check_code(store, study)
             if job is not None:
                 reporter.note(f"trial {job.trial}, {job.key.fidelity}")
                 do_job(store, judge, job, presence, reporter)
@@ -138,7 +140,7 @@ def check_code(store: Store, study: str) -> None:
     """Refuse to train for a study that another version of the code runs.
 
     Raises:
-        StudyError: If one does.
+        StudyError: If one does, or there is no such study any more.
     """
     there = store.origin(study)["code_version"]
     if there != code_version():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 
 from autogate.store import tables
 from autogate.store.artifacts import Artifacts
@@ -32,13 +33,18 @@ class Checkpoints(Artifacts):
             study: The study it is for.
             content: Its state.
             images: Images it has seen.
+
+        Raises:
+            StudyError: If the study was deleted meanwhile.
         """
         artifact = self.add_artifact(KIND, content)
-        with self.session() as session, session.begin():
-            before = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
-            session.merge(
-                tables.Checkpoint(slot=slot, study=study, artifact=artifact, images=images, saved_utc=now_utc())
-            )
+        row = tables.Checkpoint(slot=slot, study=study, artifact=artifact, images=images, saved_utc=now_utc())
+        try:
+            with self.session() as session, session.begin():
+                before = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
+                session.merge(row)
+        except IntegrityError as error:
+            raise self._refused(study, error) from None
         if before is not None and before != artifact:
             self._delete_unused(before)
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from autogate.errors import StorageError
+from autogate.liveness import is_dead
 from autogate.policy import Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
@@ -136,6 +137,13 @@ class Jobs(Policies):
                 update(tables.Job).where(tables.Job.holder == worker).values(holder=None, attempts=attempts)
             )
 
+    def release_dead(self, study: str) -> list[str]:
+        """Free what workers of this host hold that are known to have died; return who they were."""
+        dead = [holder for holder in self.holders(study) if is_dead(holder)]
+        for worker in dead:
+            self.release(worker, counts=True)
+        return dead
+
     @steadfast
     def holders(self, study: str) -> list[str]:
         """Return who holds a job of a study."""
@@ -157,15 +165,19 @@ class Jobs(Policies):
 
     @steadfast
     def finish_job(self, job: Job, evaluation: Evaluation) -> None:
-        """Store an evaluation and end its job, both or neither; an equal key that is there already stays."""
+        """Store an evaluation and end its job, both or neither; an equal key that is there already stays.
+
+        Raises:
+            StudyError: If the study was deleted meanwhile, and its policy removed.
+        """
         try:
             with self.session() as session, session.begin():
                 session.add(evaluation_row(evaluation))
                 session.flush()
                 session.execute(delete(tables.Job).where(tables.Job.id == job.id))
-        except IntegrityError:
+        except IntegrityError as error:
             if self.find_evaluation(evaluation.key) is None:
-                raise
+                raise self._refused(job.study, error) from None
             self.end_job(job.id)
 
     @steadfast

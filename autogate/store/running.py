@@ -26,6 +26,7 @@ except ImportError:  # a system without file locks: nothing is kept apart
     fcntl = None
 
 _WHOLE = "database"
+_MOVE = "move the study to PostgreSQL, or to a file of this host, with `autogate studies copy`"
 _handles: set[int] = set()
 
 
@@ -89,8 +90,12 @@ class Running(Database):
         with self.session() as session, session.begin():
             session.get_one(tables.Study, study).host = this_host()
 
-    def check_host(self, study: str) -> None:
-        """Refuse to run a study here that another host runs, if the database is a file.
+    def check_host(self, study: str, instead: str = _MOVE) -> None:
+        """Refuse what is safe only on the host that runs a study, if that is another one and the database is a file.
+
+        Args:
+            study: Name of the study.
+            instead: What the user is to do instead.
 
         Raises:
             StudyError: If it is so.
@@ -100,8 +105,7 @@ class Running(Database):
         if host is not None and self.engine.dialect.name == "sqlite" and not same_host(host, this_host()):
             raise StudyError(
                 f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
-                "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
-                "this host, with `autogate studies copy`"
+                f"hosts: its locks do not reach from one to another; {instead}"
             )
 
     @contextmanager

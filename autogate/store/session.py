@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
 from autogate.store.patience import steadfast
-from autogate.store.urls import DEFAULT_URL, default_storage, scrubbed, shown
+from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, same_database, scrubbed, shown
 
 _REST = "; what was stored before is safe, resume when it works again"
 
@@ -38,6 +40,10 @@ class Database:
         """The URL without its password."""
         return shown(self.engine.url)
 
+    def is_at(self, url: str) -> bool:
+        """Whether this is the database that a URL names, whoever uses it and through which driver."""
+        return same_database(self.engine.url, parse_url(url))
+
     def command(self, verb: str, study: str) -> str:
         """Return the command that does something with a study of this database."""
         elsewhere = "" if self.url == default_storage() else f" --storage '{self.shown_url}'"
@@ -47,6 +53,14 @@ class Database:
         """Return in one line why the database refused, without a password."""
         cause = error.__cause__ or error
         return scrubbed(getattr(cause, "orig", None) or cause, self.engine.url)
+
+    def _refused(self, study: str, error: IntegrityError) -> AutoGateError:
+        """Return what to raise when rows of a study cannot be stored: most likely it was deleted meanwhile."""
+        with self.session() as session:
+            there = session.get(tables.Study, study) is not None
+        if there:
+            return StorageError(f"cannot use the database {self.shown_url}: {self.reason(error)}{_REST}")
+        return StudyError(f"study {study!r} was deleted from {self.shown_url} meanwhile; choose another study")
 
     def _add(self, row: tables.Base) -> None:
         with self.session() as session, session.begin():

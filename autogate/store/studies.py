@@ -58,17 +58,26 @@ class Studies(Database):
                 return {**row.config, **_filled(row, _CONFIG_COLUMNS), **extra}, {
                     **row.facts, **_filled(row, _FACT_COLUMNS),
                 }  # fmt: skip
+        raise self._no_study(name)
+
+    def origin(self, name: str) -> dict[str, str | None]:
+        """Return when a study was created, and the code and the host that ran it last; None where it was not kept.
+
+        Raises:
+            StudyError: If there is none of that name; names the closest ones.
+        """
+        with self.session() as session:
+            row = session.get(tables.Study, name)
+            if row is not None:
+                host = None if row.host is None else host_name(row.host)
+                return {"created_utc": row.created_utc, "code_version": row.code_version, "host": host}
+        raise self._no_study(name)
+
+    def _no_study(self, name: str) -> StudyError:
         names = self.study_names()
         close = difflib.get_close_matches(name, names, n=3) or names[-3:]
         known = f"; known: {', '.join(close)}" if close else ""
-        raise StudyError(f"there is no study {name!r} in {self.shown_url}{known}")
-
-    def origin(self, name: str) -> dict[str, str | None]:
-        """Return when a study was created, and the code and the host that ran it last; None where it was not kept."""
-        with self.session() as session:
-            row = session.get_one(tables.Study, name)
-            host = None if row.host is None else host_name(row.host)
-            return {"created_utc": row.created_utc, "code_version": row.code_version, "host": host}
+        return StudyError(f"there is no study {name!r} in {self.shown_url}{known}")
 
     def create_study(
         self,

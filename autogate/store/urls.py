@@ -15,6 +15,7 @@ DEFAULT_URL = "sqlite:///studies/autogate.db"
 STORAGE_VARIABLE = "AUTOGATE_STORAGE"
 _SECRET_KEYS = ("password", "sslpassword", "passwd")
 _HIDDEN = "***"
+_POSTGRES_PORT = 5432
 
 
 def default_storage() -> str:
@@ -50,6 +51,19 @@ def scrubbed(message: object, url: URL) -> str:
         if secret:
             text = text.replace(str(secret), _HIDDEN).replace(quote(str(secret), safe=""), _HIDDEN)
     return text[:200]
+
+
+def same_database(one: URL, other: URL) -> bool:
+    """Whether two URLs name one database, whoever uses it and through which driver."""
+    path, other_path = sqlite_path(one), sqlite_path(other)
+    if path is not None and other_path is not None:
+        return path.resolve() == other_path.resolve()
+    return _place(one) == _place(other)
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    host, port = url.query.get("host", url.host), url.query.get("port", url.port)
+    return url.get_backend_name(), host, str(port or _POSTGRES_PORT), url.database
 
 
 def sqlite_path(url: URL) -> Path | None:

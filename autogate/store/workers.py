@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sqlalchemy import delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
 
 from autogate.records import WorkerRecord
 from autogate.store import tables
@@ -28,21 +29,20 @@ class Workers(Database):
             device: Device it trains on.
             code_version: Version of its code.
             joined: Whether it came by itself, instead of being started with the study.
+
+        Raises:
+            StudyError: If the study was deleted meanwhile.
         """
-        with self.session() as session, session.begin():
-            session.merge(
-                tables.Worker(
-                    id=worker,
-                    study=study,
-                    host=this_host(),
-                    pid=os.getpid(),
-                    device=device,
-                    code_version=code_version,
-                    joined=joined,
-                    seen_s=session.scalar(select(clock(session))),
-                    doing=None,
-                )  # fmt: skip
-            )
+        row = tables.Worker(
+            id=worker, study=study, host=this_host(), pid=os.getpid(), device=device, code_version=code_version,
+            joined=joined, doing=None,
+        )  # fmt: skip
+        try:
+            with self.session() as session, session.begin():
+                row.seen_s = session.scalars(select(clock(session))).one()
+                session.merge(row)
+        except IntegrityError as error:
+            raise self._refused(study, error) from None
 
     @steadfast
     def see_worker(self, worker: str, doing: str | None) -> None:

@@ -99,6 +99,17 @@ def test_copying_with_odd_names(cli: Cli, url: str, postgres: str) -> None:
     assert (notes.code, "is not an exported study" in notes.err) == (2, True)
 
 
+def test_copying_a_study_onto_itself(cli: Cli, url: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "studies")
+    for same in (url, f"sqlite:///{tmp_path / 'link' / 'studies.db'}"):
+        refused = cli("studies", "copy", "budget", "--to", same)
+        assert refused.code == 2
+        assert refused.err == (
+            "autogate: study 'budget' cannot be copied onto itself; give the copy another name with --as\n"
+        )
+    assert cli("studies", "copy", "budget", "--to", url, "--as", "twice").code == 0
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a" * 201, "line\nbreak", "nul\0", "\udcff"])
 def test_names_that_no_database_could_keep(cli: Cli, url: str, name: str) -> None:
     for command in (

@@ -29,6 +29,7 @@ def stored_study(**settings: object) -> None:
     [
         ("show", "frist"),
         ("resume", "frist"),
+        ("worker", "frist"),
         ("pareto", "frist"),
         ("predict", "frist"),
         ("export", "frist", "--to", "out"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from autogate.errors import TrainingError
+from autogate.errors import AutoGateError, TrainingError
 from autogate.policy import Policy
-from autogate.records import EvaluationKey
-from autogate.search.lease import Presence
+from autogate.records import Evaluation, EvaluationKey, Realisation
+from autogate.search.lease import LeaseLostError, Presence
 from autogate.store import Store
 
 KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
@@ -44,3 +46,37 @@ def test_dying_of_a_job_counts(store: Store) -> None:
     [job] = store.jobs("one")
     assert (job.held, job.attempts) == (True, 1)
     assert store.holders("one") == [presence.id]
+
+
+def failure_within(presence: Presence, seconds: float) -> AutoGateError | None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        try:
+            presence.check()
+        except AutoGateError as error:
+            return error
+        time.sleep(0.01)
+    return None
+
+
+def test_a_job_that_is_gone_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOGATE_LEASE_S", "1")
+    with Presence(store, "one", "cpu", joined=True) as presence:
+        job = presence.take()
+        assert job is not None
+        assert failure_within(presence, 0.75) is None
+        store.end_job(job.id)
+        failure = failure_within(presence, 10)
+        presence.done()
+        presence.check()  # a worker goes on with other jobs
+    assert isinstance(failure, LeaseLostError)
+    assert str(failure) == "trial 0 is not wanted any more"
+
+
+def test_a_job_that_was_finished_just_now_is_not_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOGATE_LEASE_S", "1")
+    with Presence(store, "one", "cpu", joined=True) as presence:
+        job = presence.take()
+        assert job is not None
+        store.finish_job(job, Evaluation(KEY, 0.5, Realisation(), 1.0))
+        assert failure_within(presence, 0.75) is None

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from databases import execute
 
-from autogate.errors import StorageError
+from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job, Realisation
 from autogate.store import Store
@@ -218,3 +218,17 @@ def test_checkpoints_replace_each_other_and_go_at_the_end(anywhere: str) -> None
     assert store.checkpoint("other") == b"most"
     store.end_checkpoints("other")
     assert store.artifacts() == {}
+
+
+def test_what_is_stored_for_a_study_that_was_deleted_meanwhile_is_refused(anywhere: str) -> None:
+    store = opened(anywhere)
+    store.add_job(KEY, "one", 0)
+    job = taken(store)
+    execute(anywhere, "delete from autogate_jobs", "delete from autogate_policies", "delete from autogate_studies")
+    for late in (
+        lambda: store.save_checkpoint("slot", "one", b"half", 10),
+        lambda: store.add_worker("a", "one", "cpu", "1.0", joined=True),
+        lambda: store.finish_job(job, evaluation()),
+    ):
+        with pytest.raises(StudyError, match="^study 'one' was deleted from .* meanwhile; choose another study$"):
+            late()

@@ -13,7 +13,9 @@ from databases import execute, released
 
 from autogate import api
 from autogate.errors import StorageError, StudyError
-from autogate.store import Store
+from autogate.policy import Policy
+from autogate.records import EvaluationKey
+from autogate.store import Store, jobs
 from autogate.store.transfer import insert, study_rows
 
 NAME = 'it\'s 🙂 "quoted"; drop table autogate_studies; --'
@@ -232,6 +234,51 @@ def test_nothing_is_deleted_or_cleaned_while_a_study_runs(source: str, storage: 
             api.vacuum_studies(storage=source)
         api.describe_study("budget", storage=source)
     api.vacuum_studies(storage=source)
+
+
+def test_a_file_is_deleted_from_and_cleaned_by_its_host_only(source: str, postgres: str) -> None:
+    api.copy_study("budget", to=postgres, storage=source)
+    for url in (source, postgres):
+        execute(url, "update autogate_studies set host = 'elsewhere/0123456789abcdef/other-boot' where name = 'budget'")
+    for refused in (
+        lambda: api.delete_study("budget", storage=source),
+        lambda: api.vacuum_studies(storage=source),
+    ):
+        with pytest.raises(StudyError, match=r"'budget' is run by host elsewhere, and a SQLite file .*; do it there"):
+            refused()
+    api.delete_study("largest drop", storage=source)
+    assert Store(source).study_names() == ["budget"]
+    api.vacuum_studies(storage=postgres)
+    api.delete_study("budget", storage=postgres)
+
+
+def take_a_job(store: Store, worker: str) -> None:
+    policy = Policy()
+    store.add_policy(policy)
+    store.add_worker(worker, "budget", "cpu", "1.0", joined=True)
+    store.add_job(EvaluationKey(policy.digest, "task", "recipe", "short", 0), "budget", 0)
+    assert store.take_job("budget", worker) is not None
+
+
+def test_a_study_that_workers_train_for_is_not_deleted(source: str, anywhere: str) -> None:
+    api.copy_study("budget", to=anywhere, storage=source)
+    store = Store(anywhere)
+    before = content(anywhere, "budget")
+    take_a_job(store, "worker")
+    with pytest.raises(StudyError, match=r"is trained for right now, by process \d+ on .*; stop these workers first"):
+        api.delete_study("budget", storage=anywhere)
+    assert content(anywhere, "budget") == before
+    # It was not heard of for the length of a lease.
+    execute(anywhere, "update autogate_workers set seen_s = seen_s - 1000")
+    api.delete_study("budget", storage=anywhere)
+    assert store.study_names() == []
+
+
+def test_a_study_whose_workers_died_is_deleted_at_once(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_a_job(Store(source), "worker")
+    monkeypatch.setattr(jobs, "is_dead", lambda worker: worker == "worker")
+    api.delete_study("budget", storage=source)
+    assert Store(source).study_names() == ["largest drop"]
 
 
 def test_nothing_stored_is_unpickled_or_evaluated(source: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 
 from autogate.errors import StorageError
 from autogate.store import Store
-from autogate.store.urls import parse_url, scrubbed, shown
+from autogate.store.urls import parse_url, same_database, scrubbed, shown
 
 SECRET = "s3cret/pa@ss:word"  # noqa: S105
 
@@ -144,3 +144,19 @@ def test_a_server_database_of_another_program_stays_as_it_is(postgres: str) -> N
     with pytest.raises(StorageError, match="is a database of another program; give AutoGate its own"):
         Store(postgres, create=True)
     assert rows(postgres, "select tablename from pg_tables where schemaname = 'public'") == ["recipes"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("sqlite:///a.db", "sqlite:///./b/../a.db", True),
+        ("sqlite:///a.db", "sqlite:///b.db", False),
+        ("postgresql://h/d", "postgresql+psycopg://me:secret@h:5432/d", True),
+        ("postgresql://h/d", "postgresql:///d?host=h&port=5432", True),
+        ("postgresql://h/d", "postgresql://h:5433/d", False),
+        ("postgresql://h/d", "postgresql://h/e", False),
+        ("postgresql://h/d", "sqlite:///d", False),
+    ],
+)
+def test_which_urls_name_one_database(one: str, other: str, same: bool) -> None:
+    assert same_database(make_url(one), make_url(other)) is same

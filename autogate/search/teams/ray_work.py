@@ -71,6 +71,7 @@ def train_one(key: EvaluationKey, where: Where, report: Report | None = None) ->
         os.chdir(where.folder)
     torch.set_num_threads(where.threads)
     store, _ = _study(where.url, where.study)
+    check_code(store, where.study)
     with Presence(store, where.study, where.device, joined=False) as presence:
         try:
             judge = _judge(where, presence)
@@ -123,7 +124,6 @@ class Parts(Milestones):
 @cache
 def _study(url: str, study: str) -> tuple[Store, SearchConfig]:
     store = Store(url)
-    check_code(store, study)
     return store, SearchConfig.model_validate(store.study(study)[0])
 
 

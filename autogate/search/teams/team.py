@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from autogate.liveness import is_dead
 from autogate.store import Store
 
 if TYPE_CHECKING:
@@ -58,7 +57,5 @@ class Team(AbstractContextManager["Team"], ABC):
 
 def free_what_the_dead_hold(store: Store, study: str) -> None:
     """Free the jobs of workers of this host that are known to have died; for those elsewhere, leases end."""
-    for holder in store.holders(study):
-        if is_dead(holder):
-            store.release(holder, counts=True)
-            store.remove_worker(holder)
+    for worker in store.release_dead(study):
+        store.remove_worker(worker)
