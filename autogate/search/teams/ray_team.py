@@ -5,13 +5,10 @@ Tune's own state is thrown away: what counts is in the database, where any team 
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -29,6 +26,7 @@ from autogate.records import MOST_ATTEMPTS, EvaluationKey
 from autogate.search.config import SearchConfig
 from autogate.search.driver import Driver
 from autogate.search.teams.paths import own_paths
+from autogate.search.teams.ray_cluster import connect
 from autogate.search.teams.ray_work import PARTS, Where, train_one
 from autogate.search.teams.team import Team, free_what_the_dead_hold
 from autogate.store import Store
@@ -62,22 +60,7 @@ class RayTeam(Team):
         self._started = False
 
     def __enter__(self) -> RayTeam:
-        if not ray.is_initialized():
-            on_term = signal.getsignal(signal.SIGTERM)
-            # Ray would end the process with a dump of its memory, instead of letting it end in good order.
-            os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
-            try:
-                ray.init(
-                    address=self._config.ray_address, log_to_driver=False, include_dashboard=False,
-                    logging_level=logging.ERROR,
-                )  # fmt: skip
-            except Exception as error:
-                where = self._config.ray_address or "on this host"
-                reason = " ".join(str(error).split())[:200]
-                raise StorageError(f"there is no Ray cluster {where}: {reason}; see --ray-address") from None
-            self._started = True
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_term)
+        self._started = connect(self._config.ray_address, self.study)
         try:
             self._check_hosts()
         except StorageError:
