@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
+
+from autogate.errors import StorageError
+from autogate.search.config import SearchConfig
+from autogate.search.teams.choosing import check_team
+from autogate.search.teams.ray_address import check_address
+from autogate.training import Methods
 
 pytest.importorskip("ray")
 
@@ -28,3 +37,47 @@ def test_a_cluster_does_not_show_the_command_line() -> None:
     command = [sys.executable, "-c", _CONNECT, "hunter22"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert said.stdout.splitlines() == ["['autogate, study first']", "[]"]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_without_a_cluster_is_refused_at_once(scheme: str, closed_port: int) -> None:
+    from autogate.search.teams.ray_cluster import connect
+
+    address = f"{scheme}127.0.0.1:{closed_port}"
+    config = SearchConfig(space={}, latency_budget="60%", backend="ray", ray_address=address)
+    start_s = time.monotonic()
+    for join in (lambda: check_team(config, torch.device("cpu"), Methods()), lambda: connect(address, "first")):
+        with pytest.raises(StorageError, match=f"no Ray cluster answers at {address} .*set --ray-address to") as raised:
+            join()
+        assert "\n" not in str(raised.value)
+    assert time.monotonic() - start_s < 20
+
+
+def test_the_address_of_the_environment_is_looked_at_too(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
+    for address in (None, "auto"):
+        with pytest.raises(StorageError, match="set RAY_ADDRESS to"):
+            check_address(address)
+    check_address("local")
+
+
+@pytest.mark.parametrize("address", [None, "auto", "local", "no address", "host:port", "elsewhere://127.0.0.1:1"])
+def test_what_ray_finds_or_refuses_is_left_to_it(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    check_address(address)
+
+
+def test_an_address_that_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        check_address(f"127.0.0.1:{listening.getsockname()[1]}")
+
+
+def test_a_host_that_does_not_exist() -> None:
+    with pytest.raises(StorageError, match=r"answers at no-such-host\.invalid:6379 \("):
+        check_address("no-such-host.invalid:6379")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import ray
 
 from autogate.errors import StorageError
+from autogate.search.teams.ray_address import check_address
 
 
 def connect(address: str | None, study: str) -> bool:
@@ -26,6 +27,7 @@ def connect(address: str | None, study: str) -> bool:
     """
     if ray.is_initialized():
         return False
+    check_address(address)
     # Ray would end the process with a dump of its memory, instead of letting it end in good order.
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     try:
