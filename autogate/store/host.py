@@ -7,6 +7,7 @@ import uuid
 from functools import cache
 from pathlib import Path
 
+from autogate.errors import StudyError
 from autogate.policy import digest
 
 
@@ -28,6 +29,24 @@ def same_host(one: str, other: str) -> bool:
 def host_name(host: str) -> str:
     """Return how a message calls a host."""
     return host.rsplit("/", 2)[0]
+
+
+def check_same_host(study: str, host: str) -> None:
+    """Refuse to work here for a study whose database is a file of another host.
+
+    Args:
+        study: Name of the study.
+        host: The host that runs it.
+
+    Raises:
+        StudyError: If that is not this one.
+    """
+    if not same_host(host, this_host()):
+        raise StudyError(
+            f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
+            "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
+            "this host, with `autogate studies copy`"
+        )
 
 
 def _first_line(path: str) -> str:

@@ -14,7 +14,7 @@ from types import ModuleType
 from autogate.errors import StorageError, StudyError
 from autogate.policy import digest
 from autogate.store import tables
-from autogate.store.host import host_name, same_host, this_host
+from autogate.store.host import check_same_host, this_host
 from autogate.store.server_lock import ServerLock
 from autogate.store.session import Database
 from autogate.store.urls import DEFAULT_URL, sqlite_path
@@ -97,12 +97,8 @@ class Running(Database):
         """
         with self.session() as session:
             host = session.get_one(tables.Study, study).host
-        if host is not None and self.engine.dialect.name == "sqlite" and not same_host(host, this_host()):
-            raise StudyError(
-                f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
-                "hosts: its locks do not reach from one to another; move the study to PostgreSQL, or to a file of "
-                "this host, with `autogate studies copy`"
-            )
+        if host is not None and self.engine.dialect.name == "sqlite":
+            check_same_host(study, host)
 
     @contextmanager
     def making_tables(self) -> Iterator[None]:

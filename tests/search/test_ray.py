@@ -10,10 +10,14 @@ import time
 import pytest
 import torch
 
-from autogate.errors import StorageError
+from autogate.errors import StorageError, StudyError, TrainingError
+from autogate.records import EvaluationKey
 from autogate.search.config import SearchConfig
+from autogate.search.replaying import add_replay, run_replay
+from autogate.search.reporter import Reporter
 from autogate.search.teams.choosing import check_team
 from autogate.search.teams.ray_address import check_address
+from autogate.store import Store
 from autogate.training import Methods
 
 pytest.importorskip("ray")
@@ -81,3 +85,31 @@ def test_an_address_that_answers() -> None:
 def test_a_host_that_does_not_exist() -> None:
     with pytest.raises(StorageError, match=r"answers at no-such-host\.invalid:6379 \("):
         check_address("no-such-host.invalid:6379")
+
+
+ELSEWHERE = "elsewhere/another-machine/another-boot"
+
+
+def test_a_file_is_not_opened_on_another_host() -> None:
+    from autogate.search.teams.ray_work import Where, train_one
+
+    where = Where("sqlite:////nowhere/studies.db", "first", "cpu", 1, (), "/nowhere", ELSEWHERE)
+    with pytest.raises(StudyError, match="'first' is run by host elsewhere, and a SQLite file cannot be shared"):
+        train_one(EvaluationKey("policy", "task", "recipe", "short", 0), where)
+
+
+@pytest.mark.slow
+def test_trials_on_a_host_that_cannot_train_fail_with_the_reason(
+    recorded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autogate.search.teams import ray_team
+
+    monkeypatch.setattr(ray_team, "this_host", lambda: ELSEWHERE)
+    store = Store(recorded)
+    config = add_replay(store, "budget", "far", backend="ray", ray_address="local", trials=8)
+    with pytest.raises(TrainingError, match=r"trials failed in a row.*: on .*: study 'far' is run by host elsewhere"):
+        run_replay(store, "far", config, Reporter())
+    reasons = {trial.reason for trial in store.trials("far") if trial.outcome == "failed"}
+    assert len(reasons) == 1
+    assert store.count_trials("far")["complete"] == 0
+    assert store.jobs("far") == []
