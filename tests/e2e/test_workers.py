@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -180,6 +181,23 @@ def test_a_study_goes_to_ray_and_back(workplace: Workplace, foreign: str) -> Non
     assert counts["complete"] >= 1
     api.resume("cluster", trials=2, backend="local", storage=url)
     check_whole(url, "cluster", 8)
+
+
+def test_weak_candidates_are_stopped_early_with_ray(workplace: Workplace, foreign: str) -> None:
+    pytest.importorskip("ray")
+    url = f"sqlite:///{workplace.root / 'asha' / 'studies.db'}"
+    # One at a time, so that what comes first, and with it what is weak, is the same whenever it is run.
+    api.search(
+        latency_budget="1s", trials=10, study="asha", storage=url, profile=foreign, backend="ray", ray_address="local",
+        workers=1, trial_epochs=2, **workplace.quick,
+    )  # fmt: skip
+    check_whole(url, "asha", 10)
+    trials = Store(url).trials("asha")
+    stopped = [trial for trial in trials if trial.outcome == "stopped"]
+    assert stopped
+    assert all(trial.val_accuracy is None for trial in stopped)
+    assert all(re.match(r"stopped after part [123] at \d", trial.reason or "") for trial in stopped)
+    assert any(trial.outcome == "complete" for trial in trials)
 
 
 def test_a_wrong_setting_of_checkpoints(workplace: Workplace, foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
