@@ -7,7 +7,10 @@ import uuid
 from functools import cache
 from pathlib import Path
 
+from autogate.errors import StudyError
 from autogate.policy import digest
+
+MOVE = "move the study to PostgreSQL, or to a file of this host, with `autogate studies copy`"
 
 
 @cache
@@ -28,6 +31,24 @@ def same_host(one: str, other: str) -> bool:
 def host_name(host: str) -> str:
     """Return how a message calls a host."""
     return host.rsplit("/", 2)[0]
+
+
+def check_same_host(study: str, host: str, instead: str = MOVE) -> None:
+    """Refuse what is safe only on the host that runs a study whose database is a file.
+
+    Args:
+        study: Name of the study.
+        host: The host that runs it.
+        instead: What the user is to do instead.
+
+    Raises:
+        StudyError: If that is not this one.
+    """
+    if not same_host(host, this_host()):
+        raise StudyError(
+            f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
+            f"hosts: its locks do not reach from one to another; {instead}"
+        )
 
 
 def _first_line(path: str) -> str:

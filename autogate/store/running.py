@@ -14,7 +14,7 @@ from types import ModuleType
 from autogate.errors import StorageError, StudyError
 from autogate.policy import digest
 from autogate.store import tables
-from autogate.store.host import host_name, same_host, this_host
+from autogate.store.host import MOVE, check_same_host, this_host
 from autogate.store.server_lock import ServerLock
 from autogate.store.session import Database
 from autogate.store.urls import DEFAULT_URL, sqlite_path
@@ -26,7 +26,6 @@ except ImportError:  # a system without file locks: nothing is kept apart
     fcntl = None
 
 _WHOLE = "database"
-_MOVE = "move the study to PostgreSQL, or to a file of this host, with `autogate studies copy`"
 _handles: set[int] = set()
 
 
@@ -90,7 +89,7 @@ class Running(Database):
         with self.session() as session, session.begin():
             session.get_one(tables.Study, study).host = this_host()
 
-    def check_host(self, study: str, instead: str = _MOVE) -> None:
+    def check_host(self, study: str, instead: str = MOVE) -> None:
         """Refuse what is safe only on the host that runs a study, if that is another one and the database is a file.
 
         Args:
@@ -102,11 +101,8 @@ class Running(Database):
         """
         with self.session() as session:
             host = session.get_one(tables.Study, study).host
-        if host is not None and self.engine.dialect.name == "sqlite" and not same_host(host, this_host()):
-            raise StudyError(
-                f"study {study!r} is run by host {host_name(host)}, and a SQLite file cannot be shared by "
-                f"hosts: its locks do not reach from one to another; {instead}"
-            )
+        if host is not None and self.engine.dialect.name == "sqlite":
+            check_same_host(study, host, instead)
 
     @contextmanager
     def making_tables(self) -> Iterator[None]:

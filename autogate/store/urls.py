@@ -13,7 +13,7 @@ from autogate.errors import StorageError
 
 DEFAULT_URL = "sqlite:///studies/autogate.db"
 STORAGE_VARIABLE = "AUTOGATE_STORAGE"
-_SECRET_KEYS = ("password", "sslpassword", "passwd")
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "key")
 _HIDDEN = "***"
 _POSTGRES_PORT = 5432
 
@@ -40,16 +40,15 @@ def parse_url(url: str) -> URL:
 
 def shown(url: URL) -> str:
     """Return a URL as text, with stars for its password."""
-    hidden = url.update_query_dict({key: _HIDDEN for key in url.query if key in _SECRET_KEYS})
+    hidden = url.update_query_dict({key: _HIDDEN for key in url.query if _is_secret(key)})
     return hidden.render_as_string(hide_password=True).replace(quote(_HIDDEN, safe=""), _HIDDEN)
 
 
 def scrubbed(message: object, url: URL) -> str:
     """Return one line of ``message``, at most 200 characters long, without the URL's password."""
     text = " ".join(str(message).split())
-    for secret in (url.password, *(url.query.get(key) for key in _SECRET_KEYS)):
-        if secret:
-            text = text.replace(str(secret), _HIDDEN).replace(quote(str(secret), safe=""), _HIDDEN)
+    for secret in _secrets(url):
+        text = text.replace(secret, _HIDDEN).replace(quote(secret, safe=""), _HIDDEN)
     return text[:200]
 
 
@@ -71,3 +70,14 @@ def sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return Path(str(url.database).removeprefix("file:"))
+
+
+def _is_secret(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def _secrets(url: URL) -> list[str]:
+    """Return the password and what the query hides, the longest first, so that none is left in part."""
+    # A key that is given twice has several values.
+    queried = [value for key, values in url.normalized_query.items() if _is_secret(key) for value in values]
+    return sorted(filter(None, [str(url.password or ""), *queried]), key=len, reverse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -180,6 +181,57 @@ def test_a_study_goes_to_ray_and_back(workplace: Workplace, foreign: str) -> Non
     assert counts["complete"] >= 1
     api.resume("cluster", trials=2, backend="local", storage=url)
     check_whole(url, "cluster", 8)
+
+
+def test_weak_candidates_are_stopped_early_with_ray(workplace: Workplace, foreign: str) -> None:
+    pytest.importorskip("ray")
+    url = f"sqlite:///{workplace.root / 'asha' / 'studies.db'}"
+    # One at a time, so that what comes first, and with it what is weak, is the same whenever it is run.
+    api.search(
+        latency_budget="1s", trials=10, study="asha", storage=url, profile=foreign, backend="ray", ray_address="local",
+        workers=1, trial_epochs=2, **workplace.quick,
+    )  # fmt: skip
+    check_whole(url, "asha", 10)
+    trials = Store(url).trials("asha")
+    stopped = [trial for trial in trials if trial.outcome == "stopped"]
+    assert stopped
+    assert all(trial.val_accuracy is None for trial in stopped)
+    assert all(re.match(r"stopped after part [123] at \d", trial.reason or "") for trial in stopped)
+    assert any(trial.outcome == "complete" for trial in trials)
+
+
+def test_a_node_of_a_ray_cluster_is_lost(workplace: Workplace, foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("AUTOGATE_CHECKPOINT_S", "0")
+    url = f"sqlite:///{workplace.root / 'nodes' / 'studies.db'}"
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    # The head, which the driver needs, trains nothing.
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(**small) for _ in range(2)]
+        search = start(
+            workplace, url, "search", "--study=nodes", "--trials=6", "--backend=ray",
+            f"--ray-address={cluster.address}", *options(workplace, foreign, trial_epochs=8),
+        )  # fmt: skip
+        store = Store(wait_until(lambda: Path(url.removeprefix("sqlite:///")).exists() and url, search), create=True)
+        lost = wait_until(lambda: next((node for node in nodes if trains_on(node, store, "nodes")), None), search)
+        cluster.remove_node(lost, allow_graceful=False)
+        # The other one begins again what was in training.
+        wait_until(lambda: any(job.attempts > 1 for job in store.jobs("nodes")), search)
+        out, err = search.communicate(timeout=2 * WAIT_S)
+        assert search.returncode == 0, err
+        check_whole(url, "nodes", 6)
+    finally:
+        cluster.shutdown()
+
+
+def trains_on(node: Any, store: Store, study: str) -> bool:
+    """Whether a process of a node of this host is in the middle of a training."""
+    [raylet] = node.all_processes["raylet"]
+    pids = {child.pid for child in psutil.Process(raylet.process.pid).children(recursive=True)}
+    return any(worker.pid in pids for worker in store.workers(study) if not worker.idle)
 
 
 def test_a_wrong_setting_of_checkpoints(workplace: Workplace, foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:

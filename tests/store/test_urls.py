@@ -22,6 +22,9 @@ SECRET = "s3cret/pa@ss:word"  # noqa: S105
         "postgresql+psycopg://me:hunter22@localhost:1/none",
         "postgresql+psycopg://me@localhost:1/none?password=hunter22",
         "postgresql+psycopg://localhost:1/none?user=me&password=hunter22&connect_timeout=2",
+        "postgresql+psycopg://127.0.0.1:1/none?user=me&PASSWORD=hunter22",
+        "postgresql+psycopg://127.0.0.1:1/none?user=me&dbPwd=hunter22",
+        "postgresql+psycopg://127.0.0.1:1/none?user=me&api_token=hunter22&api_token=other",
         "postgresql+psycopg://me:hunter22@no-such-host.invalid/none",
         "postgresql+psycopg://me:hun@hunter22/x@localhost:1/none",
         "postgresql+psycopg://me:x@y/hunter22@localhost:1/none",
@@ -46,6 +49,13 @@ def test_what_is_hidden_of_a_url() -> None:
     assert SECRET not in scrubbed(f"cannot log in with {SECRET} or another", url)
     assert "another" not in scrubbed("with another", url)
     assert shown(parse_url("sqlite:///studies/autogate.db")) == "sqlite:///studies/autogate.db"
+
+
+@pytest.mark.parametrize("key", ["PASSWORD", "passfile", "Pwd", "client_secret", "access_token", "ApiKey"])
+def test_which_keys_of_a_url_are_hidden(key: str) -> None:
+    url = parse_url(f"postgresql+psycopg://me@db.example/studies?{key}=one&{key}=one-more&sslmode=require")
+    assert shown(url) == f"postgresql+psycopg://me@db.example/studies?{key}=***&sslmode=require"
+    assert scrubbed("neither one-more nor one, with require", url) == "neither *** nor ***, with require"
 
 
 @pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason="changes how the server lets users in")

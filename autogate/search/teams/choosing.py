@@ -13,6 +13,7 @@ from autogate.search.config import SearchConfig
 from autogate.search.judge import Judge
 from autogate.search.reporter import Reporter
 from autogate.search.teams.processes import ProcessTeam
+from autogate.search.teams.ray_address import check_address
 from autogate.search.teams.solo import SoloTeam
 from autogate.search.teams.team import Team, free_what_the_dead_hold
 from autogate.store import Store
@@ -27,6 +28,7 @@ def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) ->
     Raises:
         StudyError: If others are to train what only this process has.
         DeviceError: If there are fewer GPUs than workers.
+        StorageError: If there is no cluster.
     """
     if not config.has_team:
         return
@@ -39,6 +41,7 @@ def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) ->
         )
     if config.backend == "ray":
         check_ray()
+        check_address(config.ray_address)
     elif trainer.type == "cuda" and (config.workers or 1) > (gpus := torch.cuda.device_count()):
         raise DeviceError(f"{config.workers} workers need a GPU each, and there are {gpus}; use --workers {gpus}")
 

@@ -5,13 +5,11 @@ Tune's own state is thrown away: what counts is in the database, where any team 
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import signal
+import socket
 import sys
 import tempfile
-import threading
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -24,18 +22,21 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from autogate.errors import AutoGateError, StorageError, TrainingError
+from autogate.errors import AutoGateError, StorageError, StudyError, TrainingError
 from autogate.records import MOST_ATTEMPTS, EvaluationKey
 from autogate.search.config import SearchConfig
 from autogate.search.driver import Driver
 from autogate.search.teams.paths import own_paths
+from autogate.search.teams.ray_cluster import connect
 from autogate.search.teams.ray_work import PARTS, Where, train_one
 from autogate.search.teams.team import Team, free_what_the_dead_hold
 from autogate.store import Store
+from autogate.store.host import this_host
+from autogate.store.schema import NoStudiesError
 
 _WAIT_S = 0.2
 _REDUCTION = 3
-_METRIC, _PART = "val_accuracy", "part"
+_METRIC, _PART, _REASON = "val_accuracy", "part", "reason"
 
 
 class RayTeam(Team):
@@ -56,28 +57,13 @@ class RayTeam(Team):
         self._cpus = config.cpus_per_trial
         self._where = Where(
             store.url, study, "cuda" if self._gpus > 0 else "cpu", max(1, int(self._cpus)), tuple(own_paths()),
-            str(Path.cwd()),
+            str(Path.cwd()), this_host() if self._is_file else None,
         )  # fmt: skip
         self._tasks: dict[int, Any] = {}
         self._started = False
 
     def __enter__(self) -> RayTeam:
-        if not ray.is_initialized():
-            on_term = signal.getsignal(signal.SIGTERM)
-            # Ray would end the process with a dump of its memory, instead of letting it end in good order.
-            os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
-            try:
-                ray.init(
-                    address=self._config.ray_address, log_to_driver=False, include_dashboard=False,
-                    logging_level=logging.ERROR,
-                )  # fmt: skip
-            except Exception as error:
-                where = self._config.ray_address or "on this host"
-                reason = " ".join(str(error).split())[:200]
-                raise StorageError(f"there is no Ray cluster {where}: {reason}; see --ray-address") from None
-            self._started = True
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_term)
+        self._started = connect(self._config.ray_address, self.study)
         try:
             self._check_hosts()
         except StorageError:
@@ -162,9 +148,13 @@ class RayTeam(Team):
     def _most(self) -> int:
         return self._config.workers or 1_000_000
 
+    @property
+    def _is_file(self) -> bool:
+        return self.store.engine.dialect.name == "sqlite"
+
     def _check_hosts(self) -> None:
         hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-        if self.store.engine.dialect.name == "sqlite" and len(hosts) > 1:
+        if self._is_file and len(hosts) > 1:
             raise StorageError(
                 f"the Ray cluster has {len(hosts)} hosts, and a SQLite file is for one; give --storage a PostgreSQL "
                 "server, and move the study there with `autogate studies copy`"
@@ -209,6 +199,8 @@ class StudySearcher(Searcher):
                 return
             if error:
                 self._driver.lose(number, "its training was lost again and again")
+            elif result is not None and _REASON in result:
+                self._driver.lose(number, result[_REASON])
             elif result is not None and _PART in result:
                 self._driver.stop(
                     number, f"stopped after part {result[_PART]} at {result[_METRIC]:.2%}, below the best third"
@@ -254,7 +246,11 @@ def _trainable(config: dict[str, Any], where: Where) -> None:
     def report(part: int, accuracy: float) -> None:
         tune.report({_PART: part, _METRIC: accuracy})
 
-    train_one(EvaluationKey(**config["key"]), where, report)
+    try:
+        train_one(EvaluationKey(**config["key"]), where, report)
+    except (StudyError, NoStudiesError) as error:
+        # No other attempt here would end differently. It has no part that the scheduler could compare.
+        tune.report({_PART: 0, _METRIC: 0.0, _REASON: f"on {socket.gethostname()}: {error}"})
 
 
 def _is_free(store: Store, key: EvaluationKey) -> bool:

@@ -25,6 +25,7 @@ from autogate.search.reporter import Reporter
 from autogate.search.training_jobs import do_job
 from autogate.search.working import check_code, judge_for
 from autogate.store import Store
+from autogate.store.host import check_same_host
 from autogate.training import Milestones, score
 
 _WAIT_S = 0.5
@@ -46,6 +47,7 @@ class Where:
         threads: CPU threads of a training.
         paths: Where the driver looks for modules.
         folder: The driver's current directory, which relative paths start from where there is one of that name.
+        host: The driver's host, if no other may open the database.
     """
 
     url: str = field(repr=False)  # it may hold a password
@@ -54,6 +56,7 @@ class Where:
     threads: int
     paths: tuple[str, ...]
     folder: str
+    host: str | None = None
 
 
 def train_one(key: EvaluationKey, where: Where, report: Report | None = None) -> None:
@@ -63,7 +66,13 @@ def train_one(key: EvaluationKey, where: Where, report: Report | None = None) ->
         key: Key of its evaluation.
         where: Where the study is.
         report: Hears of its accuracy on the way, and may end the training by an error; None if nobody wants to know.
+
+    Raises:
+        StudyError: If this host, or the code on it, cannot train for the study.
+        StorageError: If the database is not here, or stays out of reach.
     """
+    if where.host is not None:
+        check_same_host(where.study, where.host)
     for path in where.paths:
         if path not in sys.path and Path(path).is_dir():
             sys.path.append(path)
