@@ -19,10 +19,14 @@ HOLD = """
 import os, sys, time
 from autogate.store import Store
 with Store(sys.argv[1]).running(sys.argv[2]):
-    if "fork" in sys.argv and (child := os.fork()) == 0:
-        os.closerange(0, 3)
-        time.sleep(20)
-        os._exit(0)
+    if "fork" in sys.argv:
+        begun, begins = os.pipe()
+        if os.fork() == 0:
+            os.write(begins, b".")
+            os.closerange(0, 3)
+            time.sleep(20)
+            os._exit(0)
+        os.read(begun, 1)
     print("running", flush=True)
     time.sleep(60)
 """
