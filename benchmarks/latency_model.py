@@ -153,7 +153,7 @@ def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, 
     """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift.
 
     Beside them, under ``retest``, those of a second measurement as a predictor of the first. It is made in a process of
-    its own, since where a process has its weights in memory makes single units faster or slower for good.
+    its own, as a profile is.
     """
     model, space = model_and_space(network, profile)
     planned = plan_held_out(model, space, UNIT_NETWORKS, seed + 2000)
