@@ -152,8 +152,9 @@ class MarkedNetwork:
         return self._last
 
     def _run_bare(self, x: torch.Tensor) -> float:
+        run = self.whole or self._compact
         start = self.clock.now()
-        self._compact(x)
+        run(x)
         return self.clock.between_ms(start, self.clock.now())
 
     def _run_on_one(self, x: torch.Tensor) -> Pass:
@@ -170,13 +171,9 @@ class MarkedNetwork:
 
     def _run_on_two_timelines(self, x: torch.Tensor) -> Pass:
         """Take the whole from a free run, and the times of units from runs in which host and device wait in turns."""
-        clock, run = self.clock, self.whole or self._compact
-        run(x)  # other networks ran since; a host that is used to this one is faster
+        self._run_bare(x)  # other networks ran since; a host that is used to this one is faster
         host_ms = self._host_times(x)
-        clock.settle()
-        start = clock.now()
-        run(x)
-        whole_ms = clock.between_ms(start, clock.now())
+        whole_ms = self._run_bare(x)
         return Pass(whole_ms, self._device_times(x, host_ms), {} if self.whole is not None else host_ms)
 
     def _host_times(self, x: torch.Tensor) -> dict[int, float]:
