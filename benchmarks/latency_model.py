@@ -35,8 +35,7 @@ from autogate.latency import LatencyModel, ManyPredictor, read_profile
 from autogate.latency.machine import machine_facts
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.subjects import time_networks
-from autogate.latency.units import GONE, keys_of
-from autogate.latency.validation import measure_held_out, plan_held_out, score
+from autogate.latency.validation import measure_held_out, plan_held_out, score, unit_errors
 from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
@@ -150,10 +149,9 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
 
 
 def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, keep: bool = False) -> dict[str, Any]:
-    """Return the errors of single units with gates in them, in networks never seen; all over dense units' drift.
+    """Return the errors of single units with gates in them, in networks never seen.
 
-    Beside them, under ``retest``, those of a second measurement as a predictor of the first. It is made in a process of
-    its own, as a profile is.
+    A second measurement of them is made in a process of its own, as a profile is.
     """
     model, space = model_and_space(network, profile)
     planned = plan_held_out(model, space, UNIT_NETWORKS, seed + 2000)
@@ -166,26 +164,7 @@ def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, 
             "units": [[asdict(sample) for sample in half] for half in (first, second)],
         }
         profile.with_suffix(".units.json").write_text(json.dumps(document, default=dict) + "\n", encoding="utf-8")
-    known = {sample.key for sample in model.profile.units}
-    predicted_ms = [
-        model.form_time(unit, plan.policy, plan.decisions).device_ms
-        for plan in planned
-        for unit, key in zip(
-            model.units, keys_of(model.units, plan.policy, plan.decisions, plan.executors), strict=True
-        )
-        if key != GONE
-    ]
-    errors: dict[str, list[tuple[float, float]]] = {"dense": [], "seen": [], "never seen": []}
-    for ms, sample, again in zip(predicted_ms, first, second, strict=True):
-        if sample.ms > 0:
-            kind = "dense" if "|" not in sample.key else "seen" if sample.key in known else "never seen"
-            errors[kind].append((ms / sample.ms, again.ms / sample.ms))
-    errors["with gates"] = errors["seen"] + errors["never seen"]
-    drifts = np.median(errors["dense"], axis=0)
-    ours, retest = (
-        {kind: mape(np.array(both).reshape(-1, 2)[:, i], drifts[i]) for kind, both in errors.items()} for i in (0, 1)
-    )
-    return {"drift": float(drifts[0]) - 1, **ours, "retest": retest}
+    return unit_errors(model, planned, first, second)
 
 
 def unit_samples(model: LatencyModel, planned: Sequence[PlannedNetwork], seconds: float, seed: int) -> list[UnitSample]:
@@ -236,11 +215,6 @@ def space_steps(model: LatencyModel, site: str, gate: Gate) -> list[int]:
     """Return the counts between which a varying gate may decide, for an image alone."""
     steps = get_family(gate.family).decisions(model.network.sites[site], gate, 1)
     return list(range(steps[0] or 0, (steps[-1] or 0) + 1))
-
-
-def mape(ratios: np.ndarray, drift: float) -> float | None:
-    """Return the mean absolute relative error of predicted over measured, less what all have in common."""
-    return float(np.abs(ratios / drift - 1).mean()) if len(ratios) else None
 
 
 def transferred(network: str, profile: Path, held_out_s: float, args: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from autogate.latency import read_profile
 from autogate.latency.transfer import completed
-from autogate.latency.validation import few_networks, recorded_scores
+from autogate.latency.validation import few_networks, recorded
 from autogate.models import load_model
 from autogate.records import Profile
 from autogate.sites import find_sites
@@ -30,11 +30,12 @@ NETWORKS = 20
 def main() -> None:
     """Carry every profile over to every other device that has one of the same network."""
     results: list[dict[str, Any]] = []
-    files = sorted(path for path in PROFILES.glob("*.jsonl"))
+    held_outs = {path: path.with_suffix(".held-out.json") for path in sorted(PROFILES.glob("*.jsonl"))}
+    files = [path for path, held_out in held_outs.items() if held_out.exists()]
     for there, here in itertools.permutations(files, 2):
         known, own = read_profile(there), read_profile(here)
-        if known.model == own.model and known.setting.batch_size == own.setting.batch_size:
-            held_out = json.loads(here.with_suffix(".held-out.json").read_text(encoding="utf-8"))
+        if (known.model, known.setting.batch_size) == (own.model, own.setting.batch_size):
+            held_out = json.loads(held_outs[here].read_text(encoding="utf-8"))
             results.append({
                 "network": own.model, "batch_size": own.setting.batch_size,
                 "from": known.setting.device_name, "to": own.setting.device_name,
@@ -49,7 +50,7 @@ def main() -> None:
 def scores(profile: Profile, held_out: dict[str, Any]) -> dict[str, float]:
     """Return how well held-out networks are predicted by a profile."""
     network = find_sites(load_model(profile.model).module, profile.input_shape)
-    return asdict(recorded_scores(profile, network, held_out))
+    return asdict(recorded(profile, network, held_out).scores)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from autogate.policy import DENSE, Gate, Policy
@@ -10,11 +12,16 @@ from .row import Options, Results, Row, at_maps, macs_cut
 from .workbench import Run
 
 # Channel and column ratios per stage, as recalled from the paper.
-RATIOS = {
-    "resnet56": {"paper": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6))},
-    "resnet20": {"paper": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6))},
-    "vgg16_bn_cifar": {"paper": ((0.2, 0.0), (0.2, 0.0), (0.6, 0.0), (0.9, 0.0), (0.9, 0.0))},
+PAPER = {
+    "resnet56": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6)),
+    "resnet20": ((0.3, 0.6), (0.3, 0.6), (0.6, 0.6)),
+    "vgg16_bn_cifar": ((0.2, 0.0), (0.2, 0.0), (0.6, 0.0), (0.9, 0.0), (0.9, 0.0)),
 }
+
+
+def ratios_file(network: str) -> Path:
+    """Return where ratios lie that were chosen by sensitivity curves, as the paper chooses its own."""
+    return Path(__file__).parents[1] / "results" / "families" / f"antidote-{network}-ratios.json"
 
 
 def runs(options: Options, results: Results) -> list[Run]:
@@ -26,15 +33,23 @@ def runs(options: Options, results: Results) -> list[Run]:
     found = []
     for seed in options.seeds:
         found.append(options.dense(recipe, start, seed))
-        for name, ratios in RATIOS[options.network].items():
-
-            def gate(site: str, stage: int, ratios: Any = ratios) -> Gate:
-                channels, columns = ratios[stage]
-                return Gate("antidote", {"channel_ratio": channels, "column_ratio": columns})
-
-            policy = Policy(at_maps(options.network, gate).gates, {"ascent.antidote": 0.5})
-            found.append(Run(f"{name}, seed {seed}", options.network, policy, recipe, seed, start))
+        for name, policy in _policies(options.network).items():
+            if options.wants(name):
+                found.append(Run(f"{name}, seed {seed}", options.network, policy, recipe, seed, start))
     return [start, *found] if isinstance(start, Run) else found
+
+
+def _policies(network: str) -> dict[str, Policy]:
+    def of_stage(site: str, stage: int) -> Gate:
+        channels, columns = PAPER[network][stage]
+        return Gate("antidote", {"channel_ratio": channels, "column_ratio": columns})
+
+    found = {"paper": Policy(at_maps(network, of_stage).gates, {"ascent.antidote": 0.5})}
+    if (file := ratios_file(network)).exists():
+        ratios = json.loads(file.read_text(encoding="utf-8"))["ratios"]
+        gates = {site: Gate("antidote", genes) for site, genes in ratios.items() if any(genes.values())}
+        found["curves"] = Policy(gates, {"ascent.antidote": 0.3})
+    return found
 
 
 ROW = Row(

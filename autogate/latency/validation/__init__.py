@@ -2,6 +2,10 @@
 
 from autogate.latency.validation.held_out import HeldOut, measure_held_out, plan_held_out
 from autogate.latency.validation.metrics import Scores, score
-from autogate.latency.validation.recorded import few_networks, recorded_scores
+from autogate.latency.validation.recorded import Recorded, few_networks, recorded, recorded_unit_errors
+from autogate.latency.validation.units import unit_errors
 
-__all__ = ["HeldOut", "Scores", "few_networks", "measure_held_out", "plan_held_out", "recorded_scores", "score"]
+__all__ = [
+    "HeldOut", "Recorded", "Scores", "few_networks", "measure_held_out", "plan_held_out", "recorded",
+    "recorded_unit_errors", "score", "unit_errors",
+]  # fmt: skip
