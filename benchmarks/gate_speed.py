@@ -137,6 +137,9 @@ def compact() -> dict[str, Any]:
         "magnitude 0.25 at maps and groups": dict.fromkeys(maps + groups, Gate("magnitude", {"ratio": 0.25})),
         "drop at every second block": dict.fromkeys(blocks[::2], Gate("drop")),
         "mod, c = 64, at every second block": dict.fromkeys(blocks[::2], Gate("mod", {"c": 64})),
+        "mod, c = 64, at three of four blocks": dict.fromkeys(
+            (block for i, block in enumerate(blocks) if i % 4), Gate("mod", {"c": 64})
+        ),
         "mod, c = 64, at every block": dict.fromkeys(blocks, Gate("mod", {"c": 64})),
     }
     return {
