@@ -49,7 +49,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     task = load_task(config, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None:
-        named_profile(config)
+        named_profile(config, task.network)
     ground = prepare_ground(config, task.network, task.target, Store(url, create=True), {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)
     lightest = ground.latency.lightest(ground.lightest)

@@ -23,7 +23,9 @@ from autogate.latency import (
     too_noisy,
     transfer_profile,
 )
+from autogate.latency.belonging import check_is_of
 from autogate.latency.runtimes import why_no_saving
+from autogate.latency.units import cut_into_units
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
 from autogate.search.config import SearchConfig
@@ -148,11 +150,12 @@ def find_profile(name: str) -> Path:
     return recorded if not Path(name).exists() and recorded.exists() else Path(name)
 
 
-def named_profile(config: SearchConfig) -> Profile:
+def named_profile(config: SearchConfig, network: Network | None = None) -> Profile:
     """Return the profile that the configuration names.
 
     Raises:
-        ProfileError: If it cannot be read, or was made in another setting than the one searched for.
+        ProfileError: If it cannot be read, was made in another setting than the one searched for, or is of another
+            network than ``network``.
     """
     assert config.profile is not None  # noqa: S101 - the caller looked
     named = read_profile(find_profile(config.profile))
@@ -165,6 +168,8 @@ def named_profile(config: SearchConfig) -> Profile:
     wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if value not in (None, made[key])]
     if wrong:
         raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
+    if network is not None:
+        check_is_of(named, network, cut_into_units(network))
     return named
 
 
@@ -230,7 +235,7 @@ def profile_for(
             return FoundProfile(profile)
         return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
     if config.profile is not None:
-        named = named_profile(config)
+        named = named_profile(config, network)
         foreign = is_foreign(named, config, device)
         return FoundProfile(named, foreign, not foreign and named.setting != setting_here(named, config, device))
     for profile in store.profiles(config.model):

@@ -299,3 +299,12 @@ def test_networks_without_a_site_or_a_graph(refused: Refused) -> None:
         import sys
 
         sys.modules.pop("mynets", None)
+
+
+@pytest.mark.parametrize(("its", "ours", "units"), [("resnet20", "resnet56", 20), ("resnet56", "resnet20", 56)])
+def test_a_profile_of_a_sibling(refused: Refused, its: str, ours: str, units: int) -> None:
+    profile = f"intel-xeon-2-cores-{its}-b1-float32-1-thread-eager-torch2.15"
+    search = ("search", "--pareto", "--threads", "1", "--layout", "channels_last", "--profile", profile)
+    for command in (("explain", profile), (*search, "--dry-run"), (*search, "--study", "new")):
+        line = refused(*command, "--model", ours)
+        assert f"the profile of '{its}' is of another network: it has {units} units, this one {76 - units}" in line
