@@ -261,7 +261,7 @@ def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: st
     if config.allow_stale and profile.setting.is_stale(here):
         return True
     different = "; ".join(profile.setting.differences(here))
-    instead = "use it all the same with --allow-stale" if profile.setting.is_stale(here) else "continue there"
+    instead = "use it all the same with --allow-stale" if profile.setting.is_stale(here) else "go on there"
     raise ProfileError(f"{what} was profiled in another setting: {different}; {instead}, or profile here")
 
 
