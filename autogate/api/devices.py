@@ -58,7 +58,8 @@ def profile(
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
-        ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
+        ProfileError: If the machine is too noisy to measure, after three attempts; says what may disturb it, or that
+            nothing was found.
         DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency import resolve_device, too_noisy, write_profile
