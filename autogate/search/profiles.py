@@ -195,7 +195,7 @@ class FoundProfile:
     Attributes:
         profile: The profile.
         foreign: Whether it is another device's; results then stay predicted.
-        stale: Whether it was made with other versions of what runs the network.
+        stale: Whether it was made with other versions or modes of what runs the network.
     """
 
     profile: Profile
@@ -231,29 +231,31 @@ def profile_for(
         if facts.get("foreign"):
             return FoundProfile(profile, foreign=True)
         here = setting_here(profile, config, device)
-        if profile.setting == here:
+        if profile.setting.agrees_with(here):
             return FoundProfile(profile)
         return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
     if config.profile is not None:
         named = named_profile(config, network)
         foreign = is_foreign(named, config, device)
-        return FoundProfile(named, foreign, not foreign and named.setting != setting_here(named, config, device))
+        here = setting_here(named, config, device)
+        return FoundProfile(named, foreign, not foreign and not named.setting.agrees_with(here))
     for profile in store.profiles(config.model):
         laid_out = config.layout in ("auto", profile.setting.layout)
-        if laid_out and profile.setting == setting_here(profile, config, device) and covers(profile, network, space):
+        here = setting_here(profile, config, device)
+        if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S))
 
 
 def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:
-    """Whether a profile is another device's: more differs than versions that may differ."""
+    """Whether a profile is another device's: more differs than versions and modes that may differ."""
     here = setting_here(profile, config, device)
-    return profile.setting != here and not (config.allow_stale and profile.setting.is_stale(here))
+    return not profile.setting.agrees_with(here) and not (config.allow_stale and profile.setting.is_stale(here))
 
 
 def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: str) -> bool:
-    """Return True if a profile of another setting may be used because only versions differ.
+    """Return True if a profile of another setting may be used because only versions or modes differ.
 
     Raises:
         ProfileError: If it may not; names what differs and what to do.

@@ -65,7 +65,7 @@ def validate_profile(
         allow_stale=allow_stale,
     )  # fmt: skip
     here = _setting_here(taken, config, profile)
-    stale = setting != here and may_be_stale(taken, here, config, profile)
+    stale = not setting.agrees_with(here) and may_be_stale(taken, here, config, profile)
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
     stale_error = 0.0
     if stale:
