@@ -45,7 +45,8 @@ def profile(
     Args:
         model: Network by name.
         space: The gates to cover.
-        out: File to write; None stores the profile in the database, where a search finds it.
+        out: File to write; None stores the profile in the database, where a search finds it, and
+            :func:`validate_profile` and :func:`explain` by its digest.
         seconds: Time to spend.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
@@ -120,12 +121,13 @@ def validate_profile(
     num_classes: int | None = None,
     plot: str | Path | None = None,
     allow_stale: bool = False,
+    storage: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
     Args:
-        profile: A profile file, or the name of a recorded profile.
+        profile: A profile file, the name of a recorded profile, the digest of a stored one, or a study for its own.
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`.
         networks: How many networks to measure.
@@ -134,17 +136,19 @@ def validate_profile(
         num_classes: Outputs of the classifier; None for the network's default.
         plot: HTML file to draw predicted against measured into.
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
+        storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
 
     Raises:
-        ProfileError: If the profile was made on another device, in another setting or of another network.
+        ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
+            network.
     """
     from autogate.search.validating import validate_profile
 
     check_place(plot)
     document = validate_profile(
-        profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
-        num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
+        profile, load_space(space), storage or default_storage(), model=model, networks=networks, seconds=seconds,
+        seed=seed, num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
     )  # fmt: skip
     if plot is not None:
         from autogate.report.validation_plot import write_validation_plot
@@ -191,7 +195,7 @@ def explain(
     """Return where a network's time goes on a device, and which gates pay there, or why they do not.
 
     Args:
-        name: A study, a profile file, or the name of a recorded profile.
+        name: A study, a profile file, the name of a recorded profile, or the digest of a stored one.
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`; None for the study's, or ``unified``.
         num_classes: Outputs of the classifier; None for the network's default.

@@ -21,7 +21,14 @@ from autogate.search.document import best_within, point_document
 from autogate.search.feedback import learn_again
 from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground, study_latency
-from autogate.search.profiles import check_resources, check_setting, find_profile, named_profile
+from autogate.search.profiles import (
+    check_resources,
+    check_setting,
+    find_profile,
+    known_profile,
+    named_profile,
+    own_profile,
+)
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
 from autogate.search.task import OwnData, load_model_and_data, load_task, network_for
@@ -147,31 +154,23 @@ def _latency_model(
     return latency
 
 
-def _own_profile(store: Store, study: str, facts: dict[str, Any]) -> Profile:
-    taken = store.profile(str(facts.get("profile")))
-    if taken is None:
-        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
-    return taken
-
-
 def explanation_document(
     name: str, url: str, *, model: str | None = None, space: SpaceSpec | None = None, num_classes: int | None = None
 ) -> dict[str, Any]:
     """Return where the time of a profiled network goes, and what each gate brings there, or why it brings nothing.
 
     Args:
-        name: A profile file, the name of a recorded profile, or a study.
-        url: Database of the study.
+        name: A profile file, the name of a recorded profile, the digest of a stored one, or a study.
+        url: Database of the study or the stored profile.
         model: The network's name; None for the one the profile names.
         space: The gates to ask about; None for the study's, or all.
         num_classes: Outputs of the classifier; None for the network's default, or the study's.
 
     Raises:
-        StudyError: If ``name`` is none of the three.
+        StudyError: If ``name`` is none of these.
         ProfileError: If the profile is another network's, or lacks a gate.
     """
-    if find_profile(name).exists():
-        taken = read_profile(find_profile(name))
+    if (taken := known_profile(name, url)) is not None:
         module = load_model(model or taken.model, num_classes=num_classes).module
         latency = LatencyModel(taken, find_sites(module, taken.input_shape))
         spec = space or load_space("unified")
@@ -180,7 +179,7 @@ def explanation_document(
         stored, facts = store.study(name)
         config = SearchConfig.model_validate(stored)
         Own().check(name, config)
-        latency = _latency_model(_own_profile(store, name, facts), config, None, None, facts)
+        latency = _latency_model(own_profile(store, name, facts), config, None, None, facts)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {
@@ -224,7 +223,7 @@ def prediction_document(
     """
     stored, facts = store.study(study)
     config = SearchConfig.model_validate(stored)
-    taken = read_profile(find_profile(profile)) if profile else _own_profile(store, study, facts)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
     latency = _latency_model(taken, config, model, data, {} if profile else facts)
     runs = canonical(policy, latency.network.sites, strict=True)
     estimate = latency.predict(runs, realisation)

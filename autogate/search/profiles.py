@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,10 @@ from autogate.shipped import shipped
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
-from autogate.store import Store
+from autogate.store import Store, holds_studies
 
 QUICK_PROFILE_S = 40.0
+_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
@@ -148,6 +151,45 @@ def find_profile(name: str) -> Path:
     """Return the profile file called ``name``: a path, or one of the recorded profiles that ship with AutoGate."""
     recorded = shipped("hw_profiles") / f"{name}.jsonl"
     return recorded if not Path(name).exists() and recorded.exists() else Path(name)
+
+
+def known_profile(name: str, url: str) -> Profile | None:
+    """Return the profile of a file, a recorded one, or what the database at ``url`` keeps under a digest; else None.
+
+    Raises:
+        ProfileError: If there is such a file, and it cannot be read.
+    """
+    if (path := find_profile(name)).exists():
+        return read_profile(path)
+    return Store(url).profile(name) if _DIGEST.fullmatch(name) and holds_studies(url) else None
+
+
+def profile_called(name: str, url: str) -> Profile:
+    """Return what :func:`known_profile` does, or the own profile of the study of that name.
+
+    Raises:
+        ProfileError: If there is none of these.
+    """
+    if (known := known_profile(name, url)) is not None:
+        return known
+    if holds_studies(url) and name in (store := Store(url)).study_names():
+        return own_profile(store, name, store.study(name)[1])
+    raise ProfileError(
+        f"cannot read profile {name}: it is no file, no recorded profile, and neither the digest of a profile in the "
+        "study database nor one of its studies; `autogate profile` takes one, and prints the digest"
+    )
+
+
+def own_profile(store: Store, study: str, facts: Mapping[str, Any]) -> Profile:
+    """Return the profile that a study searched with.
+
+    Raises:
+        ProfileError: If it has none yet.
+    """
+    taken = store.profile(str(facts.get("profile")))
+    if taken is None:
+        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
+    return taken
 
 
 def named_profile(config: SearchConfig, network: Network | None = None) -> Profile:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from autogate.errors import DeviceError, ProfileError
-from autogate.latency import LatencyModel, read_profile, resolve_device
+from autogate.latency import LatencyModel, resolve_device
 from autogate.latency.canary import canaries, slowness_of
 from autogate.latency.device import device_name
 from autogate.latency.stale import measure_again
@@ -16,7 +16,7 @@ from autogate.latency.validation.document import validation_document
 from autogate.models import load_model
 from autogate.records import Profile, Setting
 from autogate.search.config import SearchConfig, make_config
-from autogate.search.profiles import find_profile, may_be_stale, searched_space, setting_here
+from autogate.search.profiles import may_be_stale, profile_called, searched_space, setting_here
 from autogate.search.proposals import paying
 from autogate.search.reporter import Reporter
 from autogate.sites import find_sites
@@ -29,6 +29,7 @@ _CANARIES = 16
 def validate_profile(
     profile: str,
     space: SpaceSpec,
+    url: str,
     *,
     model: str | None,
     networks: int,
@@ -41,8 +42,9 @@ def validate_profile(
     """Measure gated networks that the profile has not seen, and score its predictions.
 
     Args:
-        profile: A file, or the name of a recorded profile.
+        profile: A file, the name of a recorded profile, the digest of a stored one, or a study for its own.
         space: Where the networks come from; gates that cannot pay are left out, as a search leaves them out.
+        url: Database of the study or the stored profile.
         model: The network's name; None for the one the profile names.
         networks: How many networks to measure, dense among them.
         seconds: Time to spend on measuring.
@@ -52,11 +54,11 @@ def validate_profile(
         reporter: Hears of progress.
 
     Raises:
-        ProfileError: If the profile is another device's, or another network's.
+        ProfileError: If there is no such profile, or it is another device's, or another network's.
     """
     if networks < _MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to validate with; ask for at least {_MIN_NETWORKS}")
-    taken = read_profile(find_profile(profile))
+    taken = profile_called(profile, url)
     setting = taken.setting
     name = model or taken.model
     config = make_config(

@@ -102,6 +102,17 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
     assert profiled.json["dense_ms"] > 0
     assert profiled.json["setting"]["threads"] == 1
 
+    stored = profiled.json["digest"]
+    asked = ("profile", "validate", stored, "--space", "drop", "--networks", "3", "--time", "1s", "--format", "json")
+    judged = cli(*asked)
+    assert judged.code == 0, judged.err
+    assert (judged.json["networks"], judged.json["setting"]) == (3, profiled.json["setting"])
+    explained = cli("explain", stored, "--space", "drop", "--format", "json").json
+    assert explained["dense_ms"] == pytest.approx(profiled.json["dense_ms"], rel=0.2)
+    elsewhere = cli(*asked, "--storage", "sqlite:///elsewhere.db")
+    assert (elsewhere.code, f"cannot read profile {stored}: it is no file" in elsewhere.err) == (2, True)
+    assert not Path("elsewhere.db").exists()
+
     options = ("--model", tiny, "--space", "drop", *PLACE, "--format", "json")
     dry = cli("search", "--latency-budget", "80%", "--dry-run", *options)
     assert dry.code == 0, dry.err
