@@ -17,6 +17,7 @@ from autogate.store import Store, default_storage
 from autogate.study import Study
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from autogate.records import LatencyStat, Profile
@@ -182,6 +183,40 @@ def predict(
     Own(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
     return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+
+
+def predict_many(
+    study: str,
+    choices: np.ndarray | None = None,
+    *,
+    profile: str | None = None,
+    storage: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Predict the latencies of many policies of a study's space at once, given as a matrix of genes.
+
+    ``decisions`` of the answer names the columns of the matrix and their choices, in order; ``predicted_ms`` holds the
+    latencies in milliseconds, float64 ``[policies]``. Gates whose cost varies with the input count as fully open.
+
+    Args:
+        study: Name of the study.
+        choices: For each decision of the space, the position of its choice, int ``[policies, decisions]``; 0 is dense.
+            None predicts nothing, and tells the decisions.
+        profile: A profile file of another device to predict for, or the name of a recorded one.
+        storage: SQLAlchemy URL of the database.
+        model: The module the study was started with, if it was one.
+        data: The data the study was started with, if it was no name.
+
+    Raises:
+        PolicyError: If ``choices`` is no such matrix.
+        ProfileError: If a policy holds a gate that was never profiled.
+    """
+    from autogate.search.predicting import many_document
+
+    opened = Study(study, storage)
+    Own(model, data).check(study, opened.config)
+    return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
 
 
 def explain(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from autogate.errors import ProfileError, StudyError
+from autogate.errors import PolicyError, ProfileError, StudyError
 from autogate.gates import brief
-from autogate.latency import LatencyModel, read_profile, resolve_device
+from autogate.latency import LatencyModel, ManyPredictor, read_profile, resolve_device
 from autogate.latency.explaining import explain_gates, explain_units
 from autogate.models import load_model
 from autogate.policy import Policy
@@ -28,6 +29,7 @@ from autogate.search.profiles import (
     known_profile,
     named_profile,
     own_profile,
+    searched_space,
 )
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
@@ -239,4 +241,56 @@ def prediction_document(
         "error": estimate.error,
         "regime": latency.regime(runs),
         "unseen_share": latency.unseen_share(runs),
+    }
+
+
+def many_document(
+    store: Store,
+    study: str,
+    choices: np.ndarray | None,
+    *,
+    profile: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Return the predicted latencies of many policies of a study's space, in milliseconds, and its decisions.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        choices: For each decision, the position of its choice, int ``[policies, decisions]``; None for no policy.
+        profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
+        model: The network itself, if the study was not started by name.
+        data: The data itself, likewise.
+
+    Raises:
+        PolicyError: If ``choices`` is no such matrix.
+        ProfileError: If there is no profile, or it does not fit the network or a policy.
+    """
+    stored, facts = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
+    latency = _latency_model(taken, config, model, data, {} if profile else facts)
+    space = searched_space(config, latency.network)
+    sizes = [len(decision.options) for decision in space.decisions]
+    matrix = np.zeros((0, len(sizes)), dtype=np.int64) if choices is None else np.asarray(choices)
+    if matrix.ndim != 2 or matrix.shape[1] != len(sizes) or not np.issubdtype(matrix.dtype, np.integer):
+        raise PolicyError(
+            f"the choices must be whole numbers [policies, {len(sizes)}], one for each decision of the space, not "
+            f"{matrix.dtype} {list(matrix.shape)}"
+        )
+    if (wrong := np.argwhere((matrix < 0) | (matrix >= sizes))).size:
+        row, column = wrong[0]
+        raise PolicyError(
+            f"policy {row} takes choice {matrix[row, column]} of {space.decisions[column].name}, which has the choices "
+            f"0 to {sizes[column] - 1}"
+        )
+    return {
+        "schema": "autogate.predict-many/1",
+        "label": "predicted",
+        "device": taken.setting.device_name,
+        "batch_size": taken.setting.batch_size,
+        "dense_ms": latency.dense_ms,
+        "decisions": {decision.name: list(decision.choices) for decision in space.decisions},
+        "predicted_ms": ManyPredictor(latency, space).predict_ms(matrix) if len(matrix) else np.zeros(0),
     }
