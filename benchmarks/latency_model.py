@@ -9,13 +9,16 @@ simpler predictors given the same measurements; then the times of single units w
 ``--transfer THREADS`` carries each profile over to so many threads, as to another device, with 20 networks measured
 there, and validates that.
 Run it on a quiet machine; what is done is kept and not done again. ``--keep FOLDER`` keeps the profiles;
-profiles that are there are not taken again.
+profiles that are there are not taken again. Each row of the result file has the ``command`` that made it and the facts
+of the ``machine`` at that moment; the ``machine`` of the whole file is that of rows without.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -78,25 +81,32 @@ def main() -> None:
     kind = torch.device(args.device).type
     out = Path(__file__).parent / "results" / f"latency_model_{kind}.json"
     results: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-    results["machine"] = machine_facts()
     for network in args.only:
         for batch_size in args.batch_size or BATCHES[kind]:
             name = f"{network}, batch {batch_size}" + (", CUDA graph" if args.runtime == "cuda_graph" else "")
             if args.units and args.keep:
-                results[name]["units_with_gates"] = units_with_gates(
+                made = made_by(args.keep)
+                found = units_with_gates(
                     network,
                     kept(args, network, batch_size),
                     parse_duration(args.held_out_time) / 2,
                     args.seed,
                     keep=True,
                 )
+                results[name]["units_with_gates"] = {**made, **found}
                 out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             elif args.again or name not in results:
-                results[name] = validated(network, batch_size, args)
+                results[name] = {**made_by(args.keep), **validated(network, batch_size, args)}
                 results["pooled"] = pooled(results)
                 out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             print(name, line(results[name]), flush=True)
     print("pooled", results["pooled"])
+
+
+def made_by(keep: Path | None) -> dict[str, Any]:
+    """Return what is about to make a row: the command, with the bare name of the folder ``keep``, and the machine."""
+    words = [word if keep is None else word.replace(str(keep), keep.name) for word in sys.argv[1:]]
+    return {"command": shlex.join(["python", "benchmarks/latency_model.py", *words]), "machine": machine_facts()}
 
 
 def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 
 from __future__ import annotations
 
-from autogate.api.devices import doctor, explain, measure, predict, profile, validate_profile
+from autogate.api.devices import doctor, explain, measure, predict, predict_many, profile, validate_profile
 from autogate.api.managing import (
     copy_study,
     delete_study,
@@ -37,6 +37,7 @@ __all__ = [
     "measure",
     "pareto",
     "predict",
+    "predict_many",
     "profile",
     "replay",
     "resume",

@@ -17,6 +17,7 @@ from autogate.store import Store, default_storage
 from autogate.study import Study
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from autogate.records import LatencyStat, Profile
@@ -45,7 +46,8 @@ def profile(
     Args:
         model: Network by name.
         space: The gates to cover.
-        out: File to write; None stores the profile in the database, where a search finds it.
+        out: File to write; None stores the profile in the database, where a search finds it, and
+            :func:`validate_profile` and :func:`explain` by its digest.
         seconds: Time to spend.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
@@ -58,7 +60,8 @@ def profile(
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
-        ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
+        ProfileError: If the machine is too noisy to measure, after three attempts; says what may disturb it, or that
+            nothing was found.
         DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency import resolve_device, too_noisy, write_profile
@@ -119,12 +122,13 @@ def validate_profile(
     num_classes: int | None = None,
     plot: str | Path | None = None,
     allow_stale: bool = False,
+    storage: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
     Args:
-        profile: A profile file, or the name of a recorded profile.
+        profile: A profile file, the name of a recorded profile, the digest of a stored one, or a study for its own.
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`.
         networks: How many networks to measure.
@@ -133,17 +137,19 @@ def validate_profile(
         num_classes: Outputs of the classifier; None for the network's default.
         plot: HTML file to draw predicted against measured into.
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
+        storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
 
     Raises:
-        ProfileError: If the profile was made on another device, in another setting or of another network.
+        ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
+            network.
     """
     from autogate.search.validating import validate_profile
 
     check_place(plot)
     document = validate_profile(
-        profile, load_space(space), model=model, networks=networks, seconds=seconds, seed=seed,
-        num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
+        profile, load_space(space), storage or default_storage(), model=model, networks=networks, seconds=seconds,
+        seed=seed, num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
     )  # fmt: skip
     if plot is not None:
         from autogate.report.validation_plot import write_validation_plot
@@ -179,6 +185,40 @@ def predict(
     return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
 
 
+def predict_many(
+    study: str,
+    choices: np.ndarray | None = None,
+    *,
+    profile: str | None = None,
+    storage: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Predict the latencies of many policies of a study's space at once, given as a matrix of genes.
+
+    ``decisions`` of the answer names the columns of the matrix and their choices, in order; ``predicted_ms`` holds the
+    latencies in milliseconds, float64 ``[policies]``. Gates whose cost varies with the input count as fully open.
+
+    Args:
+        study: Name of the study.
+        choices: For each decision of the space, the position of its choice, int ``[policies, decisions]``; 0 is dense.
+            None predicts nothing, and tells the decisions.
+        profile: A profile file of another device to predict for, or the name of a recorded one.
+        storage: SQLAlchemy URL of the database.
+        model: The module the study was started with, if it was one.
+        data: The data the study was started with, if it was no name.
+
+    Raises:
+        PolicyError: If ``choices`` is no such matrix.
+        ProfileError: If a policy holds a gate that was never profiled.
+    """
+    from autogate.search.predicting import many_document
+
+    opened = Study(study, storage)
+    Own(model, data).check(study, opened.config)
+    return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
+
+
 def explain(
     name: str,
     *,
@@ -190,7 +230,7 @@ def explain(
     """Return where a network's time goes on a device, and which gates pay there, or why they do not.
 
     Args:
-        name: A study, a profile file, or the name of a recorded profile.
+        name: A study, a profile file, the name of a recorded profile, or the digest of a stored one.
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`; None for the study's, or ``unified``.
         num_classes: Outputs of the classifier; None for the network's default.

@@ -13,7 +13,9 @@ from autogate.cli.printing import print_json, print_table
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="A study, a profile file, or the name of a recorded profile.")],
+    name: Annotated[
+        str, typer.Argument(help="A study, a profile file, name of a recorded one, digest of a stored one.")
+    ],
     model: Annotated[str | None, typer.Option(help="Network [default: the profile's].")] = None,
     space: Annotated[str | None, typer.Option(help="Gates to ask about [default: the study's, or unified].")] = None,
     num_classes: NumClasses = None,

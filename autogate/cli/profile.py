@@ -67,6 +67,8 @@ def profile(
     """Measure a network's units, dense and gated, on this device; needs neither data nor weights."""
     if context.invoked_subcommand is not None:
         return
+    from autogate.latency import profile_digest
+
     taken = autogate.profile(
         model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, runtime=runtime,
@@ -80,7 +82,7 @@ def profile(
         "unit_forms": len({sample.key for sample in taken.units}), "networks": len(mixed),
         "passes": dense.passes, "dense_ms": dense.ms, "dense_iqr_ms": dense.iqr_ms,
         "resumed": bool(taken.method.get("resumed")), "transferred": "transferred_from" in taken.method,
-        "out": None if out is None else str(out),
+        "out": None if out is None else str(out), "digest": profile_digest(taken),
     }  # fmt: skip
     if output is Format.json:
         print_json(facts)
@@ -89,7 +91,7 @@ def profile(
         ("unit forms seen", facts["unit_forms"]),
         ("whole networks", f"{facts['networks']} x {dense.passes} passes"),
         ("dense, measured p50", f"{dense.ms:.3f} ms (IQR {dense.iqr_ms:.3f} ms)"),
-        ("written to", str(out) if out is not None else "the study database"),
+        ("written to", str(out) if out is not None else f"the study database, as {facts['digest']}"),
     ]
     setting = taken.setting
     print_table(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows)
@@ -97,7 +99,12 @@ def profile(
 
 @app.command()
 def validate(
-    file: Annotated[str, typer.Argument(metavar="PROFILE", help="Profile file, or the name of a recorded one.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROFILE", help="Profile file, name of a recorded one, digest of a stored one, or a study."
+        ),
+    ],
     model: Annotated[str | None, typer.Option(help="Network [default: the profile's].")] = None,
     space: Space = "unified",
     networks: Annotated[int, typer.Option(help="Held-out networks to measure.")] = 40,
@@ -106,12 +113,13 @@ def validate(
     seed: Seed = 0,
     plot: Annotated[Path | None, typer.Option(help="HTML file for predicted against measured.")] = None,
     allow_stale: AllowStale = False,
+    storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Measure gated networks that a profile has not seen, and score its predictions."""
     document = autogate.validate_profile(
         file, model=model, space=space, networks=networks, seconds=parse_duration(time), seed=seed,
-        num_classes=num_classes, plot=plot, allow_stale=allow_stale, reporter=TerminalReporter(),
+        num_classes=num_classes, plot=plot, allow_stale=allow_stale, storage=storage, reporter=TerminalReporter(),
     )  # fmt: skip
     if output is Format.json:
         print_json(document)

@@ -72,7 +72,9 @@ def setting_of(
         raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     if device.type == "cuda":
-        versions["driver"] = _driver_version()
+        from autogate.latency.modes import gpu_modes
+
+        versions |= {"driver": _driver_version(), **gpu_modes(device)}
     return Setting(
         str(device), device_name(device), batch_size, dtype, layout,
         threads or usable_cores(), runtime, versions,

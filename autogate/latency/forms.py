@@ -11,6 +11,7 @@ import numpy as np
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
+from autogate.latency.belonging import check_is_of
 from autogate.latency.executors import FastestExecutors
 from autogate.latency.regression import Counts, FormRegression
 from autogate.latency.units import GONE, Region, Unit
@@ -56,6 +57,7 @@ class FormTimes:
     """
 
     def __init__(self, profile: Profile, network: Network, units: tuple[Unit, ...]) -> None:
+        check_is_of(profile, network, units)
         self._profile = profile
         self._network = network
         self._units = units
@@ -63,12 +65,6 @@ class FormTimes:
         for i, sample in enumerate(profile.units):
             self._samples[sample.key].append(i)
         self._ms = {key: self._median(rows, "ms") for key, rows in self._samples.items()}
-        missing = [unit.type for unit in units if unit.type not in self._ms]
-        if missing:
-            raise ProfileError(
-                f"the profile of {profile.model!r} lacks unit {missing[0]} of this network; it was made of another "
-                "network, input size or number of classes; profile this one with `autogate profile`"
-            )
         self.on_two_timelines = any(sample.host_ms for sample in profile.units)
         self._host_ms = {key: self._median(rows, "host_ms") for key, rows in self._samples.items()}
         self._operators = {form.key: form.operators for form in profile.forms}

@@ -21,7 +21,7 @@ class ManyPredictor:
     """Predicts what :meth:`LatencyModel.predict` predicts without realisations, for many policies in one go.
 
     The time of a unit hangs on the gates at a few sites only. It is worked out once for every combination of them that
-    occurs, and looked up afterwards.
+    occurs, and looked up afterwards. For a study, :func:`autogate.predict_many` makes one.
 
     Args:
         model: The latency model.

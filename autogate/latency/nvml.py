@@ -15,6 +15,7 @@ from autogate.errors import DeviceError
 # Reasons that make a sample worthless: software and hardware thermal slowdown, hardware slowdown, power brake.
 THROTTLED = 0x20 | 0x40 | 0x8 | 0x80
 POWER_CAPPED = 0x4
+_locked: set[torch.device] = set()
 
 
 @contextmanager
@@ -73,7 +74,14 @@ def clocks_locked(device: torch.device) -> Iterator[None]:
             pynvml.nvmlDeviceSetGpuLockedClocks(gpu, highest, highest)
         except pynvml.NVMLError as problem:
             raise DeviceError(f"cannot lock the clocks of {device} ({problem}); leave --lock-clocks out") from None
+        _locked.add(device)
         try:
             yield
         finally:
+            _locked.discard(device)
             pynvml.nvmlDeviceResetGpuLockedClocks(gpu)
+
+
+def are_locked(device: torch.device) -> bool:
+    """Whether this process holds the GPU's clock."""
+    return device in _locked

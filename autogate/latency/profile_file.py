@@ -65,17 +65,17 @@ def from_lines(text: str, where: str) -> Profile:
     """Rebuild a profile from :func:`to_lines`.
 
     Raises:
-        ProfileError: If the text is truncated, damaged or of another schema; names ``where``.
+        ProfileError: If the text is truncated, edited or of another schema; names ``where`` and what is wrong.
     """
     try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = _rows(text, where)
         header, end = rows[0], rows[-1]
         if header.get("schema") not in _READABLE:
             raise ProfileError(f"{where} has schema {header.get('schema')!r}, not {SCHEMA}; profile again")
-        if end.get("t") != "end" or end["samples"] != len(rows) - 2:
-            raise ProfileError(f"{where} is truncated; profile again with `autogate profile`")
-        if end["digest"] != digest("".join(canonical_json(row) + "\n" for row in rows[:-1])):
-            raise ProfileError(f"{where} was edited; take the original, or profile again with `autogate profile`")
+        _check_whole(rows, where)
+        found = digest("".join(canonical_json(row) + "\n" for row in rows[:-1]))
+        if end["digest"] != found:
+            raise _edited(where, f"its last line promises digest {end['digest']}, what is before it has {found}")
         units, networks, forms = samples_of_rows(rows[1:-1])
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
@@ -84,8 +84,49 @@ def from_lines(text: str, where: str) -> Profile:
         return Profile(
             setting, card, header["model"], (c, h, w), created, units, networks, method, forms
         )  # fmt: skip
-    except (json.JSONDecodeError, KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise ProfileError(f"{where} is not a profile ({' '.join(str(error).split())[:100]}); profile again") from None
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        what = " ".join(str(error).split())[:100]
+        raise ProfileError(f"{where} is not a profile ({what}); profile again") from None
+
+
+def _rows(text: str, where: str) -> list[Any]:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    rows: list[Any] = []
+    for number, line in lines:
+        try:
+            rows.append(json.loads(line, parse_constant=_no_constant))
+        except ValueError as error:
+            if not rows:
+                raise
+            if number == lines[-1][0]:
+                raise _truncated(where, f"it breaks off within line {number}") from None
+            raise _edited(where, f"line {number} is no JSON ({error})") from None
+    return rows
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _check_whole(rows: Sequence[Any], where: str) -> None:
+    """Refuse another number of samples than the last line promises, and a profile without a last line."""
+    end = rows[-1]
+    if end.get("t") != "end":
+        samples = len(rows) - 1
+        raise _truncated(where, f"it breaks off after {samples} samples, before the line that says how many they are")
+    samples, promised = len(rows) - 2, end["samples"]
+    if samples < promised:
+        raise _truncated(where, f"it has {samples} of the {promised} samples that its last line promises")
+    if samples > promised:
+        raise _edited(where, f"it has {samples} samples, its last line promises {promised}")
+
+
+def _truncated(where: str, what: str) -> ProfileError:
+    return ProfileError(f"{where} is truncated: {what}; copy it anew, or profile again with `autogate profile`")
+
+
+def _edited(where: str, what: str) -> ProfileError:
+    return ProfileError(f"{where} was edited: {what}; take the original, or profile again with `autogate profile`")
 
 
 def read_profile(path: Path) -> Profile:

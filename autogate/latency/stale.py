@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autogate.errors import ProfileError
+from autogate.latency.belonging import check_is_of
 from autogate.latency.conformal import upper_residual
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.subjects import time_networks
@@ -44,16 +45,17 @@ def measure_again(
     """Measure networks of a profile again, from its lightest to its heaviest.
 
     Raises:
-        ProfileError: If the profile does not say how its networks ran, as those of older versions.
+        ProfileError: If the profile is of another network, or does not say how its networks ran, as those of older
+            versions.
     """
+    units = cut_into_units(network)
+    check_is_of(profile, network, units)
     known = sorted((sample for sample in profile.networks if sample.phase == MIXED), key=lambda sample: sample.ms)
     if not profile.forms:
         raise ProfileError("this profile does not say how its networks ran; profile again with `autogate profile`")
     chosen = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, _NETWORKS).round().astype(int))]
     plan = [PlannedNetwork(Policy.from_json(one.policy), one.decisions, one.executors) for one in chosen]
-    found = time_networks(
-        network, cut_into_units(network), plan, profile.setting, seconds=seconds, phase=MEASURED, progress=progress
-    )
+    found = time_networks(network, units, plan, profile.setting, seconds=seconds, phase=MEASURED, progress=progress)
     logs = np.array([math.log(now.ms / then.ms) for now, then in zip(found.networks, chosen, strict=True)])
     middle = float(np.median(logs))
     return Staleness(math.exp(middle), max(0.0, math.expm1(upper_residual(logs - middle))))

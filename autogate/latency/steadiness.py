@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from autogate.latency.machine import device_state
+from autogate.latency.disturbers import disturbers_of
 from autogate.records import MIXED, Profile
 
 # A group this much slower than the quiet ones was disturbed: by another process, or a lower clock.
@@ -82,7 +81,4 @@ def too_noisy(profile: Profile) -> str | None:
     spread = float(np.median([s.iqr_ms / s.ms for s in profile.networks if s.phase == MIXED]))
     if spread <= _TOO_NOISY:
         return None
-    state = device_state(torch.device(profile.setting.device))
-    seen = [f"running beside: {', '.join(state['busiest'])}"] if state.get("busiest") else []
-    seen += [name.replace("_", " ") for name in ("throttled", "power_capped") if state.get(name)]
-    return f"times of one network spread by {spread:.0%}" + (f" ({'; '.join(seen)})" if seen else "")
+    return f"times of one network spread by {spread:.0%} ({disturbers_of(profile)})"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+_MODES = ("matmul_tf32", "cudnn_tf32", "cudnn_benchmark")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -19,7 +21,8 @@ class Setting:
         layout: ``contiguous`` or ``channels_last``.
         threads: CPU threads used by one call.
         runtime: ``eager``.
-        versions: Versions of what runs the network: torch, and the driver on a GPU.
+        versions: What runs the network, in which version and mode: torch, and on a GPU the driver, whether TF32 and
+            cuDNN's benchmarking were on, and ``clocks`` where they were locked.
     """
 
     device: str
@@ -41,16 +44,29 @@ class Setting:
         return cls(**{**data, "versions": dict(data["versions"])})
 
     def differences(self, other: Setting) -> list[str]:
-        """Return one line per field in which the two settings differ."""
-        ours, theirs = (flat | dict(flat.pop("versions")) for flat in (self.to_json(), other.to_json()))
-        keys = dict.fromkeys([*ours, *theirs])
+        """Return one line per field in which the two settings differ.
+
+        A mode of which one of them does not say anything, as profiles of older versions, is no difference.
+        """
+        ours, theirs = self._facts(), other._facts()
         return [
-            f"{key} is {theirs.get(key)!r}, not {ours.get(key)!r}" for key in keys if ours.get(key) != theirs.get(key)
+            f"{key} is {theirs.get(key)!r}, not {ours.get(key)!r}"
+            for key in dict.fromkeys([*ours, *theirs])
+            if ours.get(key) != theirs.get(key) and not (key in _MODES and (key not in ours or key not in theirs))
         ]
 
+    def agrees_with(self, other: Setting) -> bool:
+        """Whether a latency in the one setting is one in the other: nothing differs."""
+        return not self.differences(other)
+
     def is_stale(self, now: Setting) -> bool:
-        """Whether nothing but the versions of what runs the network has changed until ``now``."""
-        return self != now and replace(self, versions=now.versions) == now
+        """Whether nothing but the versions and modes of what runs the network has changed until ``now``."""
+        return not self.agrees_with(now) and replace(self, versions=now.versions) == now
+
+    def _facts(self) -> dict[str, Any]:
+        facts = self.to_json()
+        versions = facts.pop("versions")
+        return {**facts, "clocks": "not locked", **versions}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from autogate.errors import ProfileError, StudyError
+from autogate.errors import PolicyError, ProfileError, StudyError
 from autogate.gates import brief
-from autogate.latency import LatencyModel, read_profile, resolve_device
+from autogate.latency import LatencyModel, ManyPredictor, read_profile, resolve_device
 from autogate.latency.explaining import explain_gates, explain_units
 from autogate.models import load_model
 from autogate.policy import Policy
@@ -21,7 +22,15 @@ from autogate.search.document import best_within, point_document
 from autogate.search.feedback import learn_again
 from autogate.search.objective import Objective
 from autogate.search.prepare import prepare_ground, study_latency
-from autogate.search.profiles import check_resources, check_setting, find_profile, named_profile
+from autogate.search.profiles import (
+    check_resources,
+    check_setting,
+    find_profile,
+    known_profile,
+    named_profile,
+    own_profile,
+    searched_space,
+)
 from autogate.search.reporter import Reporter
 from autogate.search.start import Own
 from autogate.search.task import OwnData, load_model_and_data, load_task, network_for
@@ -49,7 +58,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     task = load_task(config, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None:
-        named_profile(config)
+        named_profile(config, task.network)
     ground = prepare_ground(config, task.network, task.target, Store(url, create=True), {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)
     lightest = ground.latency.lightest(ground.lightest)
@@ -147,31 +156,23 @@ def _latency_model(
     return latency
 
 
-def _own_profile(store: Store, study: str, facts: dict[str, Any]) -> Profile:
-    taken = store.profile(str(facts.get("profile")))
-    if taken is None:
-        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
-    return taken
-
-
 def explanation_document(
     name: str, url: str, *, model: str | None = None, space: SpaceSpec | None = None, num_classes: int | None = None
 ) -> dict[str, Any]:
     """Return where the time of a profiled network goes, and what each gate brings there, or why it brings nothing.
 
     Args:
-        name: A profile file, the name of a recorded profile, or a study.
-        url: Database of the study.
+        name: A profile file, the name of a recorded profile, the digest of a stored one, or a study.
+        url: Database of the study or the stored profile.
         model: The network's name; None for the one the profile names.
         space: The gates to ask about; None for the study's, or all.
         num_classes: Outputs of the classifier; None for the network's default, or the study's.
 
     Raises:
-        StudyError: If ``name`` is none of the three.
+        StudyError: If ``name`` is none of these.
         ProfileError: If the profile is another network's, or lacks a gate.
     """
-    if find_profile(name).exists():
-        taken = read_profile(find_profile(name))
+    if (taken := known_profile(name, url)) is not None:
         module = load_model(model or taken.model, num_classes=num_classes).module
         latency = LatencyModel(taken, find_sites(module, taken.input_shape))
         spec = space or load_space("unified")
@@ -180,7 +181,7 @@ def explanation_document(
         stored, facts = store.study(name)
         config = SearchConfig.model_validate(stored)
         Own().check(name, config)
-        latency = _latency_model(_own_profile(store, name, facts), config, None, None, facts)
+        latency = _latency_model(own_profile(store, name, facts), config, None, None, facts)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {
@@ -224,7 +225,7 @@ def prediction_document(
     """
     stored, facts = store.study(study)
     config = SearchConfig.model_validate(stored)
-    taken = read_profile(find_profile(profile)) if profile else _own_profile(store, study, facts)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
     latency = _latency_model(taken, config, model, data, {} if profile else facts)
     runs = canonical(policy, latency.network.sites, strict=True)
     estimate = latency.predict(runs, realisation)
@@ -240,4 +241,56 @@ def prediction_document(
         "error": estimate.error,
         "regime": latency.regime(runs),
         "unseen_share": latency.unseen_share(runs),
+    }
+
+
+def many_document(
+    store: Store,
+    study: str,
+    choices: np.ndarray | None,
+    *,
+    profile: str | None = None,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+) -> dict[str, Any]:
+    """Return the predicted latencies of many policies of a study's space, in milliseconds, and its decisions.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        choices: For each decision, the position of its choice, int ``[policies, decisions]``; None for no policy.
+        profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
+        model: The network itself, if the study was not started by name.
+        data: The data itself, likewise.
+
+    Raises:
+        PolicyError: If ``choices`` is no such matrix.
+        ProfileError: If there is no profile, or it does not fit the network or a policy.
+    """
+    stored, facts = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
+    latency = _latency_model(taken, config, model, data, {} if profile else facts)
+    space = searched_space(config, latency.network)
+    sizes = [len(decision.options) for decision in space.decisions]
+    matrix = np.zeros((0, len(sizes)), dtype=np.int64) if choices is None else np.asarray(choices)
+    if matrix.ndim != 2 or matrix.shape[1] != len(sizes) or not np.issubdtype(matrix.dtype, np.integer):
+        raise PolicyError(
+            f"the choices must be whole numbers [policies, {len(sizes)}], one for each decision of the space, not "
+            f"{matrix.dtype} {list(matrix.shape)}"
+        )
+    if (wrong := np.argwhere((matrix < 0) | (matrix >= sizes))).size:
+        row, column = wrong[0]
+        raise PolicyError(
+            f"policy {row} takes choice {matrix[row, column]} of {space.decisions[column].name}, which has the choices "
+            f"0 to {sizes[column] - 1}"
+        )
+    return {
+        "schema": "autogate.predict-many/1",
+        "label": "predicted",
+        "device": taken.setting.device_name,
+        "batch_size": taken.setting.batch_size,
+        "dense_ms": latency.dense_ms,
+        "decisions": {decision.name: list(decision.choices) for decision in space.decisions},
+        "predicted_ms": ManyPredictor(latency, space).predict_ms(matrix) if len(matrix) else np.zeros(0),
     }

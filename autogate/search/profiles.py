@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from autogate.latency import (
     too_noisy,
     transfer_profile,
 )
+from autogate.latency.belonging import check_is_of
 from autogate.latency.runtimes import why_no_saving
+from autogate.latency.units import cut_into_units
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
 from autogate.search.config import SearchConfig
@@ -32,9 +36,10 @@ from autogate.shipped import shipped
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
-from autogate.store import Store
+from autogate.store import Store, holds_studies
 
 QUICK_PROFILE_S = 40.0
+_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
@@ -148,11 +153,51 @@ def find_profile(name: str) -> Path:
     return recorded if not Path(name).exists() and recorded.exists() else Path(name)
 
 
-def named_profile(config: SearchConfig) -> Profile:
+def known_profile(name: str, url: str) -> Profile | None:
+    """Return the profile of a file, a recorded one, or what the database at ``url`` keeps under a digest; else None.
+
+    Raises:
+        ProfileError: If there is such a file, and it cannot be read.
+    """
+    if (path := find_profile(name)).exists():
+        return read_profile(path)
+    return Store(url).profile(name) if _DIGEST.fullmatch(name) and holds_studies(url) else None
+
+
+def profile_called(name: str, url: str) -> Profile:
+    """Return what :func:`known_profile` does, or the own profile of the study of that name.
+
+    Raises:
+        ProfileError: If there is none of these.
+    """
+    if (known := known_profile(name, url)) is not None:
+        return known
+    if holds_studies(url) and name in (store := Store(url)).study_names():
+        return own_profile(store, name, store.study(name)[1])
+    raise ProfileError(
+        f"cannot read profile {name}: it is no file, no recorded profile, and neither the digest of a profile in the "
+        "study database nor one of its studies; `autogate profile` takes one, and prints the digest"
+    )
+
+
+def own_profile(store: Store, study: str, facts: Mapping[str, Any]) -> Profile:
+    """Return the profile that a study searched with.
+
+    Raises:
+        ProfileError: If it has none yet.
+    """
+    taken = store.profile(str(facts.get("profile")))
+    if taken is None:
+        raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
+    return taken
+
+
+def named_profile(config: SearchConfig, network: Network | None = None) -> Profile:
     """Return the profile that the configuration names.
 
     Raises:
-        ProfileError: If it cannot be read, or was made in another setting than the one searched for.
+        ProfileError: If it cannot be read, was made in another setting than the one searched for, or is of another
+            network than ``network``.
     """
     assert config.profile is not None  # noqa: S101 - the caller looked
     named = read_profile(find_profile(config.profile))
@@ -165,6 +210,8 @@ def named_profile(config: SearchConfig) -> Profile:
     wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if value not in (None, made[key])]
     if wrong:
         raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
+    if network is not None:
+        check_is_of(named, network, cut_into_units(network))
     return named
 
 
@@ -190,7 +237,7 @@ class FoundProfile:
     Attributes:
         profile: The profile.
         foreign: Whether it is another device's; results then stay predicted.
-        stale: Whether it was made with other versions of what runs the network.
+        stale: Whether it was made with other versions or modes of what runs the network.
     """
 
     profile: Profile
@@ -226,29 +273,31 @@ def profile_for(
         if facts.get("foreign"):
             return FoundProfile(profile, foreign=True)
         here = setting_here(profile, config, device)
-        if profile.setting == here:
+        if profile.setting.agrees_with(here):
             return FoundProfile(profile)
         return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
     if config.profile is not None:
-        named = named_profile(config)
+        named = named_profile(config, network)
         foreign = is_foreign(named, config, device)
-        return FoundProfile(named, foreign, not foreign and named.setting != setting_here(named, config, device))
+        here = setting_here(named, config, device)
+        return FoundProfile(named, foreign, not foreign and not named.setting.agrees_with(here))
     for profile in store.profiles(config.model):
         laid_out = config.layout in ("auto", profile.setting.layout)
-        if laid_out and profile.setting == setting_here(profile, config, device) and covers(profile, network, space):
+        here = setting_here(profile, config, device)
+        if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S))
 
 
 def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:
-    """Whether a profile is another device's: more differs than versions that may differ."""
+    """Whether a profile is another device's: more differs than versions and modes that may differ."""
     here = setting_here(profile, config, device)
-    return profile.setting != here and not (config.allow_stale and profile.setting.is_stale(here))
+    return not profile.setting.agrees_with(here) and not (config.allow_stale and profile.setting.is_stale(here))
 
 
 def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: str) -> bool:
-    """Return True if a profile of another setting may be used because only versions differ.
+    """Return True if a profile of another setting may be used because only versions or modes differ.
 
     Raises:
         ProfileError: If it may not; names what differs and what to do.
@@ -256,7 +305,7 @@ def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: st
     if config.allow_stale and profile.setting.is_stale(here):
         return True
     different = "; ".join(profile.setting.differences(here))
-    instead = "use it all the same with --allow-stale" if profile.setting.is_stale(here) else "continue there"
+    instead = "use it all the same with --allow-stale" if profile.setting.is_stale(here) else "go on there"
     raise ProfileError(f"{what} was profiled in another setting: {different}; {instead}, or profile here")
 
 

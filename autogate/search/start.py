@@ -104,7 +104,7 @@ def start(
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (not known or new_goal):
-        named_profile(config)
+        named_profile(config, task.network)
     store = Store(url, create=True)
     if artifacts is not None:
         store.place_artifacts(artifacts)

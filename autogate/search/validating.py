@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from autogate.errors import ProfileError
-from autogate.latency import LatencyModel, read_profile, resolve_device
+import torch
+
+from autogate.errors import DeviceError, ProfileError
+from autogate.latency import LatencyModel, resolve_device
 from autogate.latency.canary import canaries, slowness_of
+from autogate.latency.device import device_name
 from autogate.latency.stale import measure_again
 from autogate.latency.validation import measure_held_out, plan_held_out
 from autogate.latency.validation.document import validation_document
 from autogate.models import load_model
-from autogate.search.config import make_config
-from autogate.search.profiles import find_profile, may_be_stale, searched_space, setting_here
+from autogate.records import Profile, Setting
+from autogate.search.config import SearchConfig, make_config
+from autogate.search.profiles import may_be_stale, profile_called, searched_space, setting_here
 from autogate.search.proposals import paying
 from autogate.search.reporter import Reporter
 from autogate.sites import find_sites
@@ -25,6 +29,7 @@ _CANARIES = 16
 def validate_profile(
     profile: str,
     space: SpaceSpec,
+    url: str,
     *,
     model: str | None,
     networks: int,
@@ -37,8 +42,9 @@ def validate_profile(
     """Measure gated networks that the profile has not seen, and score its predictions.
 
     Args:
-        profile: A file, or the name of a recorded profile.
+        profile: A file, the name of a recorded profile, the digest of a stored one, or a study for its own.
         space: Where the networks come from; gates that cannot pay are left out, as a search leaves them out.
+        url: Database of the study or the stored profile.
         model: The network's name; None for the one the profile names.
         networks: How many networks to measure, dense among them.
         seconds: Time to spend on measuring.
@@ -48,11 +54,11 @@ def validate_profile(
         reporter: Hears of progress.
 
     Raises:
-        ProfileError: If the profile is another device's, or another network's.
+        ProfileError: If there is no such profile, or it is another device's, or another network's.
     """
     if networks < _MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to validate with; ask for at least {_MIN_NETWORKS}")
-    taken = read_profile(find_profile(profile))
+    taken = profile_called(profile, url)
     setting = taken.setting
     name = model or taken.model
     config = make_config(
@@ -60,8 +66,8 @@ def validate_profile(
         dtype=setting.dtype, layout=setting.layout, threads=setting.threads, runtime=setting.runtime,
         allow_stale=allow_stale,
     )  # fmt: skip
-    here = setting_here(taken, config, resolve_device(setting.device))
-    stale = setting != here and may_be_stale(taken, here, config, profile)
+    here = _setting_here(taken, config, profile)
+    stale = not setting.agrees_with(here) and may_be_stale(taken, here, config, profile)
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
     stale_error = 0.0
     if stale:
@@ -81,3 +87,21 @@ def validate_profile(
     slowness = slowness_of(latency, beside, held_out.known_ms)
     now = LatencyModel(taken, network, slowness=slowness, stale_error=stale_error)
     return validation_document(now, held_out, seed)
+
+
+def _setting_here(taken: Profile, config: SearchConfig, what: str) -> Setting:
+    """Return the setting of this machine that compares with a profile's.
+
+    Raises:
+        ProfileError: If there is no device here that could be the profile's; names both.
+    """
+    setting = taken.setting
+    try:
+        return setting_here(taken, config, resolve_device(setting.device))
+    except DeviceError:
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["no GPU"]
+        raise ProfileError(
+            f"{what} was profiled on {setting.device_name!r} ({setting.device}, {setting.threads} threads), and this "
+            f"machine has {device_name(torch.device('cpu'))!r} and {', '.join(gpus)}; validate it there, or profile "
+            "here with `autogate profile`"
+        ) from None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from commands import Cli, Result
 
 from autogate.gates import FAMILIES
@@ -14,6 +15,7 @@ from autogate.latency import LatencyModel, read_profile, to_lines
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
 from autogate.search.config import make_config
+from autogate.search.profiles import find_profile, keep_profile
 from autogate.space import load_space
 from autogate.store import Store
 
@@ -101,6 +103,7 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
     assert profiled.json["schema"] == "autogate.profile-summary/1"
     assert profiled.json["dense_ms"] > 0
     assert profiled.json["setting"]["threads"] == 1
+    assert len(profiled.json["digest"]) == 16
 
     options = ("--model", tiny, "--space", "drop", *PLACE, "--format", "json")
     dry = cli("search", "--latency-budget", "80%", "--dry-run", *options)
@@ -121,6 +124,26 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
     # Nothing was trained, and the name is still free.
     assert not list(Path("studies").glob("artifacts/*"))
     assert "never" not in cli("studies", "--format", "json").out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_profiles_of_the_database_are_called_by_their_digest(cli: Cli) -> None:
+    cpu, gpu = (
+        keep_profile(Store("sqlite:///kept.db", create=True), read_profile(find_profile(name)))
+        for name in (
+            "intel-xeon-2-cores-resnet20-b1-float32-1-thread-eager-torch2.15",
+            "nvidia-h100-80gb-hbm3-resnet18-b1-float32-cuda_graph-torch2.11",
+        )
+    )
+    explained = cli("explain", cpu, "--space", "drop", "--storage", "sqlite:///kept.db", "--format", "json")
+    assert explained.code == 0, explained.err
+    assert (explained.json["model"], explained.json["batch_size"]) == ("resnet20", 1)
+    # Another machine's, so that it is found and not measured.
+    validate = ("profile", "validate", gpu)
+    found = cli(*validate, "--storage", "sqlite:///kept.db")
+    assert (found.code, f"{gpu} was profiled on 'NVIDIA H100 80GB HBM3'" in found.err) == (2, True)
+    absent = cli(*validate)
+    assert (absent.code, f"cannot read profile {gpu}: it is no file" in absent.err) == (2, True)
 
 
 def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:

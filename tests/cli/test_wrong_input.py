@@ -299,3 +299,20 @@ def test_networks_without_a_site_or_a_graph(refused: Refused) -> None:
         import sys
 
         sys.modules.pop("mynets", None)
+
+
+@pytest.mark.parametrize(("its", "ours", "units"), [("resnet20", "resnet56", 20), ("resnet56", "resnet20", 56)])
+def test_a_profile_of_a_sibling(refused: Refused, its: str, ours: str, units: int) -> None:
+    profile = f"intel-xeon-2-cores-{its}-b1-float32-1-thread-eager-torch2.15"
+    search = ("search", "--pareto", "--threads", "1", "--layout", "channels_last", "--profile", profile)
+    for command in (("explain", profile), (*search, "--dry-run"), (*search, "--study", "new")):
+        line = refused(*command, "--model", ours)
+        assert f"the profile of '{its}' is of another network: it has {units} units, this one {76 - units}" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_profile_of_a_device_that_is_not_here_is_not_validated(refused: Refused) -> None:
+    name = "nvidia-h100-80gb-hbm3-resnet18-b1-float32-cuda_graph-torch2.11"
+    line = refused("profile", "validate", name)
+    assert f"{name} was profiled on 'NVIDIA H100 80GB HBM3' (cuda:0, 16 threads), and this machine has" in line
+    assert line.endswith("cores' and no GPU; validate it there, or profile here with `autogate profile`")

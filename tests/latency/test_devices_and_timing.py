@@ -40,6 +40,7 @@ def test_settings_say_how_a_network_runs() -> None:
     assert "cores" in found.device_name
     assert (found.batch_size, found.dtype, found.layout, found.threads) == (2, "float32", "contiguous", 1)
     assert found.versions["torch"] == torch.__version__
+    assert found.versions.keys() == {"torch", "python"}
     assert Setting.from_json(found.to_json()) == found
 
 

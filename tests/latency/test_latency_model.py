@@ -14,10 +14,8 @@ from autogate.errors import ProfileError
 from autogate.latency import LatencyModel
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.units import cut_into_units
-from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Realisation
-from autogate.sites import find_sites
 from autogate.surgery import canonical
 
 NETWORK = known_network("resnet20")
@@ -221,14 +219,6 @@ def test_lightest_and_typical() -> None:
     assert coverage.typical_ms == pytest.approx(units_ms(BLOCK) * (1 - 0.75 * light - 0.25 * full))
     for policy in (DENSE, policy_of(map=HALF)):
         assert model.lightest(policy) == model.typical(policy) == model.predict(policy)
-
-
-def test_a_foreign_network_is_refused() -> None:
-    profile = profile_of(NETWORK, STATIC)
-    with pytest.raises(ProfileError, match="profile of 'resnet20' lacks unit .* another network, input size or number"):
-        LatencyModel(profile, find_sites(load_model("vgg16_bn_cifar").module, (3, 32, 32)))
-    with pytest.raises(ProfileError, match="lacks unit"):
-        LatencyModel(profile, find_sites(load_model("resnet20").module, (3, 48, 48)))
 
 
 def test_too_few_networks_are_refused() -> None:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pynvml
 import pytest
 import torch
 
 from autogate.errors import DeviceError
-from autogate.latency import nvml
+from autogate.latency import device as devices
+from autogate.latency import nvml, setting_of
+from autogate.latency.modes import gpu_modes
 
 GPU = torch.device("cuda:0")
 READINGS = {
@@ -91,3 +94,39 @@ def test_clocks_that_cannot_be_locked(monkeypatch: pytest.MonkeyPatch, calls: li
     with pytest.raises(DeviceError, match="cannot lock the clocks of cuda:0"), nvml.clocks_locked(GPU):
         pass
     assert not calls
+
+
+def test_a_setting_says_how_the_gpu_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "device_name", lambda device: "a made-up GPU")
+    monkeypatch.setattr(devices, "_driver_version", lambda: "600.1")
+
+    def versions() -> dict[str, str]:
+        return dict(setting_of(GPU, batch_size=1, layout="contiguous", threads=1).versions)
+
+    modes = {"matmul_tf32": "off", "cudnn_tf32": "on", "cudnn_benchmark": "off"}
+    assert versions().items() >= modes.items()
+    assert "clocks" not in versions()
+    with nvml.clocks_locked(GPU):
+        assert versions()["clocks"] == "locked"
+        assert not nvml.are_locked(torch.device("cuda:1"))
+    assert "clocks" not in versions()
+    with switched(torch.backends.cuda.matmul, "allow_tf32", True), switched(torch.backends.cudnn, "benchmark", True):
+        assert versions().items() >= {**modes, "matmul_tf32": "on", "cudnn_benchmark": "on"}.items()
+
+
+def test_tf32_is_known_however_it_was_allowed() -> None:
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    with switched(matmul, "fp32_precision", "tf32"), switched(conv, "fp32_precision", "ieee"):
+        found = gpu_modes(GPU)
+    assert (found["matmul_tf32"], found["cudnn_tf32"]) == ("on", "off")
+
+
+@contextmanager
+def switched(backend: Any, name: str, value: object) -> Iterator[None]:
+    """Set what torch does not let a monkeypatch set."""
+    before = getattr(backend, name)
+    setattr(backend, name, value)
+    try:
+        yield
+    finally:
+        setattr(backend, name, before)

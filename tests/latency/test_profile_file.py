@@ -38,19 +38,25 @@ def test_one_object_per_line_and_a_header_that_says_what_it_is() -> None:
     assert rows[-1]["samples"] == len(PROFILE.units) + len(PROFILE.networks)
 
 
+SAMPLES = len(LINES) - 2
+
+
 @pytest.mark.parametrize(
-    "rows",
-    [LINES[:-1], LINES[: len(LINES) // 2], LINES[:5] + LINES[6:], LINES + LINES[-2:], LINES[:1]],
-    ids=["no end", "half", "a line removed", "a line added", "header alone"],
+    ("rows", "what"),
+    [
+        (LINES[:-1], f"is truncated: it breaks off after {SAMPLES} samples, before the line that says how many"),
+        (LINES[:9], "is truncated: it breaks off after 8 samples, before"),
+        (LINES[:1], "is truncated: it breaks off after 0 samples, before"),
+        (LINES[:5] + LINES[6:], f"is truncated: it has {SAMPLES - 1} of the {SAMPLES} samples that its last line"),
+        (LINES[:5] + LINES[4:], f"was edited: it has {SAMPLES + 1} samples, its last line promises {SAMPLES}"),
+        ([*LINES[:-1], LINES[-1][:-10]], f"is truncated: it breaks off within line {len(LINES)}"),
+        ([*LINES[:4], "{", *LINES[5:]], "was edited: line 5 is no JSON"),
+    ],
+    ids=["no end", "a few", "header alone", "a line removed", "a line added", "a line cut", "a line broken"],
 )
-def test_truncated_files_are_refused(rows: list[str]) -> None:
-    with pytest.raises(ProfileError, match=r"my\.jsonl is truncated; profile again"):
+def test_what_is_missing_or_too_much_is_told(rows: list[str], what: str) -> None:
+    with pytest.raises(ProfileError, match=rf"^my\.jsonl {what}.*; .* profile again with `autogate profile`$"):
         from_lines(text_of(rows), "my.jsonl")
-
-
-def test_a_line_cut_in_two_is_refused() -> None:
-    with pytest.raises(ProfileError, match="my.jsonl is not a profile"):
-        from_lines(text_of(LINES)[:-10], "my.jsonl")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "null\n", "[]\n", "7\n", "hello\n", "{}\n"])
@@ -101,9 +107,19 @@ def test_edited_files_are_refused(line: int, changes: dict[str, object]) -> None
         from_lines(edited(line, **changes), "my.jsonl")
 
 
-def test_an_edited_number_is_noticed() -> None:
-    with pytest.raises(ProfileError, match=r"my\.jsonl was edited"):
+def test_an_edited_number_is_noticed_and_both_digests_named() -> None:
+    rows = [json.loads(line) for line in LINES]
+    promised = rows[-1]["digest"]
+    rows[UNIT]["ms"] = 123.0
+    found = digest("".join(canonical_json(row) + "\n" for row in rows[:-1]))
+    expected = f"was edited: its last line promises digest {promised}, what is before it has {found}; take the original"
+    with pytest.raises(ProfileError, match=expected):
         from_lines(edited(UNIT, ms=123.0), "my.jsonl")
+
+
+def test_what_is_no_number_is_found() -> None:
+    with pytest.raises(ProfileError, match=f"my.jsonl was edited: line {UNIT + 1} is no JSON .NaN is no number"):
+        from_lines(edited(UNIT, ms=float("nan")), "my.jsonl")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import known_network
-from profiles import profile_of
+from profiles import SETTING, profile_of
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
@@ -16,7 +16,7 @@ from autogate.latency import LatencyModel, setting_of, take_profile, transfer_pr
 from autogate.latency.stale import measure_again
 from autogate.latency.transfer import NOT_HERE, carried_over
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Profile, UnitSample
+from autogate.records import Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
@@ -115,10 +115,37 @@ def test_a_profile_that_does_not_say_what_ran_cannot_be_refreshed(network: Netwo
         measure_again(profile_of(network, [("block:layer1.1", Gate("drop"))]), network)
 
 
-def test_only_versions_make_a_profile_stale(profile: Profile) -> None:
+def test_only_versions_and_modes_make_a_profile_stale(profile: Profile) -> None:
     now = profile.setting
     other = replace(now, versions={**now.versions, "torch": "1.0"})
     assert other.is_stale(now)
     assert not now.is_stale(now)
     assert not replace(other, threads=7).is_stale(now)
     assert other.differences(now) == [f"torch is {now.versions['torch']!r}, not '1.0'"]
+
+
+MODES = {"matmul_tf32": "off", "cudnn_tf32": "on", "cudnn_benchmark": "off"}
+
+
+def on_gpu(**versions: str) -> Setting:
+    return replace(SETTING, device="cuda:0", versions={**SETTING.versions, "driver": "600.1", **versions})
+
+
+def test_modes_that_a_profile_does_not_tell_are_no_difference() -> None:
+    old, now = on_gpu(), on_gpu(**MODES)
+    for one, other in ((old, now), (now, old), (now, now)):
+        assert one.agrees_with(other)
+        assert not one.is_stale(other)
+    changed = on_gpu(**{**MODES, "matmul_tf32": "on"})
+    assert now.is_stale(changed)
+    assert now.differences(changed) == ["matmul_tf32 is 'on', not 'off'"]
+
+
+def test_a_profile_with_locked_clocks_is_stale_without_them_and_the_other_way_round() -> None:
+    locked, now = on_gpu(**MODES, clocks="locked"), on_gpu(**MODES)
+    assert locked.agrees_with(locked)
+    assert locked.is_stale(now)
+    assert now.is_stale(locked)
+    assert on_gpu().is_stale(locked)
+    assert locked.differences(now) == ["clocks is 'not locked', not 'locked'"]
+    assert Setting.from_json(locked.to_json()) == locked
