@@ -30,6 +30,7 @@ from autogate.sites.graph import (
 )
 from autogate.sites.groups import find_groups
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
+from autogate.sites.plain import is_plain
 from autogate.sites.trace import record_shapes, trace
 
 # Convolutions that a stem has at most.
@@ -159,7 +160,7 @@ def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
     conv = conv_of(node, model)
     if conv is not None:
         return conv.groups == 1 or is_depthwise(conv)
-    return is_activation(node, model) or type(module_of(node, model)) is nn.BatchNorm2d
+    return is_activation(node, model) or is_plain(module_of(node, model), nn.BatchNorm2d)
 
 
 def _names(nodes: list[fx.Node]) -> tuple[str, ...]:
@@ -189,7 +190,7 @@ def _plain_unit(node: fx.Node, model: nn.Module) -> list[fx.Node] | None:
     while not is_activation(chain[-1], model):
         users = list(chain[-1].users)
         follows = len(users) == 1 and (
-            is_activation(users[0], model) or isinstance(module_of(users[0], model), nn.BatchNorm2d)
+            is_activation(users[0], model) or is_plain(module_of(users[0], model), nn.BatchNorm2d)
         )
         if not follows:
             return None
@@ -216,7 +217,7 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             specs = (conv_spec(node, producer), *_convs(chain, model), conv_spec(consumer, conv))
             macs = sum(spec.macs for spec in specs)
             name = f"map:{node.target}"
-            site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model))
+            site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_weightless(chain, model))
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
         elif chain and node.op != "placeholder":
             spec = conv_spec(consumer, conv)
@@ -224,7 +225,7 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)
 
 
-def _is_plain(chain: list[fx.Node], model: nn.Module) -> bool:
+def _weightless(chain: list[fx.Node], model: nn.Module) -> bool:
     """Whether the chain holds no per-channel weights once a leading batch normalisation is folded away."""
     modules = [module_of(node, model) for node in chain]
     if modules and isinstance(modules[0], nn.BatchNorm2d) and modules[0].running_mean is not None:

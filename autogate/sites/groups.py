@@ -19,9 +19,11 @@ from torch import fx, nn
 from autogate.records import Coupling, Site
 from autogate.sites.graph import chw, conv_spec, is_depthwise
 from autogate.sites.network import BlockNodes, GroupNodes, Member
+from autogate.sites.plain import is_one_of
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
+_CUTTABLE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,9 @@ def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]
             raise _RefusedError(f"{path} convolves groups of channels")
         if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
             raise _RefusedError(f"{path} pads in another way than with zeros of a given number")
-        if not isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
-            raise _RefusedError(f"{path} is a {type(module).__name__}")
+        if not is_one_of(module, _CUTTABLE):
+            own = ", a subclass with a forward pass of its own" if isinstance(module, _CUTTABLE) else ""
+            raise _RefusedError(f"{path} is a {type(module).__name__}{own}")
         if len(calls.get(path, ())) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.sites.plain import is_one_of
 
 _FUNCTIONAL = {
     nn.ReLU: F.relu,
@@ -37,7 +38,7 @@ class _Untraceable(Exception):
 
 
 class _Tracer(fx.Tracer):
-    """Opens every module except torch's own and those named in ``whole``."""
+    """Opens every module except torch's own, layers just like them, and those named in ``whole``."""
 
     def __init__(self, whole: frozenset[str]) -> None:
         super().__init__()
@@ -45,7 +46,11 @@ class _Tracer(fx.Tracer):
         self.entered: list[str] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name)
+        return (
+            module_qualified_name in self.whole
+            or is_one_of(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear))
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         self.entered.append(self.path_of_module(m))
