@@ -51,8 +51,9 @@ def layer_text(module: nn.Module) -> str:
 
 
 def is_add(node: fx.Node) -> bool:
-    """Whether the node adds two tensors."""
-    return node.op == "call_function" and node.target in _ADDS and len(node.all_input_nodes) == 2
+    """Whether the node adds two tensors, neither of them scaled."""
+    adds = (node.op == "call_function" and node.target in _ADDS) or (node.op == "call_method" and node.target == "add")
+    return adds and len(node.all_input_nodes) == 2 and node.kwargs.get("alpha", 1) in (1,) and "out" not in node.kwargs
 
 
 def is_activation(node: fx.Node, model: nn.Module) -> bool:

@@ -180,6 +180,21 @@ def test_identity_shortcuts_however_they_are_written(add: Callable[[Tensor, Tens
         assert network.sites["block:body"].residual
 
 
+@pytest.mark.parametrize(
+    ("add", "residual"),
+    [
+        (lambda a, b: torch.add(a, b, alpha=0.5), False),
+        (lambda a, b: torch.add(a, b, alpha=1), True),
+        (lambda a, b: a.add(b, alpha=2), False),
+        (lambda a, b: a.add(b), True),
+    ],
+    ids=["half", "once", "method twice", "method"],
+)
+def test_a_sum_with_a_factor_is_no_plain_sum(add: Callable[[Tensor, Tensor], Tensor], residual: bool) -> None:
+    network = find_sites(Classifier(Unit(8, add, nn.Identity())), (3, 16, 16))
+    assert any(site.residual for site in network.sites.values()) == residual
+
+
 def test_a_shortcut_that_computes_is_no_block_site() -> None:
     for shortcut in (nn.Conv2d(8, 8, 1), nn.ReLU()):
         network = find_sites(Classifier(Unit(8, torch.add, shortcut)), (3, 16, 16))
