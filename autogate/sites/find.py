@@ -16,6 +16,7 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
 from autogate.sites.checks import check_network
+from autogate.sites.faithful import check_trace
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -29,6 +30,7 @@ from autogate.sites.graph import (
     region,
 )
 from autogate.sites.groups import find_groups
+from autogate.sites.in_place import make_out_of_place
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.plain import is_plain
 from autogate.sites.trace import record_shapes, trace
@@ -45,13 +47,16 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
         input_shape: Channels, height and width of one input.
 
     Raises:
-        ModelError: If the network cannot be traced, or no gate fits anywhere; names module and reason.
+        ModelError: If the network cannot be traced, its trace computes something else, or no gate fits anywhere; names
+            module and reason.
     """
     check_network(model, input_shape)
     graph, closed = trace(model)
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
+    make_out_of_place(graph, model)
+    check_trace(model, graph, input_shape)
     found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}
     blocks = {site.name: nodes for _, site, nodes in found if isinstance(nodes, BlockNodes)}
