@@ -82,8 +82,11 @@ def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
     module = module_of(node, model)
     if not is_plain(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
         return None
-    shared = sum(other.op == "call_module" and other.target == node.target for other in node.graph.nodes) > 1
-    return None if shared else module
+    return None if _is_called_again(node) else module
+
+
+def _is_called_again(node: fx.Node) -> bool:
+    return any(other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node)
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
@@ -92,13 +95,15 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
-    """Whether the node maps each channel of one tensor to the same channel of its result."""
+    """Whether the node maps each channel of one tensor to the same channel of its result, with weights of its own."""
     if node.op == "call_function":
         return node.target in _CHANNELWISE_FUNCTIONS
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
         return is_depthwise(module) and conv_of(node, model) is not None
-    return is_activation(node, model) or is_one_of(module, (*_CHANNELWISE_MODULES, nn.BatchNorm2d))
+    if is_plain(module, nn.BatchNorm2d):
+        return not _is_called_again(node)
+    return is_activation(node, model) or is_one_of(module, _CHANNELWISE_MODULES)
 
 
 def chw(node: fx.Node) -> tuple[int, int, int] | None:

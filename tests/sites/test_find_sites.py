@@ -14,7 +14,9 @@ from autogate import api
 from autogate.errors import ModelError
 from autogate.gates import FAMILIES
 from autogate.models import load_model
+from autogate.policy import Gate, Policy
 from autogate.sites import Network, find_sites
+from autogate.surgery import attach_gates, canonical, training_form
 
 
 def of_kind(network: Network, kind: str) -> list[str]:
@@ -232,6 +234,33 @@ def test_convolutions_called_twice_are_left_alone() -> None:
     # What the first call writes is no map of its own; what the second one writes has one reader.
     assert list(network.sites) == ["map:body.0.last.input", "map:body.0.last", "group:body.1"]
     assert network.refused == {"body.0.conv": "body.0.conv is not called exactly once"}
+
+
+def test_normalisations_called_twice_are_left_alone() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+            self.bn, self.own = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.second(self.bn(self.first(x)).relu())
+            return self.own(self.third(self.bn(x).relu()))
+
+    network = find_sites(Classifier(nn.Sequential(Shared(), nn.Conv2d(8, 8, 1))), (3, 16, 16))
+    # Both calls hold the channels of two maps; what is behind them has no single layer that writes it.
+    slices = [name for name, site in network.sites.items() if FAMILIES["dce"].fits(site) is None]
+    assert "map:stem" in slices
+    assert not {"map:body.0.first", "map:body.0.second"} & set(slices)
+    assert set(network.refused.values()) == {"body.0.bn is not called exactly once"}
+    # A training on part of the channels leaves the normalisation alone.
+    policy = canonical(Policy(dict.fromkeys(slices, Gate("dce"))), network.sites)
+    gates = attach_gates(network, policy)
+    form = training_form(network, gates).train()
+    for gate in gates.values():
+        gate.begin()
+        gate.set_progress(0.0)
+    form(torch.rand(4, 3, 16, 16)).sum().backward()
 
 
 def test_stages_are_resolutions() -> None:
