@@ -217,17 +217,43 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
         shape = chw(value)
         if shape is None or shape[1] * shape[2] == 1:
             continue
+        activated = _is_activated(chain, model)
         producer = conv_of(node, model)
         if producer is not None and producer.groups == 1 and len(node.users) == 1:
             specs = (conv_spec(node, producer), *_convs(chain, model), conv_spec(consumer, conv))
             macs = sum(spec.macs for spec in specs)
             name = f"map:{node.target}"
-            site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_weightless(chain, model))
+            site = Site(
+                name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_weightless(chain, model),
+                activated=activated,
+            )  # fmt: skip
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
-        elif chain and node.op != "placeholder":
+        elif activated and node.op != "placeholder" and not _is_passed_by(node, chain[0]):
             spec = conv_spec(consumer, conv)
-            site = Site(f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False)
+            name = f"map:{consumer.target}.input"
+            site = Site(name, "map", "", shape, spec.macs, (spec,), plain_chain=False, activated=True)
             yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)
+
+
+def _is_activated(chain: list[fx.Node], model: nn.Module) -> bool:
+    """Whether the chain's last step with an effect on single values is an activation."""
+    for node in reversed(chain):
+        module = module_of(node, model)
+        if is_activation(node, model):
+            return True
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            return False
+    return False
+
+
+def _is_passed_by(node: fx.Node, first: fx.Node) -> bool:
+    """Whether another reader than ``first`` takes the node to a sum: then the node is the input of a residual unit."""
+    for reader in node.users:
+        while reader is not first and not is_add(reader) and len(reader.users) == len(reader.all_input_nodes) == 1:
+            reader = next(iter(reader.users))
+        if is_add(reader):
+            return True
+    return False
 
 
 def _weightless(chain: list[fx.Node], model: nn.Module) -> bool:
