@@ -70,17 +70,20 @@ def _holder(node: fx.Node, member: Member, model: nn.Module) -> Holder | None:
 def attach_gates(
     network: Network, policy: Policy, bank: Mapping[tuple[str, Gate], TrainingGate] | None = None
 ) -> dict[str, TrainingGate]:
-    """Return a training gate for each site of the (canonical) policy.
+    """Return a training gate for each site of the (canonical) policy, on the network's device.
 
     A gate found in ``bank`` is used as it is: that is how gates with weights keep them between policies.
     """
     gates = {}
+    parameter = next(network.model.parameters(), None)
     for site, gate in policy:
         known = None if bank is None else bank.get((site, gate))
         if known is None:
             parts = dense_parts(network, site)
             knobs = training_knobs(policy, gate.family)
             known = get_family(gate.family).attach(network.sites[site], gate, parts, knobs)
+            if parameter is not None:
+                known.to(parameter.device)
         gates[site] = known
     return gates
 
