@@ -4,7 +4,7 @@ from autogate.surgery.compact_form import compact_form
 from autogate.surgery.dense_check import check_dense
 from autogate.surgery.live import Selected, selections
 from autogate.surgery.policies import canonical, training_knobs
-from autogate.surgery.training_form import attach_gates, by_path, gate_path, training_form
+from autogate.surgery.training_form import attach_gates, by_path, gate_path, site_at, training_form
 
 __all__ = [
     "Selected",
@@ -15,6 +15,7 @@ __all__ = [
     "compact_form",
     "gate_path",
     "selections",
+    "site_at",
     "training_form",
     "training_knobs",
 ]

@@ -30,6 +30,11 @@ def gate_path(site: str) -> str:
     return "gates." + site.replace(":", ".").replace("'", "_")
 
 
+def site_at(path: str) -> str:
+    """Return the site whose gate lives at a module path, as a message names it."""
+    return path.removeprefix("gates.").replace(".", ":", 1)
+
+
 def by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
     """Return gates by module path instead of by site."""
     return {gate_path(site): gate for site, gate in gates.items()}
