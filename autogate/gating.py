@@ -26,6 +26,7 @@ def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = 
         input_shape: Channels, height and width of one input.
 
     Raises:
+        ModelError: If the network cannot be traced or rebuilt.
         PolicyError: If a gate does not fit.
     """
     from autogate.surgery import training_form
@@ -53,6 +54,7 @@ def compact(
             weights start untrained.
 
     Raises:
+        ModelError: If the network cannot be traced or rebuilt.
         PolicyError: If a gate does not fit.
     """
     from autogate.surgery import compact_form, gate_path
@@ -88,10 +90,10 @@ def _gated(
     model: nn.Module, policy: Policy, input_shape: tuple[int, int, int]
 ) -> tuple[Network, Policy, dict[str, TrainingGate]]:
     from autogate.sites import find_sites
-    from autogate.surgery import attach_gates, canonical
+    from autogate.surgery import attach_gates, canonical, check_dense
 
     if not isinstance(policy, Policy):
         raise PolicyError(f"a policy must be an autogate.Policy, not {type(policy).__name__}; see Policy.from_json")
-    network = find_sites(model, input_shape)
+    network = check_dense(find_sites(model, input_shape))
     complete = canonical(policy, network.sites, strict=True)
     return network, complete, attach_gates(network, complete)

@@ -75,10 +75,11 @@ def profile(
         transfer_to_here,
     )
     from autogate.sites import find_sites
+    from autogate.surgery import check_dense
 
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
-    network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
+    network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
     device = resolve_device(config.device)
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():

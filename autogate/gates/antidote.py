@@ -189,6 +189,12 @@ class Antidote(Family):
         Gene("ramp", 0.0, low=0.0, high=1.0),
     )
 
+    def fits(self, site: Site) -> str | None:
+        """Attention ranks what an activation lets through; other values mean nothing by their size."""
+        if (reason := super().fits(site)) is not None:
+            return reason
+        return None if site.activated else "no activation stands right before the convolution that reads the map"
+
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``channel_ratio`` and ``column_ratio``: shares left out; ``strip``: columns that stay or go together.
 
@@ -213,13 +219,10 @@ class Antidote(Family):
         return Gate(self.name, genes)
 
     def suits(self, site: Site, gate: Gate) -> str | None:
-        """Strips must fill each row, and something must be left."""
+        """Strips must fill each row."""
         width, strip = site.shape[2], int(gate.genes["strip"])
         if width % strip:
             return f"strip={strip} does not divide the map's width of {width}"
-        selection = _selection(gate)
-        if selection.kept_channels(site.channels) == 0 or selection.kept_strips(*site.shape[1:]) == 0:
-            return "the ratios leave nothing of the map"
         return None
 
     def is_open(self, site: Site, gate: Gate) -> bool:

@@ -1,13 +1,14 @@
 """``mod``: CNN Mixture-of-Depths; a block runs on the k channels of its input that a selector scores highest.
 
-Source: CNN Mixture-of-Depths (arXiv 2409.17016), sections 3.1 and 3.2, equations 1 and 2: squeeze, two bias-free
-layers with reduction r, sigmoid; top-k by score; a block shrunk to k = C / c channels; the score multiplies the
-block's result; the result is added to the first k channels. Its ablations are genes: the last k or the original
-channels instead, and random channels without a selector. What the paper leaves open is a reconstruction: the ReLU
-inside the selector, the order of the selected channels (by score), that the network's own activation after the sum
-stays where it was, and that the shrunk block's weights belong to ranks, not to channels, so that only activations are
-gathered. A choice of this implementation is c = 16 unless told otherwise, which suits networks narrower than the
-paper's, where c is 64.
+Source: CNN Mixture-of-Depths (arXiv 2409.17016), sections 3.1 and 3.2, equations 1 and 2: squeeze, two layers with
+reduction r, sigmoid; top-k by score; a block shrunk to k = C / c channels; the score multiplies the block's result;
+the result is added to the first k channels. Its ablations are genes: the last k or the original channels instead, and
+random channels without a selector. What the paper leaves open is a reconstruction: that the selector's layers have no
+biases, which its counts of parameters tell; the ReLU between them; the order of the selected channels (by score); that
+the network's own activation after the sum stays where it was; and that the shrunk block's weights belong to ranks, not
+to channels, so that only activations are gathered. In the paper c is 64 for ResNets and 16 for MobileNetV2; the 64 of
+VGG is a reconstruction from its counts. A choice of this implementation is c = 16 unless told otherwise, which suits
+networks narrower than the paper's ResNets.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ class Site:
             normalisations and activations. Map sites:
             whether nothing with per-channel weights, except batch normalisation that folds into the
             producer, lies between producer and consumer.
+        activated: Map sites: whether the map's values are those of an activation, or of one and a pooling layer.
         inside: Map and group sites: names of the block sites without whose branch the site's gate has no effect or no
             stable shape.
         along: Group sites: names of the residual block sites that the group's channels run past.
@@ -115,6 +116,7 @@ class Site:
     residual: bool = False
     has_producer: bool = False
     plain_chain: bool = True
+    activated: bool = False
     inside: tuple[str, ...] = ()
     along: tuple[str, ...] = ()
     index: int = 0

@@ -32,5 +32,5 @@ def write_sensitivity_plot(document: Mapping[str, Any], path: Path) -> None:
         figure.update_xaxes(title_text=curve["ratio"] or "site", col=column)
     figure.add_hline(y=document["dense_accuracy"], line_dash="dot", annotation_text="dense")
     figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", col=1)
-    figure.update_layout(title=f"{document['family']} alone at each site of {document['model']}, without training")
+    figure.update_layout(title=f"{document['family']} alone at each place of {document['model']}, without training")
     write_page(figure, path)

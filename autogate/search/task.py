@@ -22,6 +22,7 @@ from autogate.search.weights_io import pack, unpack
 from autogate.sites import Network, find_sites
 from autogate.sites.graph import layer_text, module_of
 from autogate.store import Store
+from autogate.surgery import check_dense
 from autogate.training import Keeper, Methods, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -179,8 +180,8 @@ def load_model_and_data(
 
 
 def network_for(module: nn.Module, preprocessing: Preprocessing) -> Network:
-    """Trace a network at the data's input size."""
-    return find_sites(module, (3, preprocessing.input_size, preprocessing.input_size))
+    """Trace a network at the data's input size, and check that it can be rebuilt."""
+    return check_dense(find_sites(module, (3, preprocessing.input_size, preprocessing.input_size)))
 
 
 def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessing | None) -> ImageData:

@@ -16,6 +16,7 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
 from autogate.sites.checks import check_network
+from autogate.sites.faithful import check_trace
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -29,7 +30,9 @@ from autogate.sites.graph import (
     region,
 )
 from autogate.sites.groups import find_groups
+from autogate.sites.in_place import make_out_of_place
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
+from autogate.sites.plain import is_plain
 from autogate.sites.trace import record_shapes, trace
 
 # Convolutions that a stem has at most.
@@ -44,13 +47,16 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
         input_shape: Channels, height and width of one input.
 
     Raises:
-        ModelError: If the network cannot be traced, or no gate fits anywhere; names module and reason.
+        ModelError: If the network cannot be traced, its trace computes something else, or no gate fits anywhere; names
+            module and reason.
     """
     check_network(model, input_shape)
     graph, closed = trace(model)
     parameter = next(model.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
+    make_out_of_place(graph, model)
+    check_trace(model, graph, input_shape)
     found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}
     blocks = {site.name: nodes for _, site, nodes in found if isinstance(nodes, BlockNodes)}
@@ -159,7 +165,7 @@ def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
     conv = conv_of(node, model)
     if conv is not None:
         return conv.groups == 1 or is_depthwise(conv)
-    return is_activation(node, model) or type(module_of(node, model)) is nn.BatchNorm2d
+    return is_activation(node, model) or is_plain(module_of(node, model), nn.BatchNorm2d)
 
 
 def _names(nodes: list[fx.Node]) -> tuple[str, ...]:
@@ -189,7 +195,7 @@ def _plain_unit(node: fx.Node, model: nn.Module) -> list[fx.Node] | None:
     while not is_activation(chain[-1], model):
         users = list(chain[-1].users)
         follows = len(users) == 1 and (
-            is_activation(users[0], model) or isinstance(module_of(users[0], model), nn.BatchNorm2d)
+            is_activation(users[0], model) or is_plain(module_of(users[0], model), nn.BatchNorm2d)
         )
         if not follows:
             return None
@@ -211,20 +217,46 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
         shape = chw(value)
         if shape is None or shape[1] * shape[2] == 1:
             continue
+        activated = _is_activated(chain, model)
         producer = conv_of(node, model)
         if producer is not None and producer.groups == 1 and len(node.users) == 1:
             specs = (conv_spec(node, producer), *_convs(chain, model), conv_spec(consumer, conv))
             macs = sum(spec.macs for spec in specs)
             name = f"map:{node.target}"
-            site = Site(name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_is_plain(chain, model))
+            site = Site(
+                name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_weightless(chain, model),
+                activated=activated,
+            )  # fmt: skip
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
-        elif chain and node.op != "placeholder":
+        elif activated and node.op != "placeholder" and not _is_passed_by(node, chain[0]):
             spec = conv_spec(consumer, conv)
-            site = Site(f"map:{consumer.target}.input", "map", "", shape, spec.macs, (spec,), plain_chain=False)
+            name = f"map:{consumer.target}.input"
+            site = Site(name, "map", "", shape, spec.macs, (spec,), plain_chain=False, activated=True)
             yield chain[0], site, MapNodes(None, _names(chain), value.name, consumer.name)
 
 
-def _is_plain(chain: list[fx.Node], model: nn.Module) -> bool:
+def _is_activated(chain: list[fx.Node], model: nn.Module) -> bool:
+    """Whether the chain's last step with an effect on single values is an activation."""
+    for node in reversed(chain):
+        module = module_of(node, model)
+        if is_activation(node, model):
+            return True
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            return False
+    return False
+
+
+def _is_passed_by(node: fx.Node, first: fx.Node) -> bool:
+    """Whether another reader than ``first`` takes the node to a sum: then the node is the input of a residual unit."""
+    for reader in node.users:
+        while reader is not first and not is_add(reader) and len(reader.users) == len(reader.all_input_nodes) == 1:
+            reader = next(iter(reader.users))
+        if is_add(reader):
+            return True
+    return False
+
+
+def _weightless(chain: list[fx.Node], model: nn.Module) -> bool:
     """Whether the chain holds no per-channel weights once a leading batch normalisation is folded away."""
     modules = [module_of(node, model) for node in chain]
     if modules and isinstance(modules[0], nn.BatchNorm2d) and modules[0].running_mean is not None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.records import ConvSpec
+from autogate.sites.plain import is_one_of, is_plain
 
 _ADDS: set[Callable[..., Any]] = {operator.add, torch.add}
 # Activations for which act(act(x)) == act(x), so that one of two in a row can go.
@@ -50,8 +51,9 @@ def layer_text(module: nn.Module) -> str:
 
 
 def is_add(node: fx.Node) -> bool:
-    """Whether the node adds two tensors."""
-    return node.op == "call_function" and node.target in _ADDS and len(node.all_input_nodes) == 2
+    """Whether the node adds two tensors, neither of them scaled."""
+    adds = (node.op == "call_function" and node.target in _ADDS) or (node.op == "call_method" and node.target == "add")
+    return adds and len(node.all_input_nodes) == 2 and node.kwargs.get("alpha", 1) in (1,) and "out" not in node.kwargs
 
 
 def is_activation(node: fx.Node, model: nn.Module) -> bool:
@@ -60,13 +62,13 @@ def is_activation(node: fx.Node, model: nn.Module) -> bool:
         return node.target in _ACTIVATION_FUNCTIONS
     if node.op == "call_method":
         return node.target in ("relu", "relu_")
-    return isinstance(module_of(node, model), _ACTIVATION_MODULES)
+    return is_one_of(module_of(node, model), _ACTIVATION_MODULES)
 
 
 def activation_key(node: fx.Node, model: nn.Module) -> str | None:
     """Return a name shared by equal activations that change nothing when applied twice, else None."""
     module = module_of(node, model)
-    if isinstance(module, _IDEMPOTENT_MODULES):
+    if is_one_of(module, _IDEMPOTENT_MODULES):
         return "relu6" if isinstance(module, nn.ReLU6) else "relu"
     if node.op == "call_function" and node.target in _IDEMPOTENT_FUNCTIONS:
         return "relu6" if node.target is F.relu6 else "relu"
@@ -76,12 +78,15 @@ def activation_key(node: fx.Node, model: nn.Module) -> str | None:
 
 
 def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
-    """Return the zero-padded convolution the node calls, if its weights are used by this node alone."""
+    """Return the plain zero-padded convolution the node calls, if its weights are used by this node alone."""
     module = module_of(node, model)
-    if not isinstance(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
+    if not is_plain(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
         return None
-    shared = sum(other.op == "call_module" and other.target == node.target for other in node.graph.nodes) > 1
-    return None if shared else module
+    return None if _is_called_again(node) else module
+
+
+def _is_called_again(node: fx.Node) -> bool:
+    return any(other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node)
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
@@ -90,13 +95,15 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
-    """Whether the node maps each channel of one tensor to the same channel of its result."""
+    """Whether the node maps each channel of one tensor to the same channel of its result, with weights of its own."""
     if node.op == "call_function":
         return node.target in _CHANNELWISE_FUNCTIONS
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
         return is_depthwise(module) and conv_of(node, model) is not None
-    return is_activation(node, model) or isinstance(module, (*_CHANNELWISE_MODULES, nn.BatchNorm2d))
+    if is_plain(module, nn.BatchNorm2d):
+        return not _is_called_again(node)
+    return is_activation(node, model) or is_one_of(module, _CHANNELWISE_MODULES)
 
 
 def chw(node: fx.Node) -> tuple[int, int, int] | None:

@@ -6,7 +6,6 @@ padding between channels, for one, couples layers in a way that a cut does not s
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,11 +16,14 @@ import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
+from autogate.sites.faithful import lively_copy
 from autogate.sites.graph import chw, conv_spec, is_depthwise
 from autogate.sites.network import BlockNodes, GroupNodes, Member
+from autogate.sites.plain import is_one_of
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
+_CUTTABLE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class _Couplings:
     def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
         import torch_pruning
 
-        self.model = _lively(copy.deepcopy(model))
+        self.model = lively_copy(model).cpu()
         self.paths = {module: path for path, module in self.model.named_modules()}
         self._prune_outputs = torch_pruning.prune_conv_out_channels
         with warnings.catch_warnings(), torch.enable_grad():
@@ -141,8 +143,9 @@ def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]
             raise _RefusedError(f"{path} convolves groups of channels")
         if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
             raise _RefusedError(f"{path} pads in another way than with zeros of a given number")
-        if not isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
-            raise _RefusedError(f"{path} is a {type(module).__name__}")
+        if not is_one_of(module, _CUTTABLE):
+            own = ", a subclass with a forward pass of its own" if isinstance(module, _CUTTABLE) else ""
+            raise _RefusedError(f"{path} is a {type(module).__name__}{own}")
         if len(calls.get(path, ())) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.
@@ -202,7 +205,7 @@ def _cut_as_masked(
     coupled: _Couplings,
 ) -> bool:
     """Whether cutting out a random half of each group gives what masking it gives, for every reader."""
-    masked = _lively(copy.deepcopy(model))
+    masked = lively_copy(model).cpu()
     targets = {nodes[0].name: path for path, nodes in calls.items()}
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, *input_shape, generator=generator).double()
@@ -226,24 +229,6 @@ def _cut_as_masked(
     if found.shape != expected.shape:
         return False
     return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
-
-
-def _lively(model: nn.Module) -> nn.Module:
-    """Give normalisation layers statistics that are not trivial, so that mistakes show."""
-    generator = torch.Generator().manual_seed(0)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            n = part.num_features
-            part.reset_parameters()
-            for tensor, low in (
-                (part.running_mean, -0.5),
-                (part.running_var, 0.5),
-                (part.weight, 0.5),
-                (part.bias, -0.5),
-            ):
-                if tensor is not None:
-                    tensor.data = torch.rand(n, generator=generator) + low
-    return model.cpu().eval()
 
 
 def _site(

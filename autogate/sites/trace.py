@@ -6,26 +6,17 @@ graph module again, and a module that takes another path in training than in eva
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.sites.in_place import InPlaceProxy
+from autogate.sites.plain import is_one_of
 
-_FUNCTIONAL = {
-    nn.ReLU: F.relu,
-    nn.ReLU6: F.relu6,
-    nn.SiLU: F.silu,
-    nn.Mish: F.mish,
-    nn.Hardswish: F.hardswish,
-    nn.Hardsigmoid: F.hardsigmoid,
-}
-_IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
 _MAX_RETRACES = 200
 
 
@@ -37,7 +28,7 @@ class _Untraceable(Exception):
 
 
 class _Tracer(fx.Tracer):
-    """Opens every module except torch's own and those named in ``whole``."""
+    """Opens every module except torch's own, layers just like them, and those named in ``whole``."""
 
     def __init__(self, whole: frozenset[str]) -> None:
         super().__init__()
@@ -45,7 +36,14 @@ class _Tracer(fx.Tracer):
         self.entered: list[str] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name)
+        return (
+            module_qualified_name in self.whole
+            or is_one_of(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear))
+            or super().is_leaf_module(m, module_qualified_name)
+        )
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return InPlaceProxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         self.entered.append(self.path_of_module(m))
@@ -58,7 +56,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
     """Return the graph of ``model``, and why some of its modules could not be opened.
 
     The graph's nodes call the model's own modules by their paths. A module whose forward pass cannot be traced is
-    called as a whole.
+    called as a whole. Operations in place are still what they were.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
@@ -85,7 +83,6 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
             differs = _first_difference(in_training, in_evaluation)
             if differs is None:
                 _read_training_flag_anew(in_training, in_evaluation)
-                _make_out_of_place(in_training, model)
                 _remove_identities(in_training, model)
                 return in_training, closed
             if differs in ("", *whole):
@@ -142,19 +139,6 @@ def _read_training_flag_anew(graph: fx.Graph, evaluation: fx.Graph) -> None:
 
 def _flips(in_training: Any, in_evaluation: Any) -> bool:
     return in_training is True and in_evaluation is False
-
-
-def _make_out_of_place(graph: fx.Graph, model: nn.Module) -> None:
-    """Replace ``a += b`` and in-place activations, so that a gate may hand on a tensor that others still read."""
-    for node in graph.nodes:
-        if node.op == "call_module":
-            module = model.get_submodule(str(node.target))
-            if getattr(module, "inplace", False) and type(module) in _FUNCTIONAL:
-                node.op, node.target = "call_function", _FUNCTIONAL[type(module)]
-        if node.op == "call_function" and node.target in _IN_PLACE:
-            node.target = _IN_PLACE[node.target]
-        elif node.op == "call_function" and node.kwargs.get("inplace") is True:
-            node.kwargs = {**node.kwargs, "inplace": False}
 
 
 def _remove_identities(graph: fx.Graph, model: nn.Module) -> None:

@@ -16,6 +16,7 @@ from autogate.policy import Policy
 from autogate.records import ExecutionPlan
 from autogate.sites import BlockNodes, Network
 from autogate.sites.graph import activation_key, conv_of, is_add, module_of, region
+from autogate.sites.plain import is_one_of, is_plain
 from autogate.surgery.graph_copy import GraphCopy, assemble
 from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
 from autogate.surgery.slicing import slice_channels, width
@@ -201,7 +202,7 @@ class _Editor(GraphCopy):
     def _fold_norms(self) -> None:
         for node in list(self.graph.nodes):
             norm = module_of(node, self.model)
-            if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            if not is_plain(norm, nn.BatchNorm2d) or norm.running_mean is None:
                 continue
             conv_node = node.all_input_nodes[0]
             conv = conv_of(conv_node, self.model)
@@ -230,7 +231,7 @@ class _Editor(GraphCopy):
             if key is None:
                 continue
             source = node.all_input_nodes[0]
-            fresh = is_add(source) or isinstance(self._module(source), nn.Conv2d)
+            fresh = is_add(source) or is_plain(self._module(source), nn.Conv2d)
             if fresh and len(source.users) == 1:
                 node.op, node.target = "call_function", F.relu6 if key == "relu6" else F.relu
                 node.args, node.kwargs = (source,), {"inplace": True}
@@ -244,11 +245,10 @@ class _Editor(GraphCopy):
         if len(node.users) != 1:
             return False
         module = self._module(node)
-        if is_add(node) or isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)):
+        if is_add(node) or is_one_of(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)):
             return True
-        passes_on = node.target in (F.relu, F.relu6) or isinstance(
-            module, (nn.ReLU, nn.ReLU6, nn.Identity, Overwriting)
-        )
+        passes_on = isinstance(module, Overwriting) or is_one_of(module, (nn.ReLU, nn.ReLU6, nn.Identity))
+        passes_on = passes_on or node.target in (F.relu, F.relu6)
         return passes_on and self._is_spare(node.all_input_nodes[0])
 
 
@@ -258,6 +258,6 @@ def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str,
         return False
     if activation_key(node, model) == key:
         return True
-    if isinstance(module_of(node, model), (nn.MaxPool2d, nn.Identity, nn.Dropout)):
+    if is_one_of(module_of(node, model), (nn.MaxPool2d, nn.Identity, nn.Dropout)):
         return _is_fixed_point(node.all_input_nodes[0], key, model, own)
     return False

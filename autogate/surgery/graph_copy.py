@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from autogate.sites import Network
+from autogate.sites.in_place import changes_state
 
 
 class GraphCopy:
@@ -35,7 +36,11 @@ class GraphCopy:
             if node is old:
                 self.nodes[name] = new
         # A dead node would still count as a reader of the region it once belonged to.
-        self.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+        self.graph.eliminate_dead_code(is_impure_node=_is_needed)
+
+
+def _is_needed(node: fx.Node) -> bool:
+    return node.op in ("placeholder", "output") or changes_state(node)
 
 
 def assemble(model: nn.Module, graph: fx.Graph, extra: Mapping[str, nn.Module]) -> fx.GraphModule:

@@ -30,6 +30,11 @@ def gate_path(site: str) -> str:
     return "gates." + site.replace(":", ".").replace("'", "_")
 
 
+def site_at(path: str) -> str:
+    """Return the site whose gate lives at a module path, as a message names it."""
+    return path.removeprefix("gates.").replace(".", ":", 1)
+
+
 def by_path(gates: Mapping[str, TrainingGate]) -> dict[str, TrainingGate]:
     """Return gates by module path instead of by site."""
     return {gate_path(site): gate for site, gate in gates.items()}
@@ -70,17 +75,20 @@ def _holder(node: fx.Node, member: Member, model: nn.Module) -> Holder | None:
 def attach_gates(
     network: Network, policy: Policy, bank: Mapping[tuple[str, Gate], TrainingGate] | None = None
 ) -> dict[str, TrainingGate]:
-    """Return a training gate for each site of the (canonical) policy.
+    """Return a training gate for each site of the (canonical) policy, on the network's device.
 
     A gate found in ``bank`` is used as it is: that is how gates with weights keep them between policies.
     """
     gates = {}
+    parameter = next(network.model.parameters(), None)
     for site, gate in policy:
         known = None if bank is None else bank.get((site, gate))
         if known is None:
             parts = dense_parts(network, site)
             knobs = training_knobs(policy, gate.family)
             known = get_family(gate.family).attach(network.sites[site], gate, parts, knobs)
+            if parameter is not None:
+                known.to(parameter.device)
         gates[site] = known
     return gates
 

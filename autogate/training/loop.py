@@ -16,7 +16,7 @@ from autogate.device_lock import training_step
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
 from autogate.records import Realisation
-from autogate.surgery import selections
+from autogate.surgery import selections, site_at
 from autogate.training.recipe import Recipe
 from autogate.training.sliced_sgd import SlicedSGD
 from autogate.training.state import Keeper, pack_training, unpack_training
@@ -161,7 +161,7 @@ def loss_of(
     """
     loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(list(gates.values()))
     if not torch.isfinite(loss):
-        stood = [f"{path} {text}" for path, gate in gates.items() if (text := gate.describe())]
+        stood = [f"{site_at(path)} {text}" for path, gate in gates.items() if (text := gate.describe())]
         raise TrainingError(
             f"the loss became {loss.item()} in epoch {int(epochs) + 1}; try a lower --lr"
             + (f" (gates: {', '.join(stood)})" if stood else "")

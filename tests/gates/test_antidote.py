@@ -40,7 +40,7 @@ SELECTIONS_AND_EXECUTORS = [
 
 class TestAntidote(FamilySuite):
     family = "antidote"
-    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 19, "densenet40": 38}
+    sites = {"resnet20": 9, "resnet50": 32, "vgg16_bn": 12, "mobilenet_v2": 17, "densenet40": 38}
     refused = [
         (SITE, {"channel_ratio": 1.0}, "channel_ratio must be in [0, 0.97], not 1"),
         (SITE, {"column_ratio": -0.5}, "column_ratio must be in [0, 0.97], not -0.5"),

@@ -14,7 +14,9 @@ from autogate import api
 from autogate.errors import ModelError
 from autogate.gates import FAMILIES
 from autogate.models import load_model
+from autogate.policy import Gate, Policy
 from autogate.sites import Network, find_sites
+from autogate.surgery import attach_gates, canonical, training_form
 
 
 def of_kind(network: Network, kind: str) -> list[str]:
@@ -92,6 +94,42 @@ def test_vgg_units_are_not_residual_and_overlap_with_their_maps() -> None:
     assert sites["map:features.17"].inside == ("block:features.17", "block:features.20")
 
 
+def test_maps_that_are_not_activated_do_not_fit_antidote() -> None:
+    sites = known_network("mobilenet_v2").sites
+    linear = [name for name, site in sites.items() if site.kind == "map" and not site.activated]
+    # Bottlenecks that only one convolution reads: no activation follows their normalisation.
+    assert linear == ["map:features.1.conv.1", "map:features.17.conv.2"]
+    reason = "no activation stands right before the convolution that reads the map"
+    assert {FAMILIES["antidote"].fits(sites[name]) for name in linear} == {reason}
+    assert all(FAMILIES["magnitude"].fits(sites[name]) is None for name in linear)
+
+
+@pytest.mark.parametrize(
+    ("layers", "activated"),
+    [
+        ([nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)], True),
+        ([nn.SiLU(), nn.Dropout2d(0.1)], True),
+        ([nn.BatchNorm2d(8)], False),
+        ([nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8)], False),
+    ],
+)
+def test_which_maps_are_activated(layers: list[nn.Module], activated: bool) -> None:
+    network = find_sites(Classifier(nn.Sequential(*layers, nn.Conv2d(8, 8, 3))), (3, 16, 16))
+    assert network.sites["map:stem"].activated == activated
+
+
+def test_a_shortcut_with_a_convolution_passes_the_input_by_too() -> None:
+    class Widening(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn, self.conv, self.shortcut = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(self.bn(x).relu()) + self.shortcut(x)
+
+    assert of_kind(find_sites(Classifier(nn.Sequential(Widening(), nn.Conv2d(8, 8, 1))), (3, 16, 16)), "map") == []
+
+
 def test_depthwise_convolutions_belong_to_the_map() -> None:
     site = known_network("mobilenet_v2").sites["map:features.3.conv.0.0"]
     expand, depthwise, project = 24 * 144, 9 * 144, 144 * 24
@@ -143,11 +181,8 @@ class Classifier(nn.Module):
 def test_pre_activation_network() -> None:
     network = find_sites(Classifier(nn.Sequential(PreActivation(8), PreActivation(8))), (3, 16, 16))
     assert of_kind(network, "block") == ["block:body.0", "block:body.1"]
-    # The chain conv1 - bn2 - relu - conv2 is one map. The block's own input has two readers, but only conv1 reads
-    # what its normalisation makes of it.
-    assert of_kind(network, "map") == [
-        "map:body.0.conv1.input", "map:body.0.conv1", "map:body.1.conv1.input", "map:body.1.conv1",
-    ]  # fmt: skip
+    # The chain conv1 - bn2 - relu - conv2 is one map. What conv1 reads is the stream, which no map gate touches.
+    assert of_kind(network, "map") == ["map:body.0.conv1", "map:body.1.conv1"]
     assert all(network.sites[name].residual for name in of_kind(network, "block"))
 
 
@@ -178,6 +213,21 @@ def test_identity_shortcuts_however_they_are_written(add: Callable[[Tensor, Tens
         network = find_sites(Classifier(Unit(8, add, shortcut)), (3, 16, 16))
         assert of_kind(network, "block") == ["block:body"]
         assert network.sites["block:body"].residual
+
+
+@pytest.mark.parametrize(
+    ("add", "residual"),
+    [
+        (lambda a, b: torch.add(a, b, alpha=0.5), False),
+        (lambda a, b: torch.add(a, b, alpha=1), True),
+        (lambda a, b: a.add(b, alpha=2), False),
+        (lambda a, b: a.add(b), True),
+    ],
+    ids=["half", "once", "method twice", "method"],
+)
+def test_a_sum_with_a_factor_is_no_plain_sum(add: Callable[[Tensor, Tensor], Tensor], residual: bool) -> None:
+    network = find_sites(Classifier(Unit(8, add, nn.Identity())), (3, 16, 16))
+    assert any(site.residual for site in network.sites.values()) == residual
 
 
 def test_a_shortcut_that_computes_is_no_block_site() -> None:
@@ -217,6 +267,33 @@ def test_convolutions_called_twice_are_left_alone() -> None:
     # What the first call writes is no map of its own; what the second one writes has one reader.
     assert list(network.sites) == ["map:body.0.last.input", "map:body.0.last", "group:body.1"]
     assert network.refused == {"body.0.conv": "body.0.conv is not called exactly once"}
+
+
+def test_normalisations_called_twice_are_left_alone() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = (nn.Conv2d(8, 8, 3, padding=1) for _ in range(3))
+            self.bn, self.own = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.second(self.bn(self.first(x)).relu())
+            return self.own(self.third(self.bn(x).relu()))
+
+    network = find_sites(Classifier(nn.Sequential(Shared(), nn.Conv2d(8, 8, 1))), (3, 16, 16))
+    # Both calls hold the channels of two maps; what is behind them has no single layer that writes it.
+    slices = [name for name, site in network.sites.items() if FAMILIES["dce"].fits(site) is None]
+    assert "map:stem" in slices
+    assert not {"map:body.0.first", "map:body.0.second"} & set(slices)
+    assert set(network.refused.values()) == {"body.0.bn is not called exactly once"}
+    # A training on part of the channels leaves the normalisation alone.
+    policy = canonical(Policy(dict.fromkeys(slices, Gate("dce"))), network.sites)
+    gates = attach_gates(network, policy)
+    form = training_form(network, gates).train()
+    for gate in gates.values():
+        gate.begin()
+        gate.set_progress(0.0)
+    form(torch.rand(4, 3, 16, 16)).sum().backward()
 
 
 def test_stages_are_resolutions() -> None:
