@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -24,6 +25,7 @@ except ImportError:  # a system without file locks: nothing is kept apart
 
 _FOLDER = Path(tempfile.gettempdir()) / "autogate-locks"
 _HOST = "host"
+_waited_s = 0.0
 
 
 @contextmanager
@@ -38,9 +40,17 @@ def training_step(device: torch.device) -> Iterator[None]:
 @contextmanager
 def measurement(device: torch.device) -> Iterator[None]:
     """Have ``device``, on the CPU the host, alone: wait until running steps are over, and let no new one start."""
+    global _waited_s
     name = _name(device)
+    asked = time.monotonic()
     with _flock(f"{name}.turnstile", exclusive=True), _flock(name, exclusive=True):
+        _waited_s += time.monotonic() - asked
         yield
+
+
+def own_clock() -> float:
+    """Return a monotonic time in seconds that leaves out how long measurements of this process waited for a device."""
+    return time.monotonic() - _waited_s
 
 
 def _name(device: torch.device) -> str:

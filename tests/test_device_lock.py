@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,16 @@ def test_steps_share_the_host(folder: Path) -> None:
         assert process.stdout is not None
         steps = [tuple(map(float, line.split())) for line in process.stdout if len(line.split()) == 2]
     assert [step for step in steps if begin <= step[0] and step[1] <= end]
+
+
+def test_waiting_for_a_device_takes_none_of_a_measurements_own_time(folder: Path) -> None:
+    with running(MEASURE, folder) as process:
+        threading.Timer(0.6, process.kill).start()
+        begun, own = time.monotonic(), device_lock.own_clock()
+        with measurement(CPU):
+            waited_s, own_s = time.monotonic() - begun, device_lock.own_clock() - own
+    assert waited_s > 0.5
+    assert own_s < 0.2
 
 
 def test_the_lock_of_a_dead_process_is_free(folder: Path) -> None:

@@ -46,11 +46,11 @@ def profile(
         model: Network by name.
         space: The gates to cover.
         out: File to write; None stores the profile in the database, where a search finds it.
-        seconds: Time to spend.
+        seconds: Time to spend; it is kept, and what does not fit is left out.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
-        networks: How many are measured then; they take about two seconds each.
+        networks: How many are measured then, for about two seconds each; fewer if they do not fit into the time.
         allow_noisy: Keep what was measured on a noisy machine too.
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
@@ -58,7 +58,8 @@ def profile(
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
-        ProfileError: If the machine is too noisy to measure, after three attempts; says what disturbs it.
+        ProfileError: If the machine is too noisy to measure, after up to three attempts within the time; says what
+            disturbs it. If the time is too short to see every gate.
         DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency import resolve_device, too_noisy, write_profile
@@ -82,7 +83,7 @@ def profile(
         store = Store(storage or default_storage(), create=True) if out is None else None
         space_here, hears = searched_space(config, network), reporter or Reporter()
         if transfer_from is not None:
-            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks)
+            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks, seconds)
         else:
             taken = profile_network(
                 config, network, space_here, device, hears, seconds, attempts=1 if allow_noisy else 3,

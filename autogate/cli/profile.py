@@ -44,7 +44,7 @@ def profile(
     model: Model = "resnet20",
     space: Space = "unified",
     out: Annotated[Path | None, typer.Option(help="File to write [default: the database].")] = None,
-    time: Annotated[str, typer.Option(help="Time to spend.")] = "40s",
+    time: Annotated[str, typer.Option(help="Time to spend; it is kept.")] = "40s",
     device: Device = "auto",
     batch_size: BatchSize = 1,
     dtype: Dtype = "float32",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from autogate.errors import ProfileError
 
 # So many passes in a row tell together how fast the machine was meanwhile; each is the others' canary.
 GROUP = 20
@@ -60,6 +63,7 @@ def interleave(
     subjects: Sequence[Callable[[], float]],
     *,
     seconds: float,
+    at_most_s: float = math.inf,
     warm_up: int = 3,
     warm_up_s: float = 0.0,
     min_rounds: int = 5,
@@ -71,22 +75,40 @@ def interleave(
 
     Before, rounds in the order given warm the device up: ``warm_up`` of them, and more until ``warm_up_s`` seconds have
     passed. Rounds end when another one would not end within ``seconds``, or when ``done``, called after every round,
-    says so, but never before ``min_rounds``.
+    says so, but never before ``min_rounds``. All the same they end when another one would not end within ``at_most_s``
+    of the call.
 
     A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
     than a tenth, taken together, runs again at once.
+
+    Raises:
+        ProfileError: If not even one round ends within ``at_most_s``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
+    last = time.monotonic() + at_most_s
+
+    def first(subject: Callable[[], float]) -> float:
+        """Run a subject of which there is no whole round yet."""
+        if time.monotonic() >= last:
+            raise ProfileError(
+                f"the time is too short to run each of {len(subjects)} networks once; give more with --time, or a "
+                "smaller --space"
+            )
+        return subject()
+
     warm, rounds = time.monotonic() + warm_up_s, 0
     while rounds < warm_up or time.monotonic() < warm:
         for subject in subjects:
-            subject()
+            first(subject)
         rounds += 1
     end, longest_s = time.monotonic() + seconds, 0.0
     known: list[Round] = []
     ran = again = 0
-    while len(known) < max_rounds and (len(known) < min_rounds or time.monotonic() + longest_s < end):
+    while len(known) < max_rounds:
+        next_end = time.monotonic() + longest_s
+        if known and (next_end >= last or (len(known) >= min_rounds and next_end >= end)):
+            break
         begun = time.monotonic()
         rng.shuffle(order)
         ms, groups = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64)
@@ -95,9 +117,13 @@ def interleave(
             usual = np.median([one.ms for one in known[-_RECENT:]], axis=0)
         for number, members in enumerate(np.array_split(order, max(1, round(len(order) / GROUP)))):
             groups[members] = number
-            ms[members] = [subjects[i]() for i in members]
+            group_begun = time.monotonic()
+            ms[members] = [subjects[i]() if known else first(subjects[i]) for i in members]
             ran += 1
-            if usual is not None and again < _MOST_AGAIN * ran and _is_disturbed(ms[members] / usual[members]):
+            group_end = time.monotonic()
+            has_time = max(begun + longest_s, group_end) + (group_end - group_begun) < last
+            may_again = again < _MOST_AGAIN * ran and has_time
+            if usual is not None and may_again and _is_disturbed(ms[members] / usual[members]):
                 ms[members] = [subjects[i]() for i in members]
                 again += 1
         known.append(Round(len(known) + 1, ms, groups))

@@ -84,6 +84,11 @@ class Journal:
         self._ended.add(phase)
         self._append({"ended": phase}, elapsed_s)
 
+    def begin_again(self, phase: str, elapsed_s: float) -> None:
+        """Forget the rounds of a phase: they are no good."""
+        self._rounds[phase].clear()
+        self._append({"again": phase}, elapsed_s)
+
     def remove(self) -> None:
         """Remove the file; the profile is complete."""
         if self.path is not None:
@@ -108,6 +113,8 @@ class Journal:
     def _take(self, row: dict[str, Any]) -> None:
         if "card" in row:
             self.card = DeviceCard(**row["card"])
+        elif "again" in row:
+            self._rounds[row["again"]].clear()
         elif "ended" in row:
             self._ended.add(row["ended"])
         else:

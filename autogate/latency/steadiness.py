@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
 _REFINED = 4
-_TOO_NOISY = 0.25
+TOO_NOISY = 0.25
 _RESAMPLES = 200
 
 
@@ -77,12 +78,17 @@ def median_interval(times_ms: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def spread(found: Iterable[tuple[float, float]]) -> float:
+    """Return the interquartile range over the median, as the median over networks, from both of each network."""
+    return float(np.median([iqr / median for median, iqr in found]))
+
+
 def too_noisy(profile: Profile) -> str | None:
     """Return what is wrong if times of one network spread by more than a quarter, and what disturbs them; else None."""
-    spread = float(np.median([s.iqr_ms / s.ms for s in profile.networks if s.phase == MIXED]))
-    if spread <= _TOO_NOISY:
+    found = spread((s.ms, s.iqr_ms) for s in profile.networks if s.phase == MIXED)
+    if found <= TOO_NOISY:
         return None
     state = device_state(torch.device(profile.setting.device))
     seen = [f"running beside: {', '.join(state['busiest'])}"] if state.get("busiest") else []
     seen += [name.replace("_", " ") for name in ("throttled", "power_capped") if state.get(name)]
-    return f"times of one network spread by {spread:.0%}" + (f" ({'; '.join(seen)})" if seen else "")
+    return f"times of one network spread by {found:.0%}" + (f" ({'; '.join(seen)})" if seen else "")

@@ -96,7 +96,7 @@ def test_other_storage_by_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch, st
 
 
 def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) -> None:
-    profiled = profile(cli, tiny, "--time", "3s", "--format", "json")
+    profiled = profile(cli, tiny, "--time", "15s", "--format", "json")
     assert profiled.code == 0, profiled.err
     assert profiled.json["schema"] == "autogate.profile-summary/1"
     assert profiled.json["dense_ms"] > 0
@@ -125,7 +125,7 @@ def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) ->
 
 def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
     made = cli(
-        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--time", "2s",
+        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--time", "15s",
         "--out", "mine.jsonl",
     )  # fmt: skip
     assert made.code == 0, made.err
@@ -188,7 +188,7 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
 
 
 def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> None:
-    assert profile(cli, tiny, "--time", "2s", "--out", "there.jsonl").code == 0
+    assert profile(cli, tiny, "--time", "15s", "--out", "there.jsonl").code == 0
     carried = profile(
         cli, tiny, "--transfer-from", "there.jsonl", "--networks", "6", "--out", "here.jsonl", "--format", "json"
     )
@@ -203,7 +203,7 @@ def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> No
 
 
 def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
-    result = profile(cli, tiny, "--time", "2s", "--out", "deep/mine.jsonl")
+    result = profile(cli, tiny, "--time", "15s", "--out", "deep/mine.jsonl")
     assert result.code == 0, result.err
     assert "deep/mine.jsonl" in result.out
     taken = read_profile(Path("deep/mine.jsonl"))
@@ -215,6 +215,6 @@ def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
     network = find_sites(load_model(tiny).module, (3, 32, 32))
     assert LatencyModel(taken, network).dense_ms > 0
     Path("file").write_text("", encoding="utf-8")
-    blocked = profile(cli, tiny, "--time", "2s", "--out", "file/mine.jsonl")
+    blocked = profile(cli, tiny, "--time", "15s", "--out", "file/mine.jsonl")
     assert blocked.code == 2
     assert "cannot write file/mine.jsonl" in blocked.err

@@ -47,6 +47,15 @@ def test_a_line_cut_by_a_kill_is_left_out_and_the_file_goes_on(path: Path) -> No
     assert Journal(path, "me").rounds(MIXED) == [SECOND]
 
 
+def test_rounds_that_are_no_good_are_forgotten(path: Path) -> None:
+    journal = Journal(path, "me")
+    journal.begin_again(MIXED, 4.0)
+    journal.keep_round(MIXED, FIRST, 5.0)
+    assert journal.rounds(MIXED) == [FIRST]
+    found = Journal(path, "me")
+    assert (found.rounds(ALONE), found.rounds(MIXED)) == ([FIRST], [FIRST])
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", '{"schema": "another"}\n'])
 def test_what_is_no_journal_begins_anew(path: Path, text: str) -> None:
     path.write_text(text)
