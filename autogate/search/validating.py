@@ -80,4 +80,4 @@ def validate_profile(
         )
     slowness = slowness_of(latency, beside, held_out.known_ms)
     now = LatencyModel(taken, network, slowness=slowness, stale_error=stale_error)
-    return validation_document(now, held_out, seed)
+    return validation_document(now, held_out, seed, slowness_of(latency, beside, held_out.known_again_ms))

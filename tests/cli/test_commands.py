@@ -152,10 +152,11 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     names = {"constant", "macs_affine", "macs_interpolation", "lookup_table", "roofline"}
     assert {name: set(found) for name, found in document["baselines"].items()} == dict.fromkeys(names, scores)
     assert 0 <= document["floor"] == document["retest"]["mape"]
+    assert 0 <= document["floor_corrected"] == document["retest_corrected"]["mape"]
     assert all(point["measured_ms"] > 0 for point in document["points"])
     assert "measured again" in Path("points.html").read_text(encoding="utf-8")
     table = cli(*asked)
-    assert "second measurement" in table.out
+    assert "second measurement, drift taken out" in table.out
     assert "macs_interpolation" in table.out
 
     document = cli("explain", "mine.jsonl", "--space", "magnitude", "--format", "json").json

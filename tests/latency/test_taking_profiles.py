@@ -123,7 +123,7 @@ def test_networks_that_run_beside_held_out_ones_are_measured_too(network: Networ
     assert found.planned == (dense,)
     assert found.first_ms.shape == found.second_ms.shape == (1,)
     assert len(found.operators) == 1
-    assert found.known_ms.shape == (3,)
+    assert found.known_ms.shape == found.known_again_ms.shape == (3,)
     assert 0.1 < slowness_of(model, beside, found.known_ms) < 10
 
 

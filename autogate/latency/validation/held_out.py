@@ -40,6 +40,7 @@ class HeldOut:
         second_ms: Likewise in the second half.
         operators: What each executes.
         known_ms: Median latency, in the first half, of the networks that ran beside, float64 ``[networks beside]``.
+        known_again_ms: Likewise in the second half.
     """
 
     planned: tuple[PlannedNetwork, ...]
@@ -47,6 +48,7 @@ class HeldOut:
     second_ms: np.ndarray
     operators: tuple[tuple[Operator, ...], ...]
     known_ms: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    known_again_ms: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
@@ -114,4 +116,6 @@ def measure_held_out(
         medians.append(steady(passes.ms, passes.groups).medians(passes.ms))
     count = len(planned)
     first, second = medians
-    return HeldOut(tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:])
+    return HeldOut(
+        tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:], second[count:]
+    )
