@@ -17,10 +17,13 @@ GROUP = 20
 # The fewest that can.
 _LEAST_GROUP = 8
 _RECENT = 50
-# A group this much slower than the same networks were before was disturbed, and runs again,
+# A group this much slower than the same networks were before was disturbed, and runs again. It is a tenth and not a few
+# per cent: what all of a group suffer alike is divided out afterwards, while machines that others share drift by a few
+# per cent all the time, and would run everything again. Only larger disturbances are not alike for all networks.
 _DISTURBED = 1.10
+# What the networks usually take is known after so many rounds; before, no group runs again.
 _KNOWN_AFTER = 3
-# unless that happens all the time: then the machine has become slower for good.
+# If that happens all the time, none runs again: then the machine has become slower for good.
 _MOST_AGAIN = 0.2
 
 
@@ -32,11 +35,13 @@ class Round:
         number: Its number, from 1.
         ms: What each took, in milliseconds, float64 ``[networks]``.
         groups: Which of the round's groups each ran in, int ``[networks]``.
+        throttled: Which ran while the device was throttled, bool ``[networks]``.
     """
 
     number: int
     ms: np.ndarray
     groups: np.ndarray
+    throttled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,13 @@ class Passes:
         ms: In milliseconds, float64 ``[networks, rounds]``.
         groups: Passes that ran one after the other have the same number, int ``[networks, rounds]``.
         again: How many groups ran again because the machine was disturbed.
+        throttled: Which passes ran while the device was throttled, bool ``[networks, rounds]``.
     """
 
     ms: np.ndarray
     groups: np.ndarray
     again: int
+    throttled: np.ndarray
 
     @property
     def rounds(self) -> int:
@@ -70,6 +77,7 @@ def interleave(
     max_rounds: int = 1000,
     seed: int = 0,
     done: Callable[[Round], bool] | None = None,
+    throttled: Callable[[], bool] | None = None,
 ) -> Passes:
     """Call every subject once per round, in a new random order each round; return what they took.
 
@@ -79,7 +87,8 @@ def interleave(
     of the call.
 
     A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
-    than a tenth, taken together, runs again at once.
+    than a tenth, taken together, runs again at once. So does one after which the device is ``throttled``; if it still
+    is then, or may not run again, its passes are marked.
 
     Raises:
         ProfileError: If not even one round ends within ``at_most_s``.
@@ -111,7 +120,7 @@ def interleave(
             break
         begun = time.monotonic()
         rng.shuffle(order)
-        ms, groups = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64)
+        ms, groups, marks = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64), np.zeros(len(order), dtype=bool)
         usual = None
         if len(order) >= _LEAST_GROUP and len(known) >= _KNOWN_AFTER:
             usual = np.median([one.ms for one in known[-_RECENT:]], axis=0)
@@ -123,14 +132,21 @@ def interleave(
             group_end = time.monotonic()
             has_time = max(begun + longest_s, group_end) + (group_end - group_begun) < last
             may_again = again < _MOST_AGAIN * ran and has_time
-            if usual is not None and may_again and _is_disturbed(ms[members] / usual[members]):
+            is_throttled = throttled is not None and throttled()
+            is_disturbed = usual is not None and _is_disturbed(ms[members] / usual[members])
+            if may_again and (is_throttled or is_disturbed):
                 ms[members] = [subjects[i]() for i in members]
                 again += 1
-        known.append(Round(len(known) + 1, ms, groups))
+                is_throttled = throttled is not None and throttled()
+            marks[members] = is_throttled
+        known.append(Round(len(known) + 1, ms, groups, marks))
         longest_s = max(longest_s, time.monotonic() - begun)
         if done is not None and done(known[-1]) and len(known) >= min_rounds:
             break
-    return Passes(np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again)
+    return Passes(
+        np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again,
+        np.stack([one.throttled for one in known], axis=1),
+    )  # fmt: skip
 
 
 def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:

@@ -138,11 +138,12 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
 
 
 def _to_json(one: Pass) -> list[Any]:
-    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group]
+    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group, one.throttled]
 
 
 def _from_json(data: list[Any]) -> Pass:
-    whole_ms, units, host, group = data
+    whole_ms, units, host, group, *throttled = data  # older files end before the last
     return Pass(
-        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group)
-    )
+        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group),
+        any(throttled),
+    )  # fmt: skip

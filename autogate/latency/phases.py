@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from autogate.errors import ProfileError
 from autogate.latency.calibration import MIN_NETWORKS
 from autogate.latency.interleaving import Round, interleave, numbered
 from autogate.latency.journal import Journal
+from autogate.latency.nvml import throttle_watch
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.steadiness import TOO_NOISY, median_interval, median_iqr, spread, steady
 from autogate.latency.subjects import Samples, Subject, last_passes, samples_of
@@ -61,7 +63,9 @@ class Phases:
         attempts: How often to begin a phase in which times of one network spread too much; never beyond the time.
 
     Attributes:
-        again: How many groups of passes ran again because the machine was disturbed.
+        again: How many groups of passes ran again because the machine was disturbed or throttled.
+        watched: After how many groups, of this process, a GPU was throttled for heat or power, and at its power limit;
+            empty where nothing tells.
         attempts_made: How often each phase was begun.
     """
 
@@ -90,6 +94,7 @@ class Phases:
         self.attempts = attempts
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self.again = 0
+        self.watched: Counter[str] = Counter()
         self.attempts_made: dict[str, int] = {}
         self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * seconds)
         self._start = own_clock() - max(spent_s, journal.elapsed_s)
@@ -222,12 +227,16 @@ class Phases:
                 noisy = judged and share < 1 - _JUDGED_AFTER and _is_noisy(rounds)
             return noisy or (len(rounds) % 10 == 0 and _half_width(rounds) < half_width)
 
-        with inference(self.setting):
+        with inference(self.setting), throttle_watch(torch.device(self.setting.device)) as throttled:
             now = own_clock()
             self.again += interleave(
                 [subject.run for subject in subjects], seconds=end - now, at_most_s=last - now, warm_up=1,
                 min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
+                throttled=throttled,
             ).again  # fmt: skip
+        if throttled is not None:
+            self.watched["groups_throttled"] += throttled.throttled
+            self.watched["groups_power_capped"] += throttled.power_capped
         return noisy
 
     def run_warm(self, dense: NetworkSample) -> NetworkSample | None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def take_profile(
     warm = phases.run_warm(profiled.networks[0])
     networks = [*profiled.networks, *screened.networks, *([] if warm is None else [warm])]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    method = {
+    method: dict[str, Any] = {
         "clock": "CUDA events; wholes, host times, device times in separate passes"
         if phases.on_gpu
         else "perf_counter",
@@ -154,6 +155,7 @@ def take_profile(
         "canary": f"groups of about {GROUP} passes; a group slower than its networks were before ran again",
         "groups_again": phases.again,
         "attempts": phases.attempts_made,
+        **phases.watched,
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
         "drift": round(drift, 4),

@@ -43,12 +43,14 @@ class Steady:
         return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
 
-def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
+def steady(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
     """Find disturbed passes in times of networks, ``[networks, rounds]``: what a group shares is the machine.
 
     Args:
         times_ms: What each pass took.
         groups: Passes that ran one after the other have the same number, ``[networks, rounds]``.
+        throttled: Passes to leave out because the device was throttled, bool ``[networks, rounds]``; a network of which
+            fewer than three were not keeps them all the same.
     """
     by_group = np.argsort(groups, axis=None, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
@@ -62,6 +64,9 @@ def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
     fewest = np.sort(slowness, axis=1)[:, :_MIN_KEPT][:, -1:]
     quiet = np.maximum(_DISTURBED * np.quantile(slowness, _QUIET_QUANTILE), fewest)
     kept = slowness <= quiet
+    if throttled is not None:
+        cool = kept & ~throttled
+        kept = np.where(cool.sum(axis=1, keepdims=True) >= _MIN_KEPT, cool, kept)
     return Steady(kept, slowness / np.median(slowness[kept]))
 
 

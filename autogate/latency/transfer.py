@@ -91,6 +91,7 @@ def transfer_profile(
     method = {
         "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
         "networks_measured": len(here.networks),
+        **phases.watched,
         "seconds": round(phases.elapsed_s(), 1),
     }
     few = Profile(

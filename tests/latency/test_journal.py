@@ -13,7 +13,7 @@ from autogate.latency.timing import Pass
 from autogate.records import ALONE, MIXED
 
 FIRST = [Pass(2.0, {0: 0.5, 1: 1.5}), Pass(1.0, {0: 0.5, 1: 0.5}, {0: 0.1, 1: 0.2})]
-SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1), Pass(1.5, {0: 1.0, 1: 0.5})]
+SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.0, 1: 0.5})]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import torch
 from helpers import known_network
 from profiles import CARD, profile_of
 
+from autogate import device_lock
 from autogate.errors import ProfileError
 from autogate.latency import phases, profiling, setting_of, take_profile, transfer, transfer_profile
 from autogate.latency.calibration import MIN_NETWORKS
 from autogate.latency.interleaving import interleave
+from autogate.latency.nvml import ThrottleWatch
 from autogate.latency.subjects import Subject
 from autogate.latency.timing import Pass
 from autogate.records import ALONE, MIXED, WARM, Profile
@@ -74,6 +77,7 @@ class Device:
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     made = Device()
     monkeypatch.setattr(time, "monotonic", made.monotonic)
+    monkeypatch.setattr(device_lock, "_handle", lambda name: None)  # nobody else needs this device
     for module in (phases, profiling):
         monkeypatch.setattr(module, "timed", made.timed)
     for module in (profiling, transfer):
@@ -166,6 +170,19 @@ def test_a_noisy_machine_gets_further_attempts_within_the_same_time(device: Devi
     once = profile_network(config(), NETWORK, many, CPU, notes, 60.0, attempts=1)
     assert device.now - begun <= 60
     assert once.method["attempts"] == {ALONE: 1, MIXED: 1}
+
+
+def test_a_profile_says_how_often_the_device_was_throttled(
+    device: Device, space: BoundSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = ThrottleWatch(lambda: 0x44)  # heat, and the power limit
+    monkeypatch.setattr(phases, "throttle_watch", lambda _: nullcontext(hot))
+    begun = device.now
+    taken = take_profile(NETWORK, space, SETTING, model="resnet20", seconds=20.0)
+    assert device.now - begun <= 20
+    assert taken.method["groups_throttled"] >= taken.method["rounds"][ALONE]
+    assert taken.method["groups_power_capped"] == taken.method["groups_throttled"]
+    assert taken.method["groups_again"] > 0
 
 
 def test_an_attempt_on_a_machine_that_calms_down_is_the_last(

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from autogate.errors import ProfileError
 from autogate.latency.interleaving import Round, interleave
 from autogate.latency.model import LatencyModel
+from autogate.latency.nvml import throttle_watch
 from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.steadiness import steady
@@ -109,11 +111,12 @@ def measure_held_out(
                 progress(min(1.0, (time.monotonic() - start) / seconds), f"round {one.number}")
             return False
 
-        with inference(setting):
+        with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
             passes = interleave(
                 subjects, seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS, seed=2 * seed + half, done=watch,
+                throttled=throttled,
             )  # fmt: skip
-        medians.append(steady(passes.ms, passes.groups).medians(passes.ms))
+        medians.append(steady(passes.ms, passes.groups, passes.throttled).medians(passes.ms))
     count = len(planned)
     first, second = medians
     return HeldOut(
