@@ -1,13 +1,18 @@
 """Keep training and measuring on one host apart: training steps share a device, a measurement has it alone.
 
 Locks are files of the host that the operating system releases when their holder dies. Training on any device also
-uses the host, which is what a measurement on the CPU takes for itself.
+uses the host, which is what a measurement on the CPU takes for itself. A measurement on a GPU shares the host with
+training on other GPUs and with measurements there, but keeps training on the CPU out: the host sets the pace of a
+network that runs operator by operator. A CPU step shares every GPU for that, as far as one was ever used here.
+
+Locks are taken in the order of their names, GPUs before the host, so that nobody waits in a circle.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -24,28 +29,66 @@ except ImportError:  # a system without file locks: nothing is kept apart
 
 _FOLDER = Path(tempfile.gettempdir()) / "autogate-locks"
 _HOST = "host"
+_waited_s = 0.0
 
 
 @contextmanager
 def training_step(device: torch.device) -> Iterator[None]:
-    """Share ``device`` and the host for one step; wait while a measurement runs on either, or waits to run."""
+    """Share ``device`` and the host for one step; wait while a measurement runs on either, or waits to run.
+
+    A step on the CPU waits for measurements on GPUs, too.
+    """
+    name = _name(device)
     with ExitStack() as stack:
-        for name in sorted({_HOST, _name(device)}):
-            stack.enter_context(_shared(name))
+        for shared in sorted({_HOST, *(_known_gpus() if name == _HOST else (name,))}):
+            stack.enter_context(_shared(shared))
         yield
 
 
 @contextmanager
 def measurement(device: torch.device) -> Iterator[None]:
-    """Have ``device``, on the CPU the host, alone: wait until running steps are over, and let no new one start."""
+    """Have ``device``, on the CPU the host, alone: wait until running steps are over, and let no new one start.
+
+    On a GPU, no step on the CPU and no measurement there runs meanwhile either; one on another GPU may.
+    """
+    global _waited_s
     name = _name(device)
-    with _flock(f"{name}.turnstile", exclusive=True), _flock(name, exclusive=True):
+    asked = time.monotonic()
+    with ExitStack() as stack:
+        is_new = name != _HOST and name not in _known_gpus()
+        stack.enter_context(_alone(name))
+        if is_new:
+            # Steps that run on the CPU now did not know of this GPU; let them end.
+            with _alone(_HOST):
+                pass
+        if name != _HOST:
+            stack.enter_context(_shared(_HOST))
+        _waited_s += time.monotonic() - asked
         yield
+
+
+def own_clock() -> float:
+    """Return a monotonic time in seconds that leaves out how long measurements of this process waited for a device."""
+    return time.monotonic() - _waited_s
 
 
 def _name(device: torch.device) -> str:
     """Name a device as every process of the host does, whatever it calls it."""
     return f"gpu-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else _HOST
+
+
+def _known_gpus() -> set[str]:
+    """Return the names of the GPUs that some process of this host has ever locked."""
+    try:
+        return {path.name for path in _FOLDER.glob("gpu-*") if path.suffix != ".turnstile"}
+    except OSError:
+        return set()
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    with _flock(f"{name}.turnstile", exclusive=True), _flock(name, exclusive=True):
+        yield
 
 
 @contextmanager

@@ -58,6 +58,7 @@ UNIT_NETWORKS = 12
 MANY = 20_000
 REPLAYED = 60
 INPUTS = 500
+TRANSFER_KEYS = ("model", "retest", "retest_corrected", "relative", "floor", "floor_corrected")
 
 
 def main() -> None:
@@ -239,7 +240,7 @@ def transferred(network: str, profile: Path, held_out_s: float, args: argparse.N
         document = autogate.validate_profile(
             str(there), networks=args.networks // 2, seconds=held_out_s / 2, seed=args.seed
         )
-    return {"threads": args.transfer, **{k: document[k] for k in ("model", "retest", "relative", "floor")}}
+    return {"threads": args.transfer, **{k: document[k] for k in TRANSFER_KEYS}}
 
 
 def pooled(results: dict[str, Any]) -> dict[str, Any]:
@@ -283,8 +284,10 @@ def ridge(network: str, profile: Path, document: dict[str, Any], measure_s: floa
 def line(document: dict[str, Any]) -> str:
     """Return the scores that count, in one line."""
     model, retest, relative = document["model"], document["retest"], document["relative"]
+    corrected = document.get("floor_corrected")  # none in what was measured before there was one
+    drift_out = "" if corrected is None else f", {corrected:.1%} less drift"
     return (
-        f"MAPE {model['mape']:.1%} (again {retest['mape']:.1%}), over dense {relative['model']['mape']:.1%} "
+        f"MAPE {model['mape']:.1%} (again {retest['mape']:.1%}{drift_out}), over dense {relative['model']['mape']:.1%} "
         f"({relative['retest']['mape']:.1%}), Spearman {model['spearman']:.3f} ({retest['spearman']:.3f})"
     )
 

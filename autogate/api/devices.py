@@ -48,11 +48,11 @@ def profile(
         space: The gates to cover.
         out: File to write; None stores the profile in the database, where a search finds it, and
             :func:`validate_profile` and :func:`explain` by its digest.
-        seconds: Time to spend.
+        seconds: Time to spend; it is kept, and what does not fit is left out.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
-        networks: How many are measured then; they take about two seconds each.
+        networks: How many are measured then, for about two seconds each; fewer if they do not fit into the time.
         allow_noisy: Keep what was measured on a noisy machine too.
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
@@ -60,8 +60,8 @@ def profile(
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
-        ProfileError: If the machine is too noisy to measure, after three attempts; says what may disturb it, or that
-            nothing was found.
+        ProfileError: If the machine is too noisy to measure, after up to three attempts within the time; says what may
+            disturb it, or that nothing was found. If the time is too short to see every gate.
         DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency import resolve_device, too_noisy, write_profile
@@ -86,7 +86,7 @@ def profile(
         store = Store(storage or default_storage(), create=True) if out is None else None
         space_here, hears = searched_space(config, network), reporter or Reporter()
         if transfer_from is not None:
-            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks)
+            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks, seconds)
         else:
             taken = profile_network(
                 config, network, space_here, device, hears, seconds, attempts=1 if allow_noisy else 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -9,15 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autogate.errors import ProfileError
+
 # So many passes in a row tell together how fast the machine was meanwhile; each is the others' canary.
 GROUP = 20
 # The fewest that can.
 _LEAST_GROUP = 8
 _RECENT = 50
-# A group this much slower than the same networks were before was disturbed, and runs again,
+# A group this much slower than the same networks were before was disturbed, and runs again. It is a tenth and not a few
+# per cent: what all of a group suffer alike is divided out afterwards, while machines that others share drift by a few
+# per cent all the time, and would run everything again. Only larger disturbances are not alike for all networks.
 _DISTURBED = 1.10
+# What the networks usually take is known after so many rounds; before, no group runs again.
 _KNOWN_AFTER = 3
-# unless that happens all the time: then the machine has become slower for good.
+# If that happens all the time, none runs again: then the machine has become slower for good.
 _MOST_AGAIN = 0.2
 
 
@@ -29,11 +35,13 @@ class Round:
         number: Its number, from 1.
         ms: What each took, in milliseconds, float64 ``[networks]``.
         groups: Which of the round's groups each ran in, int ``[networks]``.
+        throttled: Which ran while the device was throttled, bool ``[networks]``.
     """
 
     number: int
     ms: np.ndarray
     groups: np.ndarray
+    throttled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,13 @@ class Passes:
         ms: In milliseconds, float64 ``[networks, rounds]``.
         groups: Passes that ran one after the other have the same number, int ``[networks, rounds]``.
         again: How many groups ran again because the machine was disturbed.
+        throttled: Which passes ran while the device was throttled, bool ``[networks, rounds]``.
     """
 
     ms: np.ndarray
     groups: np.ndarray
     again: int
+    throttled: np.ndarray
 
     @property
     def rounds(self) -> int:
@@ -60,51 +70,83 @@ def interleave(
     subjects: Sequence[Callable[[], float]],
     *,
     seconds: float,
+    at_most_s: float = math.inf,
     warm_up: int = 3,
     warm_up_s: float = 0.0,
     min_rounds: int = 5,
     max_rounds: int = 1000,
     seed: int = 0,
     done: Callable[[Round], bool] | None = None,
+    throttled: Callable[[], bool] | None = None,
 ) -> Passes:
     """Call every subject once per round, in a new random order each round; return what they took.
 
     Before, rounds in the order given warm the device up: ``warm_up`` of them, and more until ``warm_up_s`` seconds have
     passed. Rounds end when another one would not end within ``seconds``, or when ``done``, called after every round,
-    says so, but never before ``min_rounds``.
+    says so, but never before ``min_rounds``. All the same they end when another one would not end within ``at_most_s``
+    of the call.
 
     A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
-    than a tenth, taken together, runs again at once.
+    than a tenth, taken together, runs again at once. So does one after which the device is ``throttled``; if it still
+    is then, or may not run again, its passes are marked.
+
+    Raises:
+        ProfileError: If not even one round ends within ``at_most_s``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
+    last = time.monotonic() + at_most_s
+
+    def first(subject: Callable[[], float]) -> float:
+        """Run a subject of which there is no whole round yet."""
+        if time.monotonic() >= last:
+            raise ProfileError(
+                f"the time is too short to run each of {len(subjects)} networks once; give more with --time, or a "
+                "smaller --space"
+            )
+        return subject()
+
     warm, rounds = time.monotonic() + warm_up_s, 0
     while rounds < warm_up or time.monotonic() < warm:
         for subject in subjects:
-            subject()
+            first(subject)
         rounds += 1
     end, longest_s = time.monotonic() + seconds, 0.0
     known: list[Round] = []
     ran = again = 0
-    while len(known) < max_rounds and (len(known) < min_rounds or time.monotonic() + longest_s < end):
+    while len(known) < max_rounds:
+        next_end = time.monotonic() + longest_s
+        if known and (next_end >= last or (len(known) >= min_rounds and next_end >= end)):
+            break
         begun = time.monotonic()
         rng.shuffle(order)
-        ms, groups = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64)
+        ms, groups, marks = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64), np.zeros(len(order), dtype=bool)
         usual = None
         if len(order) >= _LEAST_GROUP and len(known) >= _KNOWN_AFTER:
             usual = np.median([one.ms for one in known[-_RECENT:]], axis=0)
         for number, members in enumerate(np.array_split(order, max(1, round(len(order) / GROUP)))):
             groups[members] = number
-            ms[members] = [subjects[i]() for i in members]
+            group_begun = time.monotonic()
+            ms[members] = [subjects[i]() if known else first(subjects[i]) for i in members]
             ran += 1
-            if usual is not None and again < _MOST_AGAIN * ran and _is_disturbed(ms[members] / usual[members]):
+            group_end = time.monotonic()
+            has_time = max(begun + longest_s, group_end) + (group_end - group_begun) < last
+            may_again = again < _MOST_AGAIN * ran and has_time
+            is_throttled = throttled is not None and throttled()
+            is_disturbed = usual is not None and _is_disturbed(ms[members] / usual[members])
+            if may_again and (is_throttled or is_disturbed):
                 ms[members] = [subjects[i]() for i in members]
                 again += 1
-        known.append(Round(len(known) + 1, ms, groups))
+                is_throttled = throttled is not None and throttled()
+            marks[members] = is_throttled
+        known.append(Round(len(known) + 1, ms, groups, marks))
         longest_s = max(longest_s, time.monotonic() - begun)
         if done is not None and done(known[-1]) and len(known) >= min_rounds:
             break
-    return Passes(np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again)
+    return Passes(
+        np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again,
+        np.stack([one.throttled for one in known], axis=1),
+    )  # fmt: skip
 
 
 def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:

@@ -84,6 +84,11 @@ class Journal:
         self._ended.add(phase)
         self._append({"ended": phase}, elapsed_s)
 
+    def begin_again(self, phase: str, elapsed_s: float) -> None:
+        """Forget the rounds of a phase: they are no good."""
+        self._rounds[phase].clear()
+        self._append({"again": phase}, elapsed_s)
+
     def remove(self) -> None:
         """Remove the file; the profile is complete."""
         if self.path is not None:
@@ -108,6 +113,8 @@ class Journal:
     def _take(self, row: dict[str, Any]) -> None:
         if "card" in row:
             self.card = DeviceCard(**row["card"])
+        elif "again" in row:
+            self._rounds[row["again"]].clear()
         elif "ended" in row:
             self._ended.add(row["ended"])
         else:
@@ -131,11 +138,12 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
 
 
 def _to_json(one: Pass) -> list[Any]:
-    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group]
+    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group, one.throttled]
 
 
 def _from_json(data: list[Any]) -> Pass:
-    whole_ms, units, host, group = data
+    whole_ms, units, host, group, *throttled = data  # older files end before the last
     return Pass(
-        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group)
-    )
+        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group),
+        any(throttled),
+    )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pynvml
@@ -57,6 +57,52 @@ def gpu_state(device: torch.device) -> dict[str, Any]:
             "power_capped": None if reasons is None else bool(reasons & POWER_CAPPED),
             "other_processes": None if processes is None else sum(p.pid != os.getpid() for p in processes),
         }
+
+
+class ThrottleWatch:
+    """Tells whether a GPU ran slower for a reason of heat or power, each time it is asked.
+
+    Idling and clocks that somebody set are no such reasons. A GPU at its power limit is counted only: some run there
+    all the time.
+
+    Args:
+        reasons: Returns the reasons of the moment, as the library's bits.
+
+    Attributes:
+        asked: How often it was asked.
+        throttled: How often the GPU was throttled then.
+        power_capped: How often it was at its power limit.
+    """
+
+    def __init__(self, reasons: Callable[[], int]) -> None:
+        self._reasons = reasons
+        self.asked = self.throttled = self.power_capped = 0
+
+    def __call__(self) -> bool:
+        """Return whether the GPU is throttled right now; False where it does not tell."""
+        try:
+            reasons = self._reasons()
+        except pynvml.NVMLError:
+            return False
+        self.asked += 1
+        self.power_capped += bool(reasons & POWER_CAPPED)
+        self.throttled += bool(reasons & THROTTLED)
+        return bool(reasons & THROTTLED)
+
+
+@contextmanager
+def throttle_watch(device: torch.device) -> Iterator[ThrottleWatch | None]:
+    """Yield a watch over a GPU; None over anything else, or where the library cannot be had."""
+    if device.type != "cuda":
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            gpu = stack.enter_context(handle_of(device))
+        except pynvml.NVMLError:
+            yield None
+        else:
+            yield ThrottleWatch(lambda: int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)))
 
 
 @contextmanager

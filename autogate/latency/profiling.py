@@ -5,29 +5,28 @@ from __future__ import annotations
 import copy
 import datetime
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
+from autogate.device_lock import own_clock
 from autogate.gates import get_family
 from autogate.latency.card import take_card
 from autogate.latency.device import LAYOUTS
 from autogate.latency.executors import FastestExecutors
-from autogate.latency.interleaving import GROUP, Round, interleave
+from autogate.latency.interleaving import GROUP, interleave
 from autogate.latency.journal import Journal
+from autogate.latency.phases import Phases, Progress
 from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
-from autogate.latency.steadiness import median_interval, median_iqr
-from autogate.latency.subjects import Samples, Subject, last_passes, samples_of
 from autogate.latency.threads import inference
-from autogate.latency.timing import WARM_UP_S, Pass, prepare, random_input, timed
+from autogate.latency.timing import WARM_UP_S, prepare, random_input, timed
 from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, digest
-from autogate.records import ALONE, MIXED, WARM, NetworkSample, Profile, Setting, UnitSample
+from autogate.records import ALONE, MIXED, WARM, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
@@ -35,28 +34,26 @@ from autogate.surgery import compact_form
 _SECONDS_PER_LAYOUT = 1.5
 _CARD_SHARE = 0.1
 _CARD_SECONDS = 20.0
+# Gates alone: so much of the time that is left, or for the first few rounds up to twice as much.
 _SCREEN_SHARE = 0.3
-# Mixed networks: as many as leave time for enough rounds, and a share of the time for these in any case.
+_MOST_SCREEN_SHARE = 0.6
 _MOST_NETWORKS = 96
-_MIN_NETWORKS = 10
-_ROUNDS_SHARE = 0.3
-_MIN_ROUNDS = 4
-_WANTED_ROUNDS = 12
 _WIDTH = 0.01
 _SCREEN_WIDTH = 0.02
-_WARM_PASSES = 30
-_WARM_SECONDS = 2.0
 # A lone gate must bring its unit below this share of the dense time to be worth more measurements.
 _PAYING = 0.97
 
-Progress = Callable[[float, str], None]
 
-
-def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> str:
+def fastest_layout(network: Network, setting_for: Callable[[str], Setting], *, at_most_s: float = math.inf) -> str:
     """Return the memory layout in which the dense network runs fastest on the device.
 
-    Dense gets the same help as gated: the layout it likes best is the one both are measured in.
+    Dense gets the same help as gated: the layout it likes best is the one both are measured in. It is found in a few
+    seconds, or in a few passes if these take longer, within ``at_most_s`` seconds.
+
+    Raises:
+        ProfileError: If the dense network does not run once in that time.
     """
+    last = own_clock() + at_most_s
     subjects = []
     for layout in LAYOUTS:
         setting = setting_for(layout)
@@ -64,7 +61,10 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting]) -> s
         x = random_input(network.input_shape, setting)
         subjects.append(timed(module, x, setting))
     with inference(setting_for("contiguous")):
-        passes = interleave(subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, warm_up_s=WARM_UP_S, min_rounds=7)
+        passes = interleave(
+            subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, at_most_s=last - own_clock(),
+            warm_up_s=WARM_UP_S, min_rounds=7,
+        )  # fmt: skip
     return list(LAYOUTS)[int(np.argmin(np.median(passes.ms, axis=1)))]
 
 
@@ -79,8 +79,10 @@ def take_profile(
     progress: Progress | None = None,
     kept_in: Path | None = None,
     spent_s: float = 0.0,
+    keeps_time: bool = True,
+    attempts: int = 1,
 ) -> Profile:
-    """Measure gated networks for about ``seconds`` seconds and return the samples.
+    """Measure gated networks for at most ``seconds`` seconds and return the samples.
 
     A first phase runs every gate alone, everywhere it fits; gates that save nothing in any unit are then
     left out, so that the rest of the time goes to mixtures of the gates that can pay.
@@ -90,28 +92,35 @@ def take_profile(
         space: The gates to cover.
         setting: How to run.
         model: The network's name, kept in the profile.
-        seconds: Time to spend; a few passes of every planned network are always made.
+        seconds: Time to spend. What does not fit is left out: rounds first, then mixtures of gates.
         seed: Seed of the plan and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
         kept_in: File for what has been measured so far: if the same profile was interrupted, it goes on from there.
         spent_s: How much of the time is already gone, in seconds.
+        keeps_time: Whether ``seconds`` may not be exceeded. If they may, a few passes of every gate alone and of ten
+            mixtures are made, however long they take.
+        attempts: How often to begin a phase whose times spread too much, within the time that is left.
 
     Raises:
-        ProfileError: If ``kept_in`` cannot be written.
+        ProfileError: If ``kept_in`` cannot be written, or the time is too short to see every gate and a few mixtures.
     """
     units = cut_into_units(network)
     journal = Journal(kept_in, _identity(units, space, setting, model, seconds, seed))
     resumed = journal.resumed
     # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
     network = replace(network, model=copy.deepcopy(network.model))
-    session = _Session(network, units, setting, journal, seconds, seed, progress, spent_s)
+    phases = Phases(
+        network, units, setting, journal, seconds=seconds, seed=seed, progress=progress, spent_s=spent_s,
+        keeps_time=keeps_time, attempts=attempts,
+    )  # fmt: skip
     if journal.card is None:
-        journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), session.elapsed_s())
+        journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - kept above
 
     captured = setting.runtime == "cuda_graph"
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
-    screened = session.run(ALONE, alone, _SCREEN_SHARE * seconds, _SCREEN_WIDTH)
+    left_s = phases.left_s()
+    screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, at_most_s=_MOST_SCREEN_SHARE * left_s)
     unit_ms = unit_times(screened.units)
     paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
@@ -119,8 +128,8 @@ def take_profile(
         executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
-    profiled = session.run(
-        MIXED, mixed, seconds - session.elapsed_s() - _WARM_SECONDS, _WIDTH,
+    profiled = phases.run(
+        MIXED, mixed, phases.left_s(), _WIDTH,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
     )  # fmt: skip
     # What was seen among mixed networks is not taken from the first phase: that was another time. The rest is brought
@@ -135,19 +144,22 @@ def take_profile(
         ),
         *profiled.units,
     ]
-    networks = [*profiled.networks, *screened.networks, session.run_warm(profiled.networks[0])]
+    warm = phases.run_warm(profiled.networks[0])
+    networks = [*profiled.networks, *screened.networks, *([] if warm is None else [warm])]
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    method = {
+    method: dict[str, Any] = {
         "clock": "CUDA events; wholes, host times, device times in separate passes"
-        if session.on_gpu
+        if phases.on_gpu
         else "perf_counter",
         "order": "interleaved, one pass of each network per round, in a new random order",
         "canary": f"groups of about {GROUP} passes; a group slower than its networks were before ran again",
-        "groups_again": session.again,
+        "groups_again": phases.again,
+        "attempts": phases.attempts_made,
+        **phases.watched,
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
         "drift": round(drift, 4),
-        "seconds": round(session.elapsed_s(), 1),
+        "seconds": round(phases.elapsed_s(), 1),
         "resumed": resumed,
     }
     journal.remove()
@@ -181,108 +193,6 @@ def begun_in(
 def _identity(units: Sequence[Unit], space: BoundSpace, setting: Setting, model: str, seconds: float, seed: int) -> str:
     gates = [[site, gate.to_json()] for site, gate in space.gates()]
     return digest([model, [unit.type for unit in units], gates, setting.to_json(), seconds, seed])
-
-
-class _Session:
-    """Runs the phases of one profile and counts the time that they take, in earlier processes too."""
-
-    def __init__(
-        self,
-        network: Network,
-        units: tuple[Unit, ...],
-        setting: Setting,
-        journal: Journal,
-        seconds: float,
-        seed: int,
-        progress: Progress | None,
-        spent_s: float,
-    ) -> None:
-        self.network = network
-        self.units = units
-        self.setting = setting
-        self.journal = journal
-        self.seconds = seconds
-        self.seed = seed
-        self.progress = progress
-        self.on_gpu = torch.device(setting.device).type == "cuda"
-        self.again = 0
-        self._start = time.monotonic() - max(spent_s, journal.elapsed_s)
-        self._numbered = 0
-
-    def elapsed_s(self) -> float:
-        """Return the seconds spent on the profile."""
-        return time.monotonic() - self._start
-
-    def run(
-        self,
-        phase: str,
-        plan: list[PlannedNetwork],
-        seconds: float,
-        half_width: float,
-        *,
-        rough_ms: Callable[[PlannedNetwork], float] | None = None,
-    ) -> Samples:
-        """Time the planned networks interleaved for at most ``seconds``, the building included.
-
-        Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
-        the median. Where ``rough_ms`` says about what a network takes, in milliseconds, no more of them are built than
-        can run often enough in the time that is left.
-        """
-        end = time.monotonic() + seconds
-        rounds = self.journal.rounds(phase)
-        if rounds:
-            plan, rough_ms = plan[: len(rounds[0])], None
-        subjects: list[Subject] = []
-        round_s = 0.0
-        for planned in plan:
-            if rough_ms is not None:
-                round_s += rough_ms(planned) * 1e-3
-                rounds_s = max(_WANTED_ROUNDS * round_s, _ROUNDS_SHARE * seconds)
-                if len(subjects) >= _MIN_NETWORKS and time.monotonic() + rounds_s > end:
-                    break
-            subjects.append(Subject(self.network, self.units, planned, self.setting))
-            self._report(phase, len(rounds))
-        if not self.journal.ended(phase):
-            self._time(phase, subjects, rounds, end, half_width)
-        samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
-        self._numbered += len(subjects)
-        return samples
-
-    def _time(
-        self, phase: str, subjects: list[Subject], rounds: list[list[Pass]], end: float, half_width: float
-    ) -> None:
-        def keep(one: Round) -> bool:
-            passes = last_passes(subjects, one)
-            rounds.append(passes)
-            self.journal.keep_round(phase, passes, self.elapsed_s())
-            self._report(phase, len(rounds))
-            return len(rounds) % 10 == 0 and _half_width(rounds) < half_width
-
-        with inference(self.setting):
-            self.again += interleave(
-                [subject.run for subject in subjects], seconds=end - time.monotonic(), warm_up=1,
-                min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
-            ).again  # fmt: skip
-        self.journal.end(phase, self.elapsed_s())
-
-    def run_warm(self, dense: NetworkSample) -> NetworkSample:
-        """Time the dense network with no other one in between."""
-        setting = self.setting
-        form = prepare(compact_form(self.network, DENSE, {}), setting)
-        run = timed(form, random_input(self.network.input_shape, setting), setting)
-        with inference(setting):
-            passes = interleave([run], seconds=_WARM_SECONDS, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES)
-        kept = passes.ms[0]
-        median, iqr = median_iqr(kept)
-        return replace(
-            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered,
-            interval_ms=median_interval(kept), phase=WARM,
-        )  # fmt: skip
-
-    def _report(self, phase: str, rounds: int) -> None:
-        if self.progress is not None:
-            what = "every gate alone" if phase == ALONE else "gates mixed"
-            self.progress(min(1.0, self.elapsed_s() / self.seconds), f"{what}, round {rounds}")
 
 
 def unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
@@ -335,10 +245,3 @@ def _pays(
         return False
 
     return pays
-
-
-def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:
-    """Return the half-width of the 95 % interval of a median, relative to it, as the median over networks."""
-    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds])
-    low, median, high = np.percentile(whole_ms, [25, 50, 75], axis=0)
-    return float(np.median(1.82 * (high - low) / math.sqrt(len(rounds)) / median))

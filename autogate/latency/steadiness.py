@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
 _REFINED = 4
-_TOO_NOISY = 0.25
+TOO_NOISY = 0.25
 _RESAMPLES = 200
 
 
@@ -41,12 +42,14 @@ class Steady:
         return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
 
-def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
+def steady(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
     """Find disturbed passes in times of networks, ``[networks, rounds]``: what a group shares is the machine.
 
     Args:
         times_ms: What each pass took.
         groups: Passes that ran one after the other have the same number, ``[networks, rounds]``.
+        throttled: Passes to leave out because the device was throttled, bool ``[networks, rounds]``; a network of which
+            fewer than three were not keeps them all the same.
     """
     by_group = np.argsort(groups, axis=None, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
@@ -60,6 +63,9 @@ def steady(times_ms: np.ndarray, groups: np.ndarray) -> Steady:
     fewest = np.sort(slowness, axis=1)[:, :_MIN_KEPT][:, -1:]
     quiet = np.maximum(_DISTURBED * np.quantile(slowness, _QUIET_QUANTILE), fewest)
     kept = slowness <= quiet
+    if throttled is not None:
+        cool = kept & ~throttled
+        kept = np.where(cool.sum(axis=1, keepdims=True) >= _MIN_KEPT, cool, kept)
     return Steady(kept, slowness / np.median(slowness[kept]))
 
 
@@ -76,9 +82,14 @@ def median_interval(times_ms: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def spread(found: Iterable[tuple[float, float]]) -> float:
+    """Return the interquartile range over the median, as the median over networks, from both of each network."""
+    return float(np.median([iqr / median for median, iqr in found]))
+
+
 def too_noisy(profile: Profile) -> str | None:
     """Return what is wrong if times of one network spread by more than a quarter, and what disturbs them; else None."""
-    spread = float(np.median([s.iqr_ms / s.ms for s in profile.networks if s.phase == MIXED]))
-    if spread <= _TOO_NOISY:
+    found = spread((s.ms, s.iqr_ms) for s in profile.networks if s.phase == MIXED)
+    if found <= TOO_NOISY:
         return None
-    return f"times of one network spread by {spread:.0%} ({disturbers_of(profile)})"
+    return f"times of one network spread by {found:.0%} ({disturbers_of(profile)})"

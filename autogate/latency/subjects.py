@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from autogate.latency.interleaving import Round, interleave, numbered
+from autogate.latency.nvml import throttle_watch
 from autogate.latency.operators import operators_by_unit
 from autogate.latency.plan import PlannedNetwork
 from autogate.latency.runtimes import runnable
@@ -106,10 +107,10 @@ def time_networks(
             progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {one.number}")
         return False
 
-    with inference(setting):
+    with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
         interleave(
             [subject.run for subject in subjects], seconds=seconds, warm_up=2, min_rounds=min_rounds, seed=seed,
-            done=keep,
+            done=keep, throttled=throttled,
         )  # fmt: skip
     return samples_of(subjects, rounds, phase, first_number)
 
@@ -117,8 +118,8 @@ def time_networks(
 def last_passes(subjects: Sequence[Subject], one: Round) -> list[Pass]:
     """Return the passes of the round that has just ended."""
     return [
-        replace(subject.last, group=int(group))
-        for subject, group in zip(subjects, one.groups, strict=True)
+        replace(subject.last, group=int(group), throttled=bool(throttled))
+        for subject, group, throttled in zip(subjects, one.groups, one.throttled, strict=True)
         if subject.last is not None
     ]
 
@@ -133,7 +134,8 @@ def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], ph
         first_number: Number of the first network within the profile.
     """
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
-    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
+    throttled = np.array([[one.throttled for one in passes] for passes in rounds]).T
+    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]), throttled)
     units, networks = [], []
     for row, subject in enumerate(subjects):
         number = first_number + row

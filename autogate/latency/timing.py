@@ -75,12 +75,14 @@ class Pass:
         host_ms: Time that the host takes to hand each unit to a device that has nothing else to do, likewise; empty
             where they are one. If the host needs results of the unit before it can go on, they are part of it.
         group: Which of its round's groups it ran in.
+        throttled: Whether the device was throttled meanwhile.
     """
 
     whole_ms: float
     units_ms: Mapping[int, float]
     host_ms: Mapping[int, float] = field(default_factory=dict)
     group: int = 0
+    throttled: bool = False
 
 
 class _Mark(nn.Module):

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from autogate.device_lock import own_clock
 from autogate.errors import ProfileError
 from autogate.latency.card import take_card
+from autogate.latency.journal import Journal
 from autogate.latency.model import LatencyModel
-from autogate.latency.plan import plan_networks
+from autogate.latency.phases import Phases, Progress
+from autogate.latency.plan import PlannedNetwork, plan_networks
 from autogate.latency.profile_file import profile_digest
-from autogate.latency.subjects import time_networks
 from autogate.latency.units import GONE
 from autogate.records import MIXED, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 
 _CARD_SECONDS = 5.0
+_CARD_SHARE = 0.1
 _SECONDS_PER_NETWORK = 2.0
+_WIDTH = 0.01
 NOT_HERE = -1
 """Network of unit samples that come from another device."""
 
@@ -34,8 +39,10 @@ def transfer_profile(
     setting: Setting,
     *,
     networks: int = 20,
+    seconds: float = 40.0,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
+    spent_s: float = 0.0,
 ) -> Profile:
     """Return a profile of the device at hand from another device's, and ``networks`` networks measured here.
 
@@ -47,31 +54,45 @@ def transfer_profile(
         network: The network; its weights do not matter.
         space: The gates to cover.
         setting: How to run here; the batch size must be the profile's.
-        networks: How many to measure.
+        networks: How many to measure; fewer if they do not fit into the time.
+        seconds: Time to spend at most; two seconds for each network are enough.
         seed: Seed of their choice and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
+        spent_s: How much of the time is already gone, in seconds.
 
     Raises:
-        ProfileError: If the profile is of another network or batch size.
+        ProfileError: If the profile is of another network or batch size, or the time is too short.
     """
+    begun = own_clock() - spent_s
     if setting.batch_size != profile.setting.batch_size:
         raise ProfileError(
             f"the profile to transfer was made with batch size {profile.setting.batch_size}, not {setting.batch_size}; "
             "take one of that size"
         )
     there = LatencyModel(profile, network)
+
+    def there_ms(one: PlannedNetwork) -> float:
+        return there.predict(one.policy, one.realisation(network.sites, setting.batch_size)).p50
+
     plan = plan_networks(
         space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan,
-        rough_ms=lambda one: there.predict(one.policy, one.realisation(network.sites, setting.batch_size)).p50,
+        rough_ms=there_ms,
     )  # fmt: skip
-    card = take_card(setting, seconds=_CARD_SECONDS)
-    here = time_networks(
-        network, there.units, plan, setting, seconds=_SECONDS_PER_NETWORK * networks, phase=MIXED, seed=seed,
-        progress=progress,
+    card = take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds))
+    phases = Phases(
+        replace(network, model=copy.deepcopy(network.model)), there.units, setting, Journal(None, ""),
+        seconds=seconds, seed=seed, progress=progress, spent_s=own_clock() - begun,
     )  # fmt: skip
+    # How much faster or slower this device is, the dense network tells first.
+    left_s = phases.left_s()
+    here = phases.run(
+        MIXED, plan, min(left_s, _SECONDS_PER_NETWORK * networks), _WIDTH, at_most_s=left_s, rough_ms=there_ms
+    )
     method = {
         "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
         "networks_measured": len(here.networks),
+        **phases.watched,
+        "seconds": round(phases.elapsed_s(), 1),
     }
     few = Profile(
         setting, card, profile.model, profile.input_shape,

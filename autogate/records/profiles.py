@@ -103,6 +103,10 @@ again with no other network between, or because a search wanted to know."""
 class UnitSample:
     """Time of one unit of a network, in place.
 
+    How it was taken (its phase, and with it whether the caches were cold) is that of the network sample with the same
+    number; of a network of the warm phase there are no units. A sample carried over from another device has the number
+    -1 and no passes.
+
     Attributes:
         key: What ran: the unit's type and the gates in it.
         ms: Median over passes, in milliseconds.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from autogate.device_lock import own_clock
 from autogate.errors import DeviceError, ProfileError
 from autogate.latency import (
     LAYOUTS,
@@ -22,7 +23,6 @@ from autogate.latency import (
     read_profile,
     setting_of,
     take_profile,
-    too_noisy,
     transfer_profile,
 )
 from autogate.latency.belonging import check_is_of
@@ -39,6 +39,7 @@ from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store, holds_studies
 
 QUICK_PROFILE_S = 40.0
+_LAYOUT_SHARE = 0.2
 _DIGEST = re.compile("[0-9a-f]{16}")
 
 
@@ -90,29 +91,34 @@ def profile_network(
     seconds: float,
     *,
     attempts: int = 3,
+    keeps_time: bool = True,
     kept_in: Path | None = None,
 ) -> Profile:
-    """Profile a network on this device, for about ``seconds``; on a noisy machine again, up to ``attempts`` times.
+    """Profile a network on this device, for at most ``seconds``.
 
-    With ``kept_in``, a file, an interrupted profile goes on from what it has.
+    On a noisy machine, a phase is begun up to ``attempts`` times, within the same time. Without ``keeps_time``, a
+    network so slow that every gate cannot be seen in that time gets more. With ``kept_in``, a file, an interrupted
+    profile goes on from what it has.
+
+    Raises:
+        ProfileError: If the time is too short.
     """
-    start = time.monotonic()
+    start = own_clock()
     setting = None
     if kept_in is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
         settings = [_setting(config, device, layout) for layout in LAYOUTS]
         setting = begun_in(network, space, settings, kept_in, model=config.model, seconds=seconds, seed=config.seed)
-    setting = setting or target_setting(config, network, device, reporter)
+    within_s = _LAYOUT_SHARE * seconds if keeps_time else math.inf
+    setting = setting or target_setting(config, network, device, reporter, within_s)
     with reporter.stage("profile"):
-        for _ in range(attempts):
-            taken = take_profile(
-                network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
-                progress=reporter.progress, kept_in=kept_in, spent_s=time.monotonic() - start,
-            )  # fmt: skip
-            if (wrong := too_noisy(taken)) is None:
-                break
-            reporter.note(f"the machine is noisy: {wrong}")
-            start = time.monotonic()
+        taken = take_profile(
+            network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
+            progress=reporter.progress, kept_in=kept_in, spent_s=own_clock() - start, keeps_time=keeps_time,
+            attempts=attempts,
+        )  # fmt: skip
+    if (made := max(taken.method["attempts"].values(), default=1)) > 1:
+        reporter.note(f"the machine was noisy: the profile was begun {made} times")
     return taken
 
 
@@ -124,20 +130,26 @@ def transfer_to_here(
     device: torch.device,
     reporter: Reporter,
     networks: int,
+    seconds: float,
 ) -> Profile:
-    """Carry a profile of another device over to this one, measuring only some ``networks`` here.
+    """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
 
     Raises:
-        ProfileError: If it cannot be read, is of another network or batch size, or the networks are too few.
+        ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
     """
+    start = own_clock()
     if networks < MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
     there = read_profile(find_profile(name))
-    setting = target_setting(config, network, device, reporter)
+    setting = target_setting(config, network, device, reporter, _LAYOUT_SHARE * seconds)
     with reporter.stage("profile"):
-        return transfer_profile(
-            there, network, space, setting, networks=networks, seed=config.seed, progress=reporter.progress
-        )
+        taken = transfer_profile(
+            there, network, space, setting, networks=networks, seconds=seconds, seed=config.seed,
+            progress=reporter.progress, spent_s=own_clock() - start,
+        )  # fmt: skip
+    if (measured := len(taken.networks)) < networks:
+        reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
+    return taken
 
 
 def keep_profile(store: Store, profile: Profile) -> str:
@@ -215,12 +227,19 @@ def named_profile(config: SearchConfig, network: Network | None = None) -> Profi
     return named
 
 
-def target_setting(config: SearchConfig, network: Network, device: torch.device, reporter: Reporter) -> Setting:
-    """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in."""
+def target_setting(
+    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, at_most_s: float = math.inf
+) -> Setting:
+    """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in.
+
+    Raises:
+        ProfileError: If that is not found in ``at_most_s`` seconds.
+    """
     if config.layout != "auto":
         return _setting(config, device, config.layout)
     with reporter.stage("choose layout"):
-        return _setting(config, device, fastest_layout(network, lambda layout: _setting(config, device, layout)))
+        found = fastest_layout(network, lambda layout: _setting(config, device, layout), at_most_s=at_most_s)
+    return _setting(config, device, found)
 
 
 def _setting(config: SearchConfig, device: torch.device, layout: str) -> Setting:
@@ -287,7 +306,8 @@ def profile_for(
         if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
             reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
-    return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S))
+    # A search needs a profile, however slow the network is.
+    return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S, keeps_time=False))
 
 
 def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:

@@ -86,7 +86,7 @@ def validate_profile(
         )
     slowness = slowness_of(latency, beside, held_out.known_ms)
     now = LatencyModel(taken, network, slowness=slowness, stale_error=stale_error)
-    return validation_document(now, held_out, seed)
+    return validation_document(now, held_out, seed, slowness_of(latency, beside, held_out.known_again_ms))
 
 
 def _setting_here(taken: Profile, config: SearchConfig, what: str) -> Setting:

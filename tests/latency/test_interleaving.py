@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from autogate.latency.interleaving import GROUP, Round, interleave
+from autogate.latency.nvml import ThrottleWatch
 from autogate.latency.steadiness import steady
 
 
@@ -118,3 +119,20 @@ def test_what_a_part_of_a_round_suffered_is_taken_out() -> None:
         return float(np.std(found_ms / machine.true_ms))
 
     assert spread(by_group) < 0.6 * spread(by_round)
+
+
+def test_a_group_that_ran_on_a_throttled_gpu_runs_again_or_is_left_out() -> None:
+    machine = Machine(lambda ran: 1.3 if 481 <= ran <= 600 else 1.0)
+    watch = ThrottleWatch(lambda: 0x20 if 481 <= machine.ran <= 600 else 0x1)
+    passes = interleave(machine.subjects, seconds=0.0, warm_up=0, min_rounds=12, throttled=watch)
+    # Six groups' worth of passes were slow: some of them by running again.
+    assert watch.throttled == 6
+    assert passes.again >= 2
+    assert 0 < passes.throttled.sum() <= 5 * GROUP
+    rest = passes.ms[:, ~passes.throttled.any(axis=0)]
+    assert rest == pytest.approx(np.tile(machine.true_ms, (rest.shape[1], 1)).T)
+    kept = steady(passes.ms, passes.groups, passes.throttled).kept
+    assert not (kept & passes.throttled).any()
+    # What is throttled all the time is no reason to have nothing.
+    hot = steady(passes.ms, passes.groups, np.ones_like(passes.throttled))
+    assert hot.kept.any(axis=1).all()

@@ -13,7 +13,7 @@ from autogate.latency.timing import Pass
 from autogate.records import ALONE, MIXED
 
 FIRST = [Pass(2.0, {0: 0.5, 1: 1.5}), Pass(1.0, {0: 0.5, 1: 0.5}, {0: 0.1, 1: 0.2})]
-SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1), Pass(1.5, {0: 1.0, 1: 0.5})]
+SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.0, 1: 0.5})]
 
 
 @pytest.fixture
@@ -45,6 +45,15 @@ def test_a_line_cut_by_a_kill_is_left_out_and_the_file_goes_on(path: Path) -> No
     assert found.rounds(MIXED) == []
     found.keep_round(MIXED, SECOND, 4.0)
     assert Journal(path, "me").rounds(MIXED) == [SECOND]
+
+
+def test_rounds_that_are_no_good_are_forgotten(path: Path) -> None:
+    journal = Journal(path, "me")
+    journal.begin_again(MIXED, 4.0)
+    journal.keep_round(MIXED, FIRST, 5.0)
+    assert journal.rounds(MIXED) == [FIRST]
+    found = Journal(path, "me")
+    assert (found.rounds(ALONE), found.rounds(MIXED)) == ([FIRST], [FIRST])
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", '{"schema": "another"}\n'])

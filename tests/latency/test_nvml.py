@@ -130,3 +130,29 @@ def switched(backend: Any, name: str, value: object) -> Iterator[None]:
         yield
     finally:
         setattr(backend, name, before)
+
+
+def test_a_watch_over_a_gpu_counts_heat_and_power_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Idle, clocks set by an application, power limit, thermal slowdown by the driver, power brake.
+    reasons = iter([0x1, 0x2, 0x4, 0x20, 0x80])
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", lambda gpu: next(reasons))
+    with nvml.throttle_watch(GPU) as watch:
+        assert watch is not None
+        assert [watch() for _ in range(5)] == [False, False, False, True, True]
+    assert (watch.asked, watch.throttled, watch.power_capped) == (5, 2, 1)
+
+
+def test_where_nothing_tells_of_throttling_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", refuse)
+    with nvml.throttle_watch(GPU) as watch:
+        assert watch is not None
+        assert not watch()
+    assert watch.asked == watch.throttled == 0
+    monkeypatch.setattr(nvml, "handle_of", refuse)
+    with nvml.throttle_watch(GPU) as none:
+        assert none is None
+    with nvml.throttle_watch(torch.device("cpu")) as none:
+        assert none is None

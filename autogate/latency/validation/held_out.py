@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from autogate.errors import ProfileError
 from autogate.latency.interleaving import Round, interleave
 from autogate.latency.model import LatencyModel
+from autogate.latency.nvml import throttle_watch
 from autogate.latency.operators import record_operators
 from autogate.latency.plan import PlannedNetwork, random_network
 from autogate.latency.steadiness import steady
@@ -40,6 +42,7 @@ class HeldOut:
         second_ms: Likewise in the second half.
         operators: What each executes.
         known_ms: Median latency, in the first half, of the networks that ran beside, float64 ``[networks beside]``.
+        known_again_ms: Likewise in the second half.
     """
 
     planned: tuple[PlannedNetwork, ...]
@@ -47,6 +50,7 @@ class HeldOut:
     second_ms: np.ndarray
     operators: tuple[tuple[Operator, ...], ...]
     known_ms: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    known_again_ms: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int) -> list[PlannedNetwork]:
@@ -107,11 +111,14 @@ def measure_held_out(
                 progress(min(1.0, (time.monotonic() - start) / seconds), f"round {one.number}")
             return False
 
-        with inference(setting):
+        with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
             passes = interleave(
                 subjects, seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS, seed=2 * seed + half, done=watch,
+                throttled=throttled,
             )  # fmt: skip
-        medians.append(steady(passes.ms, passes.groups).medians(passes.ms))
+        medians.append(steady(passes.ms, passes.groups, passes.throttled).medians(passes.ms))
     count = len(planned)
     first, second = medians
-    return HeldOut(tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:])
+    return HeldOut(
+        tuple(planned), first[:count], second[:count], tuple(operators[:count]), first[count:], second[count:]
+    )
