@@ -29,7 +29,7 @@ def profile(
     *,
     space: str = "unified",
     out: str | Path | None = None,
-    seconds: float = 40.0,
+    seconds: float | None = None,
     num_classes: int | None = None,
     transfer_from: str | None = None,
     networks: int = 20,
@@ -48,7 +48,8 @@ def profile(
         space: The gates to cover.
         out: File to write; None stores the profile in the database, where a search finds it, and
             :func:`validate_profile` and :func:`explain` by its digest.
-        seconds: Time to spend; it is kept, and what does not fit is left out.
+        seconds: Time to spend; it is kept, and what does not fit is left out. None for 40, or as many as a slow network
+            needs.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
@@ -68,6 +69,7 @@ def profile(
     from autogate.latency.nvml import clocks_locked
     from autogate.models import default_input_size, load_model
     from autogate.search.profiles import (
+        QUICK_PROFILE_S,
         check_setting,
         keep_profile,
         profile_network,
@@ -80,17 +82,20 @@ def profile(
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
     network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
-    device = resolve_device(config.device)
+    device, keeps_time = resolve_device(config.device), seconds is not None
+    time_s = QUICK_PROFILE_S if seconds is None else seconds
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
         space_here, hears = searched_space(config, network), reporter or Reporter()
         if transfer_from is not None:
-            taken = transfer_to_here(transfer_from, config, network, space_here, device, hears, networks, seconds)
+            taken = transfer_to_here(
+                transfer_from, config, network, space_here, device, hears, networks, time_s, keeps_time=keeps_time
+            )
         else:
             taken = profile_network(
-                config, network, space_here, device, hears, seconds, attempts=1 if allow_noisy else 3,
-                kept_in=_partial(out, store),
+                config, network, space_here, device, hears, time_s, attempts=1 if allow_noisy else 3,
+                keeps_time=keeps_time, kept_in=_partial(out, store),
             )  # fmt: skip
     if not allow_noisy and (wrong := too_noisy(taken)) is not None:
         raise ProfileError(

@@ -19,4 +19,5 @@ def command(storage: Storage = None, output: FormatOption = Format.table) -> Non
     rows.append(("studies", known if isinstance(known, str) else ", ".join(known) or "none"))
     print_table("this machine", ("", ""), rows)
     if not facts["quiet"]:
-        console().print(f"load average {facts['load']:.1f}: other work will disturb measurements; stop it first")
+        busy = f"{facts['others_cores']:.1f} cores are busy" if "others_cores" in facts else f"load {facts['load']:.1f}"
+        console().print(f"{busy}: other work will disturb measurements; stop it first")

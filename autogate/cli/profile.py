@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +45,9 @@ def profile(
     model: Model = "resnet20",
     space: Space = "unified",
     out: Annotated[Path | None, typer.Option(help="File to write [default: the database].")] = None,
-    time: Annotated[str, typer.Option(help="Time to spend; it is kept.")] = "40s",
+    time: Annotated[
+        str | None, typer.Option(help="Time to spend; it is kept [default: 40s, or what a slow network needs].")
+    ] = None,
     device: Device = "auto",
     batch_size: BatchSize = 1,
     dtype: Dtype = "float32",
@@ -70,7 +73,8 @@ def profile(
     from autogate.latency import profile_digest
 
     taken = autogate.profile(
-        model, space=space, out=out, seconds=parse_duration(time), storage=storage, reporter=TerminalReporter(),
+        model, space=space, out=out, seconds=None if time is None else parse_duration(time), storage=storage,
+        reporter=TerminalReporter(),
         device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, runtime=runtime,
         input_size=input_size,
         num_classes=num_classes, seed=seed, transfer_from=transfer_from, networks=networks, allow_noisy=allow_noisy,
@@ -82,6 +86,7 @@ def profile(
         "unit_forms": len({sample.key for sample in taken.units}), "networks": len(mixed),
         "passes": dense.passes, "dense_ms": dense.ms, "dense_iqr_ms": dense.iqr_ms,
         "resumed": bool(taken.method.get("resumed")), "transferred": "transferred_from" in taken.method,
+        "others_cores": taken.method.get("others_cores"), "stolen_cores": taken.method.get("stolen_cores"),
         "out": None if out is None else str(out), "digest": profile_digest(taken),
     }  # fmt: skip
     if output is Format.json:
@@ -91,10 +96,16 @@ def profile(
         ("unit forms seen", facts["unit_forms"]),
         ("whole networks", f"{facts['networks']} x {dense.passes} passes"),
         ("dense, measured p50", f"{dense.ms:.3f} ms (IQR {dense.iqr_ms:.3f} ms)"),
+        *([("other work meanwhile", _other_work(facts))] if facts["others_cores"] is not None else []),
         ("written to", str(out) if out is not None else f"the study database, as {facts['digest']}"),
     ]
     setting = taken.setting
     print_table(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows)
+
+
+def _other_work(facts: Mapping[str, Any]) -> str:
+    withheld = f", {facts['stolen_cores']:.2f} withheld by the host" if facts["stolen_cores"] else ""
+    return f"{facts['others_cores']:.2f} cores busy{withheld}"
 
 
 @app.command()

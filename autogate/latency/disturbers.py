@@ -13,6 +13,7 @@ from autogate.records import Profile
 # A load this far above the threads that measure is of something else.
 _OTHER_LOAD = 0.5
 _FULL_CLOCK = 0.9
+_OTHERS_CORES = 0.1
 NOTHING = "no busy process and no setting that would explain it was found: another guest of this host?"
 
 
@@ -22,7 +23,8 @@ def disturbers_of(profile: Profile) -> str:
     # The host hands out what a GPU runs, so that what disturbs the host counts too.
     now = {**device_state(torch.device("cpu")), **(device_state(device) if device.type == "cuda" else {})}
     beside = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
-    found = suspicious({**now, "busiest": list(dict.fromkeys(beside))}, threads=profile.setting.threads)
+    state = {**now, **profile.method, "busiest": list(dict.fromkeys(beside))}
+    found = suspicious(state, threads=profile.setting.threads)
     return "; ".join(found) or NOTHING
 
 
@@ -30,12 +32,18 @@ def suspicious(state: Mapping[str, Any], *, threads: int) -> list[str]:
     """Return what of a device's state may make times unsteady, a line each.
 
     Args:
-        state: As :func:`autogate.latency.machine.device_state` returns it; facts that are absent are not suspicious.
+        state: As :func:`autogate.latency.machine.device_state` and :class:`autogate.latency.host_load.HostLoad` tell
+            it; facts that are absent are not suspicious.
         threads: CPU threads that measure.
     """
     found = []
     if state.get("busiest"):
         found.append(f"running beside: {', '.join(state['busiest'])}")
+    found += [
+        f"{who} {cores:.1f} cores meanwhile"
+        for key, who in (("others_cores", "other work kept busy"), ("stolen_cores", "the hypervisor withheld"))
+        if (cores := state.get(key) or 0.0) > _OTHERS_CORES
+    ]
     if (load := state.get("load")) is not None and load > threads + _OTHER_LOAD:
         found.append(f"the load is {load:.1f}, and {threads} of it measures")
     if (governor := state.get("governor")) not in (None, "performance"):

@@ -11,23 +11,29 @@ from typing import Any
 import torch
 
 from autogate.latency.device import device_name, usable_cores
+from autogate.latency.host_load import load_of_others
 
 _PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray", "onnx")
 _CPU = Path("/sys/devices/system/cpu")
-_QUIET_LOAD_PER_CORE = 0.5
+_QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return versions, devices, the load average, and whether it is low enough to measure."""
-    load = _load()
+    """Return versions, devices, the work of others, and whether it is little enough to measure beside.
+
+    The load average holds this process's own work of the last minute, and tells only where nothing else does.
+    """
+    load, others = _load(), load_of_others()
+    busy = others["others_cores"] + others["stolen_cores"] if others else load
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu": device_name(torch.device("cpu")),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "load": load,
-        "quiet": load is None or load < _QUIET_LOAD_PER_CORE * usable_cores(),
+        **others,
+        "quiet": busy is None or busy < _QUIET_SHARE * usable_cores(),
     }
 
 

@@ -18,6 +18,7 @@ from autogate.gates import get_family
 from autogate.latency.card import take_card
 from autogate.latency.device import LAYOUTS
 from autogate.latency.executors import FastestExecutors
+from autogate.latency.host_load import HostLoad
 from autogate.latency.interleaving import GROUP, interleave
 from autogate.latency.journal import Journal
 from autogate.latency.phases import Phases, Progress
@@ -104,6 +105,7 @@ def take_profile(
     Raises:
         ProfileError: If ``kept_in`` cannot be written, or the time is too short to see every gate and a few mixtures.
     """
+    load = HostLoad()
     units = cut_into_units(network)
     journal = Journal(kept_in, _identity(units, space, setting, model, seconds, seed))
     resumed = journal.resumed
@@ -156,6 +158,7 @@ def take_profile(
         "groups_again": phases.again,
         "attempts": phases.attempts_made,
         **phases.watched,
+        **load.facts(),
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
         "drift": round(drift, 4),

@@ -14,6 +14,7 @@ import numpy as np
 from autogate.device_lock import own_clock
 from autogate.errors import ProfileError
 from autogate.latency.card import take_card
+from autogate.latency.host_load import HostLoad
 from autogate.latency.journal import Journal
 from autogate.latency.model import LatencyModel
 from autogate.latency.phases import Phases, Progress
@@ -43,6 +44,7 @@ def transfer_profile(
     seed: int = 0,
     progress: Progress | None = None,
     spent_s: float = 0.0,
+    keeps_time: bool = True,
 ) -> Profile:
     """Return a profile of the device at hand from another device's, and ``networks`` networks measured here.
 
@@ -59,11 +61,12 @@ def transfer_profile(
         seed: Seed of their choice and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
         spent_s: How much of the time is already gone, in seconds.
+        keeps_time: Whether ``seconds`` may not be exceeded, however slow the network is.
 
     Raises:
         ProfileError: If the profile is of another network or batch size, or the time is too short.
     """
-    begun = own_clock() - spent_s
+    begun, load = own_clock() - spent_s, HostLoad()
     if setting.batch_size != profile.setting.batch_size:
         raise ProfileError(
             f"the profile to transfer was made with batch size {profile.setting.batch_size}, not {setting.batch_size}; "
@@ -81,7 +84,7 @@ def transfer_profile(
     card = take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds))
     phases = Phases(
         replace(network, model=copy.deepcopy(network.model)), there.units, setting, Journal(None, ""),
-        seconds=seconds, seed=seed, progress=progress, spent_s=own_clock() - begun,
+        seconds=seconds, seed=seed, progress=progress, spent_s=own_clock() - begun, keeps_time=keeps_time,
     )  # fmt: skip
     # How much faster or slower this device is, the dense network tells first.
     left_s = phases.left_s()
@@ -92,6 +95,7 @@ def transfer_profile(
         "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
         "networks_measured": len(here.networks),
         **phases.watched,
+        **load.facts(),
         "seconds": round(phases.elapsed_s(), 1),
     }
     few = Profile(

@@ -131,8 +131,12 @@ def transfer_to_here(
     reporter: Reporter,
     networks: int,
     seconds: float,
+    *,
+    keeps_time: bool = True,
 ) -> Profile:
     """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
+
+    Without ``keeps_time``, a slow network gets more.
 
     Raises:
         ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
@@ -141,11 +145,11 @@ def transfer_to_here(
     if networks < MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
     there = read_profile(find_profile(name))
-    setting = target_setting(config, network, device, reporter, _LAYOUT_SHARE * seconds)
+    setting = target_setting(config, network, device, reporter, _LAYOUT_SHARE * seconds if keeps_time else math.inf)
     with reporter.stage("profile"):
         taken = transfer_profile(
             there, network, space, setting, networks=networks, seconds=seconds, seed=config.seed,
-            progress=reporter.progress, spent_s=own_clock() - start,
+            progress=reporter.progress, spent_s=own_clock() - start, keeps_time=keeps_time,
         )  # fmt: skip
     if (measured := len(taken.networks)) < networks:
         reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")

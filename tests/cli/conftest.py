@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from commands import Cli, Refused, runner
 
+from autogate.search import profiles
+
 NET = """
 from torch import nn
 
@@ -33,6 +35,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     where = tmp_path / "cwd"
     where.mkdir()
     monkeypatch.chdir(where)
+    monkeypatch.setattr(profiles, "QUICK_PROFILE_S", 2.0)
     return runner(monkeypatch, capsys)
 
 

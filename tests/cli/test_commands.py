@@ -98,7 +98,7 @@ def test_other_storage_by_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch, st
 
 
 def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) -> None:
-    profiled = profile(cli, tiny, "--time", "15s", "--format", "json")
+    profiled = profile(cli, tiny, "--format", "json")
     assert profiled.code == 0, profiled.err
     assert profiled.json["schema"] == "autogate.profile-summary/1"
     assert profiled.json["dense_ms"] > 0
@@ -148,7 +148,7 @@ def test_profiles_of_the_database_are_called_by_their_digest(cli: Cli) -> None:
 
 def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
     made = cli(
-        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--time", "15s",
+        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE,
         "--out", "mine.jsonl",
     )  # fmt: skip
     assert made.code == 0, made.err
@@ -212,7 +212,7 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
 
 
 def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> None:
-    assert profile(cli, tiny, "--time", "15s", "--out", "there.jsonl").code == 0
+    assert profile(cli, tiny, "--out", "there.jsonl").code == 0
     carried = profile(
         cli, tiny, "--transfer-from", "there.jsonl", "--networks", "6", "--out", "here.jsonl", "--format", "json"
     )
@@ -227,7 +227,7 @@ def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> No
 
 
 def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
-    result = profile(cli, tiny, "--time", "15s", "--out", "deep/mine.jsonl")
+    result = profile(cli, tiny, "--out", "deep/mine.jsonl")
     assert result.code == 0, result.err
     assert "deep/mine.jsonl" in result.out
     taken = read_profile(Path("deep/mine.jsonl"))
@@ -239,6 +239,6 @@ def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
     network = find_sites(load_model(tiny).module, (3, 32, 32))
     assert LatencyModel(taken, network).dense_ms > 0
     Path("file").write_text("", encoding="utf-8")
-    blocked = profile(cli, tiny, "--time", "15s", "--out", "file/mine.jsonl")
+    blocked = profile(cli, tiny, "--out", "file/mine.jsonl")
     assert blocked.code == 2
     assert "cannot write file/mine.jsonl" in blocked.err

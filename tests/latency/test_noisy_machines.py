@@ -18,6 +18,7 @@ from autogate.latency import disturbers, steadiness, too_noisy
 from autogate.latency.disturbers import NOTHING, suspicious
 from autogate.policy import Gate
 from autogate.records import Profile
+from autogate.search import profiles
 
 CALM = {"governor": "performance", "turbo_off": "1", "smt": "0", "load": 1.2, "busiest": []}
 CALM_GPU = {"other_processes": 0, "throttled": False, "power_capped": False, "sm_mhz": 1980, "max_sm_mhz": 1980}
@@ -87,8 +88,9 @@ def test_a_machine_too_noisy_to_measure_is_refused_unless_told_otherwise(
 ) -> None:
     monkeypatch.setattr(steadiness, "TOO_NOISY", 0.0)  # No machine is that steady.
     simulate(monkeypatch, busiest=["miner"], governor="powersave")
+    monkeypatch.setattr(profiles, "QUICK_PROFILE_S", 1.0)
     out = tmp_path / "profile.jsonl"
-    how: dict[str, Any] = {"space": "drop", "seconds": 15.0, "batch_size": 1, "threads": 1, "layout": "contiguous"}
+    how: dict[str, Any] = {"space": "drop", "seconds": None, "batch_size": 1, "threads": 1, "layout": "contiguous"}
     found = re.escape("the CPU's governor is powersave, not performance")
     refusal = rf"the machine is too noisy to measure: .* spread by \d+% \(running beside: miner.*; {found}\); stop .*"
     with pytest.raises(ProfileError, match=refusal):
