@@ -52,7 +52,9 @@ def dense_parts(network: Network, site: str) -> DenseParts:
             if module is not None:
                 branch.append(module)
             elif activation is not None:
-                branch.append(activation())
+                # Both take the same settings, after the tensor.
+                settings = {name: value for name, value in node.kwargs.items() if name != "input"}
+                branch.append(activation(*node.args[1:], **settings))
         return DenseParts(branch=tuple(branch))
     if not network.sites[site].has_producer:
         return DenseParts()

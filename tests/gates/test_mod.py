@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from helpers import forms_of, images, known_network
 from suite import FamilySuite
@@ -234,3 +235,30 @@ def test_layers_keep_their_settings_or_the_block_is_no_place_for_mod(extra: nn.M
     policy = canonical(Policy({"block:branch": Gate("mod", {"c": 4})}), network.sites)
     body = attach_gates(network, policy)["block:branch"].block.body
     assert repr(body[2]) == repr(extra)
+
+
+class Called(nn.Module):
+    """An activation that is a call of a function."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "kept"),
+    [
+        (lambda x: F.leaky_relu(x, 0.3), "LeakyReLU(negative_slope=0.3)"),
+        (lambda x: F.leaky_relu(x, negative_slope=0.3, inplace=True), "LeakyReLU(negative_slope=0.3)"),
+        (lambda x: F.gelu(x, approximate="tanh"), "GELU(approximate='tanh')"),
+        (lambda x: F.relu(input=x), "ReLU()"),
+    ],
+)
+def test_functions_keep_their_settings_too(function: Callable[[torch.Tensor], torch.Tensor], kept: str) -> None:
+    network = find_sites(Units(Called(function)), (3, 16, 16))
+    policy = canonical(Policy({"block:branch": Gate("mod", {"c": 4})}), network.sites)
+    body = attach_gates(network, policy)["block:branch"].block.body
+    assert repr(body[2]) == kept
