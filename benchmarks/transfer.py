@@ -18,6 +18,7 @@ from typing import Any
 from autogate.latency import read_profile
 from autogate.latency.transfer import completed
 from autogate.latency.validation import few_networks, recorded
+from autogate.latency.validation.metrics import coverage
 from autogate.models import load_model
 from autogate.records import Profile
 from autogate.sites import find_sites
@@ -48,9 +49,10 @@ def main() -> None:
 
 
 def scores(profile: Profile, held_out: dict[str, Any]) -> dict[str, float]:
-    """Return how well held-out networks are predicted by a profile."""
+    """Return how well held-out networks are predicted by a profile, and the share that its bounds cover."""
     network = find_sites(load_model(profile.model).module, profile.input_shape)
-    return asdict(recorded(profile, network, held_out).scores)
+    found = recorded(profile, network, held_out)
+    return {**asdict(found.scores), "coverage": coverage(found.upper_ms, found.measured_ms)[0]}
 
 
 if __name__ == "__main__":

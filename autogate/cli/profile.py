@@ -138,7 +138,7 @@ def validate(
     relative = document["relative"]
     scores = {
         "model": document["model"], "second measurement": document["retest"],
-        "second measurement, drift taken out": document["retest_corrected"], **document["baselines"],
+        "drift taken out": document["retest_corrected"], **document["baselines"],
         "model, over dense": relative["model"], "second measurement, over dense": relative["retest"],
     }  # fmt: skip
     rows = [

@@ -147,24 +147,11 @@ def test_profiles_of_the_database_are_called_by_their_digest(cli: Cli) -> None:
 
 
 def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
-    made = cli(
-        "profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE,
-        "--out", "mine.jsonl",
-    )  # fmt: skip
+    made = cli("profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--out", "mine.jsonl")
     assert made.code == 0, made.err
     asked = (
-        "profile",
-        "validate",
-        "mine.jsonl",
-        "--space",
-        "magnitude",
-        "--networks",
-        "3",
-        "--time",
-        "1s",
-        "--seed",
-        "7",
-    )
+        "profile", "validate", "mine.jsonl", "--space", "magnitude", "--networks", "3", "--time", "1s", "--seed", "7",
+    )  # fmt: skip
     result = cli(*asked, "--plot", "points.html", "--format", "json")
     assert result.code == 0, result.err
     document = result.json
@@ -179,7 +166,7 @@ def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str)
     assert all(point["measured_ms"] > 0 for point in document["points"])
     assert "measured again" in Path("points.html").read_text(encoding="utf-8")
     table = cli(*asked)
-    assert "second measurement, drift taken out" in table.out
+    assert "drift taken out" in table.out
     assert "macs_interpolation" in table.out
 
     document = cli("explain", "mine.jsonl", "--space", "magnitude", "--format", "json").json
