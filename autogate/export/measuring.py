@@ -7,7 +7,7 @@ from typing import Any
 
 from autogate.export.reload import Exported
 from autogate.latency import compare, fastest_layout, resolve_device, setting_of
-from autogate.latency.device import usable_cores
+from autogate.latency.device import check_runtime, usable_cores
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import peak_memory_bytes
@@ -44,6 +44,7 @@ def measure_export(
     """
     searched = exported.setting
     target = resolve_device(device or searched.device)
+    check_runtime(runtime, target)
 
     def setting_for(layout: str) -> Setting:
         return setting_of(

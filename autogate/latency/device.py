@@ -68,8 +68,6 @@ def setting_of(
         raise DeviceError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
     if runtime not in RUNTIMES:
         raise DeviceError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
-    if runtime == "cuda_graph" and device.type != "cuda":
-        raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     if device.type == "cuda":
         from autogate.latency.modes import gpu_modes
@@ -79,6 +77,16 @@ def setting_of(
         str(device), device_name(device), batch_size, dtype, layout,
         threads or usable_cores(), runtime, versions,
     )  # fmt: skip
+
+
+def check_runtime(runtime: str, device: torch.device) -> None:
+    """Refuse a runtime that the device at hand does not have; a profile of another device may well.
+
+    Raises:
+        DeviceError: If networks cannot run so here.
+    """
+    if runtime == "cuda_graph" and device.type != "cuda":
+        raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
 
 
 def usable_cores() -> int:

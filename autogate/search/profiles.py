@@ -26,6 +26,7 @@ from autogate.latency import (
     transfer_profile,
 )
 from autogate.latency.belonging import check_is_of
+from autogate.latency.device import check_runtime
 from autogate.latency.runtimes import why_no_saving
 from autogate.latency.units import cut_into_units
 from autogate.records import Profile, Setting
@@ -63,6 +64,8 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     _setting(config, device, layout)
+    if config.profile is None:
+        check_runtime(config.runtime, device)
 
 
 def check_resources(config: SearchConfig, device: torch.device) -> None:

@@ -316,3 +316,8 @@ def test_a_profile_of_a_device_that_is_not_here_is_not_validated(refused: Refuse
     line = refused("profile", "validate", name)
     assert f"{name} was profiled on 'NVIDIA H100 80GB HBM3' (cuda:0, 16 threads), and this machine has" in line
     assert line.endswith("cores' and no GPU; validate it there, or profile here with `autogate profile`")
+
+
+def test_a_runtime_of_gpus_on_a_cpu(refused: Refused) -> None:
+    how = ("--latency-budget", "75%", "--model", "resnet20", "--runtime", "cuda_graph", "--device", "cpu")
+    assert "a CUDA graph runs on a GPU, not on cpu; use --runtime eager" in refused("search", *how)

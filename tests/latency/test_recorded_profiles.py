@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from autogate.errors import DeviceError
 from autogate.latency import LatencyModel, read_profile
 from autogate.latency.explaining import explain_gates
 from autogate.latency.transfer import completed
@@ -18,6 +20,8 @@ from autogate.latency.validation.metrics import budget_violations, coverage
 from autogate.models import load_model
 from autogate.policy import DENSE
 from autogate.records import MIXED, Profile
+from autogate.search.config import make_config
+from autogate.search.profiles import check_setting, is_foreign, named_profile
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind
@@ -107,6 +111,18 @@ def test_a_profile_of_a_gpu_predicts_and_explains_without_the_gpu(batch_size: in
     # Its small kernels take longer than they save, unless there is much to save.
     assert "launch-bound" in str(found["mod"].reason) if batch_size <= 8 else found["mod"].saved_ms > 0
     assert "CUDA graph" in str(found["lcnet"].reason)
+
+
+def test_a_gpu_and_its_runtime_are_searched_for_from_a_machine_without() -> None:
+    config = make_config(
+        model="resnet18", profile="nvidia-h100-80gb-hbm3-resnet18-b8-float32-cuda_graph-torch2.11", batch_size=8,
+        runtime="cuda_graph", device="cpu", latency_budget="75%", space=load_space("unified").to_json(),
+    )  # fmt: skip
+    network, cpu = find_sites(load_model("resnet18").module, (3, 224, 224)), torch.device("cpu")
+    check_setting(config, network, cpu)
+    assert is_foreign(named_profile(config, network), config, cpu)
+    with pytest.raises(DeviceError, match="a CUDA graph runs on a GPU"):
+        check_setting(config.model_copy(update={"profile": None}), network, cpu)
 
 
 @pytest.mark.parametrize(("there", "here"), [("amd-epyc", "intel-xeon"), ("intel-xeon", "amd-epyc")])
