@@ -156,6 +156,16 @@ def _latency_model(
     return latency
 
 
+def _study_model(
+    store: Store, study: str, profile: str | None, model: nn.Module | None, data: OwnData | None
+) -> tuple[SearchConfig, LatencyModel]:
+    """Return a study's configuration, and the model of its own device, or of that of another ``profile``."""
+    stored, facts = store.study(study)
+    config = SearchConfig.model_validate(stored)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
+    return config, _latency_model(taken, config, model, data, {} if profile else facts)
+
+
 def explanation_document(
     name: str, url: str, *, model: str | None = None, space: SpaceSpec | None = None, num_classes: int | None = None
 ) -> dict[str, Any]:
@@ -223,18 +233,16 @@ def prediction_document(
         ProfileError: If there is no profile, or it does not fit the network or the policy.
         PolicyError: If the policy does not fit the network.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
-    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
-    latency = _latency_model(taken, config, model, data, {} if profile else facts)
+    config, latency = _study_model(store, study, profile, model, data)
+    setting = latency.profile.setting
     runs = canonical(policy, latency.network.sites, strict=True)
     estimate = latency.predict(runs, realisation)
     return {
         "schema": "autogate.predict/1",
         "label": "predicted",
         "policy_digest": policy.digest,
-        "device": taken.setting.device_name,
-        "batch_size": taken.setting.batch_size,
+        "device": setting.device_name,
+        "batch_size": setting.batch_size,
         "dense_ms": latency.dense_ms,
         "predicted_ms": predicted_statistics(estimate, config.latency_stat),
         "ratio": estimate.p50 / latency.dense_ms,
@@ -267,11 +275,9 @@ def many_document(
         PolicyError: If ``choices`` is no such matrix.
         ProfileError: If there is no profile, or it does not fit the network or a policy.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
-    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
-    latency = _latency_model(taken, config, model, data, {} if profile else facts)
+    config, latency = _study_model(store, study, profile, model, data)
     space = searched_space(config, latency.network)
+    setting = latency.profile.setting
     sizes = [len(decision.options) for decision in space.decisions]
     matrix = np.zeros((0, len(sizes)), dtype=np.int64) if choices is None else np.asarray(choices)
     if matrix.ndim != 2 or matrix.shape[1] != len(sizes) or not np.issubdtype(matrix.dtype, np.integer):
@@ -288,8 +294,8 @@ def many_document(
     return {
         "schema": "autogate.predict-many/1",
         "label": "predicted",
-        "device": taken.setting.device_name,
-        "batch_size": taken.setting.batch_size,
+        "device": setting.device_name,
+        "batch_size": setting.batch_size,
         "dense_ms": latency.dense_ms,
         "decisions": {decision.name: list(decision.choices) for decision in space.decisions},
         "predicted_ms": ManyPredictor(latency, space).predict_ms(matrix) if len(matrix) else np.zeros(0),
