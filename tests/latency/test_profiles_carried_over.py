@@ -13,6 +13,7 @@ from profiles import SETTING, profile_of
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency import LatencyModel, setting_of, take_profile, transfer_profile
+from autogate.latency.plan import PlannedNetwork
 from autogate.latency.stale import measure_again
 from autogate.latency.transfer import NOT_HERE, carried_over
 from autogate.policy import DENSE, Gate, Policy
@@ -85,8 +86,15 @@ def test_a_few_networks_make_a_profile_of_another_device(network: Network, space
         chosen = {d.name: str(rng.choice(d.choices)) for d in space.decisions}
         policy = Policy(space.policy(chosen).gates)
         ratios.append(here.predict(policy).p50 / there.predict(policy).p50)
-    # Both describe this device, if at different minutes.
-    assert 0.5 < float(np.median(ratios)) < 2.0
+    # It describes this device as it was meanwhile,
+    own = [
+        here.predict(policy, PlannedNetwork(policy, one.decisions).realisation(network.sites, 1)).p50 / one.ms
+        for one in found.networks
+        for policy in [Policy.from_json(one.policy)]
+    ]
+    assert 0.8 < float(np.median(own)) < 1.25
+    # and as the own profile does, which saw it a minute earlier, and maybe at another speed.
+    assert 0.5 < float(np.median(ratios)) * there.dense_ms / here.dense_ms < 2.0
     low, high = np.percentile(ratios, [25, 75])
     assert high - low < 0.25 * float(np.median(ratios))
 
