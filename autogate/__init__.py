@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autogate.api import (
         Study,
+        apply,
+        compact,
         copy_study,
         delete_study,
         describe_study,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         explain,
         export,
         export_study,
+        gate_loss,
         history,
         import_study,
         measure,
@@ -42,19 +45,16 @@ if TYPE_CHECKING:
         worker,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
-    from autogate.gating import apply, compact, gate_loss
     from autogate.policy import Gate, Policy
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AutoGateError": "autogate.errors",
     "BudgetInfeasibleError": "autogate.errors",
     "Gate": "autogate.policy",
     "Policy": "autogate.policy",
-    "apply": "autogate.gating",
-    "compact": "autogate.gating",
-    "gate_loss": "autogate.gating",
+    "apply": "autogate.api.gated_networks",
+    "compact": "autogate.api.gated_networks",
+    "gate_loss": "autogate.api.gated_networks",
 }
 
 __all__ = [

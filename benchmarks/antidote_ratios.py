@@ -25,7 +25,7 @@ from torch import nn
 from autogate.data import load_data
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
-from autogate.search.costs import dense_macs, paper_macs
+from autogate.resources import dense_macs, paper_macs
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, training_form
 

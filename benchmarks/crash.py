@@ -33,12 +33,12 @@ from crashing.places import Place, children, postgres_place, sqlite_place
 from crashing.plain_ray import plain_ray
 
 from autogate import api
-from autogate.code_version import code_version
-from autogate.latency import read_profile, to_lines
-from autogate.latency.machine import machine_facts
+from autogate.goals import pareto_front
+from autogate.latency.hardware import machine_facts
+from autogate.latency.profile import read_profile, to_lines
 from autogate.models import load_model
-from autogate.search.verdict import pareto_front
 from autogate.store import Store
+from autogate.system import code_version
 
 HERE = Path(__file__).parent
 SPACE = "schema: autogate.space/1\nsites:\n  block:\n    - family: drop\n    - family: mod\n      genes: {c: [4, 8]}\n"

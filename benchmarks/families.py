@@ -21,7 +21,7 @@ from reproductions.row import Options, Row
 from reproductions.workbench import Run, Workbench
 
 from autogate.data import load_data
-from autogate.latency.machine import machine_facts
+from autogate.latency.hardware import machine_facts
 
 ROWS: dict[str, Row] = {"antidote": antidote.ROW, "dce": dce.ROW, "gss": gss.ROW, "lcnet": lcnet.ROW, "mod": mod.ROW}
 HERE = Path(__file__).parent

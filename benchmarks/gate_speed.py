@@ -21,16 +21,15 @@ import torch
 
 from autogate.device_lock import measurement
 from autogate.gates import FAMILIES
-from autogate.latency import compare, fastest_layout, resolve_device, setting_of
-from autogate.latency.machine import machine_facts
-from autogate.latency.timing import random_input
+from autogate.latency.hardware import machine_facts, resolve_device, setting_of
+from autogate.latency.profile import fastest_layout
+from autogate.latency.timing import compare, random_input
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
-from autogate.search.costs import dense_macs, paper_macs, realisable_macs
+from autogate.resources import dense_macs, paper_macs, realisable_macs
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
-from autogate.training import Recipe, clone
-from autogate.training.loop import gates_of, loss_of, optimiser_for
+from autogate.training import Recipe, clone, gates_of, loss_of, optimiser_for
 
 STEPS = (("resnet20", 32, 128, 12), ("vgg16_bn_cifar", 32, 128, 5), ("resnet50", 224, 8, 6))
 LAYOUTS = ("contiguous", "channels_last")

@@ -34,18 +34,16 @@ from sklearn.linear_model import Ridge
 
 import autogate
 from autogate.gates import get_family
-from autogate.latency import LatencyModel, ManyPredictor, read_profile
-from autogate.latency.machine import machine_facts
-from autogate.latency.plan import PlannedNetwork
-from autogate.latency.subjects import time_networks
-from autogate.latency.validation import measure_held_out, plan_held_out, score, unit_errors
-from autogate.latency.validation.metrics import coverage
+from autogate.goals import make_config
+from autogate.latency.hardware import machine_facts
+from autogate.latency.model import LatencyModel, ManyPredictor
+from autogate.latency.profile import PlannedNetwork, read_profile, time_networks
+from autogate.latency.validation import coverage, measure_held_out, plan_held_out, score, unit_errors
 from autogate.models import load_model
+from autogate.nas.profiles import searched_space
+from autogate.nas.proposing import paying
 from autogate.policy import Gate, Policy
 from autogate.records import Realisation, UnitSample
-from autogate.search.config import make_config
-from autogate.search.profiles import searched_space
-from autogate.search.proposals import paying
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace

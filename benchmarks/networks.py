@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from autogate.errors import AutoGateError, ExportError
-from autogate.export.program import program_of
+from autogate.exporters import program_of
 from autogate.gates import FAMILIES, get_family
 from autogate.models import default_input_size, load_model
 from autogate.policy import Gate, Policy

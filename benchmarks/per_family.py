@@ -20,16 +20,18 @@ from typing import Any
 import torch
 
 from autogate import api
-from autogate.cli.progress import TerminalReporter
+from autogate.cli import TerminalReporter
 from autogate.errors import AutoGateError
 from autogate.gates import FAMILIES, get_family
-from autogate.latency import LatencyModel, compare, fastest_layout, resolve_device, setting_of, take_profile
-from autogate.latency.timing import random_input
+from autogate.latency.hardware import resolve_device, setting_of
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import fastest_layout, take_profile
+from autogate.latency.timing import compare, random_input
 from autogate.models import load_model
+from autogate.nas.loop import lightest_policy
+from autogate.nas.proposing import paying
 from autogate.policy import DENSE, Policy
-from autogate.search.finalists import policy_varies
-from autogate.search.prepare import lightest_policy
-from autogate.search.proposals import paying
+from autogate.resources import policy_varies
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind
@@ -115,14 +117,14 @@ def resnet50_latency(space: str) -> dict[str, Any]:
 
 def _measure(network: Network, policy: Policy, setting: Any) -> dict[str, Any]:
     """Measure dense beside ``policy``; gates that vary are told to take their lightest decision."""
-    from autogate.latency.subjects import script
+    from autogate.surgery import script_decisions
 
     gated = compact_form(network, policy, attach_gates(network, policy))
     lightest = {
         site: get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
         for site, gate in policy
     }
-    script(gated, lightest)
+    script_decisions(gated, lightest)
     dense = compact_form(network, DENSE, {})
     inputs = [random_input(network.input_shape, setting, seed).float() for seed in range(4)]
     comparison = compare(dense, gated, inputs, setting, varies=False, seconds=30)

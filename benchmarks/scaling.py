@@ -26,23 +26,23 @@ from crashing.places import postgres_place
 from sqlalchemy import select
 
 from autogate import api
-from autogate.code_version import code_version
-from autogate.latency import LatencyModel, profile_digest
-from autogate.latency.machine import machine_facts
+from autogate.analysis import add_replay, replay_driver
+from autogate.goals import SearchConfig, make_config
+from autogate.latency.hardware import machine_facts
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import profile_digest
 from autogate.models import load_model
+from autogate.nas.loop import Driver
+from autogate.nas.profiles import searched_space
+from autogate.nas.proposing import paying
 from autogate.records import TrialRecord
-from autogate.search.config import SearchConfig, make_config
-from autogate.search.costs import predicted_statistics
-from autogate.search.driver import Driver
-from autogate.search.profiles import searched_space
-from autogate.search.proposals import paying
-from autogate.search.replaying import add_replay, replay_driver
-from autogate.search.reporter import Reporter
+from autogate.resources import predicted_statistics
 from autogate.sites import find_sites
 from autogate.space import load_space
-from autogate.store import Store, tables
-from autogate.store.optuna_storage import open_storage
+from autogate.store import Store, open_storage, tables
+from autogate.studies import Reporter
 from autogate.surgery import canonical
+from autogate.system import code_version
 
 HERE = Path(__file__).parent
 _SOURCE = "recorded"

@@ -22,15 +22,15 @@ from scaling import Stopwatch, record
 
 import autogate
 from autogate import api
-from autogate.latency import LatencyModel
+from autogate.goals import make_config
+from autogate.latency.model import LatencyModel
 from autogate.models import load_model
-from autogate.search.config import make_config
-from autogate.search.prepare import prepare_ground
-from autogate.search.proposals import Proposer, Sensitivity
-from autogate.search.reporter import Reporter
+from autogate.nas.loop import prepare_ground
+from autogate.nas.proposing import Proposer, Sensitivity
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.store import Store
+from autogate.studies import Reporter
 
 
 def main() -> None:

@@ -15,10 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autogate.latency import read_profile
-from autogate.latency.transfer import completed
-from autogate.latency.validation import few_networks, recorded
-from autogate.latency.validation.metrics import coverage
+from autogate.latency.profile import completed, read_profile
+from autogate.latency.validation import coverage, few_networks, recorded
 from autogate.models import load_model
 from autogate.records import Profile
 from autogate.sites import find_sites

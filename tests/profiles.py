@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 
 from autogate.gates import get_family
-from autogate.latency.units import GONE, Unit, cut_into_units, keys_of
+from autogate.latency.model import GONE, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network

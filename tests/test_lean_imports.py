@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from autogate.goals import make_config
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
-from autogate.search.config import make_config
 from autogate.space import load_space
 from autogate.store import Store
 
@@ -101,8 +101,8 @@ def test_every_public_name_exists() -> None:
 
 def test_packages_do_not_hide_the_functions_of_the_same_name() -> None:
     import autogate
-    import autogate.export.files
-    import autogate.search.config
+    import autogate.exporters.files
+    import autogate.goals.config
     import autogate.sites
 
     for name in ("search", "export", "sites"):

@@ -3,10 +3,9 @@
 Everything heavy is imported where it is used, so that reading a study loads no torch.
 """
 
-from __future__ import annotations
-
 from autogate.api.devices import doctor, explain, measure, predict, predict_many, profile, validate_profile
-from autogate.api.managing import (
+from autogate.api.gated_networks import apply, compact, gate_loss
+from autogate.api.manage import (
     copy_study,
     delete_study,
     describe_study,
@@ -17,13 +16,15 @@ from autogate.api.managing import (
     vacuum_studies,
 )
 from autogate.api.networks import sensitivity, sites, spaces
-from autogate.api.replaying import replay
-from autogate.api.searching import dry_run, export, pareto, resume, search, show, studies
-from autogate.api.working import worker
-from autogate.study import Study
+from autogate.api.replays import replay
+from autogate.api.study import Study
+from autogate.api.study_runs import dry_run, export, pareto, resume, search, show, studies
+from autogate.api.workers import worker
 
 __all__ = [
     "Study",
+    "apply",
+    "compact",
     "copy_study",
     "delete_study",
     "describe_study",
@@ -32,6 +33,7 @@ __all__ = [
     "explain",
     "export",
     "export_study",
+    "gate_loss",
     "history",
     "import_study",
     "measure",

@@ -6,22 +6,21 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autogate.api.study import Study
 from autogate.errors import AutoGateError, ProfileError
+from autogate.goals import make_config
 from autogate.policy import Policy
-from autogate.report.place import check_place
-from autogate.search.config import make_config
-from autogate.search.reporter import Reporter
-from autogate.search.start import Own
+from autogate.report import check_place
 from autogate.space import load_space
 from autogate.store import Store, default_storage
-from autogate.study import Study
+from autogate.studies import Reporter
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from autogate.nas.evaluating import OwnData
     from autogate.records import LatencyStat, Profile
-    from autogate.search.task import OwnData
 
 
 def profile(
@@ -65,10 +64,11 @@ def profile(
             disturb it, or that nothing was found. If the time is too short to see every gate.
         DeviceError: If clocks are to be locked and cannot.
     """
-    from autogate.latency import resolve_device, too_noisy, write_profile
-    from autogate.latency.nvml import clocks_locked
+    from autogate.latency.hardware import clocks_locked, resolve_device
+    from autogate.latency.profile import write_profile
+    from autogate.latency.timing import too_noisy
     from autogate.models import default_input_size, load_model
-    from autogate.search.profiles import (
+    from autogate.nas.profiles import (
         QUICK_PROFILE_S,
         check_setting,
         keep_profile,
@@ -150,7 +150,7 @@ def validate_profile(
         ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
             network.
     """
-    from autogate.search.validating import validate_profile
+    from autogate.analysis import validate_profile
 
     check_place(plot)
     document = validate_profile(
@@ -158,7 +158,7 @@ def validate_profile(
         seed=seed, num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
     )  # fmt: skip
     if plot is not None:
-        from autogate.report.validation_plot import write_validation_plot
+        from autogate.report import write_validation_plot
 
         write_validation_plot(document, Path(plot))
     return document
@@ -183,9 +183,11 @@ def predict(
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
     """
-    from autogate.search.predicting import prediction_document
+    from autogate.analysis import prediction_document
 
     opened = Study(study, storage)
+    from autogate.nas.evaluating import Own
+
     Own(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
     return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
@@ -218,9 +220,11 @@ def predict_many(
         PolicyError: If ``choices`` is no such matrix.
         ProfileError: If a policy holds a gate that was never profiled.
     """
-    from autogate.search.predicting import many_document
+    from autogate.analysis import many_document
 
     opened = Study(study, storage)
+    from autogate.nas.evaluating import Own
+
     Own(model, data).check(study, opened.config)
     return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
 
@@ -242,7 +246,7 @@ def explain(
         num_classes: Outputs of the classifier; None for the network's default.
         storage: SQLAlchemy URL of the database.
     """
-    from autogate.search.predicting import explanation_document
+    from autogate.analysis import explanation_document
 
     return explanation_document(
         name, storage or default_storage(), model=model, space=None if space is None else load_space(space),
@@ -277,7 +281,7 @@ def measure(
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
     """
-    from autogate.export import measure_export, measure_memory, measurement_document, reload
+    from autogate.exporters import measure_export, measure_memory, measurement_document, reload
 
     exported = reload(Path(path), model)
     comparison = measure_export(
@@ -289,7 +293,7 @@ def measure(
 
 def doctor(*, storage: str | None = None) -> dict[str, Any]:
     """Return versions, devices and the state of the machine, as they matter for measuring."""
-    from autogate.latency.machine import machine_facts
+    from autogate.latency.hardware import machine_facts
 
     try:
         known: Any = Store(storage or default_storage()).study_names()

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autogate.errors import ModelError
-from autogate.report.place import check_place
-from autogate.search.config import make_config
-from autogate.search.reporter import Reporter
-from autogate.search.start import Own, names_of
+from autogate.goals import make_config
+from autogate.report import check_place
 from autogate.space import SpaceSpec, list_spaces, load_space
+from autogate.studies import Reporter
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autogate.search.task import OwnData
+    from autogate.nas.evaluating import OwnData
 
 
 def sites(
@@ -78,14 +77,15 @@ def sensitivity(
         reporter: Hears of progress.
         **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
     """
-    from autogate.search.sensitivity import sensitivity_document
+    from autogate.analysis import sensitivity_document
+    from autogate.nas.evaluating import Own, names_of
 
     check_place(plot)
     config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
     own = Own.among(model, data)
     document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
     if plot is not None:
-        from autogate.report.sensitivity_plot import write_sensitivity_plot
+        from autogate.report import write_sensitivity_plot
 
         write_sensitivity_plot(document, Path(plot))
     return document

@@ -70,7 +70,7 @@ def profile(
     """Measure a network's units, dense and gated, on this device; needs neither data nor weights."""
     if context.invoked_subcommand is not None:
         return
-    from autogate.latency import profile_digest
+    from autogate.latency.profile import profile_digest
 
     taken = autogate.profile(
         model, space=space, out=out, seconds=None if time is None else parse_duration(time), storage=storage,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from autogate.records import TrialRecord
-from autogate.search.reporter import Reporter
+from autogate.studies import Reporter
 
 _resume: str | None = None
 

@@ -39,7 +39,7 @@ from autogate.cli.options import (
 from autogate.cli.printing import console, print_json, print_search, print_table
 from autogate.cli.progress import TerminalReporter
 from autogate.errors import AutoGateError, BudgetInfeasibleError
-from autogate.search.defaults import FINALISTS, TRIALS
+from autogate.goals import FINALISTS, TRIALS
 from autogate.units import in_mib, parse_bytes, parse_duration
 
 NOT_MET = 3

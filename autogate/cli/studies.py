@@ -10,7 +10,7 @@ import typer
 import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import console, print_json, print_table
-from autogate.cli.watching import watch
+from autogate.cli.watch import watch
 from autogate.errors import AutoGateError
 from autogate.units import parse_duration
 

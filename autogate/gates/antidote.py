@@ -20,16 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from autogate.gates.family import (
-    CompactEditor,
-    DenseParts,
-    Family,
-    Knobs,
-    TrainingGate,
-    kept_count,
-    soften,
-    top_k_mask,
-)
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, soften, top_k_mask
 from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, Chosen, GatheredConv
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
 from autogate.policy import Gate

@@ -2,7 +2,6 @@
 
 from autogate.records.jobs import MOST_ATTEMPTS, Job, WorkerRecord, slot_of
 from autogate.records.latencies import Comparison, Estimate, ExecutionPlan, LatencyStat, Measurement
-from autogate.records.places import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.profiles import (
     ALONE,
     MEASURED,
@@ -17,15 +16,11 @@ from autogate.records.profiles import (
     UnitSample,
 )
 from autogate.records.resources import EnergyComparison, PeakMemory
+from autogate.records.sites import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
 from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, FrontRecord, Realisation, TrialRecord
 
 __all__ = [
     "ALONE",
-    "KINDS",
-    "MEASURED",
-    "MIXED",
-    "MOST_ATTEMPTS",
-    "WARM",
     "Comparison",
     "ConvSpec",
     "Coupling",
@@ -38,7 +33,11 @@ __all__ = [
     "FinalistRecord",
     "FrontRecord",
     "Job",
+    "KINDS",
     "LatencyStat",
+    "MEASURED",
+    "MIXED",
+    "MOST_ATTEMPTS",
     "Measurement",
     "NetworkSample",
     "Operator",
@@ -52,6 +51,7 @@ __all__ = [
     "TrialRecord",
     "UnitForm",
     "UnitSample",
+    "WARM",
     "WorkerRecord",
     "slot_of",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import pynvml
 import torch
 
-from autogate.latency.nvml import handle_of
+from autogate.latency.hardware import handle_of
 
 
 class EnergyCounter:

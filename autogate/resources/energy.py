@@ -13,11 +13,11 @@ from scipy import stats
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency.runtimes import runnable
-from autogate.latency.threads import inference
+from autogate.latency.hardware import inference
 from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import EnergyComparison, Setting
 from autogate.resources.counter import EnergyCounter
+from autogate.runtimes import runnable
 
 _WINDOWS = 6
 _WINDOW_S = 1.5

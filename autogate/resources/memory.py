@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from autogate.gates import get_family
-from autogate.latency.subjects import script
-from autogate.latency.threads import as_in_use
+from autogate.latency.hardware import as_in_use
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import Policy
 from autogate.records import Setting, Site
 from autogate.sites import Network
+from autogate.surgery import script_decisions
 
 Decisions = Mapping[str, int | None]
 
@@ -40,7 +40,7 @@ def peak_memory_bytes(compact: nn.Module, policy: Policy, network: Network, sett
     peaks = []
     with as_in_use(setting):
         for decisions in _heaviest(policy, network.sites, setting.batch_size):
-            script(module, decisions)
+            script_decisions(module, decisions)
             peaks.append(observed(module, x))
     resident_bytes = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers(), x))
     return resident_bytes + max(peaks)

@@ -16,7 +16,7 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
 from autogate.sites.checks import check_network
-from autogate.sites.faithful import check_trace
+from autogate.sites.exact_layer import is_plain
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -32,8 +32,8 @@ from autogate.sites.graph import (
 from autogate.sites.groups import find_groups
 from autogate.sites.in_place import make_out_of_place
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
-from autogate.sites.plain import is_plain
 from autogate.sites.trace import record_shapes, trace
+from autogate.sites.trace_check import check_trace
 
 # Convolutions that a stem has at most.
 _STEM_CONVS = 3

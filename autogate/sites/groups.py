@@ -16,10 +16,10 @@ import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
-from autogate.sites.faithful import lively_copy
+from autogate.sites.exact_layer import is_one_of
 from autogate.sites.graph import chw, conv_spec, is_depthwise
 from autogate.sites.network import BlockNodes, GroupNodes, Member
-from autogate.sites.plain import is_one_of
+from autogate.sites.trace_check import lively_copy
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9

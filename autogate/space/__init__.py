@@ -1,8 +1,13 @@
-"""Search spaces: the YAML schema, and a space bound to a network.
+"""What a search may choose from: the schema of search spaces, and how they are loaded; knows no torch."""
 
-Reading and listing spaces needs no torch; :mod:`autogate.space.bound` does, through the gate families.
-"""
+from autogate.space.schema import (
+    FIRST_STAGE,
+    GateOption,
+    KnobValues,
+    SpaceSpec,
+    list_spaces,
+    load_space,
+    parse_space,
+)
 
-from autogate.space.schema import SpaceSpec, list_spaces, load_space, parse_space
-
-__all__ = ["SpaceSpec", "list_spaces", "load_space", "parse_space"]
+__all__ = ["FIRST_STAGE", "GateOption", "KnobValues", "SpaceSpec", "list_spaces", "load_space", "parse_space"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.shipped import shipped
+from autogate.system import shipped
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"

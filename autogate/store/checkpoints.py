@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from autogate.store import tables
 from autogate.store.artifacts import Artifacts
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.session import now_utc
 
 KIND = "checkpoint"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, 
 
 from autogate.errors import StorageError
 from autogate.store.network_files import on_network
-from autogate.store.patience import DroppedError, is_drop
+from autogate.store.retry import DroppedError, is_drop
 from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
 from autogate.store.urls import parse_url, scrubbed, shown, sqlite_path
 

@@ -9,7 +9,7 @@ from sqlalchemy import and_, select
 from autogate.policy import Policy
 from autogate.records import Comparison, EnergyComparison, FinalistRecord, Measurement, Realisation, Setting
 from autogate.store import tables
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.trials import Trials, judged_by, predicted, prediction_row
 
 _COSTS = ("macs_paper", "macs_realisable", "params", "peak_memory_bytes", "dense_peak_memory_bytes")

@@ -11,13 +11,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from autogate.errors import StorageError
-from autogate.liveness import is_dead
 from autogate.policy import Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
 from autogate.store.clock import clock
-from autogate.store.patience import steadfast
 from autogate.store.policies import Policies, evaluation_row
+from autogate.store.retry import steadfast
+from autogate.system import is_dead
 
 LEASE_VARIABLE = "AUTOGATE_LEASE_S"
 _LEASE_S = 60.0

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import tables
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.session import Database
 
 

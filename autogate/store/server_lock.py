@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autogate.policy import digest
 from autogate.store.database import clear_errors
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 
 
 class ServerLock:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, same_database, scrubbed, shown
 
 _REST = "; what was stored before is safe, resume when it works again"

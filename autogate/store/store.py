@@ -6,8 +6,8 @@ from autogate.store.checkpoints import Checkpoints
 from autogate.store.finalists import Finalists
 from autogate.store.jobs import Jobs
 from autogate.store.profiles import Profiles
-from autogate.store.running import Running
 from autogate.store.studies import Studies
+from autogate.store.study_lock import Running
 from autogate.store.workers import Workers
 
 

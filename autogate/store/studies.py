@@ -14,7 +14,7 @@ from autogate.errors import StudyError
 from autogate.policy import digest
 from autogate.store import tables
 from autogate.store.host import host_name
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.session import Database, now_utc
 
 _LONGEST_NAME = 200

@@ -11,8 +11,8 @@ from autogate.policy import Policy
 from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
 from autogate.store.clock import clock_utc
-from autogate.store.patience import steadfast
 from autogate.store.policies import Policies
+from autogate.store.retry import steadfast
 
 COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")

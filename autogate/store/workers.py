@@ -12,7 +12,7 @@ from autogate.store import tables
 from autogate.store.clock import clock
 from autogate.store.host import host_name, this_host
 from autogate.store.jobs import lease_s
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.session import Database
 
 

@@ -1,19 +1,24 @@
 """Put a policy into a network (training form), and rebuild it without the gated work (compact form)."""
 
-from autogate.surgery.compact_form import compact_form
+from autogate.surgery.compact_network import UNIT, compact_form, script_decisions
 from autogate.surgery.dense_check import check_dense
-from autogate.surgery.live import Selected, selections
+from autogate.surgery.graph_copy import attribute
 from autogate.surgery.policies import canonical, training_knobs
-from autogate.surgery.training_form import attach_gates, by_path, gate_path, site_at, training_form
+from autogate.surgery.sliced_layers import Selected, selections
+from autogate.surgery.training_network import attach_gates, by_path, dense_parts, gate_path, site_at, training_form
 
 __all__ = [
     "Selected",
+    "UNIT",
     "attach_gates",
+    "attribute",
     "by_path",
     "canonical",
     "check_dense",
     "compact_form",
+    "dense_parts",
     "gate_path",
+    "script_decisions",
     "selections",
     "site_at",
     "training_form",

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from autogate.errors import ModelError
 from autogate.policy import DENSE
-from autogate.sites import Network
-from autogate.sites.faithful import difference, lively_copy
-from autogate.surgery.compact_form import compact_form
+from autogate.sites import Network, difference, lively_copy
+from autogate.surgery.compact_network import compact_form
 
 
 def check_dense(network: Network) -> Network:

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from autogate.sites import Network
-from autogate.sites.in_place import changes_state
+from autogate.sites import Network, changes_state
 
 
 class GraphCopy:

@@ -1,6 +1,16 @@
 """Train dense networks, shared weights, candidates and finalists; recalibrate and score them."""
 
-from autogate.training.loop import Milestones, Progress, gate_loss, recalibrate, score, train
+from autogate.training.loop import (
+    Milestones,
+    Progress,
+    gate_loss,
+    gates_of,
+    loss_of,
+    optimiser_for,
+    recalibrate,
+    score,
+    train,
+)
 from autogate.training.methods import Fidelity, Methods, Part, ScoreFunction, TrainFunction
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import Bank, clone, make_bank, train_shared
@@ -21,7 +31,10 @@ __all__ = [
     "clone",
     "full_recipe",
     "gate_loss",
+    "gates_of",
+    "loss_of",
     "make_bank",
+    "optimiser_for",
     "recalibrate",
     "score",
     "shared_recipe",

@@ -20,8 +20,7 @@ from autogate.gates import TrainingGate, get_family
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
-from autogate.surgery import attach_gates, canonical, training_form, training_knobs
-from autogate.surgery.training_form import dense_parts
+from autogate.surgery import attach_gates, canonical, dense_parts, training_form, training_knobs
 from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
 from autogate.training.recipe import Recipe
 from autogate.training.state import Keeper, pack_training, unpack_training

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.search.evaluator import Evaluator
-from autogate.search.reporter import Reporter
+from autogate.nas.evaluating import Evaluator
+from autogate.studies import Reporter
 
 LOG_VARIABLE = "CRASH_LOG"
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from autogate.search.config import SearchConfig
-from autogate.search.lease import Presence
-from autogate.search.reporter import Reporter
-from autogate.search.working import judge_for
+from autogate.goals import SearchConfig
+from autogate.nas.workers import Presence, judge_for
 from autogate.store import Store, default_storage
+from autogate.studies import Reporter
 
 
 def accuracies(study: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from autogate.latency.device import usable_cores
+from autogate.latency.hardware import usable_cores
 
 from .workbench import Run, Workbench
 

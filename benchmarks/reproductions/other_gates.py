@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autogate.data import Split
-from autogate.gates import TrainingGate
-from autogate.gates.lcnet import LayerGate, ThresholdGate
+from autogate.gates.lcnet import LayerGate, ThresholdGate, TrainingGate
 from autogate.policy import Policy
 from autogate.records import Site
 from autogate.sites import Network

@@ -15,13 +15,13 @@ from torch import nn
 
 from autogate.data import ImageData, Split, load_data
 from autogate.gates import TrainingGate
-from autogate.latency import compare, fastest_layout, resolve_device, setting_of
-from autogate.latency.device import device_name
+from autogate.latency.hardware import device_name, resolve_device, setting_of
+from autogate.latency.profile import fastest_layout
+from autogate.latency.timing import compare
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Realisation
-from autogate.search.costs import dense_macs, paper_macs, parameter_count, realisable_macs
-from autogate.search.finalists import policy_varies
+from autogate.resources import dense_macs, paper_macs, parameter_count, policy_varies, realisable_macs
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, by_path, canonical, compact_form, gate_path, training_form
 from autogate.training import Methods, Recipe, recalibrate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Cli, Refused, runner
 
-from autogate.search import profiles
+from autogate.nas.profiles import profiles
 
 NET = """
 from torch import nn

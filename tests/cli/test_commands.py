@@ -11,11 +11,12 @@ import torch
 from commands import Cli, Result
 
 from autogate.gates import FAMILIES
-from autogate.latency import LatencyModel, read_profile, to_lines
+from autogate.goals import make_config
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import read_profile, to_lines
+from autogate.nas.profiles import find_profile, keep_profile
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
-from autogate.search.config import make_config
-from autogate.search.profiles import find_profile, keep_profile
 from autogate.space import load_space
 from autogate.store import Store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import SEARCH, Cli, Refused
 
-from autogate.search.config import make_config
+from autogate.goals import make_config
 from autogate.space import load_space
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION

@@ -11,9 +11,9 @@ import safetensors.torch
 from workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 from autogate import api
-from autogate.latency import read_profile
+from autogate.latency.profile import read_profile
 from autogate.models import load_model
-from autogate.search import profiles
+from autogate.nas.profiles import profiles
 
 
 @pytest.fixture(scope="package")

@@ -17,8 +17,9 @@ from workplace import Workplace
 
 from autogate import api
 from autogate.errors import AutoGateError, DeviceError, MemoryInfeasibleError, StudyError
+from autogate.nas.profiles import profiles
 from autogate.resources import EnergyCounter, compare_energy
-from autogate.search import bench, profiles
+from autogate.resources import benchmark as bench
 
 pytestmark = pytest.mark.slow
 BUDGET = "80%"

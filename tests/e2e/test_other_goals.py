@@ -16,7 +16,7 @@ from workplace import PLACE, Workplace
 import autogate
 from autogate import api
 from autogate.errors import ExportError, ProfileError, StudyError
-from autogate.latency import read_profile, write_profile
+from autogate.latency.profile import read_profile, write_profile
 from autogate.models import load_model
 from autogate.store import Store
 from autogate.training import loop

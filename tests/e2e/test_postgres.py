@@ -17,10 +17,10 @@ from sqlalchemy.engine import URL, make_url
 from workplace import Workplace, start, winner
 
 from autogate import api
-from autogate.code_version import code_version
 from autogate.errors import StudyError
-from autogate.latency import profile_digest
+from autogate.latency.profile import profile_digest
 from autogate.store import Store
+from autogate.system import code_version
 
 pytestmark = pytest.mark.slow
 

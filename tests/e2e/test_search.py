@@ -20,7 +20,7 @@ from workplace import TRIALS, Workplace, start, winner
 
 from autogate import api
 from autogate.errors import ExportError, StorageError
-from autogate.export import reload
+from autogate.exporters import reload
 from autogate.policy import Policy
 from autogate.store import Store
 

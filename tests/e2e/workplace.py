@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autogate.latency import profile_digest, to_lines
+from autogate.latency.profile import profile_digest, to_lines
 from autogate.records import Profile
 from autogate.store import Store
 

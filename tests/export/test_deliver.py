@@ -12,9 +12,9 @@ from helpers import assert_close, known_network, lively_gates
 from helpers import images as noise
 
 from autogate.errors import ExportError
-from autogate.export.deliver import Deliverable, deliver, refusal
-from autogate.export.files import ALL_FILES, PROGRAM_FILE
-from autogate.export.reload import reload
+from autogate.exporters import reload
+from autogate.exporters.deliver import Deliverable, deliver, refusal
+from autogate.exporters.files import ALL_FILES, PROGRAM_FILE
 from autogate.gates.gathered_conv import GatheredConv
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, Preprocessing, Setting

@@ -11,8 +11,7 @@ from autogate.gates.dce import BanditGate
 from autogate.policy import Gate, Policy
 from autogate.sites import Network
 from autogate.surgery import attach_gates, canonical, compact_form, selections, training_form
-from autogate.training.loop import optimiser_for
-from autogate.training.recipe import Recipe
+from autogate.training import Recipe, optimiser_for
 
 SITE = "map:layer2.0.conv1"
 RECIPE = Recipe(images=1, lr=0.1, weight_decay=0.1)

@@ -5,7 +5,8 @@ from helpers import forms_of, images, known_network, own_copy
 from suite import SliceSuite
 from torch import nn
 
-from autogate.gates.family import DenseParts, Holder, kept_count
+from autogate.gates import DenseParts, Holder
+from autogate.gates.family import kept_count
 from autogate.gates.magnitude import filter_norms
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, training_form

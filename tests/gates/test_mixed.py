@@ -9,7 +9,7 @@ from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES, get_family
 from autogate.policy import Gate, Policy
-from autogate.search.costs import dense_macs, paper_macs, realisable_macs
+from autogate.resources import dense_macs, paper_macs, realisable_macs
 from autogate.surgery import attach_gates, canonical, training_form
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]

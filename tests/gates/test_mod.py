@@ -16,10 +16,10 @@ from autogate.gates import FAMILIES
 from autogate.gates.mod import CompactMod
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
-from autogate.search.costs import paper_macs
+from autogate.resources import paper_macs
 from autogate.sites import Network, find_sites
+from autogate.space import parse_space
 from autogate.space.bound import bind
-from autogate.space.schema import parse_space
 from autogate.surgery import attach_gates, canonical, training_form
 
 SITE = "block:layer1.1"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from autogate.latency.calibration import calibrate
-from autogate.latency.roofline import Regime
+from autogate.latency.model.calibration import calibrate
+from autogate.latency.model.device_limits import Regime
 from autogate.records import NetworkSample
 
 

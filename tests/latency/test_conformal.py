@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autogate.latency.conformal import upper_residual
+from autogate.latency.model import upper_residual
 
 
 def test_rank_of_a_hand_case() -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from autogate.latency import setting_of
-from autogate.latency.card import cache_bytes, take_card
+from autogate.latency.hardware import setting_of
+from autogate.latency.timing import take_card
+from autogate.latency.timing.card import cache_bytes
 
 
 def test_a_card_of_this_device() -> None:

@@ -6,10 +6,9 @@ from helpers import images, known_network
 from torch import fx, nn
 
 from autogate.errors import DeviceError
-from autogate.latency import compare, resolve_device, setting_of
-from autogate.latency.threads import inference
-from autogate.latency.timing import Clock, MarkedNetwork, prepare, prepare_input
-from autogate.latency.units import cut_into_units
+from autogate.latency.hardware import inference, resolve_device, setting_of
+from autogate.latency.model import cut_into_units
+from autogate.latency.timing import Clock, MarkedNetwork, compare, prepare, prepare_input
 from autogate.policy import DENSE
 from autogate.records import Setting
 from autogate.surgery import compact_form

@@ -10,8 +10,7 @@ import pytest
 from helpers import known_network
 from profiles import profile_of
 
-from autogate.latency import LatencyModel
-from autogate.latency.explaining import explain_gates, explain_units
+from autogate.latency.model import LatencyModel, explain_gates, explain_units
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 

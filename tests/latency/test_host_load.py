@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.latency import host_load
-from autogate.latency.host_load import HostLoad, load_of_others
+from autogate.latency.hardware import HostLoad, host_load
+from autogate.latency.hardware.host_load import load_of_others
 
 
 def work(seconds: float) -> None:

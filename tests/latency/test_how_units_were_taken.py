@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.latency import read_profile
-from autogate.latency.transfer import NOT_HERE
+from autogate.latency.profile import read_profile
+from autogate.latency.profile.transfer import NOT_HERE
 from autogate.records import ALONE, MIXED
 
 FILES = sorted((Path(__file__).parents[2] / "hw_profiles").glob("*.jsonl"))

@@ -8,9 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from autogate.latency.interleaving import GROUP, Round, interleave
-from autogate.latency.nvml import ThrottleWatch
-from autogate.latency.steadiness import steady
+from autogate.latency.hardware.nvml import ThrottleWatch
+from autogate.latency.timing import GROUP, Round, interleave, steady
 
 
 def calling(calls: list[int], *names: int) -> list[Callable[[], float]]:

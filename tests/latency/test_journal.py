@@ -8,7 +8,7 @@ import pytest
 from profiles import CARD
 
 from autogate.errors import ProfileError
-from autogate.latency.journal import Journal
+from autogate.latency.profile.checkpoint import Journal
 from autogate.latency.timing import Pass
 from autogate.records import ALONE, MIXED
 

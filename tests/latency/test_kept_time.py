@@ -14,19 +14,19 @@ from profiles import CARD, profile_of
 
 from autogate import device_lock
 from autogate.errors import ProfileError
-from autogate.latency import phases, profiling, setting_of, take_profile, transfer, transfer_profile
-from autogate.latency.calibration import MIN_NETWORKS
-from autogate.latency.interleaving import interleave
-from autogate.latency.nvml import ThrottleWatch
-from autogate.latency.subjects import Subject
-from autogate.latency.timing import Pass
+from autogate.goals import SearchConfig, make_config
+from autogate.latency.hardware import setting_of
+from autogate.latency.hardware.nvml import ThrottleWatch
+from autogate.latency.model import MIN_NETWORKS
+from autogate.latency.profile import phases, take_profile, transfer, transfer_profile
+from autogate.latency.profile import take as profiling
+from autogate.latency.profile.timed_networks import Subject
+from autogate.latency.timing import Pass, interleave
+from autogate.nas.profiles import profile_network, profiles, transfer_to_here
 from autogate.records import ALONE, MIXED, WARM, Profile
-from autogate.search import profiles
-from autogate.search.config import SearchConfig, make_config
-from autogate.search.profiles import profile_network, transfer_to_here
-from autogate.search.reporter import Reporter
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
+from autogate.studies import Reporter
 
 CPU = torch.device("cpu")
 NETWORK = known_network("resnet20")

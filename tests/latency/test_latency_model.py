@@ -11,9 +11,8 @@ from helpers import known_network
 from profiles import base_ms, complete, profile_of, share
 
 from autogate.errors import ProfileError
-from autogate.latency import LatencyModel
-from autogate.latency.plan import PlannedNetwork
-from autogate.latency.units import cut_into_units
+from autogate.latency.model import LatencyModel, cut_into_units
+from autogate.latency.profile import PlannedNetwork
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Realisation
 from autogate.surgery import canonical

@@ -7,8 +7,7 @@ import pytest
 from helpers import FAST, SIZES, known_network
 from profiles import profile_of
 
-from autogate.latency import LatencyModel
-from autogate.latency.many import ManyPredictor
+from autogate.latency.model import LatencyModel, ManyPredictor
 from autogate.policy import Policy
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind

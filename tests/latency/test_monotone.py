@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.latency import LatencyModel, read_profile
-from autogate.latency.units import Unit
+from autogate.latency.model import LatencyModel, Unit
+from autogate.latency.profile import read_profile
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites

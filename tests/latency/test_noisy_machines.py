@@ -14,11 +14,13 @@ from profiles import profile_of
 
 import autogate
 from autogate.errors import ProfileError
-from autogate.latency import disturbers, steadiness, too_noisy
-from autogate.latency.disturbers import NOTHING, suspicious
+from autogate.latency.hardware import noise_sources as disturbers
+from autogate.latency.hardware.noise_sources import NOTHING, suspicious
+from autogate.latency.timing import drift_filter as steadiness
+from autogate.latency.timing import too_noisy
+from autogate.nas.profiles import profiles
 from autogate.policy import Gate
 from autogate.records import Profile
-from autogate.search import profiles
 
 CALM = {"governor": "performance", "turbo_off": "1", "smt": "0", "load": 1.2, "busiest": []}
 CALM_GPU = {"other_processes": 0, "throttled": False, "power_capped": False, "sm_mhz": 1980, "max_sm_mhz": 1980}

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from autogate.errors import DeviceError
-from autogate.latency import device as devices
-from autogate.latency import nvml, setting_of
-from autogate.latency.modes import gpu_modes
+from autogate.latency.hardware import device as devices
+from autogate.latency.hardware import nvml, setting_of
+from autogate.latency.hardware.gpu_modes import gpu_modes
 
 GPU = torch.device("cuda:0")
 READINGS = {

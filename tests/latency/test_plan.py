@@ -8,8 +8,9 @@ import pytest
 from helpers import FAST, SIZES, known_network
 
 from autogate.gates import get_family
-from autogate.latency.plan import PlannedNetwork, plan_alone, plan_networks
-from autogate.latency.units import cut_into_units, keys_of
+from autogate.latency.model import cut_into_units, keys_of
+from autogate.latency.profile import PlannedNetwork
+from autogate.latency.profile.plan import plan_alone, plan_networks
 from autogate.policy import DENSE
 from autogate.space import load_space
 from autogate.space.bound import bind

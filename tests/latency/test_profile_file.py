@@ -8,7 +8,8 @@ from helpers import known_network
 from profiles import profile_of
 
 from autogate.errors import ProfileError
-from autogate.latency import LatencyModel, from_lines, profile_digest, read_profile, to_lines
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import from_lines, profile_digest, read_profile, to_lines
 from autogate.policy import Gate, canonical_json, digest
 
 NETWORK = known_network("resnet20")

@@ -12,10 +12,10 @@ from profiles import SETTING, profile_of
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
-from autogate.latency import LatencyModel, setting_of, take_profile, transfer_profile
-from autogate.latency.plan import PlannedNetwork
-from autogate.latency.stale import measure_again
-from autogate.latency.transfer import NOT_HERE, carried_over
+from autogate.latency.hardware import setting_of
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import PlannedNetwork, measure_again, take_profile, transfer_profile
+from autogate.latency.profile.transfer import NOT_HERE, carried_over
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Profile, Setting, UnitSample
 from autogate.sites import Network

@@ -9,13 +9,13 @@ from helpers import known_network
 from profiles import profile_of
 
 from autogate.errors import ProfileError
-from autogate.latency import LatencyModel, read_profile
-from autogate.latency.stale import measure_again
-from autogate.latency.units import cut_into_units
+from autogate.latency.model import LatencyModel, cut_into_units
+from autogate.latency.profile import measure_again, read_profile
 from autogate.models import load_model
+from autogate.nas.profiles import find_profile
+from autogate.nas.profiles.profiles import covers
 from autogate.policy import Gate
 from autogate.records import Profile
-from autogate.search.profiles import covers, find_profile
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind

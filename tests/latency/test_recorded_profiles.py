@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from autogate.errors import DeviceError
-from autogate.latency import LatencyModel, read_profile
-from autogate.latency.explaining import explain_gates
-from autogate.latency.transfer import completed
-from autogate.latency.validation import Recorded, few_networks, recorded, recorded_unit_errors
-from autogate.latency.validation.metrics import budget_violations, coverage
+from autogate.goals import make_config
+from autogate.latency.model import LatencyModel, explain_gates
+from autogate.latency.profile import completed, read_profile
+from autogate.latency.validation import Recorded, coverage, few_networks, recorded, recorded_unit_errors
+from autogate.latency.validation.metrics import budget_violations
 from autogate.models import load_model
+from autogate.nas.profiles import check_setting, named_profile
+from autogate.nas.profiles.profiles import is_foreign
 from autogate.policy import DENSE
 from autogate.records import MIXED, Profile
-from autogate.search.config import make_config
-from autogate.search.profiles import check_setting, is_foreign, named_profile
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind

@@ -10,9 +10,8 @@ import pytest
 from helpers import known_network
 from profiles import CARD, SETTING, profile_of
 
-from autogate.latency import LatencyModel
-from autogate.latency.regression import Counts, FormRegression
-from autogate.latency.units import GONE, keys_of
+from autogate.latency.model import GONE, LatencyModel, keys_of
+from autogate.latency.model.regression import Counts, FormRegression
 from autogate.policy import Gate, Policy
 from autogate.records import Operator, UnitForm, UnitSample
 

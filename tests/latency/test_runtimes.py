@@ -10,12 +10,12 @@ from helpers import assert_close, forms_of, images, known_network
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency import compare, setting_of
-from autogate.latency.device import check_runtime
-from autogate.latency.plan import plan_alone
-from autogate.latency.runtimes import runnable
-from autogate.latency.units import cut_into_units
+from autogate.latency.hardware import check_runtime, setting_of
+from autogate.latency.model import cut_into_units
+from autogate.latency.profile.plan import plan_alone
+from autogate.latency.timing import compare
 from autogate.policy import Gate, Policy
+from autogate.runtimes import runnable
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical

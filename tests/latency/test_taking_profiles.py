@@ -13,21 +13,28 @@ from helpers import network_of
 from torch import Tensor, nn
 
 from autogate.gates import get_family
-from autogate.latency import LatencyModel, from_lines, setting_of, take_profile, to_lines
-from autogate.latency.canary import canaries, canary, slowness_of
-from autogate.latency.journal import Journal
-from autogate.latency.plan import PlannedNetwork
-from autogate.latency.profiling import begun_in, drift_between, rough_ms, unit_times
-from autogate.latency.subjects import script
-from autogate.latency.units import GONE, cut_into_units
+from autogate.latency.hardware import setting_of
+from autogate.latency.model import GONE, LatencyModel, cut_into_units
+from autogate.latency.profile import (
+    PlannedNetwork,
+    begun_in,
+    canaries,
+    canary,
+    from_lines,
+    slowness_of,
+    take_profile,
+    to_lines,
+)
+from autogate.latency.profile.checkpoint import Journal
+from autogate.latency.profile.take import drift_between, rough_ms, unit_times
 from autogate.latency.validation import measure_held_out
+from autogate.nas.profiles.profiles import covers
 from autogate.policy import Gate, Policy
 from autogate.records import ALONE, MIXED, WARM, Profile, UnitSample
-from autogate.search.profiles import covers
 from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import bind
-from autogate.surgery import attach_gates, canonical, compact_form
+from autogate.surgery import attach_gates, canonical, compact_form, script_decisions
 
 
 class Residual(nn.Module):
@@ -99,7 +106,7 @@ def test_scripted_gates_do_as_they_are_told(network: Network) -> None:
     widths: list[int] = []
     gated.branch.register_forward_hook(lambda _, args, result: widths.append(len(args[0])))
     for images, channels in ((0, 4), (3, 4), (4, 16)):
-        script(compact, {block: images, inner: channels})
+        script_decisions(compact, {block: images, inner: channels})
         widths.clear()
         with torch.no_grad():
             compact(x)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from autogate.latency.timelines import Timelines
+from autogate.latency.model.timelines import Timelines
 from autogate.latency.timing import MarkedNetwork
-from autogate.surgery.compact_form import UNIT
+from autogate.surgery import UNIT
 
 SYNC_MS = 0.4
 HOST, DEVICE = (0.2, 0.3, 0.1), (1.0, 0.05, 2.0)

@@ -4,10 +4,9 @@ import pytest
 from helpers import FAST, SIZES, known_network, network_of
 from torch import nn
 
-from autogate.latency.units import GONE, cut_into_units, keys_of
+from autogate.latency.model import GONE, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, Policy
-from autogate.surgery import attach_gates, canonical, compact_form
-from autogate.surgery.compact_form import UNIT
+from autogate.surgery import UNIT, attach_gates, canonical, compact_form
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 

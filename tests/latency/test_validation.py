@@ -14,15 +14,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autogate.errors import ProfileError
-from autogate.latency import LatencyModel, too_noisy
-from autogate.latency.canary import canaries, slowness_of
-from autogate.latency.operators import record_operators
-from autogate.latency.roofline import Roofline, roofline, sum_of
-from autogate.latency.steadiness import steady
-from autogate.latency.validation import HeldOut, plan_held_out, score
+from autogate.latency.model import LatencyModel, record_operators, roofline
+from autogate.latency.model.device_limits import Roofline, sum_of
+from autogate.latency.profile import canaries, slowness_of
+from autogate.latency.timing import steady, too_noisy
+from autogate.latency.validation import HeldOut, coverage, plan_held_out, score, validation_document
 from autogate.latency.validation.baselines import baselines
-from autogate.latency.validation.document import validation_document
-from autogate.latency.validation.metrics import best_constant, budget_violations, coverage
+from autogate.latency.validation.metrics import best_constant, budget_violations
 from autogate.policy import DENSE, Policy
 from autogate.records import Operator
 from autogate.space import load_space

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from autogate.errors import WeightsError
-from autogate.models import _torchvision, load_model, state_sha256
+from autogate.models import load_model, state_sha256
+from autogate.models import torchvision_models as _torchvision
 from autogate.records import Preprocessing
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency import setting_of
+from autogate.latency.hardware import setting_of
 from autogate.records import Comparison, EnergyComparison, Measurement
 from autogate.resources import EnergyCounter, compare_energy, counter, counts_energy, energy, energy_counter
 

@@ -11,14 +11,12 @@ from helpers import forms_of, images, known_network, random_policy
 from torch import nn
 
 from autogate.gates import get_family
-from autogate.latency import setting_of
-from autogate.latency.subjects import script
-from autogate.latency.threads import as_in_use
+from autogate.latency.hardware import as_in_use, setting_of
 from autogate.latency.timing import prepare, prepare_input
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Setting
 from autogate.resources import memory, peak_memory_bytes
-from autogate.surgery import canonical, compact_form
+from autogate.surgery import canonical, compact_form, script_decisions
 
 NETWORK = known_network("resnet20")
 FLOAT = 4
@@ -111,7 +109,7 @@ def test_gates_that_decide_per_image_count_with_their_heaviest_input(batch_size:
     peaks = []
     for step in range(-1, -1 - min(map(len, ladders.values())), -1):
         alone = prepare(forms_of(NETWORK, policy)[1], place)
-        script(alone, {site: ladder[step] for site, ladder in ladders.items()})
+        script_decisions(alone, {site: ladder[step] for site, ladder in ladders.items()})
         peaks.append(_observed(alone, images(NETWORK, batch_size), place))
     # No rung of the ladder takes more, and the lightest takes less.
     assert max(peaks) <= worst

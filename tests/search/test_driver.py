@@ -7,16 +7,16 @@ from typing import Any
 import optuna
 import pytest
 
+from autogate.analysis import add_replay, replay_driver
 from autogate.errors import TrainingError
+from autogate.goals import SearchConfig
+from autogate.nas.loop import Driver
+from autogate.nas.proposing import OpenTrial
+from autogate.nas.proposing import optuna_trials as trial_log
+from autogate.nas.workers import Presence, do_job
 from autogate.records import slot_of
-from autogate.search import trial_log
-from autogate.search.config import SearchConfig
-from autogate.search.driver import Driver, OpenTrial
-from autogate.search.lease import Presence
-from autogate.search.replaying import add_replay, replay_driver
-from autogate.search.reporter import Reporter
-from autogate.search.training_jobs import do_job
 from autogate.store import Store
+from autogate.studies import Reporter
 
 NAME = "again"
 

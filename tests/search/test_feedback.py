@@ -9,13 +9,15 @@ import pytest
 from helpers import known_network
 from profiles import profile_of
 
-from autogate.latency import LatencyModel, setting_of
+from autogate.goals import Objective
+from autogate.latency.hardware import setting_of
+from autogate.latency.model import LatencyModel
+from autogate.nas.loop import learn_again
+from autogate.nas.loop.candidate_measurement import Feedback
 from autogate.policy import Gate, Policy
 from autogate.records import MEASURED, Setting
-from autogate.search.feedback import Feedback, learn_again
-from autogate.search.objective import Objective
-from autogate.search.reporter import Reporter
 from autogate.store import Store
+from autogate.studies import Reporter
 from autogate.surgery import canonical
 
 NETWORK = known_network("resnet20")

@@ -7,14 +7,13 @@ import random
 import pytest
 
 from autogate import api
+from autogate.goals import Objective, make_config, pareto_front
 from autogate.policy import Gate, Policy
 from autogate.records import FrontRecord, TrialRecord
-from autogate.search.config import make_config
-from autogate.search.front_history import FrontHistory, complete_history, hypervolume
-from autogate.search.objective import Objective
-from autogate.search.verdict import pareto_front
 from autogate.space import load_space
 from autogate.store import Store
+from autogate.studies import FrontHistory, complete_history
+from autogate.studies.front_history import hypervolume
 
 DENSE_MS = 10.0
 

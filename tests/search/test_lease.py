@@ -7,9 +7,10 @@ import time
 import pytest
 
 from autogate.errors import AutoGateError, TrainingError
+from autogate.nas.workers import Presence
+from autogate.nas.workers.session import LeaseLostError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
-from autogate.search.lease import LeaseLostError, Presence
 from autogate.store import Store
 
 KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)

@@ -10,13 +10,13 @@ from helpers import known_network
 from profiles import profile_of
 
 from autogate.errors import BudgetInfeasibleError, MemoryInfeasibleError
-from autogate.latency import LatencyModel
+from autogate.goals import Objective, make_config
+from autogate.latency.model import LatencyModel
+from autogate.nas.evaluating import CandidateMemory, smallest_choices
+from autogate.nas.loop import lightest_policy
+from autogate.nas.loop.prepare import Ground, check_feasible
+from autogate.nas.proposing import Proposer, Sensitivity, savings
 from autogate.policy import DENSE, Gate, Policy
-from autogate.search.config import make_config
-from autogate.search.memory import CandidateMemory, smallest_choices
-from autogate.search.objective import Objective
-from autogate.search.prepare import Ground, check_feasible, lightest_policy
-from autogate.search.proposals import Proposer, Sensitivity, savings
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical

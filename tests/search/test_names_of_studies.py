@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from autogate.search.config import make_config
-from autogate.search.start import reserve
+from autogate.goals import make_config
+from autogate.nas.loop.study_start import reserve
 from autogate.space import load_space
 from autogate.store import Store, StudyRunningError
 

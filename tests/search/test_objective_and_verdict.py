@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from optuna.study import StudyDirection
 
+from autogate.goals import Objective, binds, choose_best, latency_excess, make_config, pareto_front
+from autogate.goals.verdict import judge
+from autogate.nas.proposing import picker
 from autogate.policy import Gate, Policy
 from autogate.records import (
     Comparison,
@@ -17,10 +19,6 @@ from autogate.records import (
     Setting,
     TrialRecord,
 )
-from autogate.search.config import make_config
-from autogate.search.objective import Objective
-from autogate.search.ranking import picker
-from autogate.search.verdict import binds, choose_best, judge, latency_excess, pareto_front
 from autogate.space import load_space
 from autogate.units import Budgets, LatencyBudget
 
@@ -190,7 +188,7 @@ def objective(**settings: object) -> Objective:
 def test_budget_objective() -> None:
     found = objective(latency_budget="60%", latency_stat="p95")
     assert found.limit_ms == pytest.approx(6.0)
-    assert found.directions == [StudyDirection.MAXIMIZE]
+    assert found.directions == ["maximize"]
     # The bound that counts is the upper end of the chosen statistic: 1.5 * 3.6 * 1.1 = 5.94.
     assert found.fits(estimate(3.6))
     assert not found.fits(estimate(3.7))
@@ -209,7 +207,7 @@ def test_drop_objective() -> None:
     assert found.limit_ms is None
     assert found.floor is None  # until the dense network has been scored
     found = replace(found, floor=0.88)
-    assert found.directions == [StudyDirection.MINIMIZE]
+    assert found.directions == ["minimize"]
     assert found.fits(estimate(1e6))
     assert found.values(0.8, 3.0) == [3.0]
     assert found.acceptable(0.88, 1e6)
@@ -219,7 +217,7 @@ def test_drop_objective() -> None:
 
 def test_pareto_objective() -> None:
     found = objective(pareto=True, latency_stat="mean")
-    assert found.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+    assert found.directions == ["maximize", "minimize"]
     assert found.values(0.8, 3.0) == [0.8, 3.0]
     assert found.acceptable(0.0, 1e6)
 

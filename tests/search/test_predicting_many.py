@@ -7,9 +7,9 @@ import pytest
 
 import autogate
 from autogate.errors import PolicyError
-from autogate.search.config import SearchConfig
-from autogate.search.profiles import searched_space
-from autogate.search.task import load_model_and_data, network_for
+from autogate.goals import SearchConfig
+from autogate.nas.evaluating import load_model_and_data, network_for
+from autogate.nas.profiles import searched_space
 from autogate.store import Store
 from autogate.surgery import canonical
 

@@ -9,9 +9,9 @@ from helpers import known_network
 from profiles import profile_of
 
 from autogate.errors import ProfileError
-from autogate.latency import write_profile
+from autogate.latency.profile import write_profile
+from autogate.nas.profiles import keep_profile, profile_called
 from autogate.policy import Gate
-from autogate.search.profiles import keep_profile, profile_called
 from autogate.store import Store
 
 PROFILE = profile_of(known_network("resnet20"), [("block:layer1.1", Gate("drop"))])

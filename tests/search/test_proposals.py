@@ -12,13 +12,12 @@ from profiles import profile_of
 
 from autogate.errors import BudgetInfeasibleError
 from autogate.gates import brief
-from autogate.latency import LatencyModel
-from autogate.latency.explaining import explain_gates
+from autogate.goals import Objective, make_config
+from autogate.latency.model import LatencyModel, explain_gates
+from autogate.nas.loop import lightest_policy
+from autogate.nas.loop.prepare import Ground, check_feasible
+from autogate.nas.proposing import Choices, Proposer, Sensitivity, paying, savings
 from autogate.policy import Gate, Policy
-from autogate.search.config import make_config
-from autogate.search.objective import Objective
-from autogate.search.prepare import Ground, check_feasible, lightest_policy
-from autogate.search.proposals import Choices, Proposer, Sensitivity, paying, savings
 from autogate.space import parse_space
 from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
 

@@ -10,14 +10,14 @@ import time
 import pytest
 import torch
 
+from autogate.analysis import add_replay, run_replay
 from autogate.errors import StorageError, StudyError, TrainingError
+from autogate.goals import SearchConfig
+from autogate.nas.executors import check_team
+from autogate.nas.executors.ray_address import check_address
 from autogate.records import EvaluationKey
-from autogate.search.config import SearchConfig
-from autogate.search.replaying import add_replay, run_replay
-from autogate.search.reporter import Reporter
-from autogate.search.teams.choosing import check_team
-from autogate.search.teams.ray_address import check_address
 from autogate.store import Store
+from autogate.studies import Reporter
 from autogate.training import Methods
 
 pytest.importorskip("ray")
@@ -26,7 +26,7 @@ _CONNECT = """
 import sys
 from pathlib import Path
 import ray
-from autogate.search.teams.ray_cluster import connect
+from autogate.nas.executors.ray_cluster import connect
 
 assert connect("local", "first")
 print([job["Entrypoint"] for job in ray._private.state.jobs()])
@@ -51,7 +51,7 @@ def closed_port() -> int:
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_an_address_without_a_cluster_is_refused_at_once(scheme: str, closed_port: int) -> None:
-    from autogate.search.teams.ray_cluster import connect
+    from autogate.nas.executors.ray_cluster import connect
 
     address = f"{scheme}127.0.0.1:{closed_port}"
     config = SearchConfig(space={}, latency_budget="60%", backend="ray", ray_address=address)
@@ -91,7 +91,7 @@ ELSEWHERE = "elsewhere/another-machine/another-boot"
 
 
 def test_a_file_is_not_opened_on_another_host() -> None:
-    from autogate.search.teams.ray_work import Where, train_one
+    from autogate.nas.workers import Where, train_one
 
     where = Where("sqlite:////nowhere/studies.db", "first", "cpu", 1, (), "/nowhere", ELSEWHERE)
     with pytest.raises(StudyError, match="'first' is run by host elsewhere, and a SQLite file cannot be shared"):
@@ -102,7 +102,7 @@ def test_a_file_is_not_opened_on_another_host() -> None:
 def test_trials_on_a_host_that_cannot_train_fail_with_the_reason(
     recorded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autogate.search.teams import ray_team
+    from autogate.nas.executors import ray_executor as ray_team
 
     monkeypatch.setattr(ray_team, "this_host", lambda: ELSEWHERE)
     store = Store(recorded)

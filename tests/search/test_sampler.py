@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from autogate.search.sampler import Sampler, Seen
+from autogate.nas.proposing import Sampler, Seen
 
 CHOICES = {f"site{i}": ("dense", "drop", "half") for i in range(6)}
-UP = [StudyDirection.MAXIMIZE]
+UP = ["maximize"]
 
 
 def sampler(kind: str = "tpe", **settings: object) -> Sampler:

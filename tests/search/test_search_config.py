@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autogate.errors import AutoGateError, UnitError
-from autogate.search.config import SearchConfig, make_config
+from autogate.goals import SearchConfig, make_config
 from autogate.space import load_space
 
 SPACE = load_space("drop").to_json()

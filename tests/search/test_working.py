@@ -12,12 +12,12 @@ import pytest
 from databases import execute
 
 from autogate import api
+from autogate.analysis import add_replay, replay_driver
 from autogate.errors import StudyError
-from autogate.search.replaying import add_replay, replay_driver
-from autogate.search.reporter import Reporter
-from autogate.search.teams.ray_work import Where, train_one
+from autogate.nas.workers import Where, train_one
 from autogate.store import Store
 from autogate.store.transfer import delete
+from autogate.studies import Reporter
 
 NAME = "joined"
 

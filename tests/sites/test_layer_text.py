@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from autogate.sites.graph import layer_text
+from autogate.sites import layer_text
 
 OLDER = {
     "BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=False, track_running_stats=True)": nn.BatchNorm2d(4, affine=False),

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from autogate.gates import FAMILIES
 from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
-from autogate.sites import Network
-from autogate.sites.plain import is_plain
+from autogate.sites import Network, is_plain
 from autogate.surgery import canonical, compact_form
 
 

@@ -12,8 +12,9 @@ from databases import SERVER_VARIABLE, execute, restartable_server
 from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
-from autogate.store import Store, StudyRunningError, patience
-from autogate.store.patience import DroppedError, insist, is_drop, steadfast
+from autogate.store import Store, StudyRunningError, insist, is_drop
+from autogate.store import retry as patience
+from autogate.store.retry import DroppedError, steadfast
 
 
 @pytest.fixture

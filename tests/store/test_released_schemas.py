@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, event
 
 from autogate import api
 from autogate.errors import StorageError
-from autogate.latency import from_lines
+from autogate.latency.profile import from_lines
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base
 from autogate.store.views import VIEWS

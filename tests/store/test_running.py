@@ -11,8 +11,8 @@ import pytest
 from databases import execute
 
 from autogate.errors import StudyError
-from autogate.store import Store, StudyRunningError
-from autogate.store.host import same_host, this_host
+from autogate.store import Store, StudyRunningError, this_host
+from autogate.store.host import same_host
 from autogate.store.network_files import on_network
 
 HOLD = """

@@ -29,7 +29,8 @@ from autogate.records import (
     TrialRecord,
     UnitForm,
 )
-from autogate.store import Store, checked_url
+from autogate.store import Store
+from autogate.store.artifacts import checked_url
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)

@@ -10,8 +10,8 @@ from torch import nn
 import autogate
 from autogate.errors import ModelError
 from autogate.models import load_model
+from autogate.nas.evaluating import network_for
 from autogate.records import Preprocessing
-from autogate.search.task import network_for
 from autogate.surgery import check_dense
 
 

@@ -9,7 +9,7 @@ from helpers import images, known_network, own_copy
 from autogate.errors import TrainingError
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, training_form
-from autogate.training.loop import gates_of, loss_of
+from autogate.training import gates_of, loss_of
 
 
 def test_the_gates_are_named_by_their_sites() -> None:

@@ -13,12 +13,11 @@ from torch import nn
 from autogate.data import load_data
 from autogate.errors import TrainingError
 from autogate.gates.estimators import ESTIMATORS
+from autogate.nas.evaluating import Evaluator, Task
 from autogate.policy import Gate, Policy
-from autogate.search.evaluator import Evaluator
-from autogate.search.reporter import Reporter
-from autogate.search.task import Task
 from autogate.space import load_space
 from autogate.space.bound import bind
+from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
 from autogate.training import Fidelity, Methods, Recipe, make_bank, recalibrate, score, train_shared
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autogate.latency.model import LatencyModel
-from autogate.latency.roofline import roofline
+from autogate.latency.model import LatencyModel, roofline
 from autogate.latency.validation.held_out import HeldOut
 from autogate.latency.validation.metrics import best_constant
 from autogate.policy import Policy

@@ -12,21 +12,15 @@ import numpy as np
 import torch
 
 from autogate.errors import ProfileError
-from autogate.latency.interleaving import Round, interleave
-from autogate.latency.model import LatencyModel
-from autogate.latency.nvml import throttle_watch
-from autogate.latency.operators import record_operators
-from autogate.latency.plan import PlannedNetwork, random_network
-from autogate.latency.steadiness import steady
-from autogate.latency.subjects import script
-from autogate.latency.threads import inference
-from autogate.latency.timing import prepare, random_input, timed
-from autogate.latency.units import keys_of
+from autogate.latency.hardware import inference, throttle_watch
+from autogate.latency.model import LatencyModel, keys_of, record_operators
+from autogate.latency.profile import PlannedNetwork, random_network
+from autogate.latency.timing import Round, interleave, prepare, random_input, steady, timed
 from autogate.policy import DENSE
 from autogate.records import Operator, Setting
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
-from autogate.surgery import attach_gates, compact_form
+from autogate.surgery import attach_gates, compact_form, script_decisions
 
 _CANDIDATES_PER_NETWORK = 20
 _MIN_ROUNDS = 7
@@ -98,7 +92,7 @@ def measure_held_out(
     for wanted in (*planned, *beside):
         gates = attach_gates(network, wanted.policy)
         form = compact_form(network, wanted.policy, gates, plan=wanted.executors, share_weights=True)
-        script(form, wanted.decisions)
+        script_decisions(form, wanted.decisions)
         prepare(form, setting)
         operators.append(record_operators(form, x))
         subjects.append(timed(form, x, setting))

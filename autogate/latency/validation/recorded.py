@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autogate.latency.model import LatencyModel
-from autogate.latency.plan import PlannedNetwork
+from autogate.latency.profile import PlannedNetwork
 from autogate.latency.validation.metrics import Scores, score
 from autogate.latency.validation.units import unit_errors
 from autogate.policy import Policy

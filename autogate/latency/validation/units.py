@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from autogate.latency.model import LatencyModel
-from autogate.latency.plan import PlannedNetwork
-from autogate.latency.units import GONE, keys_of
+from autogate.latency.model import GONE, LatencyModel, keys_of
+from autogate.latency.profile import PlannedNetwork
 from autogate.records import UnitSample
 
 

@@ -13,7 +13,7 @@ from autogate.store import tables
 from autogate.store.artifacts.folder import Folder
 from autogate.store.artifacts.rows import delete_parts, read_parts, write_parts
 from autogate.store.artifacts.shared import SharedFiles
-from autogate.store.patience import steadfast
+from autogate.store.retry import steadfast
 from autogate.store.session import Database
 from autogate.store.urls import sqlite_path
 

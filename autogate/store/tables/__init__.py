@@ -11,8 +11,6 @@ from autogate.store.tables.studies import Finalist, FrontPoint, Space, Study, Tr
 from autogate.store.tables.work import Checkpoint, Job, Worker
 
 __all__ = [
-    "SCHEMA_VERSION",
-    "VERSION_TABLE",
     "Artifact",
     "ArtifactPart",
     "Base",
@@ -28,10 +26,12 @@ __all__ = [
     "Policy",
     "Prediction",
     "Profile",
+    "SCHEMA_VERSION",
     "Sample",
     "SchemaVersion",
     "Space",
     "Study",
     "Trial",
+    "VERSION_TABLE",
     "Worker",
 ]

@@ -1,0 +1,40 @@
+"""Processes that help with a study."""
+
+from __future__ import annotations
+
+from autogate.store import Store, default_storage
+from autogate.studies import Reporter
+
+
+def worker(
+    study: str,
+    *,
+    storage: str | None = None,
+    train_device: str | None = None,
+    idle_s: float | None = None,
+    started_as: str | None = None,
+    reporter: Reporter | None = None,
+) -> int:
+    """Train candidates of a study that another process drives; return how many were trained.
+
+    Network, data and weights are those the study names; weights that it trained come from its database. Every result
+    is stored when it is there, and what is interrupted goes on elsewhere.
+
+    Args:
+        study: Name of the study.
+        storage: SQLAlchemy URL of the database.
+        train_device: Device to train on; None for the study's.
+        idle_s: Seconds without work after which to return; None to wait for more until stopped.
+        started_as: Identity that the process which started this one has given it; None for a worker of its own.
+        reporter: Hears of progress.
+
+    Raises:
+        StudyError: If there is no such study, it is run by another version, or network and data are others here.
+    """
+    from autogate.nas.workers import work
+
+    store = Store(storage or default_storage())
+    store.study(study)
+    if started_as is None:
+        store.check_host(study)
+    return work(store, study, reporter or Reporter(), train_device=train_device, idle_s=idle_s, worker=started_as)

@@ -1,0 +1,206 @@
+"""Data from torch datasets and data loaders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from autogate.data.assemble import Options, assemble, check_labels
+from autogate.data.image_data import ImageData
+from autogate.data.source import ImageSource
+from autogate.errors import DataError
+from autogate.models import one_line
+from autogate.records import Preprocessing
+
+_SAMPLED = 64
+
+
+class DatasetSource(ImageSource):
+    """The pairs (image, label) of a map-style dataset.
+
+    Args:
+        dataset: Has ``len()`` and yields a PIL image, or a tensor of 1 or 3 channels, and a label.
+        what: What to call it in an error.
+
+    Raises:
+        DataError: If it yields something else.
+    """
+
+    threaded = False  # a user's dataset may not expect several threads
+
+    def __init__(self, dataset: Any, what: str) -> None:
+        self.dataset = dataset
+        self.what = what
+        self.labels = _labels(dataset, what)
+
+    def load(self, position: int) -> Image.Image:
+        """Return an image of the dataset."""
+        return _to_pil(_pair(self.dataset, position, self.what)[0], f"{self.what}[{position}]")
+
+    def identity(self) -> str:
+        """Return a hash of up to 64 images, spread over the dataset, and of its length."""
+        total = hashlib.sha256(f"{type(self.dataset).__name__}|{len(self)}".encode())
+        for position in torch.linspace(0, len(self) - 1, min(_SAMPLED, len(self))).long().tolist():
+            image = self.load(position)
+            total.update(f"{image.mode}|{image.size}|".encode())
+            total.update(image.tobytes())
+        return total.hexdigest()
+
+
+def from_datasets(
+    train: Any,
+    test: Any,
+    *,
+    val: Any = None,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "custom",
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    max_val: int = 5000,
+    memory_limit_bytes: int = 2 * 2**30,
+    workers: int = 0,
+    flip: bool = True,
+) -> ImageData:
+    """Use your own torch datasets or data loaders.
+
+    A dataset yields (image, label): a PIL image, or a tensor ``[3, H, W]`` or ``[1, H, W]`` of uint8, or of
+    floats in [0, 1]. It should neither normalise nor augment, because AutoGate does both. Of a data loader
+    only its dataset is used, unless that can only be iterated; then all its batches are kept in memory.
+
+    Args:
+        train: Training data.
+        test: Test data.
+        val: Validation data; None takes it from the training data.
+        num_classes: Number of classes; None counts the labels.
+        class_names: Name of each class, by index; None asks the dataset, else numbers them.
+        name: What to call the data.
+        preprocessing: Input size and normalisation; None takes the images' size and ImageNet's statistics.
+        seed: Seed of the split.
+        val_fraction: Share of the training images that becomes the validation split.
+        max_val: Most images the validation split is given that way.
+        memory_limit_bytes: Decoded images above this are loaded from the datasets again and again.
+        workers: Processes that load in that case.
+        flip: Whether a mirrored image keeps its class.
+
+    Raises:
+        DataError: If a dataset is empty or yields something that cannot be used.
+    """
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers)
+    given = {"train": train, "test": test, "val": val}
+    sources = {
+        split: DatasetSource(_map_style(data, split), split) for split, data in given.items() if data is not None
+    }
+    classes = num_classes or max(int(source.labels.max()) for source in sources.values()) + 1
+    if classes < 2:
+        raise DataError(f"{name} has only one class; classification needs at least two")
+    for split, source in sources.items():
+        check_labels(source.labels, classes, f"{name} {split}")
+    names = _class_names(class_names, sources["train"].dataset, classes)
+    return assemble(
+        name,
+        sources["train"],
+        sources["test"],
+        val=sources.get("val"),
+        class_names=names,
+        options=options,
+        flip=flip,
+    )
+
+
+class _Collected:
+    """Samples drained from something that can only be iterated."""
+
+    def __init__(self, samples: list[tuple[Any, int]]) -> None:
+        self.samples = samples
+        self.targets = [label for _, label in samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> tuple[Any, int]:
+        return self.samples[position]
+
+
+def _map_style(data: Any, what: str) -> Any:
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    if not isinstance(dataset, IterableDataset) and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        return dataset
+    samples: list[tuple[Any, int]] = []
+    try:
+        for images, labels in data:
+            if isinstance(images, Tensor) and images.ndim == 4:
+                samples += [(image, _label(label, what)) for image, label in zip(images, labels, strict=True)]
+            else:
+                samples.append((images, _label(labels, what)))
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what} must yield (image, label); it is a {type(data).__name__} that does not") from problem
+    return _Collected(samples)
+
+
+def _labels(dataset: Any, what: str) -> Tensor:
+    """Return all labels, int64 ``[N]``; from the dataset's own list if it has one, which saves decoding."""
+    if not len(dataset):
+        raise DataError(f"the {what} dataset is empty; add images")
+    # With a target transform the list is not what the dataset yields.
+    listed = () if getattr(dataset, "target_transform", None) else ("targets", "labels", "_labels")
+    for attribute in listed:
+        known = np.asarray(getattr(dataset, attribute, ()))
+        if known.shape == (len(dataset),) and np.issubdtype(known.dtype, np.integer):
+            return torch.from_numpy(known.astype(np.int64))
+    return torch.tensor([_label(_pair(dataset, position, what)[1], what) for position in range(len(dataset))])
+
+
+def _label(label: Any, what: str) -> int:
+    try:
+        return int(label)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what} has the label {label!r:.40}; labels must be class indices") from problem
+
+
+def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
+    # A transform that draws at random then gives the same image each time, and leaves the global state alone.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(position)
+        try:
+            item = dataset[position]
+        except Exception as problem:  # runs the user's code, which may fail in any way
+            raise DataError(f"cannot read {what}[{position}] ({one_line(problem)}); repair the dataset") from problem
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{what}[{position}] must be a pair (image, label), not {type(item).__name__}")
+    return item[0], item[1]
+
+
+def _to_pil(image: Any, what: str) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] not in (1, 3):
+        found = f"a tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        raise DataError(f"{what} is {found}; yield a PIL image or a tensor [3, H, W]")
+    if image.is_floating_point():
+        low, high = (float(v) for v in torch.aminmax(image))
+        if low < 0 or high > 1:
+            raise DataError(
+                f"{what} has values from {low:.2f} to {high:.2f}, outside [0, 1]; remove Normalize from the "
+                "dataset, AutoGate normalises by itself"
+            )
+        image = (image * 255).round()
+    pixels = image.to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+
+
+def _class_names(given: Sequence[str] | None, dataset: Any, classes: int) -> tuple[str, ...]:
+    if given is not None and len(given) != classes:
+        raise DataError(f"{len(given)} class names were given for {classes} classes; give one for each")
+    names = given if given is not None else getattr(dataset, "classes", None)
+    if isinstance(names, list | tuple) and len(names) == classes:
+        return tuple(str(name) for name in names)
+    return tuple(str(label) for label in range(classes))

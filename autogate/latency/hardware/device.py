@@ -1,0 +1,116 @@
+"""The device at hand: what it is called, and the setting in which networks run on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from autogate.errors import DeviceError
+from autogate.records import Setting
+from autogate.runtimes import RUNTIMES
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_MOST_IMAGES = 65_536
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the torch device called ``name``; ``auto`` is the first GPU if there is one, else the CPU.
+
+    Raises:
+        DeviceError: If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"unknown device {name!r}; write cpu or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {name!r} is not supported; write cpu or cuda:0")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(f"{name} was asked for, but torch finds no CUDA device; use --device cpu")
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise DeviceError(f"{name} was asked for, but there are {torch.cuda.device_count()} CUDA devices")
+        return torch.device("cuda", index)
+    return torch.device("cpu")
+
+
+def setting_of(
+    device: torch.device,
+    *,
+    batch_size: int,
+    dtype: str = "float32",
+    layout: str,
+    threads: int | None = None,
+    runtime: str = "eager",
+) -> Setting:
+    """Return the setting in which a network will run on ``device``.
+
+    Raises:
+        DeviceError: If a value is unknown or not positive.
+    """
+    if batch_size < 1:
+        raise DeviceError(f"batch size {batch_size} must be at least 1")
+    if batch_size > _MOST_IMAGES:
+        raise DeviceError(f"batch size {batch_size} must be at most {_MOST_IMAGES}")
+    cores = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= cores:
+        raise DeviceError(f"threads {threads} must be at least 1, and at most the {cores} cores there are")
+    if dtype not in DTYPES:
+        raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    if layout not in LAYOUTS:
+        raise DeviceError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+    if runtime not in RUNTIMES:
+        raise DeviceError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    if device.type == "cuda":
+        from autogate.latency.hardware.gpu_modes import gpu_modes
+
+        versions |= {"driver": _driver_version(), **gpu_modes(device)}
+    return Setting(
+        str(device), device_name(device), batch_size, dtype, layout,
+        threads or usable_cores(), runtime, versions,
+    )  # fmt: skip
+
+
+def check_runtime(runtime: str, device: torch.device) -> None:
+    """Refuse a runtime that the device at hand does not have; a profile of another device may well.
+
+    Raises:
+        DeviceError: If networks cannot run so here.
+    """
+    if runtime == "cuda_graph" and device.type != "cuda":
+        raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
+    """Return the hardware's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {usable_cores()} cores"
+
+
+def _driver_version() -> str:
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,67 @@
+"""Record what a compact form executes: its operators, with their work and the memory they touch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from autogate.records import Operator
+from autogate.surgery import UNIT
+
+
+def record_operators(form: nn.Module, x: torch.Tensor) -> tuple[Operator, ...]:
+    """Run ``form`` once on ``x``, ``[N, C, H, W]``, and return its operators in order; views do no work."""
+    with torch.no_grad(), _Recorder() as recorder:
+        form(x)
+    return tuple(recorder.operators)
+
+
+def operators_by_unit(compact: fx.GraphModule, x: torch.Tensor) -> dict[int, tuple[Operator, ...]]:
+    """Run a compact form once on ``x`` and return the operators of each of its units."""
+    found: dict[int, list[Operator]] = defaultdict(list)
+
+    class Interpreter(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            with _Recorder() as recorder:
+                value = super().run_node(n)
+            if UNIT in n.meta:
+                found[int(n.meta[UNIT])] += recorder.operators
+            return value
+
+    with torch.no_grad():
+        Interpreter(compact).run(x)
+    return {unit: tuple(operators) for unit, operators in found.items()}
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: list[Operator] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if not func.is_view:
+            packet = func.overloadpacket
+            count = flop_registry.get(packet)
+            macs = 0 if count is None else int(count(*args, **kwargs, out_val=out)) // 2
+            tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, torch.Tensor)]
+            moved = sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
+            inputs, outputs = _widths(args) if macs else (0, 0)
+            self.operators.append(Operator(str(packet), macs, moved, inputs, outputs))
+        return out
+
+
+def _widths(args: Sequence[Any]) -> tuple[int, int]:
+    """Return input channels per group, and output channels, of a convolution or a matrix product."""
+    tensors = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.dim() >= 2]
+    last = tensors[-1].shape
+    # A convolution's weight is [out, in, ...]; the second factor of a product [in, out].
+    return (int(last[1]), int(last[0])) if len(last) > 3 else (int(last[-2]), int(last[-1]))

@@ -1,0 +1,40 @@
+"""Take, store, transfer and revalidate the profile of a network on a device."""
+
+from autogate.latency.profile.drift_check import canaries, canary, slowness_of
+from autogate.latency.profile.plan import PlannedNetwork, random_network
+from autogate.latency.profile.profile_file import (
+    from_lines,
+    profile_digest,
+    read_profile,
+    sample_rows,
+    samples_of_rows,
+    to_lines,
+    write_profile,
+)
+from autogate.latency.profile.revalidate import measure_again
+from autogate.latency.profile.take import begun_in, fastest_layout, take_profile
+from autogate.latency.profile.timed_networks import Samples, time_networks
+from autogate.latency.profile.transfer import completed, transfer_profile
+
+__all__ = [
+    "PlannedNetwork",
+    "Samples",
+    "begun_in",
+    "canaries",
+    "canary",
+    "completed",
+    "fastest_layout",
+    "from_lines",
+    "measure_again",
+    "profile_digest",
+    "random_network",
+    "read_profile",
+    "sample_rows",
+    "samples_of_rows",
+    "slowness_of",
+    "take_profile",
+    "time_networks",
+    "to_lines",
+    "transfer_profile",
+    "write_profile",
+]

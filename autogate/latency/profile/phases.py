@@ -1,0 +1,288 @@
+"""The phases of a profile: planned networks built, run in turns and summed up, all within one time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from autogate.device_lock import own_clock
+from autogate.errors import ProfileError
+from autogate.latency.hardware import inference, throttle_watch
+from autogate.latency.model import MIN_NETWORKS, Unit
+from autogate.latency.profile.checkpoint import Journal
+from autogate.latency.profile.plan import PlannedNetwork
+from autogate.latency.profile.timed_networks import Samples, Subject, last_passes, samples_of
+from autogate.latency.timing import (
+    TOO_NOISY,
+    WARM_UP_S,
+    Pass,
+    Round,
+    interleave,
+    median_interval,
+    median_iqr,
+    numbered,
+    prepare,
+    random_input,
+    spread,
+    steady,
+    timed,
+)
+from autogate.policy import DENSE
+from autogate.records import ALONE, WARM, NetworkSample, Setting
+from autogate.sites import Network
+from autogate.surgery import compact_form
+
+# Networks: as many as leave time for enough rounds, and a share of the time for these in any case.
+_USUAL_NETWORKS = 10
+_ROUNDS_SHARE = 0.3
+_MIN_ROUNDS = 4
+_WANTED_ROUNDS = 12
+_WARM_PASSES = 30
+_LEAST_WARM_PASSES = 10
+_WARM_SECONDS = 2.0
+_WARM_SHARE = 0.05
+# Noise is judged once, after so much of a phase's time, from so many rounds or more.
+_JUDGED_AFTER = 0.3
+_JUDGED_ROUNDS = 7
+# Summing up takes as long for one network as for another, about; those that ran often take longer.
+_SUMMING_MARGIN = 1.5
+_MOST_SUMMING_SHARE = 0.05
+
+Progress = Callable[[float, str], None]
+RoughMs = Callable[[PlannedNetwork], float]
+
+
+class Phases:
+    """Runs the phases of one profile and counts the time that they take, in earlier processes too.
+
+    Args:
+        network: The network, whose weights the planned ones share.
+        units: Its units.
+        setting: How to run.
+        journal: Keeps what was measured.
+        seconds: Time for all phases together.
+        seed: Seed of the order of passes.
+        progress: Called with a fraction in [0, 1] and what is going on.
+        spent_s: How much of the time is already gone, in seconds.
+        keeps_time: Whether to stop when the time is up, rather than to make a few passes of a few networks anyhow.
+        attempts: How often to begin a phase in which times of one network spread too much; never beyond the time.
+
+    Attributes:
+        again: How many groups of passes ran again because the machine was disturbed or throttled.
+        watched: After how many groups, of this process, a GPU was throttled for heat or power, and at its power limit;
+            empty where nothing tells.
+        attempts_made: How often each phase was begun.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        units: tuple[Unit, ...],
+        setting: Setting,
+        journal: Journal,
+        *,
+        seconds: float,
+        seed: int,
+        progress: Progress | None = None,
+        spent_s: float = 0.0,
+        keeps_time: bool = True,
+        attempts: int = 1,
+    ) -> None:
+        self.network = network
+        self.units = units
+        self.setting = setting
+        self.journal = journal
+        self.seconds = seconds
+        self.seed = seed
+        self.progress = progress
+        self.keeps_time = keeps_time
+        self.attempts = attempts
+        self.on_gpu = torch.device(setting.device).type == "cuda"
+        self.again = 0
+        self.watched: Counter[str] = Counter()
+        self.attempts_made: dict[str, int] = {}
+        self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * seconds)
+        self._start = own_clock() - max(spent_s, journal.elapsed_s)
+        self._numbered = 0
+        self._summing_s = 0.0
+
+    def elapsed_s(self) -> float:
+        """Return the seconds spent on the profile."""
+        return own_clock() - self._start
+
+    def left_s(self) -> float:
+        """Return the seconds left for phases, when those of :meth:`run_warm` are set aside, building included."""
+        return self.seconds - self.elapsed_s() - 1.5 * self._warm_s
+
+    def run(
+        self,
+        phase: str,
+        plan: Sequence[PlannedNetwork],
+        seconds: float,
+        half_width: float,
+        *,
+        at_most_s: float | None = None,
+        rough_ms: RoughMs | None = None,
+    ) -> Samples:
+        """Time the planned networks interleaved for at most ``seconds``, the building included.
+
+        Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
+        the median. The first few may take until ``at_most_s``. Where ``rough_ms`` says about what a network takes, in
+        milliseconds, no more of them are built than can run often enough in the time that is left. What an
+        interrupted profile has to build again does not count.
+
+        Raises:
+            ProfileError: If the time is to be kept and the networks cannot run once.
+        """
+        begun = own_clock()
+        rounds = self.journal.rounds(phase)
+        if rounds:
+            subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
+            self._start += own_clock() - begun
+            begun = own_clock()
+        # Nothing is known yet of how long summing up the first phase takes.
+        begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
+        end = begun + seconds
+        last = begun + (seconds if at_most_s is None else at_most_s) if self.keeps_time else math.inf
+        if not rounds:
+            subjects = self._built(phase, plan, end, last, rough_ms)
+        if not self.journal.ended(phase):
+            self._time(phase, subjects, end, last, half_width)
+        begun = own_clock()
+        samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
+        self._summing_s = (own_clock() - begun) / len(subjects)
+        self._numbered += len(subjects)
+        return samples
+
+    def _subject(self, planned: PlannedNetwork) -> Subject:
+        return Subject(self.network, self.units, planned, self.setting)
+
+    def _built(
+        self, phase: str, plan: Sequence[PlannedNetwork], end: float, last: float, rough_ms: RoughMs | None
+    ) -> list[Subject]:
+        subjects: list[Subject] = []
+        seconds = end - own_clock()
+        round_s = slowest_s = s_per_ms = 0.0
+        for planned in plan:
+            begun = own_clock()
+            if begun >= last and (rough_ms is None or len(subjects) < MIN_NETWORKS):
+                raise ProfileError(
+                    f"the time is up after {len(subjects)} of {len(plan)} networks were built, and none of them ran; "
+                    "give more with --time, or a smaller --space"
+                )
+            if rough_ms is not None and subjects:
+                round_s += s_per_ms * rough_ms(planned)
+                if not self._has_time_for(len(subjects), round_s, seconds, end - begun - slowest_s):
+                    break
+            subjects.append(self._subject(planned))
+            if rough_ms is not None and len(subjects) == 1:
+                s_per_ms = self._run_s(subjects[0]) / rough_ms(planned)
+                round_s = s_per_ms * rough_ms(planned)
+            slowest_s = max(slowest_s, own_clock() - begun)
+            self._report(phase, 0)
+        return subjects
+
+    def _has_time_for(self, built: int, round_s: float, seconds: float, left_s: float) -> bool:
+        """Whether one more network is worth its time: with it, a round takes ``round_s``."""
+        if built >= _USUAL_NETWORKS and max(_WANTED_ROUNDS * round_s, _ROUNDS_SHARE * seconds) > left_s:
+            return False
+        # One more for the warm-up.
+        return not self.keeps_time or built < MIN_NETWORKS or (1 + _MIN_ROUNDS) * round_s <= left_s
+
+    def _run_s(self, subject: Subject) -> float:
+        """Return how many seconds of the profile one run takes: on a GPU that is several passes."""
+        with inference(self.setting):
+            subject.run()
+            begun = own_clock()
+            subject.run()
+            subject.run()
+        return (own_clock() - begun) / 2
+
+    def _time(self, phase: str, subjects: list[Subject], end: float, last: float, half_width: float) -> None:
+        self.attempts_made[phase] = 0
+        noisy = True
+        while noisy:
+            self.attempts_made[phase] += 1
+            may_try_again = self.attempts_made[phase] < self.attempts
+            noisy = self._attempt(phase, subjects, end, last, half_width, may_try_again=may_try_again)
+            if noisy:
+                self.journal.begin_again(phase, self.elapsed_s())
+        self.journal.end(phase, self.elapsed_s())
+
+    def _attempt(
+        self, phase: str, subjects: list[Subject], end: float, last: float, half_width: float, *, may_try_again: bool
+    ) -> bool:
+        """Run rounds; return whether they were given up because they are too noisy."""
+        rounds = self.journal.rounds(phase)
+        begun = own_clock()
+        if rounds and begun >= last:
+            return False
+        judged = not may_try_again
+        noisy = False
+
+        def keep(one: Round) -> bool:
+            nonlocal judged, noisy
+            passes = last_passes(subjects, one)
+            rounds.append(passes)
+            self.journal.keep_round(phase, passes, self.elapsed_s())
+            self._report(phase, len(rounds))
+            if not judged and len(rounds) >= _JUDGED_ROUNDS:
+                share = (own_clock() - begun) / max(end - begun, 1e-9)
+                judged = share > _JUDGED_AFTER
+                noisy = judged and share < 1 - _JUDGED_AFTER and _is_noisy(rounds)
+            return noisy or (len(rounds) % 10 == 0 and _half_width(rounds) < half_width)
+
+        with inference(self.setting), throttle_watch(torch.device(self.setting.device)) as throttled:
+            now = own_clock()
+            self.again += interleave(
+                [subject.run for subject in subjects], seconds=end - now, at_most_s=last - now, warm_up=1,
+                min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
+                throttled=throttled,
+            ).again  # fmt: skip
+        if throttled is not None:
+            self.watched["groups_throttled"] += throttled.throttled
+            self.watched["groups_power_capped"] += throttled.power_capped
+        return noisy
+
+    def run_warm(self, dense: NetworkSample) -> NetworkSample | None:
+        """Time the dense network with no other one in between; return None if there is no time for it."""
+        setting = self.setting
+        form = prepare(compact_form(self.network, DENSE, {}), setting)
+        run = timed(form, random_input(self.network.input_shape, setting), setting)
+        with inference(setting):
+            left_s = self.seconds - self.elapsed_s() if self.keeps_time else math.inf
+            if left_s < WARM_UP_S + _LEAST_WARM_PASSES * dense.ms * 1e-3:
+                return None
+            passes = interleave(
+                [run], seconds=self._warm_s, at_most_s=left_s, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES,
+            )  # fmt: skip
+        kept = passes.ms[0]
+        median, iqr = median_iqr(kept)
+        return replace(
+            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered,
+            interval_ms=median_interval(kept), phase=WARM,
+        )  # fmt: skip
+
+    def _report(self, phase: str, rounds: int) -> None:
+        if self.progress is not None:
+            what = "every gate alone" if phase == ALONE else "gates mixed"
+            self.progress(min(1.0, self.elapsed_s() / self.seconds), f"{what}, round {rounds}")
+
+
+def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:
+    """Return the half-width of the 95 % interval of a median, relative to it, as the median over networks."""
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds])
+    low, median, high = np.percentile(whole_ms, [25, 50, 75], axis=0)
+    return float(np.median(1.82 * (high - low) / math.sqrt(len(rounds)) / median))
+
+
+def _is_noisy(rounds: Sequence[Sequence[Pass]]) -> bool:
+    """Whether times of one network spread as in a profile that is refused, what a group shares taken out."""
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
+    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
+    return spread(median_iqr(undisturbed.of(row, times)) for row, times in enumerate(whole_ms)) > TOO_NOISY

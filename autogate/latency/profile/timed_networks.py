@@ -1,0 +1,156 @@
+"""Gated networks as a profile runs them: with marks between units, and with their gates told what to decide."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from autogate.latency.hardware import inference, throttle_watch
+from autogate.latency.model import GONE, Unit, keys_of, operators_by_unit
+from autogate.latency.profile.plan import PlannedNetwork
+from autogate.latency.timing import (
+    Clock,
+    MarkedNetwork,
+    Pass,
+    Round,
+    interleave,
+    median_interval,
+    median_iqr,
+    numbered,
+    prepare,
+    random_input,
+    steady,
+)
+from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
+from autogate.runtimes import runnable
+from autogate.sites import Network
+from autogate.surgery import attach_gates, compact_form, script_decisions
+
+
+class Subject:
+    """One planned network in its compact form.
+
+    Args:
+        network: The network, whose weights its compact forms share.
+        units: Its units.
+        planned: What to run.
+        setting: How to run.
+    """
+
+    def __init__(self, network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> None:
+        self.planned = planned
+        compact = compact_form(
+            network, planned.policy, attach_gates(network, planned.policy), plan=planned.executors, share_weights=True
+        )
+        script_decisions(compact, planned.decisions)
+        prepare(compact, setting)
+        x = random_input(network.input_shape, setting)
+        self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
+        executed = operators_by_unit(compact, x)
+        self.macs = sum(one.macs for operators in executed.values() for one in operators) // setting.batch_size
+        self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != GONE}
+        self.last: Pass | None = None
+        whole = None
+        if setting.runtime != "eager":
+            with inference(setting):
+                whole = runnable(compact, x, setting)
+        self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)
+        self._x = x
+
+    def run(self) -> float:
+        """Run once, keep what it took as ``last``, and return that of the whole, in milliseconds."""
+        self.last = self._marked.run(self._x)
+        return self.last.whole_ms
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What networks showed: times of their units, their own, and what each unit executed."""
+
+    units: list[UnitSample]
+    networks: list[NetworkSample]
+    forms: list[UnitForm]
+
+
+def time_networks(
+    network: Network,
+    units: tuple[Unit, ...],
+    plan: Sequence[PlannedNetwork],
+    setting: Setting,
+    *,
+    seconds: float,
+    phase: str,
+    first_number: int = 0,
+    seed: int = 0,
+    min_rounds: int = 7,
+    progress: Callable[[float, str], None] | None = None,
+) -> Samples:
+    """Time networks interleaved for about ``seconds``, at least ``min_rounds`` passes each."""
+    network = replace(network, model=copy.deepcopy(network.model))
+    subjects = [Subject(network, units, planned, setting) for planned in plan]
+    rounds: list[list[Pass]] = []
+    start = time.monotonic()
+
+    def keep(one: Round) -> bool:
+        rounds.append(last_passes(subjects, one))
+        if progress is not None:
+            progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {one.number}")
+        return False
+
+    with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
+        interleave(
+            [subject.run for subject in subjects], seconds=seconds, warm_up=2, min_rounds=min_rounds, seed=seed,
+            done=keep, throttled=throttled,
+        )  # fmt: skip
+    return samples_of(subjects, rounds, phase, first_number)
+
+
+def last_passes(subjects: Sequence[Subject], one: Round) -> list[Pass]:
+    """Return the passes of the round that has just ended."""
+    return [
+        replace(subject.last, group=int(group), throttled=bool(throttled))
+        for subject, group, throttled in zip(subjects, one.groups, one.throttled, strict=True)
+        if subject.last is not None
+    ]
+
+
+def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int) -> Samples:
+    """Return one sample per unit of every network, and one per network, over the undisturbed passes.
+
+    Args:
+        subjects: The networks.
+        rounds: One pass of each of them per round.
+        phase: What the networks were run for.
+        first_number: Number of the first network within the profile.
+    """
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
+    throttled = np.array([[one.throttled for one in passes] for passes in rounds]).T
+    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]), throttled)
+    units, networks = [], []
+    for row, subject in enumerate(subjects):
+        number = first_number + row
+        passes = [every[row] for every in rounds]
+        kept = int(undisturbed.kept[row].sum())
+        for index, key in enumerate(subject.keys):
+            if key == GONE:
+                continue
+            median, iqr = median_iqr(undisturbed.of(row, np.array([one.units_ms.get(index, 0.0) for one in passes])))
+            host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
+            units.append(UnitSample(key, median, iqr, kept, number, host_ms))
+        times = undisturbed.of(row, whole_ms[row])
+        median, iqr = median_iqr(times)
+        policy = subject.planned.policy.to_json()
+        networks.append(
+            NetworkSample(
+                policy, subject.keys, median, iqr, kept, number, subject.macs, median_interval(times), phase,
+                {site: kept for site, kept in subject.planned.decisions.items() if kept is not None},
+                dict(subject.planned.executors),
+            )
+        )  # fmt: skip
+    forms = {key: form for subject in subjects for key, form in subject.forms.items()}
+    return Samples(units, networks, list(forms.values()))

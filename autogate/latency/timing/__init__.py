@@ -1,0 +1,39 @@
+"""Time networks: single passes, interleaved rounds, comparisons with dense."""
+
+from autogate.latency.timing.card import take_card
+from autogate.latency.timing.comparison import compare
+from autogate.latency.timing.drift_filter import TOO_NOISY, median_interval, median_iqr, spread, steady, too_noisy
+from autogate.latency.timing.interleaving import GROUP, Round, interleave, numbered
+from autogate.latency.timing.timing import (
+    WARM_UP_S,
+    Clock,
+    MarkedNetwork,
+    Pass,
+    prepare,
+    prepare_input,
+    random_input,
+    timed,
+)
+
+__all__ = [
+    "Clock",
+    "GROUP",
+    "MarkedNetwork",
+    "Pass",
+    "Round",
+    "TOO_NOISY",
+    "WARM_UP_S",
+    "compare",
+    "interleave",
+    "median_interval",
+    "median_iqr",
+    "numbered",
+    "prepare",
+    "prepare_input",
+    "random_input",
+    "spread",
+    "steady",
+    "take_card",
+    "timed",
+    "too_noisy",
+]

@@ -1,0 +1,170 @@
+"""Measure a gated network beside the dense one: interleaved, in one process, on the same inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from autogate.latency.hardware import inference
+from autogate.latency.timing.interleaving import Round, interleave
+from autogate.latency.timing.timing import Clock, prepare, prepare_input
+from autogate.records import Comparison, LatencyStat, Measurement, Setting
+from autogate.runtimes import runnable
+
+_MIN_REPEATS = 15
+_MIN_VARYING_REPEATS = 10
+_MIN_VARYING_INPUTS = 8
+_WARM_UP_PASSES = 3
+_RESAMPLES = 400
+# Rounds go on until the interval of the ratio is this narrow, or the time is up.
+_HALF_WIDTH = 0.01
+
+
+def compare(
+    dense: nn.Module,
+    gated: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    setting: Setting,
+    *,
+    varies: bool,
+    stat: LatencyStat = "p95",
+    seconds: float = 20.0,
+    seed: int = 0,
+) -> Comparison:
+    """Time two compact networks against each other.
+
+    Every round runs both networks once on one input, in random order; inputs take turns. A network whose
+    cost does not vary has one latency, the median over all its passes; otherwise each input's latency is
+    the median of its repeats, and the statistics are over inputs.
+
+    Args:
+        dense: The dense compact network; it is moved to the setting's device.
+        gated: The gated compact network; likewise.
+        inputs: Input batches, float32 ``[batch, C, H, W]`` each; fewer are used if the time is too short to
+            repeat all of them.
+        setting: How to run.
+        varies: Whether the gated network's cost depends on the input.
+        stat: The statistic whose ratio is reported.
+        seconds: Longest time to spend.
+        seed: Seed of the order of passes and of the bootstrap.
+    """
+    modules = [prepare(dense, setting), prepare(gated, setting)]
+    batches = [prepare_input(x, setting) for x in inputs]
+    clock = Clock(torch.device(setting.device))
+    times: tuple[list[float], list[float]] = ([], [])
+
+    def timed(which: int) -> float:
+        batch = batches[len(times[which]) % len(batches)]
+        start = clock.now()
+        networks[which](batch)
+        times[which].append(clock.between_ms(start, clock.now()))
+        return times[which][-1]
+
+    def both() -> None:
+        for which in (0, 1):
+            timed(which)
+
+    checked = time.monotonic()
+
+    def narrow(one: Round) -> bool:
+        nonlocal checked
+        if one.number % len(batches) or time.monotonic() - checked < 0.5:
+            return False
+        checked = time.monotonic()
+        low, high = _Table(times, len(batches), varies, stat, seed).ratio_interval(resamples=100)
+        return (high - low) / 2 < _HALF_WIDTH
+
+    with inference(setting):
+        networks = [runnable(module, batches[0], setting) for module in modules]
+        start = time.monotonic()
+        for _ in range(_WARM_UP_PASSES):
+            both()
+        if varies:
+            rounds_in_time = seconds * _WARM_UP_PASSES / (time.monotonic() - start)
+            batches = batches[: max(_MIN_VARYING_INPUTS, int(rounds_in_time / _MIN_VARYING_REPEATS))]
+        repeats = _MIN_VARYING_REPEATS * len(batches) if varies else max(_MIN_REPEATS, len(batches))
+        for passes in times:
+            passes.clear()
+        interleave(
+            [lambda: timed(0), lambda: timed(1)], seconds=seconds, warm_up=0, max_rounds=20_000,
+            min_rounds=repeats, seed=seed, done=narrow,
+        )  # fmt: skip
+    table = _Table(times, len(batches), varies, stat, seed)
+    return Comparison(table.summary(0), table.summary(1), table.ratio(), table.ratio_interval(_RESAMPLES), setting)
+
+
+class _Table:
+    """Times by network, repeat and input, and the statistics of them.
+
+    Args:
+        times: For each network the times of its passes in order, in milliseconds; inputs took turns.
+        inputs: Number of inputs.
+        varies: Whether the second network's cost depends on the input.
+        stat: The statistic over inputs.
+        seed: Seed of the bootstrap.
+    """
+
+    def __init__(
+        self, times: tuple[list[float], list[float]], inputs: int, varies: bool, stat: LatencyStat, seed: int
+    ) -> None:
+        repeats = len(times[0]) // inputs
+        shape = (repeats, inputs) if varies else (len(times[0]), 1)
+        self.ms = [np.array(passes[: shape[0] * shape[1]]).reshape(shape) for passes in times]
+        self.varies = (False, varies)
+        self.stat = stat
+        self.inputs, self.repeats = inputs, repeats
+        self.seed = seed
+
+    def ratio(self) -> float:
+        """Gated over dense."""
+        return self._statistic(1, self.ms[1]) / self._statistic(0, self.ms[0])
+
+    def ratio_interval(self, resamples: int) -> tuple[float, float]:
+        """95 % interval of the ratio; both networks are resampled together, round by round."""
+        ratios = [
+            self._statistic(1, self.ms[1][rows]) / self._statistic(0, self.ms[0][rows])
+            for rows in self._resampled_rows(resamples)
+        ]
+        return _basic_interval(self.ratio(), ratios)
+
+    def summary(self, which: int) -> Measurement:
+        """Statistics over inputs of one network, with the interval of the chosen one."""
+        table = self.ms[which]
+        latencies = self._latencies(which, table)
+        resampled = [self._statistic(which, table[rows]) for rows in self._resampled_rows(_RESAMPLES)]
+        p50, p95 = np.percentile(latencies, [50, 95])
+        interval = _basic_interval(self._statistic(which, table), resampled)
+        return Measurement(
+            float(latencies.mean()), float(p50), float(p95), float(latencies.max()), interval, self.inputs, self.repeats
+        )
+
+    def _latencies(self, which: int, table: np.ndarray) -> np.ndarray:
+        """Latency of each input; one for all where the cost does not vary."""
+        if self.varies[which]:
+            return np.asarray(np.median(table, axis=0))
+        return np.array([np.median(table)])
+
+    def _statistic(self, which: int, table: np.ndarray) -> float:
+        latencies = self._latencies(which, table)
+        if self.stat == "mean":
+            return float(latencies.mean())
+        return float(np.percentile(latencies, {"p50": 50, "p95": 95, "max": 100}[self.stat]))
+
+    def _resampled_rows(self, resamples: int) -> list[np.ndarray]:
+        """Rows drawn in blocks of neighbours, since what disturbs one round disturbs the next."""
+        rng = np.random.default_rng(self.seed)
+        n = len(self.ms[0])
+        length = max(1, round(n**0.5))
+        starts = rng.integers(0, n, (resamples, -(-n // length)))
+        rows = (starts[:, :, None] + np.arange(length)) % n
+        return list(rows.reshape(resamples, -1)[:, :n])
+
+
+def _basic_interval(value: float, resampled: list[float]) -> tuple[float, float]:
+    """Return the basic bootstrap interval: resampling lifts high percentiles, which mirroring takes back."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return 2 * value - float(high), 2 * value - float(low)

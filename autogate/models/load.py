@@ -1,0 +1,142 @@
+"""Load a network by name, with or without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autogate.errors import ModelError, WeightsError
+from autogate.models.find import find_source
+from autogate.models.fit import fit_weights
+from autogate.models.hash import state_sha256
+from autogate.models.head import find_head, head_classes
+from autogate.models.source import Pretrained, Source
+from autogate.models.weights import read_weights
+from autogate.records import Preprocessing
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and what is known about it.
+
+    Attributes:
+        module: The network, in eval mode, on the CPU, in float32.
+        name: Its name as the user typed it.
+        weights: Where the weights came from; None for a random initialisation.
+        weights_sha256: :func:`~autogate.models.state_sha256` of the weights; None without weights.
+        preprocessing: What the weights were trained with; None if that is not known.
+        num_classes: Outputs of the classifier.
+    """
+
+    module: nn.Module
+    name: str
+    weights: str | None
+    weights_sha256: str | None
+    preprocessing: Preprocessing | None
+    num_classes: int
+
+
+def load_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: str | None = None,
+    new_head: bool = False,
+    seed: int = 0,
+) -> LoadedModel:
+    """Build a network and load its weights.
+
+    Args:
+        name: A built-in CIFAR network, a torchvision name, ``timm:NAME`` or ``package.module:factory``.
+        num_classes: Outputs of the classifier; None takes those of the weights, else the network's default.
+        weights: ``DEFAULT``, a torchvision name such as ``IMAGENET1K_V2``, or the path of a file.
+        new_head: Whether to leave the classifier of the weights aside and start it afresh.
+        seed: Seed of everything initialised at random; the global random state stays as it was.
+
+    Raises:
+        ModelError: If the network is unknown or cannot be built.
+        WeightsError: If the weights cannot be had, are damaged or unsafe, or do not fit.
+    """
+    if num_classes is not None and num_classes < 1:
+        raise ModelError(f"a network needs at least one class, not {num_classes}")
+    source = find_source(name)
+    if weights is None:
+        module = _build(source, num_classes, seed)
+        return _finish(module, name, None, None, num_classes)
+    found = _obtain(source, weights)
+    state = source.adapt(dict(found.state))
+    module = _build_for(source, state, num_classes, seed, found.label, new_head)
+    head = find_head(module) if new_head else None
+    fit_weights(module, state, label=found.label, leave_out=head[0] if head else None)
+    return _finish(module, name, found.label, found.preprocessing, num_classes)
+
+
+def default_input_size(name: str) -> int:
+    """Return the usual input height and width of a network, in pixels.
+
+    Raises:
+        ModelError: If the network is unknown.
+    """
+    return find_source(name).input_size()
+
+
+def _build(source: Source, num_classes: int | None, seed: int) -> nn.Module:
+    # The CPU generator alone: torch.manual_seed would also reseed the accelerators, which fork_rng left out.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = source.build(num_classes).cpu().float().eval()
+    built = head_classes(module)
+    if num_classes is not None and built is not None and built != num_classes:
+        advice = "let its factory take num_classes, or use data with as many classes"
+        raise ModelError(f"{source.name} has {built} outputs, not {num_classes}; {advice}")
+    return module
+
+
+def _obtain(source: Source, weights: str) -> Pretrained:
+    path = Path(weights).expanduser()
+    if weights in source.weights_names() or (weights.isidentifier() and weights.isupper() and not path.exists()):
+        return source.fetch(weights)
+    return Pretrained(read_weights(path), source.recognise(path), weights)
+
+
+def _build_for(
+    source: Source,
+    state: Mapping[str, Tensor],
+    num_classes: int | None,
+    seed: int,
+    label: str,
+    new_head: bool,
+) -> nn.Module:
+    """Build the network with the class count asked for, or else with that of the weights."""
+    module = _build(source, num_classes, seed)
+    head = find_head(module)
+    weight = state.get(f"{head[0]}.weight") if head else None
+    if head is None or weight is None or weight.ndim != head[1].weight.ndim:
+        return module  # no class count to compare; loading says what does not match
+    built, stored = int(head[1].weight.shape[0]), int(weight.shape[0])
+    if built == stored:
+        return module
+    if num_classes is None:
+        return _build(source, stored, seed)
+    if new_head:
+        return module
+    advice = "ask for a new head (--new-head) to train one, or use the data these weights are for"
+    raise WeightsError(f"{label} has a head for {stored} classes, not {num_classes}; {advice}")
+
+
+def _finish(
+    module: nn.Module,
+    name: str,
+    weights: str | None,
+    preprocessing: Preprocessing | None,
+    num_classes: int | None,
+) -> LoadedModel:
+    classes = head_classes(module) or num_classes
+    if classes is None:
+        raise ModelError(f"cannot tell the number of classes of {name}; pass num_classes")
+    sha256 = None if weights is None else state_sha256(module.state_dict())
+    return LoadedModel(module, name, weights, sha256, preprocessing, classes)

@@ -1,0 +1,90 @@
+"""Networks of timm, imported only when one is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autogate.errors import ModelError
+from autogate.models.factory import one_line
+from autogate.models.source import Pretrained, Source, download_error
+from autogate.records import Preprocessing
+
+PREFIX = "timm:"
+
+
+class TimmSource(Source):
+    """A ``timm:NAME``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.timm_name = name.removeprefix(PREFIX)
+        try:
+            self.timm: Any = importlib.import_module("timm")
+        except ImportError as problem:
+            raise ModelError(f"{name!r} needs timm; run: pip install 'autogate[timm]'") from problem
+
+    def similar(self) -> list[str] | None:
+        """Return names like this one if timm does not know it, None if it does."""
+        known = self.timm.list_models()
+        if self.timm_name.partition(".")[0] in known:
+            return None
+        return [PREFIX + match for match in difflib.get_close_matches(self.timm_name, known, n=3)]
+
+    def build(self, num_classes: int | None) -> nn.Module:
+        """Build the network."""
+        options = {} if num_classes is None else {"num_classes": num_classes}
+        try:
+            module: nn.Module = self.timm.create_model(self.timm_name, pretrained=False, **options)
+        except Exception as problem:  # timm raises many types
+            raise ModelError(f"timm cannot build {self.timm_name!r} ({one_line(problem)})") from problem
+        self._split_activations(module)
+        return module
+
+    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the weights of normalisations that :meth:`build` has split from their activation."""
+        with torch.device("meta"):
+            split = self._split_activations(self.timm.create_model(self.timm_name, pretrained=False))
+
+        def renamed(name: str) -> str:
+            path, _, last = name.rpartition(".")
+            return f"{path}.norm.{last}" if path in split else name
+
+        return {renamed(name): tensor for name, tensor in state.items()}
+
+    def _split_activations(self, module: nn.Module) -> set[str]:
+        """Make two modules of timm's normalisation with activation, which hides both from a trace; return the paths."""
+        joint: type[nn.Module] = self.timm.layers.BatchNormAct2d
+        parts: dict[str, Any] = {path: part for path, part in module.named_modules() if type(part) is joint}
+        parts = {path: part for path, part in parts.items() if isinstance(part.drop, nn.Identity)}
+        for path, part in parts.items():
+            norm = nn.BatchNorm2d(part.num_features, part.eps, part.momentum, part.affine, part.track_running_stats)
+            for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
+                setattr(norm, name, tensor)
+            module.set_submodule(path, nn.Sequential(OrderedDict(norm=norm, act=part.act)))
+        return set(parts)
+
+    def input_size(self) -> int:
+        """Return the size in timm's default configuration."""
+        config = self.timm.get_pretrained_cfg(self.timm_name)
+        return 224 if config is None else int(config.input_size[-1])
+
+    def weights_names(self) -> list[str]:
+        """Return ``DEFAULT``."""
+        return ["DEFAULT"]
+
+    def fetch(self, weights: str) -> Pretrained:
+        """Download timm's weights, with the class count they were trained for."""
+        try:
+            module = self.timm.create_model(self.timm_name, pretrained=True)
+        except Exception as problem:  # timm and its hub raise many types: no network, no such file, no weights
+            raise download_error(self.name, problem) from problem
+        config = module.pretrained_cfg
+        mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
+        preprocessing = Preprocessing(int(config["input_size"][-1]), mean, std)  # type: ignore[arg-type]
+        return Pretrained(module.state_dict(), preprocessing, f"{self.name} pretrained")

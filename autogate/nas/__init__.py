@@ -1,0 +1,1 @@
+"""The search for gates: profiles, proposals, evaluations, workers, executors, and the loop that drives them."""

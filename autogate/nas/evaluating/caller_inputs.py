@@ -1,0 +1,53 @@
+"""What a caller brings to a study as an object instead of naming it: network, data, training, score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autogate.errors import StudyError
+from autogate.goals import SearchConfig
+from autogate.nas.evaluating.task import OwnData
+from autogate.training import ScoreFunction, TrainFunction
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a caller brings instead of naming it."""
+
+    model: nn.Module | None = None
+    data: OwnData | None = None
+    train_fn: TrainFunction | None = None
+    score_fn: ScoreFunction | None = None
+
+    @classmethod
+    def among(cls, model: str | nn.Module, data: str | Path | OwnData) -> Own:
+        """Return what is brought along, of a network and data that may also be named."""
+        return cls(None if isinstance(model, str) else model, None if isinstance(data, str | Path) else data)
+
+    def check(self, study: str, config: SearchConfig) -> None:
+        """Refuse to go on without what the study was started with."""
+        missing = [
+            name
+            for name, given, needed in (
+                ("model", self.model, config.model.startswith("python:")),
+                ("data", self.data, config.data == "python"),
+            )
+            if needed and given is None
+        ]
+        if missing:
+            raise StudyError(
+                f"study {study!r} was started from Python with its own {' and '.join(missing)}; pass "
+                f"{' and '.join(f'{name}=…' for name in missing)} from Python again"
+            )
+
+
+def names_of(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:
+    """Return the settings that stand for a network and data, named or brought along."""
+    named: dict[str, Any] = {"model": model} if isinstance(model, str) else {
+        "model": f"python:{type(model).__name__}", "weights": "in memory",
+    }  # fmt: skip
+    return {**named, "data": str(data) if isinstance(data, str | Path) else "python"}

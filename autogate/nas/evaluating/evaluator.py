@@ -1,0 +1,38 @@
+"""What finds out how good a policy is: by training it, or from records."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from autogate.policy import Policy
+from autogate.records import Evaluation, EvaluationKey
+from autogate.studies import Reporter
+from autogate.training import Fidelity, Keeper, Milestones
+
+
+class Judge(Protocol):
+    """Evaluates policies; equal keys, equal evaluations."""
+
+    def key(self, policy: Policy, fidelity: Fidelity) -> EvaluationKey:
+        """Return the key under which the evaluation is stored."""
+
+    def evaluate(
+        self,
+        policy: Policy,
+        fidelity: Fidelity,
+        reporter: Reporter,
+        keeper: Keeper | None = None,
+        milestones: Milestones | None = None,
+    ) -> tuple[Evaluation, bytes | None]:
+        """Return what is to be stored, and the trained weights if they are worth keeping.
+
+        Args:
+            policy: The policy.
+            fidelity: How thoroughly to train it.
+            reporter: Hears of progress.
+            keeper: Keeps the state of the training, so that an interrupted one goes on from there.
+            milestones: Looks at the network while it is trained.
+
+        Raises:
+            TrainingError: If training or scoring fails.
+        """

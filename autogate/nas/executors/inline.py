@@ -1,0 +1,53 @@
+"""A team of one: the process that drives the study trains, too, one candidate after the other."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from autogate.nas.evaluating import Judge
+from autogate.nas.executors.executor import Team
+from autogate.nas.workers import Presence, do_job
+from autogate.store import Store
+from autogate.studies import Reporter
+
+_WAIT_S = 0.25
+
+
+class SoloTeam(Team):
+    """Trains in this process.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        judge: Trains and scores.
+        device: Device it trains on.
+        reporter: Hears of progress.
+    """
+
+    def __init__(self, store: Store, study: str, judge: Judge, device: str, reporter: Reporter) -> None:
+        super().__init__(store, study)
+        self._judge = judge
+        self._reporter = reporter
+        self._presence = Presence(store, study, device, joined=False)
+
+    def __enter__(self) -> SoloTeam:
+        self._presence.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._presence.__exit__(kind, error, trace)
+
+    def capacity(self) -> int:
+        """One at a time, and some for workers that joined."""
+        return 1 + self._joined()
+
+    def work(self) -> None:
+        """Train the next candidate; wait where others train all there are."""
+        job = self._presence.take()
+        if job is None:
+            time.sleep(_WAIT_S)
+        else:
+            do_job(self.store, self._judge, job, self._presence, self._reporter)

@@ -1,0 +1,80 @@
+"""Which team a configuration asks for, and whether it can be had."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from autogate.errors import DeviceError, StudyError
+from autogate.goals import SearchConfig
+from autogate.nas.evaluating import Judge
+from autogate.nas.executors.executor import Team, free_what_the_dead_hold
+from autogate.nas.executors.inline import SoloTeam
+from autogate.nas.executors.processes import ProcessTeam
+from autogate.nas.executors.ray_address import check_address
+from autogate.store import Store
+from autogate.studies import Reporter
+
+if TYPE_CHECKING:
+    from autogate.training import Methods
+
+
+def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) -> None:
+    """Refuse a team that cannot be had, before anything is trained.
+
+    Raises:
+        StudyError: If others are to train what only this process has.
+        DeviceError: If there are fewer GPUs than workers.
+        StorageError: If there is no cluster.
+    """
+    if not config.has_team:
+        return
+    brought = {"model": config.model.startswith("python:"), "data": config.data == "python"}
+    brought |= {name.split()[0]: True for name in methods.names[1:]}
+    if own := [name for name, there in brought.items() if there]:
+        raise StudyError(
+            f"{' and '.join(own)} came from Python, and other processes cannot have them; use --workers 1, or name "
+            "them as package.module:factory"
+        )
+    if config.backend == "ray":
+        check_ray()
+        check_address(config.ray_address)
+    elif trainer.type == "cuda" and (config.workers or 1) > (gpus := torch.cuda.device_count()):
+        raise DeviceError(f"{config.workers} workers need a GPU each, and there are {gpus}; use --workers {gpus}")
+
+
+def team_for(
+    config: SearchConfig, store: Store, study: str, judge: Judge, trainer: torch.device, reporter: Reporter
+) -> Team:
+    """Return the team that trains for a study; what dead members of an earlier one held is free."""
+    free_what_the_dead_hold(store, study)
+    store.forget_workers(study)
+    store.begin_anew(study)
+    if config.backend == "ray":
+        from autogate.nas.executors.ray_executor import RayTeam
+
+        return RayTeam(store, study, config, trainer)
+    if not config.has_team:
+        return SoloTeam(store, study, judge, str(trainer), reporter)
+    on_gpu = trainer.type == "cuda"
+    threads = config.threads if config.threads is not None and not on_gpu else os.cpu_count() or 1
+    return ProcessTeam(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
+
+
+def check_ray() -> None:
+    """Refuse Ray where it is not installed.
+
+    Raises:
+        StudyError: If it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise StudyError("--backend ray needs Ray: pip install 'autogate[ray]'")
+
+
+def _gpus() -> list[str]:
+    """Return the names that CUDA has for the GPUs this process sees."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return seen.split(",") if seen else [str(i) for i in range(torch.cuda.device_count())]

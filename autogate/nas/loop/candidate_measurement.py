@@ -1,0 +1,106 @@
+"""Measure candidates that the latency model is not sure about, before any training, and let it learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from autogate.goals import Objective
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import PlannedNetwork, Samples, sample_rows, samples_of_rows, time_networks
+from autogate.policy import DENSE, Policy
+from autogate.records import MEASURED
+from autogate.resources import policy_varies
+from autogate.store import Store
+from autogate.studies import Reporter
+
+_SECONDS = 1.5
+_MIN_ROUNDS = 10
+_MOST_LOOKS = 40
+# Unlike anything profiled: most of the time is in forms that were never run. It matters near the budget only.
+_UNLIKE = 0.5
+_NEAR = 0.15
+_FACT = "measured_candidates"
+
+
+class Feedback:
+    """Looks closer at candidates of one study, on the target.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        latency: The model that learns.
+        objective: What the search is after.
+        reporter: Hears of it.
+    """
+
+    def __init__(
+        self, store: Store, study: str, latency: LatencyModel, objective: Objective, reporter: Reporter
+    ) -> None:
+        self.store = store
+        self.study = study
+        self.latency = latency
+        self.objective = objective
+        self.reporter = reporter
+        facts = store.study(study)[1]
+        self._looks: list[dict[str, Any]] = list(facts.get(_FACT, []))
+        learn_again(latency, facts)
+
+    def consider(self, policy: Policy) -> bool:
+        """Measure a candidate if its prediction leaves open whether it fits the budget; return whether it was."""
+        if not self._is_open(policy):
+            return False
+        self.reporter.progress(0.0, "measuring a candidate near the budget")
+        found = self._measure(policy)
+        rows = sample_rows(found.units, found.networks, found.forms)
+        self._looks.append({"policy": policy.digest, "rows": rows})
+        self.store.set_facts(self.study, {_FACT: self._looks})
+        self.latency.learn(found.units, found.networks, found.forms)
+        return True
+
+    def _is_open(self, policy: Policy) -> bool:
+        limit_ms = self.objective.limit_ms
+        if limit_ms is None or policy_varies(policy) or len(self._looks) >= _MOST_LOOKS:
+            return False
+        if any(look["policy"] == policy.digest for look in self._looks):
+            return False
+        predicted = self.latency.predict(policy)
+        ms = predicted.stat(self.objective.stat)
+        if ms / (1 + predicted.error) <= limit_ms < ms * (1 + predicted.error):
+            return True
+        return abs(ms / limit_ms - 1) < _NEAR and self.latency.unseen_share(policy) > _UNLIKE
+
+    def _measure(self, policy: Policy) -> Samples:
+        """Time a candidate beside dense; what the device is slower today than in the profile is taken out."""
+        profile = self.latency.profile
+        plan = [PlannedNetwork(DENSE, {}), PlannedNetwork(policy, {}, self.latency.plan(policy))]
+        found = time_networks(
+            self.latency.network, self.latency.units, plan, profile.setting, seconds=_SECONDS, phase=MEASURED,
+            first_number=1 + max(sample.network for sample in profile.networks), min_rounds=_MIN_ROUNDS,
+        )  # fmt: skip
+        known = {form.key for form in profile.forms}
+        dense, candidate = found.networks
+        factor = self.latency.dense_ms / self.latency.slowness / dense.ms
+        low, high = candidate.interval_ms or (candidate.ms, candidate.ms)
+        return Samples(
+            [
+                replace(one, ms=factor * one.ms, iqr_ms=factor * one.iqr_ms, host_ms=factor * one.host_ms)
+                for one in found.units
+                if one.network == candidate.network
+            ],
+            [
+                replace(
+                    candidate, ms=factor * candidate.ms, iqr_ms=factor * candidate.iqr_ms,
+                    interval_ms=(factor * low, factor * high),
+                )
+            ],
+            [form for form in found.forms if form.key not in known],
+        )  # fmt: skip
+
+
+def learn_again(latency: LatencyModel, facts: Mapping[str, Any]) -> None:
+    """Let a study's latency model learn from the candidates that the study measured."""
+    rows = [row for look in facts.get(_FACT, []) for row in look["rows"]]
+    if rows:
+        latency.learn(*samples_of_rows(rows))

@@ -1,0 +1,199 @@
+"""The last stage: train the best candidates fully, measure them beside dense, decide whether the budget is met."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from autogate.errors import TrainingError
+from autogate.goals import accepted, energy_excess
+from autogate.latency.model import LatencyModel
+from autogate.nas.evaluating import CandidateMemory, Evaluator, Trained, pack
+from autogate.nas.executors import Team, ask_for, obtain
+from autogate.nas.proposing import Pick
+from autogate.policy import Policy
+from autogate.records import FinalistRecord, LatencyStat, Realisation
+from autogate.resources import (
+    Bench,
+    paper_macs,
+    parameter_count,
+    peak_memory_bytes,
+    policy_varies,
+    predicted_statistics,
+    realisable_macs,
+)
+from autogate.store import Store
+from autogate.studies import Reporter
+from autogate.surgery import attach_gates, compact_form, training_form
+from autogate.training import Fidelity, clone
+from autogate.units import Budgets
+
+FULL: Fidelity = "full"
+_FAILED = "failed_finalists"
+
+
+class FinalStage:
+    """Trains, measures and stores finalists.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        evaluator: Knows how candidates are trained.
+        team: Who trains them.
+        latency: Predicts latencies; its profile says how to run on the target.
+        profile: Identity of that profile.
+        memory: Peak memory on the target; None if the target is not at hand, so that results stay predicted.
+        budgets: What a finalist may take.
+        floor: Lowest validation accuracy, if any.
+        stat: Statistic the budget binds.
+        reporter: Hears of progress.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        evaluator: Evaluator,
+        team: Team,
+        latency: LatencyModel,
+        profile: str,
+        memory: CandidateMemory | None,
+        budgets: Budgets,
+        floor: float | None,
+        stat: LatencyStat,
+        reporter: Reporter,
+    ) -> None:
+        self.store = store
+        self.study = study
+        self.evaluator = evaluator
+        self.team = team
+        self.latency = latency
+        self.bench = Bench(evaluator.task.network, evaluator.task.data.val, latency.profile.setting, stat)
+        self.profile = profile
+        self.memory = memory
+        self.budgets = budgets
+        self.floor = floor
+        self.stat = stat
+        self.reporter = reporter
+
+    def run(self, pick: Pick, wanted: int) -> bool:
+        """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
+
+        Returns whether one could. A candidate whose training fails is passed over; so is one that measures over the
+        energy budget, unless all do: then the one that came closest is finished.
+
+        Raises:
+            TrainingError: If every training failed.
+        """
+        self._ask_ahead(pick, wanted)
+        done: list[FinalistRecord] = []
+        tried: set[int] = set()
+        over: dict[int, tuple[float, Policy]] = {}
+        failure: TrainingError | None = None
+        while (trial := pick(done, tried)) is not None:
+            assert trial.policy is not None  # noqa: S101 - candidates are complete
+            tried.add(trial.number)
+            if (excess := self._energy_excess(trial.policy)) > 0:
+                over[trial.number] = excess, trial.policy
+                self.reporter.note(f"trial {trial.number} measures {excess:.0%} over the energy budget; not trained")
+                continue
+            try:
+                done.append(self.finish(trial.number, trial.policy))
+            except TrainingError as error:
+                self.reporter.note(f"trial {trial.number} cannot be finished: {error}")
+                self._remember(trial.number, error)
+                failure = error
+            if len(done) >= wanted and self._any_accepted(done):
+                break
+        if failure is not None and not done:
+            raise failure
+        if over and not done:
+            closest = min(over, key=lambda number: over[number][0])
+            done.append(self.finish(closest, over[closest][1]))
+        return self._any_accepted(done)
+
+    def _ask_ahead(self, pick: Pick, wanted: int) -> None:
+        """Have the finalists that are certain trained at the same time, where there is a team to do it."""
+        if self.team.capacity() == 1 or self.floor is not None or self.budgets.energy is not None:
+            return
+        tried: set[int] = set()
+        while len(tried) < wanted and (trial := pick([], tried)) is not None:
+            assert trial.policy is not None  # noqa: S101 - candidates are complete
+            tried.add(trial.number)
+            if self._finished(trial.policy) is None:
+                ask_for(self.store, self.evaluator, self.study, trial.number, trial.policy, FULL)
+
+    def finish(self, trial: int, policy: Policy) -> FinalistRecord:
+        """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
+        known = self._finished(policy)
+        if known is not None:
+            return known
+        trained, artifact = self._trained(trial, policy)
+        form, task = training_form(trained.network, trained.gates), self.evaluator.task
+        with self.reporter.stage("score finalists"):
+            test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
+        with self.reporter.stage("measure finalists"):
+            compact = compact_form(trained.network, policy, trained.gates, plan=self.latency.plan(policy))
+            costs = self._costs(policy, compact, trained.realisation)
+            here = self.memory is not None
+            comparison = self.bench.measure(policy, compact, self.budgets.latency) if here else None
+        predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
+        record = FinalistRecord(
+            policy, self.profile, trial, trained.val_accuracy, test_accuracy, costs,
+            {**predicted, "dense": self.latency.dense_ms}, comparison, trained.realisation, artifact,
+        )  # fmt: skip
+        self.store.add_finalist(self.study, record)
+        return record
+
+    def _finished(self, policy: Policy) -> FinalistRecord | None:
+        finalists = self.store.finalists(self.study)
+        return next((f for f in finalists if (f.policy, f.profile) == (policy, self.profile)), None)
+
+    def _energy_excess(self, policy: Policy) -> float:
+        """By which share a candidate exceeds the energy budget; 0 if it does not, or cannot be known before training.
+
+        Energy is not predicted but measured, with the weights that the candidate would be trained from.
+        """
+        if self.budgets.energy is None or policy_varies(policy) or self._finished(policy) is not None:
+            return 0.0
+        with self.reporter.stage("measure energy"):
+            network = clone(self.evaluator.start)
+            gates = attach_gates(network, policy, self.evaluator.bank)
+            compact = compact_form(network, policy, gates, plan=self.latency.plan(policy))
+            return max(0.0, energy_excess(self.bench.energy(policy, compact), self.budgets.energy))
+
+    def _remember(self, trial: int, error: TrainingError) -> None:
+        failed = self.store.study(self.study)[1].get(_FAILED, {})
+        self.store.set_facts(self.study, {_FAILED: {**failed, str(trial): str(error)}})
+
+    def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
+        return any(accepted(finalist, self.budgets, self.floor) for finalist in finalists)
+
+    def _trained(self, trial: int, policy: Policy) -> tuple[Trained, str]:
+        """Train a finalist, or load what was trained under an equal key; stored before anything else is done."""
+        if policy.is_dense:
+            trained = self._dense()
+            return trained, self.store.add_artifact("finalist", pack(trained.network.model, {}))
+        with self.reporter.stage("fine-tune finalists"):
+            self.reporter.progress(0.0, f"trial {trial}")
+            evaluation = obtain(self.store, self.evaluator, self.study, trial, policy, FULL, self.team)
+        assert evaluation.artifact is not None  # noqa: S101 - a full training keeps its weights
+        weights = self.store.artifact(evaluation.artifact)
+        return self.evaluator.restore(policy, evaluation, weights), evaluation.artifact
+
+    def _dense(self) -> Trained:
+        """The dense network as it came."""
+        task = self.evaluator.task
+        accuracy, _ = self.evaluator.methods.score(task.network.model, task.data.val, "val", device=task.trainer)
+        return Trained(clone(task.network), {}, accuracy, Realisation())
+
+    def _costs(self, policy: Policy, compact: nn.Module, realisation: Realisation) -> dict[str, float]:
+        costs: dict[str, float] = {
+            "macs_paper": paper_macs(self.latency.network, policy, realisation),
+            "macs_realisable": realisable_macs(compact, self.bench.inputs(policy)),
+            "params": parameter_count(compact),
+        }
+        if self.memory is not None:
+            network, setting = self.latency.network, self.bench.setting
+            costs["peak_memory_bytes"] = peak_memory_bytes(compact, policy, network, setting)
+            costs["dense_peak_memory_bytes"] = self.memory.dense_bytes
+        return costs

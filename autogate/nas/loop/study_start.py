@@ -1,0 +1,115 @@
+"""Start a study, or continue one, with what the caller named or brings along."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from autogate.errors import StudyError
+from autogate.goals import BUDGETS, TARGET, SearchConfig
+from autogate.nas.evaluating import Own
+from autogate.store import Store, StudyRunningError, holds_studies
+from autogate.studies import Reporter
+from autogate.system import code_version
+
+# Facts of a study that say how fast its device is.
+OF_THE_TARGET = ("profile", "slowness", "stale_error", "measured_candidates")
+
+
+def start(
+    url: str,
+    name: str | None,
+    config: SearchConfig,
+    reporter: Reporter,
+    own: Own,
+    *,
+    artifacts: str | None = None,
+    judged_anew: bool = False,
+) -> str:
+    """Run a search to its end and return the study's name; without one, a fresh name is made.
+
+    The database is made only once everything the user named was found.
+
+    Args:
+        url: SQLAlchemy URL of the database.
+        name: Name of the study, new or known; None for a fresh one.
+        config: Its configuration.
+        reporter: Hears of progress.
+        own: What the caller brings instead of naming it.
+        artifacts: URL for the weights of the database; None for the usual place.
+        judged_anew: Whether a known study may get other budgets, or another target.
+
+    Raises:
+        BudgetInfeasibleError: If no policy meets the budget; before any training.
+        AutoGateError: If anything asked for is unknown, damaged or does not fit.
+    """
+    from autogate.latency.hardware import resolve_device
+    from autogate.nas.evaluating import load_task
+    from autogate.nas.loop.search import run_search
+    from autogate.nas.profiles import check_resources, check_setting, named_profile
+    from autogate.training import Methods
+
+    known = name is not None and holds_studies(url) and name in Store(url).study_names()
+    new_goal = judged_anew and name is not None and _is_judged_otherwise(Store(url), name, config)
+    if not known or new_goal:
+        check_resources(config, resolve_device(config.device))
+    task = load_task(config, reporter, own.model, own.data)
+    check_setting(config, task.network, task.target)
+    if config.profile is not None and (not known or new_goal):
+        named_profile(config, task.network)
+    store = Store(url, create=True)
+    if artifacts is not None:
+        store.place_artifacts(artifacts)
+    with ExitStack() as stack:
+        name = reserve(store, name, config, stack)
+        before: dict[str, float] = {}
+        if name in store.study_names():
+            refuse_other(store, name, config, (*BUDGETS, *TARGET) if judged_anew else ())
+            store.claim(name)
+            reporter.begin(name, store.command("resume", name))
+            before_it = SearchConfig.model_validate(store.study(name)[0])
+            moved = set(config.changed(before_it)) & set(TARGET) != set()
+            store.set_config(name, config.to_json(), code_version=code_version(), forget=OF_THE_TARGET if moved else ())
+            before = dict(store.study(name)[1].get("seconds", {}))
+        methods = Methods(own.train_fn, own.score_fn, name)
+        try:
+            run_search(store, name, config, reporter, task, methods, trials=config.trials)
+        finally:
+            if name in store.study_names():
+                spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
+                store.set_facts(name, {"seconds": {**before, **spent}})
+    return name
+
+
+def _is_judged_otherwise(store: Store, name: str, config: SearchConfig) -> bool:
+    changed = config.changed(SearchConfig.model_validate(store.study(name)[0]))
+    return not {*BUDGETS, *TARGET}.isdisjoint(changed)
+
+
+def refuse_other(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
+    """Refuse a study of this name that was made with another configuration, ``but`` for these settings."""
+    if name not in store.study_names():
+        return
+    if different := config.differences(SearchConfig.model_validate(store.study(name)[0]), but):
+        raise StudyError(
+            f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
+            f"continue it with `{store.command('resume', name)}`"
+        )
+
+
+def reserve(store: Store, name: str | None, config: SearchConfig, stack: ExitStack) -> str:
+    """Become the only driver of a study, until the stack is left, and return its name; without one, a fresh one."""
+    if name is not None:
+        stack.enter_context(store.running(name))
+        return name
+    stem = f"{config.model.split(':')[-1].lower()}-{Path(config.data).name}"
+    for number in itertools.count(1):
+        fresh = f"{stem}-{number}"
+        with suppress(StudyRunningError), ExitStack() as attempt:
+            attempt.enter_context(store.running(fresh))
+            if fresh not in store.study_names():
+                stack.enter_context(attempt.pop_all())
+                return fresh
+    raise AssertionError("numbers do not end")

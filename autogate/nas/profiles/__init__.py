@@ -1,0 +1,37 @@
+"""The latency profile that a search works with: named, stored, or taken now."""
+
+from autogate.nas.profiles.profiles import (
+    QUICK_PROFILE_S,
+    check_resources,
+    check_setting,
+    find_profile,
+    keep_profile,
+    known_profile,
+    may_be_stale,
+    named_profile,
+    own_profile,
+    profile_called,
+    profile_for,
+    profile_network,
+    searched_space,
+    setting_here,
+    transfer_to_here,
+)
+
+__all__ = [
+    "QUICK_PROFILE_S",
+    "check_resources",
+    "check_setting",
+    "find_profile",
+    "keep_profile",
+    "known_profile",
+    "may_be_stale",
+    "named_profile",
+    "own_profile",
+    "profile_called",
+    "profile_for",
+    "profile_network",
+    "searched_space",
+    "setting_here",
+    "transfer_to_here",
+]

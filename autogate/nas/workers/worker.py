@@ -1,0 +1,165 @@
+"""A worker: a process that trains the candidates of a study that another process drives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import torch
+
+from autogate.errors import StudyError
+from autogate.goals import SearchConfig
+from autogate.nas.evaluating import Judge, Own, evaluator_of, load_task, unpack
+from autogate.nas.profiles import searched_space
+from autogate.nas.workers.jobs import do_job
+from autogate.nas.workers.session import LeavingError, Presence
+from autogate.store import Store
+from autogate.studies import Reporter
+from autogate.system import code_version
+from autogate.training import Methods
+
+THREADS_VARIABLE = "AUTOGATE_TRAIN_THREADS"
+_WAIT_S = 0.1
+_LOOK_S = 2.0
+
+
+def work(
+    store: Store,
+    study: str,
+    reporter: Reporter,
+    *,
+    train_device: str | None = None,
+    idle_s: float | None = None,
+    worker: str | None = None,
+) -> int:
+    """Train for a study until told to leave, and return how many jobs were done.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        reporter: Hears of progress.
+        train_device: Device to train on; None for the study's.
+        idle_s: Seconds without work after which to leave; None to wait for ever.
+        worker: Identity given by the process that started this one, which is followed when it goes; None for a
+            worker that joins by itself.
+
+    Raises:
+        StudyError: If this process cannot do what the study needs.
+    """
+    config = SearchConfig.model_validate(store.study(study)[0])
+    Own().check(study, config)
+    check_code(store, study)
+    if threads := os.environ.get(THREADS_VARIABLE):
+        torch.set_num_threads(int(threads))
+    device = train_device or config.train_device or config.device
+    with Presence(store, study, device, worker=worker, joined=worker is None) as presence:
+        if worker is not None:
+            _follow_parent(presence)
+        _obey_signals(presence)
+        try:
+            judge = judge_for(store, study, config, reporter, presence, train_device)
+            return _work(store, study, judge, presence, reporter, idle_s)
+        except LeavingError:
+            return 0
+
+
+def _work(store: Store, study: str, judge: Judge, presence: Presence, reporter: Reporter, idle_s: float | None) -> int:
+    done, idle_since_s = 0, time.monotonic()
+    try:
+        while True:
+            presence.check()
+            job = presence.take()
+            # After taking: a driver that starts with other code says so before it asks for anything.
+            check_code(store, study)
+            if job is not None:
+                reporter.note(f"trial {job.trial}, {job.key.fidelity}")
+                do_job(store, judge, job, presence, reporter)
+                done, idle_since_s = done + 1, time.monotonic()
+            elif idle_s is not None and time.monotonic() - idle_since_s > idle_s:
+                return done
+            else:
+                time.sleep(_WAIT_S if presence.joined is False else _LOOK_S / 4)
+    except LeavingError:
+        return done
+
+
+def judge_for(
+    store: Store,
+    study: str,
+    config: SearchConfig,
+    reporter: Reporter,
+    presence: Presence,
+    train_device: str | None = None,
+) -> Judge:
+    """Return what trains and scores a study's candidates in this process, as soon as its weights are there.
+
+    Raises:
+        StudyError: If network or data are others here.
+    """
+    if config.replay is not None:
+        from autogate.nas.evaluating import replay_of
+
+        return replay_of(store, config)
+    # Nothing is measured here, so the target need not be at hand.
+    here = {} if train_device is None else {"device": train_device, "train_device": train_device}
+    task = load_task(config.model_copy(update=here), reporter)
+    facts = _prepared(store, study, presence, reporter)
+    if task.digest != facts["task"]:
+        raise StudyError(
+            f"network, weights or data of study {study!r} are not the same here; give this host the same files"
+        )
+    if "dense_artifact" in facts:
+        unpack(store.artifact(facts["dense_artifact"]), task.network.model, {})
+    artifact = facts["shared_artifact"]
+    space = searched_space(config, task.network)
+    return evaluator_of(config, task, Methods(), space, store.artifact(artifact), artifact, facts["task"])
+
+
+def _prepared(store: Store, study: str, presence: Presence, reporter: Reporter) -> dict[str, Any]:
+    """Return the study's facts when its shared weights are among them."""
+    said = False
+    while "shared_artifact" not in (facts := store.study(study)[1]):
+        if not said:
+            reporter.note("waiting for the study's shared weights")
+            said = True
+        presence.check()
+        time.sleep(_LOOK_S)
+    return facts
+
+
+def check_code(store: Store, study: str) -> None:
+    """Refuse to train for a study that another version of the code runs.
+
+    Raises:
+        StudyError: If one does, or there is no such study any more.
+    """
+    there = store.origin(study)["code_version"]
+    if there != code_version():
+        raise StudyError(
+            f"study {study!r} is run by autogate {there}, and this is {code_version()}; install the same version here"
+        )
+
+
+def _follow_parent(presence: Presence) -> None:
+    """Leave when the process that started this one does: its end of the pipe is closed, however it ends."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        presence.leave()
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _obey_signals(presence: Presence) -> None:
+    def leave(number: int, frame: FrameType | None) -> None:
+        presence.leave()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, leave)
+        if not presence.joined:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides

@@ -1,0 +1,95 @@
+"""Measure finalists beside dense on the target: latency, and energy where the device counts it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from autogate.data import Split
+from autogate.gates import get_family
+from autogate.goals import latency_excess
+from autogate.latency.timing import compare
+from autogate.policy import DENSE, Policy
+from autogate.records import Comparison, EnergyComparison, LatencyStat, Setting
+from autogate.resources.counter import energy_counter
+from autogate.resources.energy import compare_energy
+from autogate.sites import Network
+from autogate.surgery import compact_form
+from autogate.units import LatencyBudget
+
+_MEASURE_S = 20.0
+_LONGER = 3.0
+_NEAR_MISS = 0.1
+VARYING_INPUTS = 64
+FIXED_INPUTS = 8
+
+
+class Bench:
+    """Runs gated networks beside the dense one, on validation images.
+
+    Args:
+        network: The traced network, with its dense weights.
+        val: Validation images.
+        setting: How both run.
+        stat: Statistic over inputs that counts as the latency.
+    """
+
+    def __init__(self, network: Network, val: Split, setting: Setting, stat: LatencyStat) -> None:
+        self.network = network
+        self.val = val
+        self.setting = setting
+        self.stat = stat
+
+    def measure(self, policy: Policy, gated: nn.Module, budget: LatencyBudget | None) -> Comparison:
+        """Return latency and energy of a compact network and of dense; a near miss of ``budget`` gets a longer look."""
+        varies = policy_varies(policy)
+        inputs = self.inputs(policy)
+        dense = compact_form(self.network, DENSE, {})
+        comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
+        if 0 < latency_excess(comparison, budget) < _NEAR_MISS:
+            comparison = compare(
+                dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_LONGER * _MEASURE_S, seed=1
+            )
+        return replace(comparison, energy=energy_beside_dense(dense, gated, inputs, self.setting))
+
+    def energy(self, policy: Policy, gated: nn.Module) -> EnergyComparison | None:
+        """Return the energy alone."""
+        dense = compact_form(self.network, DENSE, {})
+        return energy_beside_dense(dense, gated, self.inputs(policy), self.setting)
+
+    def inputs(self, policy: Policy) -> list[torch.Tensor]:
+        """Return real batches, ``[batch, 3, S, S]`` each; more where the cost depends on them."""
+        return measuring_inputs(self.val, self.setting.batch_size, policy_varies(policy))
+
+
+def energy_beside_dense(
+    dense: nn.Module, gated: nn.Module, inputs: list[torch.Tensor], setting: Setting
+) -> EnergyComparison | None:
+    """Return the energy per image of two compact networks; None where the device does not count it.
+
+    Args:
+        dense: The dense compact network.
+        gated: The gated compact network.
+        inputs: Input batches, float32 ``[batch, C, H, W]`` each.
+        setting: How both run.
+    """
+    with energy_counter(torch.device(setting.device)) as counter:
+        return None if counter is None else compare_energy(dense, gated, inputs, setting, counter)
+
+
+def policy_varies(policy: Policy) -> bool:
+    """Whether the policy's cost depends on the input."""
+    return any(get_family(gate.family).varies for _, gate in policy)
+
+
+def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.Tensor]:
+    """Return real batches of exactly ``batch_size`` images, ``[batch, 3, S, S]`` each."""
+    wanted = VARYING_INPUTS if varies else FIXED_INPUTS
+    limit = min(len(split), wanted * batch_size)
+    images = torch.cat([images for images, _ in split.batches(64, limit=limit)])
+    while len(images) < batch_size:
+        images = torch.cat([images, images])
+    starts = range(0, len(images) - batch_size + 1, batch_size)
+    return [images[start : start + batch_size] for start in starts][:wanted]

@@ -1,0 +1,32 @@
+"""Reading a study from the database: its documents, its front over time, its progress; knows no torch."""
+
+from autogate.studies.documents import (
+    best_within,
+    choose,
+    finalist_document,
+    floor_of,
+    pareto_document,
+    point_document,
+    search_document,
+)
+from autogate.studies.front_history import FrontHistory, complete_history, write_history
+from autogate.studies.overview import describe_document, history_document, study_line, watch_document
+from autogate.studies.reporter import Reporter
+
+__all__ = [
+    "FrontHistory",
+    "Reporter",
+    "best_within",
+    "choose",
+    "complete_history",
+    "describe_document",
+    "finalist_document",
+    "floor_of",
+    "history_document",
+    "pareto_document",
+    "point_document",
+    "search_document",
+    "study_line",
+    "watch_document",
+    "write_history",
+]

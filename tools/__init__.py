@@ -1,0 +1,1 @@
+"""What checks the sources, and is no part of the package."""
