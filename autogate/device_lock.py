@@ -67,7 +67,7 @@ def measurement(device: torch.device) -> Iterator[None]:
         yield
 
 
-def own_clock() -> float:
+def measuring_clock() -> float:
     """Return a monotonic time in seconds that leaves out how long measurements of this process waited for a device."""
     return time.monotonic() - _waited_s
 

@@ -88,9 +88,15 @@ def _prepare(work: Path) -> None:
     (work / "space.yaml").write_text(SPACE, encoding="utf-8")
     safetensors.torch.save_file(load_model("crashnet:build").module.state_dict(), str(work / "random.safetensors"))
     api.profile(
-        "crashnet:build", space=str(work / "space.yaml"), out=work / "own.jsonl", allow_noisy=True, seconds=6.0,
-        layout="contiguous", threads=1, batch_size=1,
-    )  # fmt: skip
+        "crashnet:build",
+        space=str(work / "space.yaml"),
+        out=work / "own.jsonl",
+        allow_noisy=True,
+        seconds=6.0,
+        layout="contiguous",
+        threads=1,
+        batch_size=1,
+    )
     taken = read_profile(work / "own.jsonl")
     elsewhere = replace(taken, setting=replace(taken.setting, device_name="a device elsewhere"))
     (work / "foreign.jsonl").write_text(to_lines(elsewhere), encoding="utf-8")
@@ -183,31 +189,66 @@ class Victim:
                 continue
 
     def _start(self, *, first: bool, further: bool = False) -> subprocess.Popen[bytes]:
-        team = ["--backend", "ray", "--workers", "2"] if self.kind == "ray" else ["--workers", "2"]
+        executor = ["--backend", "ray", "--workers", "2"] if self.kind == "ray" else ["--workers", "2"]
         if first:
             arguments = [
-                "search", "--latency-budget", "10s", "--study", STUDY, "--trials", str(self.trials), "--model",
-                "crashnet:build", "--data", "crashnet:digits", "--weights", "random.safetensors", "--space",
-                "space.yaml", "--profile", "foreign.jsonl", "--layout", "contiguous", "--threads", "1", "--epochs",
-                "8", "--trial-epochs", "8", "--finalists", str(FINALISTS), "--seed", "1", *team,
-            ]  # fmt: skip
+                "search",
+                "--latency-budget",
+                "10s",
+                "--study",
+                STUDY,
+                "--trials",
+                str(self.trials),
+                "--model",
+                "crashnet:build",
+                "--data",
+                "crashnet:digits",
+                "--weights",
+                "random.safetensors",
+                "--space",
+                "space.yaml",
+                "--profile",
+                "foreign.jsonl",
+                "--layout",
+                "contiguous",
+                "--threads",
+                "1",
+                "--epochs",
+                "8",
+                "--trial-epochs",
+                "8",
+                "--finalists",
+                str(FINALISTS),
+                "--seed",
+                "1",
+                *executor,
+            ]
         elif STUDY not in _studies(self.place.url):
             return self._start(first=True)
         else:
-            arguments = ["resume", STUDY, *team]
+            arguments = ["resume", STUDY, *executor]
             if further:
                 self.trials += 8
                 arguments += ["--trials", "8"]
         environment = {
-            **os.environ, "AUTOGATE_STORAGE": self.place.url, "PYTHONPATH": os.pathsep.join(sys.path),
-            LOG_VARIABLE: str(self.log), "AUTOGATE_LEASE_S": "5", "AUTOGATE_CHECKPOINT_S": "0.5",
+            **os.environ,
+            "AUTOGATE_STORAGE": self.place.url,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            LOG_VARIABLE: str(self.log),
+            "AUTOGATE_LEASE_S": "5",
+            "AUTOGATE_CHECKPOINT_S": "0.5",
             "RAY_DEDUP_LOGS": "0",
-        }  # fmt: skip
+        }
         errors = (self.work / f"{self.kind}.err").open("ab")
         return subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "autogate.cli.main", *arguments], cwd=self.work, env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "autogate.cli.main", *arguments],
+            cwd=self.work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
 
     def _count_ending(self, process: subprocess.Popen[bytes]) -> None:
         self.endings[str(process.returncode)] += 1
@@ -293,9 +334,13 @@ def _against_uninterrupted(store: Store, work: Path) -> tuple[int, bool]:
         "import json, sys; from crashing.uninterrupted import accuracies; print(json.dumps(accuracies(sys.argv[1])))"
     )
     done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-c", script, STUDY], cwd=work, check=True, capture_output=True, text=True,
+        [sys.executable, "-c", script, STUDY],
+        cwd=work,
+        check=True,
+        capture_output=True,
+        text=True,
         env={**os.environ, "AUTOGATE_STORAGE": store.url, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
-    )  # fmt: skip
+    )
     again = json.loads(done.stdout.splitlines()[-1])
     trials = store.trials(STUDY)
     trained = [trial for trial in trials if trial.val_accuracy is not None and trial.policy is not None]

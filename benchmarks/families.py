@@ -49,9 +49,15 @@ def main() -> None:
     network = args.network or row.networks[0]
     images = len(load_data(args.data).train)
     options = Options(
-        network, args.weights, images, args.epochs or row.epochs, tuple(args.seeds), args.float32, tuple(args.levels),
+        network,
+        args.weights,
+        images,
+        args.epochs or row.epochs,
+        tuple(args.seeds),
+        args.float32,
+        tuple(args.levels),
         args.trials,
-    )  # fmt: skip
+    )
     out = HERE / "results" / "families" / f"{args.row}-{network}.json"
     bench = Workbench(args.data, args.trained, args.device)
     results: dict[str, Any] = {}

@@ -34,9 +34,12 @@ from autogate.training import Recipe, clone, gates_of, loss_of, optimiser_for
 STEPS = (("resnet20", 32, 128, 12), ("vgg16_bn_cifar", 32, 128, 5), ("resnet50", 224, 8, 6))
 LAYOUTS = ("contiguous", "channels_last")
 GENES: dict[str, dict[str, float]] = {
-    "antidote": {"channel_ratio": 0.5, "column_ratio": 0.5}, "magnitude": {"ratio": 0.5}, "dce": {"ratio": 0.5},
-    "gss": {"ratio": 0.5}, "mod": {"c": 16},
-}  # fmt: skip
+    "antidote": {"channel_ratio": 0.5, "column_ratio": 0.5},
+    "magnitude": {"ratio": 0.5},
+    "dce": {"ratio": 0.5},
+    "gss": {"ratio": 0.5},
+    "mod": {"c": 16},
+}
 
 
 def main() -> None:
@@ -48,8 +51,10 @@ def main() -> None:
     args = parser.parse_args()
     result: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "steps": lambda: {**result.get("steps", {}), **steps(args.networks)}, "compact": compact, "mod": mod,
-    }  # fmt: skip
+        "steps": lambda: {**result.get("steps", {}), **steps(args.networks)},
+        "compact": compact,
+        "mod": mod,
+    }
     for name, measure in parts.items():
         if args.only in (None, name):
             result[name] = measure()
@@ -157,10 +162,12 @@ def mod() -> dict[str, Any]:
             _measured(network, Policy(dict.fromkeys(places, gate))) for gate in (Gate("mod", {"c": 64}), Gate("drop"))
         )
         found[name] = {
-            "mod": gated, "without": without,
-            "speedup": round(1 / gated["ratio"], 3), "ceiling": round(1 / without["ratio"], 3),
+            "mod": gated,
+            "without": without,
+            "speedup": round(1 / gated["ratio"], 3),
+            "ceiling": round(1 / without["ratio"], 3),
             "share_of_ceiling": round(without["ratio"] / gated["ratio"], 3),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -176,10 +183,12 @@ def _measured(network: Network, gates: Policy, layout: str | None = None) -> dic
     macs = realisable_macs(form, inputs) / dense_macs(network)
     found = compare(compact_form(network, DENSE, {}), form, inputs, setting, varies=False, seconds=12)
     return {
-        "macs_ratio": round(macs, 4), "ratio": round(found.ratio, 4),
+        "macs_ratio": round(macs, 4),
+        "ratio": round(found.ratio, 4),
         "ratio_interval": [round(value, 4) for value in found.ratio_interval],
-        "dense_ms": round(found.dense.p50, 3), "layout": layout,
-    }  # fmt: skip
+        "dense_ms": round(found.dense.p50, 3),
+        "layout": layout,
+    }
 
 
 def _machine() -> dict[str, Any]:

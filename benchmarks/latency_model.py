@@ -41,7 +41,7 @@ from autogate.latency.profile import PlannedNetwork, read_profile, time_networks
 from autogate.latency.validation import coverage, measure_held_out, plan_held_out, score, unit_errors
 from autogate.models import load_model
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import paying
+from autogate.nas.proposing import paying_gates
 from autogate.policy import Gate, Policy
 from autogate.records import Realisation, UnitSample
 from autogate.sites import find_sites
@@ -115,17 +115,20 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
         held_out_s = parse_duration(args.held_out_time)
         if not profile.exists():
             autogate.profile(
-                network, out=profile, seconds=parse_duration(args.time), device=args.device, batch_size=batch_size,
-                threads=args.threads, runtime=args.runtime,
-            )  # fmt: skip
-        document = autogate.validate_profile(
-            str(profile), networks=args.networks, seconds=held_out_s, seed=args.seed
-        )  # fmt: skip
+                network,
+                out=profile,
+                seconds=parse_duration(args.time),
+                device=args.device,
+                batch_size=batch_size,
+                threads=args.threads,
+                runtime=args.runtime,
+            )
+        document = autogate.validate_profile(str(profile), networks=args.networks, seconds=held_out_s, seed=args.seed)
         taken_s = round(read_profile(profile).method["seconds"])
         document["per_second"] = speed(network, profile, args.seed)
         document["units_with_gates"] = units_with_gates(
             network, profile, held_out_s / 2, args.seed, keep=args.keep is not None
-        )  # fmt: skip
+        )
         if args.transfer:
             document["transfer"] = transferred(network, profile, held_out_s, args)
         if args.ridge:
@@ -153,8 +156,8 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
     setting = taken.setting
     config = make_config(
         model=network, space=space, pareto=True, batch_size=setting.batch_size, runtime=setting.runtime
-    )  # fmt: skip
-    return model, paying(searched_space(config, traced), model)[0]
+    )
+    return model, paying_gates(searched_space(config, traced), model)[0]
 
 
 def units_with_gates(network: str, profile: Path, seconds: float, seed: int, *, keep: bool = False) -> dict[str, Any]:
@@ -205,12 +208,18 @@ def speed(network: str, profile: Path, seed: int) -> dict[str, float]:
         found[name] = MANY / (time.monotonic() - start)
     varying = [planned for planned in plan_held_out(model, space, REPLAYED, seed) if planned.decisions]
     traced = [
-        (planned.policy, Realisation({
-            site: tuple(map(int, rng.choice(space_steps(model, site, gate), INPUTS)))
-            for site, gate in planned.policy if get_family(gate.family).varies
-        }))
+        (
+            planned.policy,
+            Realisation(
+                {
+                    site: tuple(map(int, rng.choice(space_steps(model, site, gate), INPUTS)))
+                    for site, gate in planned.policy
+                    if get_family(gate.family).varies
+                }
+            ),
+        )
         for planned in varying
-    ]  # fmt: skip
+    ]
     start = time.monotonic()
     for policy, realisation in traced:
         model.predict(policy, realisation)
@@ -232,9 +241,15 @@ def transferred(network: str, profile: Path, held_out_s: float, args: argparse.N
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder) / "there.jsonl"
         autogate.profile(
-            network, out=there, transfer_from=str(profile), device=args.device, batch_size=setting.batch_size,
-            layout=setting.layout, threads=args.transfer, runtime=args.runtime,
-        )  # fmt: skip
+            network,
+            out=there,
+            transfer_from=str(profile),
+            device=args.device,
+            batch_size=setting.batch_size,
+            layout=setting.layout,
+            threads=args.transfer,
+            runtime=args.runtime,
+        )
         document = autogate.validate_profile(
             str(there), networks=args.networks // 2, seconds=held_out_s / 2, seed=args.seed
         )
@@ -248,10 +263,12 @@ def pooled(results: dict[str, Any]) -> dict[str, Any]:
     upper = np.array([p["upper_ms"] for found in done for p in found["points"]])
     share, interval = coverage(upper, measured)
     return {
-        "networks": len(measured), "coverage": share, "coverage_interval": interval,
+        "networks": len(measured),
+        "coverage": share,
+        "coverage_interval": interval,
         "violations": float(np.mean([found["model"]["violations"] for found in done])),
         "violations_over_3_percent": float(np.mean([found["model"]["violations_over_3_percent"] for found in done])),
-    }  # fmt: skip
+    }
 
 
 def ridge(network: str, profile: Path, document: dict[str, Any], measure_s: float, seed: int) -> dict[str, Any]:

@@ -24,14 +24,37 @@ from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 
 NETWORKS = (
-    "resnet18", "resnet50", "resnet20", "resnet56", "vgg16_bn", "vgg16_bn_cifar", "densenet121", "densenet40",
-    "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x1_0",
-    "googlenet", "timm:resnet26d", "timm:resnext50_32x4d", "timm:mobilenetv3_large_100", "timm:efficientnet_lite0",
-    "timm:regnetx_004", "timm:dla34", "timm:repvgg_a0", "timm:ghostnet_100", "timm:hrnet_w18_small", "timm:vgg11_bn",
-)  # fmt: skip
+    "resnet18",
+    "resnet50",
+    "resnet20",
+    "resnet56",
+    "vgg16_bn",
+    "vgg16_bn_cifar",
+    "densenet121",
+    "densenet40",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "shufflenet_v2_x1_0",
+    "googlenet",
+    "timm:resnet26d",
+    "timm:resnext50_32x4d",
+    "timm:mobilenetv3_large_100",
+    "timm:efficientnet_lite0",
+    "timm:regnetx_004",
+    "timm:dla34",
+    "timm:repvgg_a0",
+    "timm:ghostnet_100",
+    "timm:hrnet_w18_small",
+    "timm:vgg11_bn",
+)
 GENES: dict[str, dict[str, float | int | str]] = {
-    "antidote": {"channel_ratio": 0.5, "column_ratio": 0.25}, "mod": {"c": 8}, "lcnet": {"tau": 0.899},
-}  # fmt: skip
+    "antidote": {"channel_ratio": 0.5, "column_ratio": 0.25},
+    "mod": {"c": 8},
+    "lcnet": {"tau": 0.899},
+}
 TOLERANCE = 1e-5
 
 
@@ -75,7 +98,7 @@ def row(name: str) -> tuple[str, list[str]]:
     cells, exports = [], []
     why = _refused(network)
     for family in FAMILIES:
-        fitting = [site for site in network.sites if FAMILIES[family].fits(network.sites[site]) is None]
+        fitting = [site for site in network.sites if FAMILIES[family].fits(network.sites[site])]
         if not fitting:
             cells.append("–")
             why.append(f"{family}: {_why(family, network)}")
@@ -108,7 +131,7 @@ def _refused(network: Network) -> list[str]:
 def _why(family: str, network: Network) -> str:
     """Return the most frequent reason why a family fits no site of its kind."""
     kinds = FAMILIES[family].kinds
-    found = Counter(FAMILIES[family].fits(site) for site in network.sites.values() if site.kind in kinds)
+    found = Counter(FAMILIES[family].unsupported_reason(site) for site in network.sites.values() if site.kind in kinds)
     return str(found.most_common(1)[0][0]) if found else f"there is no {' or '.join(sorted(kinds))} site"
 
 

@@ -28,8 +28,8 @@ from autogate.latency.model import LatencyModel
 from autogate.latency.profile import fastest_layout, take_profile
 from autogate.latency.timing import compare, random_input
 from autogate.models import load_model
-from autogate.nas.loop import lightest_policy
-from autogate.nas.proposing import paying
+from autogate.nas.loop import fastest_policy
+from autogate.nas.proposing import paying_gates
 from autogate.policy import DENSE, Policy
 from autogate.resources import policy_varies
 from autogate.sites import Network, find_sites
@@ -68,8 +68,13 @@ def main() -> None:
 def resnet20_accuracy(space: str, data: str, weights: str, storage: str) -> dict[str, Any]:
     """Search with one family, or all, and return the winner, or the reason why there is none."""
     settings: dict[str, Any] = {
-        "latency_budget": BUDGET, "weights": weights, "batch_size": 64, "trials": TRIALS, "finalists": 1, "epochs": 1,
-    }  # fmt: skip
+        "latency_budget": BUDGET,
+        "weights": weights,
+        "batch_size": 64,
+        "trials": TRIALS,
+        "finalists": 1,
+        "epochs": 1,
+    }
     reporter = TerminalReporter()
     try:
         study = api.search(
@@ -102,14 +107,16 @@ def resnet50_latency(space: str) -> dict[str, Any]:
     setting = setting_of(device, batch_size=1, layout=layout)
     bound = bind(load_space(space), network.sites)
     latency = LatencyModel(take_profile(network, bound, setting, model="resnet50", seconds=60), network)
-    left, reasons = paying(bound, latency)
-    policy = lightest_policy(left, latency)
+    left, reasons = paying_gates(bound, latency)
+    policy = fastest_policy(left, latency)
     row: dict[str, Any] = {
-        "setting": setting.to_json(), "gates": {site: str(gate) for site, gate in policy}, "left_out": reasons,
-    }  # fmt: skip
+        "setting": setting.to_json(),
+        "gates": {site: str(gate) for site, gate in policy},
+        "left_out": reasons,
+    }
     if not policy.is_dense:
         row |= {
-            "predicted_ratio": latency.lightest(policy).p50 / latency.dense_ms,
+            "predicted_ratio": latency.fastest(policy).p50 / latency.dense_ms,
             "measured": _measure(network, policy, setting),
         }
     return row
@@ -120,19 +127,21 @@ def _measure(network: Network, policy: Policy, setting: Any) -> dict[str, Any]:
     from autogate.surgery import script_decisions
 
     gated = compact_form(network, policy, attach_gates(network, policy))
-    lightest = {
+    fastest = {
         site: get_family(gate.family).decisions(network.sites[site], gate, setting.batch_size)[0]
         for site, gate in policy
     }
-    script_decisions(gated, lightest)
+    script_decisions(gated, fastest)
     dense = compact_form(network, DENSE, {})
     inputs = [random_input(network.input_shape, setting, seed).float() for seed in range(4)]
     comparison = compare(dense, gated, inputs, setting, varies=False, seconds=30)
     return {
-        "ratio": comparison.ratio, "ratio_interval": list(comparison.ratio_interval),
-        "dense_ms": comparison.dense.p50, "gated_ms": comparison.gated.p50,
+        "ratio": comparison.ratio,
+        "ratio_interval": list(comparison.ratio_interval),
+        "dense_ms": comparison.dense.p50,
+        "gated_ms": comparison.gated.p50,
         "decisions": "lightest" if policy_varies(policy) else "fixed",
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

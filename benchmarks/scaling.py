@@ -34,7 +34,7 @@ from autogate.latency.profile import profile_digest
 from autogate.models import load_model
 from autogate.nas.loop import Driver
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import paying
+from autogate.nas.proposing import paying_gates
 from autogate.records import TrialRecord
 from autogate.resources import predicted_statistics
 from autogate.sites import find_sites
@@ -87,7 +87,7 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
     config = make_config(
         model=model, space=load_space("unified").to_json(), threads=1, layout="contiguous", seed=0, **goal
     )
-    space, _ = paying(searched_space(config, network), latency)
+    space, _ = paying_gates(searched_space(config, network), latency)
     rng = random.Random(0)
     sensitivity = [
         [decision.name, choice, rng.uniform(0.01, 0.5)]
@@ -96,13 +96,18 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
         if choice != "dense"
     ]
     store.create_study(
-        _SOURCE, config.to_json(),
+        _SOURCE,
+        config.to_json(),
         {
-            "task": "0" * 16, "profile": profile_digest(profile),
-            "latency_model": "1", "sensitivity": sensitivity, "class_names": [str(i) for i in range(10)],
-            "dense_predicted_ms": latency.dense_ms, "slowness": 1.0,
+            "task": "0" * 16,
+            "profile": profile_digest(profile),
+            "latency_model": "1",
+            "sensitivity": sensitivity,
+            "class_names": [str(i) for i in range(10)],
+            "dense_predicted_ms": latency.dense_ms,
+            "slowness": 1.0,
         },
-    )  # fmt: skip
+    )
     for number in range(_RECORDED):
         policy = canonical(space.policy(space.draw(lambda _, choices: rng.choice(choices))), network.sites)
         accuracy = 0.9 - 0.3 * rng.random() * len(policy.gates) / len(network.sites)
@@ -131,7 +136,7 @@ class Stopwatch:
         if trial is not None:
             job = driver.store.take_job(driver.name, "benchmark", None)
             assert job is not None
-            evaluation, _ = driver.judge.evaluate(job.policy, "short", Reporter())
+            evaluation, _ = driver.evaluator.evaluate(job.policy, "short", Reporter())
             driver.store.finish_job(job, evaluation)
             driver.collect()
         self.total_s.append(time.perf_counter() - start)
@@ -189,9 +194,11 @@ def beside_optuna(folder: str, trials: int) -> dict[str, Any]:
             watch = Stopwatch(store, "ours", trials=trials)
             choices = watch.driver.log.distributions
             plain = optuna.create_study(
-                storage=open_storage(store), study_name="plain", directions=watch.driver.objective.directions,
+                storage=open_storage(store),
+                study_name="plain",
+                directions=watch.driver.objective.directions,
                 sampler=optuna.samplers.RandomSampler(seed=0),
-            )  # fmt: skip
+            )
             suggested, told, added = [], [], []
             for _ in range(trials):
                 watch.one()
@@ -209,12 +216,15 @@ def beside_optuna(folder: str, trials: int) -> dict[str, Any]:
                 added.append(time.perf_counter() - start)
             ours = [t - p for t, p in zip(watch.total_s, watch.proposing_s, strict=True)]
             found[kind] = {
-                "decisions": len(choices), "trials": trials,
-                "ours_outside_proposing_ms": _spread(ours), "ours_in_all_ms": _spread(watch.total_s),
-                "optuna_suggesting_ms": _spread(suggested), "optuna_suggesting_and_telling_ms": _spread(told),
+                "decisions": len(choices),
+                "trials": trials,
+                "ours_outside_proposing_ms": _spread(ours),
+                "ours_in_all_ms": _spread(watch.total_s),
+                "optuna_suggesting_ms": _spread(suggested),
+                "optuna_suggesting_and_telling_ms": _spread(told),
                 "optuna_add_trial_ms": _spread(added),
                 "ratio_to_suggesting": statistics.median(o / s for o, s in zip(ours, suggested, strict=True)),
-            }  # fmt: skip
+            }
     return found
 
 
@@ -229,13 +239,22 @@ def many_workers(workers: int, trials: int) -> dict[str, Any]:
             with postgres_place() as place:
                 record(place.url, "resnet32", pareto=True)
                 api.replay(
-                    _SOURCE, name=sampler, trials=wanted, sampler=sampler, seed=0, workers=count, seconds=1.0,
+                    _SOURCE,
+                    name=sampler,
+                    trials=wanted,
+                    sampler=sampler,
+                    seed=0,
+                    workers=count,
+                    seconds=1.0,
                     storage=place.url,
-                )  # fmt: skip
+                )
                 rates[count] = _rate(Store(place.url), sampler, count)
         found[sampler] = {
-            "answers_per_second": rates, "speed_up": rates[workers] / rates[1], "workers": workers, "trials": trials,
-        }  # fmt: skip
+            "answers_per_second": rates,
+            "speed_up": rates[workers] / rates[1],
+            "workers": workers,
+            "trials": trials,
+        }
     return found
 
 

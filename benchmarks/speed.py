@@ -88,7 +88,7 @@ def _predict(url: str) -> dict[str, float]:
 
     rng = random.Random(0)
     proposer = Proposer(
-        ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), ground.lightest, 0
+        ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), ground.fastest, 0
     )
     policies = [proposer.policy(ground.space.draw(lambda _, choices: rng.choice(choices))) for _ in range(300)]
     first, again = [], []
@@ -109,16 +109,25 @@ def _overhead(url: str, trials: int = 60) -> dict[str, float]:
     found = watch.figures(slice(None))
     decisions = len(watch.driver.proposer.space.all_choices())
     return {
-        "genes": decisions, "trials": trials, "outside_sampler": found["outside_ms"], "sampler": found["proposing_ms"],
-    }  # fmt: skip
+        "genes": decisions,
+        "trials": trials,
+        "outside_sampler": found["outside_ms"],
+        "sampler": found["proposing_ms"],
+    }
 
 
 def _impossible(folder: str) -> float:
     """Seconds until ``autogate search`` refuses a budget that nothing can meet."""
     command = [
-        sys.executable, "-m", "autogate.cli.main", "search", "--latency-budget", "1%",
-        "--storage", f"sqlite:///{folder}/impossible.db",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "autogate.cli.main",
+        "search",
+        "--latency-budget",
+        "1%",
+        "--storage",
+        f"sqlite:///{folder}/impossible.db",
+    ]
     start = time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own command
     assert done.returncode == 3, done.stderr

@@ -35,12 +35,16 @@ def main() -> None:
         known, own = read_profile(there), read_profile(here)
         if (known.model, known.setting.batch_size) == (own.model, own.setting.batch_size):
             held_out = json.loads(held_outs[here].read_text(encoding="utf-8"))
-            results.append({
-                "network": own.model, "batch_size": own.setting.batch_size,
-                "from": known.setting.device_name, "to": own.setting.device_name,
-                "model": scores(completed(few_networks(own, NETWORKS), known), held_out),
-                "own_profile": scores(own, held_out),
-            })  # fmt: skip
+            results.append(
+                {
+                    "network": own.model,
+                    "batch_size": own.setting.batch_size,
+                    "from": known.setting.device_name,
+                    "to": own.setting.device_name,
+                    "model": scores(completed(few_networks(own, NETWORKS), known), held_out),
+                    "own_profile": scores(own, held_out),
+                }
+            )
             print(json.dumps(results[-1]), flush=True)
     document = {"command": "python benchmarks/transfer.py", "networks_measured": NETWORKS, "results": results}
     (HERE / "results" / "transfer.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

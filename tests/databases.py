@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
-RELEASED = Path(__file__).parent / "store" / "released"
+RELEASED = Path(__file__).parent / "unit" / "store" / "released"
 SERVER_VARIABLE = "AUTOGATE_TEST_POSTGRES"
 
 

@@ -89,7 +89,7 @@ def options_at(site: Site, families: tuple[str, ...]) -> list[Gate]:
     return [
         Gate(family, genes)
         for family in families
-        if FAMILIES[family].fits(site) is None
+        if FAMILIES[family].fits(site)
         for genes in GENES[(family, site.kind)]
         if not (family == "mod" and int(genes["c"]) > site.channels)
     ]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 
 from autogate.gates import get_family
-from autogate.latency.model import GONE, Unit, cut_into_units, keys_of
+from autogate.latency.model import REMOVED, Unit, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
 from autogate.sites import Network
@@ -52,12 +52,12 @@ def profile_of(
     as long if they are ``fast_executors``, else twice as long.
     """
     units = cut_into_units(network)
-    known = {GONE: 0.0, **{unit.type: base_ms(unit, units) for unit in units}}
+    known = {REMOVED: 0.0, **{unit.type: base_ms(unit, units) for unit in units}}
     places = [(site, complete(network, site, gate)) for site, gate in gates]
     for site, gate in places:
         for decision in get_family(gate.family).decisions(network.sites[site], gate, batch_size):
             for unit in units:
-                if site in unit.sites and (key := unit.key({site: gate}, {site: decision})) != GONE:
+                if site in unit.sites and (key := unit.key({site: gate}, {site: decision})) != REMOVED:
                     region = unit.region({site: gate})
                     inside = [unit] if region is None else [units[i] for i in region.units]
                     known[key] = sum(base_ms(one, units) for one in inside) * share(gate, decision)
@@ -80,6 +80,8 @@ def profile_of(
         keys = keys_of(units, policy, {})
         total = offset_ms + slope * sum(known[key] for key in keys)
         samples.append(NetworkSample(policy.to_json(), keys, total, 0.01, 10, number, macs=round(1e6 * total)))
-    rows = tuple(UnitSample(key, ms, 0.01, 10, number) for key, ms in known.items() if key != GONE for number in (0, 1))
+    rows = tuple(
+        UnitSample(key, ms, 0.01, 10, number) for key, ms in known.items() if key != REMOVED for number in (0, 1)
+    )
     setting = Setting.from_json({**SETTING.to_json(), "batch_size": batch_size})
     return Profile(setting, CARD, model, network.input_shape, "2026-01-01T00:00:00+00:00", rows, tuple(samples))

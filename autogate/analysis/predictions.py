@@ -16,7 +16,7 @@ from autogate.latency.hardware import resolve_device
 from autogate.latency.model import LatencyModel, ManyPredictor, explain_gates, explain_units
 from autogate.latency.profile import read_profile
 from autogate.models import load_model
-from autogate.nas.evaluating import Own, OwnData, load_model_and_data, load_task, network_for
+from autogate.nas.evaluating import CallerInputs, OwnData, load_model_and_data, load_task, traced_network
 from autogate.nas.loop import learn_again, prepare_ground, study_latency
 from autogate.nas.profiles import (
     check_resources,
@@ -57,7 +57,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
         named_profile(config, task.network)
     ground = prepare_ground(config, task.network, task.target, Store(url, create=True), {}, reporter)
     objective = Objective.of(config, ground.latency.dense_ms)
-    lightest = ground.latency.lightest(ground.lightest)
+    fastest = ground.latency.fastest(ground.fastest)
     memory, smallest = ground.memory, ground.smallest_policy
     return {
         "schema": "autogate.dry-run/1",
@@ -65,12 +65,12 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
         "device": ground.latency.profile.setting.device_name,
         "batch_size": config.batch_size,
         "dense_ms": ground.latency.dense_ms,
-        "lightest_ms": lightest.stat(config.latency_stat),
+        "lightest_ms": fastest.stat(config.latency_stat),
         "budget_ms": objective.limit_ms,
         "dense_peak_memory_bytes": None if memory is None else memory.dense_bytes,
         "smallest_peak_memory_bytes": None if memory is None or smallest is None else memory.peak_bytes(smallest),
         "memory_budget_bytes": None if memory is None else memory.limit_bytes,
-        "reachable": objective.fits(lightest) and (memory is None or smallest is None or memory.fits(smallest)),
+        "reachable": objective.fits(fastest) and (memory is None or smallest is None or memory.fits(smallest)),
         "decisions": len(ground.space.all_choices()),
         "combinations": ground.space.size,
         "cannot_pay": ground.unpaying,
@@ -147,7 +147,7 @@ def _latency_model(
 ) -> LatencyModel:
     """Return the model of a study's own device, or with no ``facts`` of the profile's."""
     module, images = load_model_and_data(config, model, data)
-    latency = study_latency(profile, network_for(module, images.preprocessing), facts)
+    latency = study_latency(profile, traced_network(module, images.preprocessing), facts)
     learn_again(latency, facts)
     return latency
 
@@ -186,7 +186,7 @@ def explanation_document(
         store = Store(url)
         stored, facts = store.study(name)
         config = SearchConfig.model_validate(stored)
-        Own().check(name, config)
+        CallerInputs().check(name, config)
         latency = _latency_model(own_profile(store, name, facts), config, None, None, facts)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting

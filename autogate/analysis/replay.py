@@ -11,20 +11,33 @@ from autogate.errors import StudyError
 from autogate.goals import Objective, SearchConfig
 from autogate.models import load_model
 from autogate.nas.evaluating import replay_of
-from autogate.nas.executors import team_for
-from autogate.nas.loop import Driver, Limits, lightest_policy, study_latency
+from autogate.nas.executors import make_executor
+from autogate.nas.loop import Driver, Limits, fastest_policy, study_latency
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import Proposer, Sampler, Sensitivity, TrialLog, paying, savings
+from autogate.nas.proposing import OptunaTrials, Proposer, Sampler, Sensitivity, paying_gates, savings
 from autogate.sites import find_sites
 from autogate.store import Store
 from autogate.studies import Reporter, floor_of
 from autogate.system import code_version
 
 _TAKEN = (
-    "task", "profile", "slowness", "stale_error", "latency_model", "foreign", "setting", "dense_predicted_ms",
-    "budget_ms_search", "budget_binding", "val_images", "preprocessing", "class_names", "dense", "sensitivity",
+    "task",
+    "profile",
+    "slowness",
+    "stale_error",
+    "latency_model",
+    "foreign",
+    "setting",
+    "dense_predicted_ms",
+    "budget_ms_search",
+    "budget_binding",
+    "val_images",
+    "preprocessing",
+    "class_names",
+    "dense",
+    "sensitivity",
     "short_floor",
-)  # fmt: skip
+)
 
 # Of a choice that the recorded study did not know.
 _UNKNOWN = 1.0
@@ -66,10 +79,10 @@ def run_replay(store: Store, study: str, config: SearchConfig, reporter: Reporte
         config: Its configuration.
         reporter: Hears of every trial.
     """
-    judge, here = replay_of(store, config), torch.device("cpu")
-    with team_for(config, store, study, judge, here, reporter) as team, reporter.stage("search"):
+    evaluator, here = replay_of(store, config), torch.device("cpu")
+    with make_executor(config, store, study, evaluator, here, reporter) as executor, reporter.stage("search"):
         driver = replay_driver(store, study, config, reporter)
-        team.run(driver)
+        executor.run(driver)
         driver.give_up()
     return {
         "seconds": reporter.seconds["search"],
@@ -101,15 +114,20 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     if floor_of(config, facts) is not None:
         objective = replace(objective, floor=facts["short_floor"])
     declared = searched_space(config, network)
-    space, _ = paying(declared, latency)
+    space, _ = paying_gates(declared, latency)
     saved = savings(space, latency)
     known = {(decision, choice): float(loss) for decision, choice, loss in facts["sensitivity"]}
     proposer = Proposer(
-        space, network.sites, lambda policy: latency.typical(policy).upper(objective.stat), objective.limit_ms,
-        latency.dense_ms, Sensitivity({key: known.get(key, _UNKNOWN) for key in saved}, saved),
-        lightest_policy(space, latency), config.seed,
-    )  # fmt: skip
-    log = TrialLog(store, study, objective.directions, declared.all_choices())
+        space,
+        network.sites,
+        lambda policy: latency.expected(policy).upper(objective.stat),
+        objective.limit_ms,
+        latency.dense_ms,
+        Sensitivity({key: known.get(key, _UNKNOWN) for key in saved}, saved),
+        fastest_policy(space, latency),
+        config.seed,
+    )
+    log = OptunaTrials(store, study, objective.directions, declared.all_choices())
     sampler = Sampler(
         config.sampler, config.seed, objective.directions, log.within(space.all_choices()), parallel=config.has_team
     )

@@ -13,11 +13,11 @@ from torch import nn
 from autogate.errors import AutoGateError, PolicyError
 from autogate.gates import Family, get_family
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import Own, Task, fit_base, load_task
+from autogate.nas.evaluating import CallerInputs, Task, fit_base, load_task
 from autogate.policy import Gate, Policy
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, training_form
-from autogate.training import Methods, score
+from autogate.training import TrainingBackend, score
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Shares to leave out, unless others are asked for."""
@@ -42,7 +42,7 @@ class Curve:
 
 def sensitivity_document(
     config: SearchConfig,
-    own: Own,
+    own: CallerInputs,
     family: str,
     tie: Literal["site", "stage"],
     values: Sequence[float] | None,
@@ -74,7 +74,7 @@ def sensitivity_document(
         raise AutoGateError(f"tie must be site or stage, not {tie!r}")
     policies = _policies(task, chosen, tie, SHARES if values is None else tuple(values))
     if config.weights is None:
-        fit_base(config, task, Methods(), reporter)
+        fit_base(config, task, TrainingBackend(), reporter)
     curves = []
     with reporter.stage("sensitivity"):
         dense = _accuracy(task, task.network.model, images)
@@ -101,14 +101,14 @@ def _policies(
             f"gates of {family.name} have weights of their own, which must be trained first; sensitivity curves need "
             "a family without, such as antidote, magnitude or drop"
         )
-    if (slice_family := family.runs_as(Gate(family.name)).family) != family.name:
+    if (slice_family := family.profile_alias(Gate(family.name)).family) != family.name:
         raise PolicyError(
             f"gates of {family.name} find their channels in training; sensitivity curves of {slice_family} show what "
             "such slices cost without"
         )
     policies: dict[tuple[str, str | None], dict[float, dict[str, Gate]]] = {}
     for site in task.network.sites.values():
-        if family.fits(site) is not None:
+        if not family.fits(site):
             continue
         place = site.name if tie == "site" else f"{site.kind}:{site.stage}"
         ratios = [gene.name for gene in family.genes(site.kind) if gene.prunes]

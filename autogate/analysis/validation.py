@@ -10,11 +10,11 @@ from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.hardware import device_name, resolve_device
 from autogate.latency.model import LatencyModel
-from autogate.latency.profile import canaries, measure_again, slowness_of
+from autogate.latency.profile import drift_networks, revalidate, slowdown_of
 from autogate.latency.validation import measure_held_out, plan_held_out, validation_document
 from autogate.models import load_model
 from autogate.nas.profiles import may_be_stale, profile_called, searched_space, setting_here
-from autogate.nas.proposing import paying
+from autogate.nas.proposing import paying_gates
 from autogate.records import Profile, Setting
 from autogate.sites import find_sites
 from autogate.space import SpaceSpec
@@ -60,31 +60,38 @@ def validate_profile(
     setting = taken.setting
     name = model or taken.model
     config = make_config(
-        model=name, space=space.to_json(), pareto=True, device=setting.device, batch_size=setting.batch_size,
-        dtype=setting.dtype, layout=setting.layout, threads=setting.threads, runtime=setting.runtime,
+        model=name,
+        space=space.to_json(),
+        pareto=True,
+        device=setting.device,
+        batch_size=setting.batch_size,
+        dtype=setting.dtype,
+        layout=setting.layout,
+        threads=setting.threads,
+        runtime=setting.runtime,
         allow_stale=allow_stale,
-    )  # fmt: skip
+    )
     here = _setting_here(taken, config, profile)
     stale = not setting.agrees_with(here) and may_be_stale(taken, here, config, profile)
     network = find_sites(load_model(name, num_classes=num_classes).module, taken.input_shape)
     stale_error = 0.0
     if stale:
         with reporter.stage("measure again"):
-            stale_error = measure_again(taken, network, progress=reporter.progress).error
+            stale_error = revalidate(taken, network, progress=reporter.progress).error
     latency = LatencyModel(taken, network)
-    left, _ = paying(searched_space(config, network), latency)
+    left, _ = paying_gates(searched_space(config, network), latency)
     if not left.gates():
         raise ProfileError("no gate of this space pays on this device, so that there is nothing to validate")
     planned = plan_held_out(latency, left, networks, seed)
     # In turns with them, because a moment later the device may be as fast as another one.
-    beside = canaries(latency, _CANARIES)
+    beside = drift_networks(latency, _CANARIES)
     with reporter.stage("measure held-out networks"):
         held_out = measure_held_out(
             network, planned, setting, seconds=seconds, beside=beside, seed=seed, progress=reporter.progress
         )
-    slowness = slowness_of(latency, beside, held_out.known_ms)
-    now = LatencyModel(taken, network, slowness=slowness, stale_error=stale_error)
-    return validation_document(now, held_out, seed, slowness_of(latency, beside, held_out.known_again_ms))
+    slowdown = slowdown_of(latency, beside, held_out.known_ms)
+    now = LatencyModel(taken, network, slowdown=slowdown, stale_error=stale_error)
+    return validation_document(now, held_out, seed, slowdown_of(latency, beside, held_out.known_again_ms))
 
 
 def _setting_here(taken: Profile, config: SearchConfig, what: str) -> Setting:

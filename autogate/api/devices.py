@@ -10,7 +10,6 @@ from autogate.api.study import Study
 from autogate.errors import AutoGateError, ProfileError
 from autogate.goals import make_config
 from autogate.policy import Policy
-from autogate.report import check_place
 from autogate.space import load_space
 from autogate.store import Store, default_storage
 from autogate.studies import Reporter
@@ -66,7 +65,7 @@ def profile(
     """
     from autogate.latency.hardware import clocks_locked, resolve_device
     from autogate.latency.profile import write_profile
-    from autogate.latency.timing import too_noisy
+    from autogate.latency.timing import noise_reason
     from autogate.models import default_input_size, load_model
     from autogate.nas.profiles import (
         QUICK_PROFILE_S,
@@ -82,7 +81,7 @@ def profile(
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
     network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
-    device, keeps_time = resolve_device(config.device), seconds is not None
+    device, strict_time_limit = resolve_device(config.device), seconds is not None
     time_s = QUICK_PROFILE_S if seconds is None else seconds
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
@@ -90,14 +89,29 @@ def profile(
         space_here, hears = searched_space(config, network), reporter or Reporter()
         if transfer_from is not None:
             taken = transfer_to_here(
-                transfer_from, config, network, space_here, device, hears, networks, time_s, keeps_time=keeps_time
+                transfer_from,
+                config,
+                network,
+                space_here,
+                device,
+                hears,
+                networks,
+                time_s,
+                strict_time_limit=strict_time_limit,
             )
         else:
             taken = profile_network(
-                config, network, space_here, device, hears, time_s, attempts=1 if allow_noisy else 3,
-                keeps_time=keeps_time, kept_in=_partial(out, store),
-            )  # fmt: skip
-    if not allow_noisy and (wrong := too_noisy(taken)) is not None:
+                config,
+                network,
+                space_here,
+                device,
+                hears,
+                time_s,
+                attempts=1 if allow_noisy else 3,
+                strict_time_limit=strict_time_limit,
+                checkpoint_path=_partial(out, store),
+            )
+    if not allow_noisy and (wrong := noise_reason(taken)) is not None:
         raise ProfileError(
             f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
             "profile all the same with --allow-noisy"
@@ -151,12 +165,21 @@ def validate_profile(
             network.
     """
     from autogate.analysis import validate_profile
+    from autogate.report import check_plot_path
 
-    check_place(plot)
+    check_plot_path(plot)
     document = validate_profile(
-        profile, load_space(space), storage or default_storage(), model=model, networks=networks, seconds=seconds,
-        seed=seed, num_classes=num_classes, allow_stale=allow_stale, reporter=reporter or Reporter(),
-    )  # fmt: skip
+        profile,
+        load_space(space),
+        storage or default_storage(),
+        model=model,
+        networks=networks,
+        seconds=seconds,
+        seed=seed,
+        num_classes=num_classes,
+        allow_stale=allow_stale,
+        reporter=reporter or Reporter(),
+    )
     if plot is not None:
         from autogate.report import write_validation_plot
 
@@ -186,9 +209,9 @@ def predict(
     from autogate.analysis import prediction_document
 
     opened = Study(study, storage)
-    from autogate.nas.evaluating import Own
+    from autogate.nas.evaluating import CallerInputs
 
-    Own(model, data).check(study, opened.config)
+    CallerInputs(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
     return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
 
@@ -223,9 +246,9 @@ def predict_many(
     from autogate.analysis import many_document
 
     opened = Study(study, storage)
-    from autogate.nas.evaluating import Own
+    from autogate.nas.evaluating import CallerInputs
 
-    Own(model, data).check(study, opened.config)
+    CallerInputs(model, data).check(study, opened.config)
     return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
 
 
@@ -249,9 +272,12 @@ def explain(
     from autogate.analysis import explanation_document
 
     return explanation_document(
-        name, storage or default_storage(), model=model, space=None if space is None else load_space(space),
+        name,
+        storage or default_storage(),
+        model=model,
+        space=None if space is None else load_space(space),
         num_classes=num_classes,
-    )  # fmt: skip
+    )
 
 
 def measure(
@@ -281,13 +307,19 @@ def measure(
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
     """
-    from autogate.exporters import measure_export, measure_memory, measurement_document, reload
+    from autogate.exporters import load_export, measure_export, measure_memory, measurement_document
 
-    exported = reload(Path(path), model)
+    exported = load_export(Path(path), model)
     comparison = measure_export(
-        exported, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
-        seconds=seconds, stat=latency_stat,
-    )  # fmt: skip
+        exported,
+        device=device,
+        batch_size=batch_size,
+        layout=layout,
+        threads=threads,
+        runtime=runtime,
+        seconds=seconds,
+        stat=latency_stat,
+    )
     return measurement_document(exported, comparison, measure_memory(exported, comparison.setting))
 
 

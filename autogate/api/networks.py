@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autogate.errors import ModelError
 from autogate.goals import make_config
-from autogate.report import check_place
 from autogate.space import SpaceSpec, list_spaces, load_space
 from autogate.studies import Reporter
 
@@ -40,7 +39,7 @@ def sites(
     network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
 
     def row(site: Site, reason: str) -> dict[str, Any]:
-        families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site) is None]
+        families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site)]
         return {**asdict(site), "families": families, "reason": reason}
 
     refused = [row(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
@@ -78,11 +77,14 @@ def sensitivity(
         **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
     """
     from autogate.analysis import sensitivity_document
-    from autogate.nas.evaluating import Own, names_of
+    from autogate.nas.evaluating import CallerInputs, config_names
+    from autogate.report import check_plot_path
 
-    check_place(plot)
-    config = make_config(**{**names_of(model, data), **settings}, space=load_space("unified").to_json(), pareto=True)
-    own = Own.among(model, data)
+    check_plot_path(plot)
+    config = make_config(
+        **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True
+    )
+    own = CallerInputs.among(model, data)
     document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
     if plot is not None:
         from autogate.report import write_sensitivity_plot

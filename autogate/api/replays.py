@@ -49,8 +49,17 @@ def replay(
         if name not in store.study_names():
             asked = {"trials": trials, "sampler": sampler, "seed": seed}
             changes = {key: value for key, value in asked.items() if value is not None}
-            add_replay(store, study, name, workers=workers, backend="local", replay_s=seconds, timeout_s=None,
-                       trainings=None, **changes)  # fmt: skip
+            add_replay(
+                store,
+                study,
+                name,
+                workers=workers,
+                backend="local",
+                replay_s=seconds,
+                timeout_s=None,
+                trainings=None,
+                **changes,
+            )
         config = SearchConfig.model_validate(store.study(name)[0])
         if trials is not None and trials != config.trials:
             config = config.model_copy(update={"trials": trials})

@@ -100,9 +100,9 @@ class Study:
     ) -> dict[str, Any]:
         """Write a finalist to the directory ``to``; see :func:`autogate.export`."""
         from autogate.exporters import export_finalist
-        from autogate.nas.evaluating import Own, load_task
+        from autogate.nas.evaluating import CallerInputs, load_task
 
         finalist = self.finalist(which)
-        Own(model, data).check(self.name, self.config)
+        CallerInputs(model, data).check(self.name, self.config)
         task = load_task(self.config, Reporter(), model, data)
         return export_finalist(self.store, self.name, finalist, task, Path(to))

@@ -71,22 +71,25 @@ def search(
         BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.nas.evaluating import Own, names_of
-    from autogate.nas.loop import refuse_other, start
+    from autogate.nas.evaluating import CallerInputs, config_names
+    from autogate.nas.loop import check_same_config, start
 
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
     goal = {
-        "latency_budget": latency_budget, "max_drop": max_drop, "pareto": pareto, "memory_budget": memory_budget,
+        "latency_budget": latency_budget,
+        "max_drop": max_drop,
+        "pareto": pareto,
+        "memory_budget": memory_budget,
         "energy_budget": energy_budget,
-    }  # fmt: skip
-    config = make_config(**{**names_of(model, data), **settings}, **goal, space=spec.to_json())
+    }
+    config = make_config(**{**config_names(model, data), **settings}, **goal, space=spec.to_json())
     url = storage or default_storage()
     if study is not None:
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
     if study is not None and holds_studies(url):
-        refuse_other(Store(url), study, config)
-    own = replace(Own.among(model, data), train_fn=train_fn, score_fn=score_fn)
+        check_same_config(Store(url), study, config)
+    own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn)
     return Study(start(url, study, config, reporter or Reporter(), own, artifacts=place), url)
 
 
@@ -130,7 +133,7 @@ def resume(
     Raises:
         StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
     """
-    from autogate.nas.evaluating import Own
+    from autogate.nas.evaluating import CallerInputs
     from autogate.nas.loop import start
 
     store = Store(storage or default_storage())
@@ -156,7 +159,7 @@ def resume(
             f"study {study!r} is after {before.goal}, and cannot change to {config.goal}; start a new one, which uses "
             "what was trained"
         )
-    own = Own(model, data, train_fn, score_fn)
+    own = CallerInputs(model, data, train_fn, score_fn)
     own.check(study, config)
     return Study(start(store.url, study, config, reporter or Reporter(), own, judged_anew=True), store.url)
 
@@ -229,9 +232,9 @@ def pareto(
     if budgets.memory is not None or budgets.energy is not None:
         raise StudyError("a profile says nothing of memory and energy; leave --memory-budget and --energy-budget out")
     from autogate.analysis import reranked_document
-    from autogate.nas.evaluating import Own
+    from autogate.nas.evaluating import CallerInputs
 
-    Own(model, data).check(study, opened.config)
+    CallerInputs(model, data).check(study, opened.config)
     return reranked_document(opened.store, study, profile, budgets, model=model, data=data)
 
 

@@ -31,10 +31,10 @@ def worker(
     Raises:
         StudyError: If there is no such study, it is run by another version, or network and data are others here.
     """
-    from autogate.nas.workers import work
+    from autogate.nas.workers import run_worker
 
     store = Store(storage or default_storage())
     store.study(study)
     if started_as is None:
         store.check_host(study)
-    return work(store, study, reporter or Reporter(), train_device=train_device, idle_s=idle_s, worker=started_as)
+    return run_worker(store, study, reporter or Reporter(), train_device=train_device, idle_s=idle_s, worker=started_as)

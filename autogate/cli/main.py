@@ -41,9 +41,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    search, resume, worker, show, pareto, export, measure, predict, explain, sensitivity, replay, sites, spaces,
+    search,
+    resume,
+    worker,
+    show,
+    pareto,
+    export,
+    measure,
+    predict,
+    explain,
+    sensitivity,
+    replay,
+    sites,
+    spaces,
     doctor,
-):  # fmt: skip
+):
     app.command(module.__name__.rsplit(".", 1)[1])(module.command)
 app.add_typer(profile.app, name="profile")
 app.add_typer(studies.app, name="studies")

@@ -28,18 +28,28 @@ def command(
 ) -> None:
     """Measure latency, peak memory and energy of an export beside its dense network, on this device."""
     result = autogate.measure(
-        path, device=device, batch_size=batch_size, layout=layout, threads=threads, runtime=runtime,
-        seconds=parse_duration(time), latency_stat=latency_stat.value,
-    )  # fmt: skip
+        path,
+        device=device,
+        batch_size=batch_size,
+        layout=layout,
+        threads=threads,
+        runtime=runtime,
+        seconds=parse_duration(time),
+        latency_stat=latency_stat.value,
+    )
     if output is Format.json:
         print_json(result)
         return
     setting = result["setting"]
     rows = [
-        (name, *(f"{result[name][key]:.3f}" for key in ("mean", "p50", "p95", "max")),
-         f"[{result[name]['interval'][0]:.3f}, {result[name]['interval'][1]:.3f}]", str(result[name]["repeats"]))
+        (
+            name,
+            *(f"{result[name][key]:.3f}" for key in ("mean", "p50", "p95", "max")),
+            f"[{result[name]['interval'][0]:.3f}, {result[name]['interval'][1]:.3f}]",
+            str(result[name]["repeats"]),
+        )
         for name in ("dense", "gated")
-    ]  # fmt: skip
+    ]
     low, high = result["ratio_interval"]
     print_table(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, "

@@ -37,9 +37,13 @@ def command(
         _print_history(autogate.history(study, storage=storage, plot=plot), output)
         return
     document = autogate.pareto(
-        study, latency_budget=latency_budget, memory_budget=memory_budget, energy_budget=energy_budget,
-        profile=profile, storage=storage,
-    )  # fmt: skip
+        study,
+        latency_budget=latency_budget,
+        memory_budget=memory_budget,
+        energy_budget=energy_budget,
+        profile=profile,
+        storage=storage,
+    )
     if output is Format.json:
         print_json(document)
         return

@@ -33,9 +33,15 @@ from autogate.units import parse_duration
 
 app = typer.Typer(rich_markup_mode=None)
 _SCORES = {
-    "mape": "MAPE", "p95_ape": "p95", "bias": "bias", "within_5": "within 5 %", "within_10": "within 10 %",
-    "spearman": "Spearman", "kendall": "Kendall", "skill": "skill",
-}  # fmt: skip
+    "mape": "MAPE",
+    "p95_ape": "p95",
+    "bias": "bias",
+    "within_5": "within 5 %",
+    "within_10": "within 10 %",
+    "spearman": "Spearman",
+    "kendall": "Kendall",
+    "skill": "skill",
+}
 _RANKS = ("spearman", "kendall", "skill")
 
 
@@ -73,22 +79,43 @@ def profile(
     from autogate.latency.profile import profile_digest
 
     taken = autogate.profile(
-        model, space=space, out=out, seconds=None if time is None else parse_duration(time), storage=storage,
+        model,
+        space=space,
+        out=out,
+        seconds=None if time is None else parse_duration(time),
+        storage=storage,
         reporter=TerminalReporter(),
-        device=device, batch_size=batch_size, dtype=dtype, layout=layout, threads=threads, runtime=runtime,
+        device=device,
+        batch_size=batch_size,
+        dtype=dtype,
+        layout=layout,
+        threads=threads,
+        runtime=runtime,
         input_size=input_size,
-        num_classes=num_classes, seed=seed, transfer_from=transfer_from, networks=networks, allow_noisy=allow_noisy,
+        num_classes=num_classes,
+        seed=seed,
+        transfer_from=transfer_from,
+        networks=networks,
+        allow_noisy=allow_noisy,
         lock_clocks=lock_clocks,
-    )  # fmt: skip
+    )
     dense, mixed = taken.networks[0], [sample for sample in taken.networks if sample.phase == MIXED]
     facts = {
-        "schema": "autogate.profile-summary/1", "model": model, "setting": taken.setting.to_json(),
-        "unit_forms": len({sample.key for sample in taken.units}), "networks": len(mixed),
-        "passes": dense.passes, "dense_ms": dense.ms, "dense_iqr_ms": dense.iqr_ms,
-        "resumed": bool(taken.method.get("resumed")), "transferred": "transferred_from" in taken.method,
-        "others_cores": taken.method.get("others_cores"), "stolen_cores": taken.method.get("stolen_cores"),
-        "out": None if out is None else str(out), "digest": profile_digest(taken),
-    }  # fmt: skip
+        "schema": "autogate.profile-summary/1",
+        "model": model,
+        "setting": taken.setting.to_json(),
+        "unit_forms": len({sample.key for sample in taken.units}),
+        "networks": len(mixed),
+        "passes": dense.passes,
+        "dense_ms": dense.ms,
+        "dense_iqr_ms": dense.iqr_ms,
+        "resumed": bool(taken.method.get("resumed")),
+        "transferred": "transferred_from" in taken.method,
+        "others_cores": taken.method.get("others_cores"),
+        "stolen_cores": taken.method.get("stolen_cores"),
+        "out": None if out is None else str(out),
+        "digest": profile_digest(taken),
+    }
     if output is Format.json:
         print_json(facts)
         return
@@ -129,37 +156,58 @@ def validate(
 ) -> None:
     """Measure gated networks that a profile has not seen, and score its predictions."""
     document = autogate.validate_profile(
-        file, model=model, space=space, networks=networks, seconds=parse_duration(time), seed=seed,
-        num_classes=num_classes, plot=plot, allow_stale=allow_stale, storage=storage, reporter=TerminalReporter(),
-    )  # fmt: skip
+        file,
+        model=model,
+        space=space,
+        networks=networks,
+        seconds=parse_duration(time),
+        seed=seed,
+        num_classes=num_classes,
+        plot=plot,
+        allow_stale=allow_stale,
+        storage=storage,
+        reporter=TerminalReporter(),
+    )
     if output is Format.json:
         print_json(document)
         return
     relative = document["relative"]
     scores = {
-        "model": document["model"], "second measurement": document["retest"],
-        "drift taken out": document["retest_corrected"], **document["baselines"],
-        "model, over dense": relative["model"], "second measurement, over dense": relative["retest"],
-    }  # fmt: skip
+        "model": document["model"],
+        "second measurement": document["retest"],
+        "drift taken out": document["retest_corrected"],
+        **document["baselines"],
+        "model, over dense": relative["model"],
+        "second measurement, over dense": relative["retest"],
+    }
     rows = [
         (name, *(f"{found[key]:.3f}" if key in _RANKS else f"{found[key]:.1%}" for key in _SCORES))
-        for name, found in scores.items() if found is not None
-    ]  # fmt: skip
+        for name, found in scores.items()
+        if found is not None
+    ]
     setting = document["setting"]
     print_table(
         f"{document['model_name']}: {document['networks']} held-out networks, batch {setting['batch_size']}, "
         f"spread {document['spread']:.0%}",
-        ("", *_SCORES.values()), rows,
-    )  # fmt: skip
+        ("", *_SCORES.values()),
+        rows,
+    )
     found, again = document["model"], document["retest"]
     low, high = found["coverage_interval"]
-    print_table("", ("", ""), [
-        ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
-        ("budgets exceeded, by more than 3 %", f"{found['violations']:.1%}, {found['violations_over_3_percent']:.1%}"),
-        (
-            "the same, had the second measurement decided",
-            f"{again['violations']:.1%}, {again['violations_over_3_percent']:.1%}",
-        ),
-        ("dense before measuring, over the profile's", f"{document['canary'] - 1:+.1%}"),
-        ("measured over predicted after that, median", f"{document['drift']:+.1%}"),
-    ])  # fmt: skip
+    print_table(
+        "",
+        ("", ""),
+        [
+            ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
+            (
+                "budgets exceeded, by more than 3 %",
+                f"{found['violations']:.1%}, {found['violations_over_3_percent']:.1%}",
+            ),
+            (
+                "the same, had the second measurement decided",
+                f"{again['violations']:.1%}, {again['violations_over_3_percent']:.1%}",
+            ),
+            ("dense before measuring, over the profile's", f"{document['canary'] - 1:+.1%}"),
+            ("measured over predicted after that, median", f"{document['drift']:+.1%}"),
+        ],
+    )

@@ -42,9 +42,13 @@ class TerminalReporter(Reporter):
         if not self.watched or self._bar is not None:
             return
         self._bar = Progress(
-            TextColumn("{task.fields[stage]:<22}"), BarColumn(bar_width=24), TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False), console=self.console, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.fields[stage]:<22}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=self.console,
+            transient=True,
+        )
         self._task = self._bar.add_task("", total=1.0, stage=name)
         self._bar.start()
 

@@ -26,9 +26,16 @@ def command(
 ) -> None:
     """Search a recorded study again with another sampler or seed; its evaluations answer, nothing is trained."""
     document = autogate.replay(
-        study, name=name, trials=trials, sampler=sampler, seed=seed, workers=workers,
-        seconds=0.0 if delay in ("0", "0s") else parse_duration(delay), storage=storage, reporter=TerminalReporter(),
-    )  # fmt: skip
+        study,
+        name=name,
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+        workers=workers,
+        seconds=0.0 if delay in ("0", "0s") else parse_duration(delay),
+        storage=storage,
+        reporter=TerminalReporter(),
+    )
     if output is Format.json:
         print_json(document)
         return
@@ -36,10 +43,13 @@ def command(
     accuracy = document["best_val_accuracy"]
     rows = [
         ("sampler", f"{document['sampler']}, seed {document['seed']}"),
-        ("trials", f"{counts['total']}: {counts['complete']} answered, {counts['rejected']} rejected, "
-                   f"{counts['reused']} repeated"),
+        (
+            "trials",
+            f"{counts['total']}: {counts['complete']} answered, {counts['rejected']} rejected, "
+            f"{counts['reused']} repeated",
+        ),
         ("best within the goal", "none" if accuracy is None else f"{accuracy:.2%} (trial {document['best_trial']})"),
         ("hypervolume", f"{document['hypervolume']:.4f}"),
         ("time", f"{document['seconds']:.1f} s, of it {document['sampler_seconds']:.1f} s in the sampler"),
-    ]  # fmt: skip
+    ]
     print_table(f"replay of {study}", ("", ""), rows)

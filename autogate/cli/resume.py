@@ -59,16 +59,34 @@ def command(
 ) -> int:
     """Continue a study: after an interruption, with further trials, another budget, or for another device."""
     changes: dict[str, Any] = {
-        "latency_budget": latency_budget, "max_drop": max_drop, "memory_budget": memory_budget,
-        "energy_budget": energy_budget, "device": device, "profile": profile, "batch_size": batch_size, "dtype": dtype,
-        "layout": layout, "threads": threads, "runtime": runtime,
-        "latency_stat": None if latency_stat is None else str(latency_stat), "finalists": finalists,
-        "sampler": sampler, "workers": workers, "backend": backend, "ray_address": ray_address,
-        "gpus_per_trial": gpus_per_trial, "cpus_per_trial": cpus_per_trial,
-    }  # fmt: skip
+        "latency_budget": latency_budget,
+        "max_drop": max_drop,
+        "memory_budget": memory_budget,
+        "energy_budget": energy_budget,
+        "device": device,
+        "profile": profile,
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "layout": layout,
+        "threads": threads,
+        "runtime": runtime,
+        "latency_stat": None if latency_stat is None else str(latency_stat),
+        "finalists": finalists,
+        "sampler": sampler,
+        "workers": workers,
+        "backend": backend,
+        "ray_address": ray_address,
+        "gpus_per_trial": gpus_per_trial,
+        "cpus_per_trial": cpus_per_trial,
+    }
     found = autogate.resume(
-        study, trials=trials, trainings=trainings, allow_stale=allow_stale, storage=storage,
-        reporter=TerminalReporter(), timeout_s=None if timeout is None else parse_duration(timeout),
+        study,
+        trials=trials,
+        trainings=trainings,
+        allow_stale=allow_stale,
+        storage=storage,
+        reporter=TerminalReporter(),
+        timeout_s=None if timeout is None else parse_duration(timeout),
         **{name: value for name, value in changes.items() if value is not None},
-    )  # fmt: skip
+    )
     return print_result(found, output)

@@ -40,10 +40,20 @@ def command(
 ) -> None:
     """Show how much accuracy gates at one place alone cost, the harder they prune; trains no gate."""
     document = autogate.sensitivity(
-        model, data, family=family, tie=tie.value, values=None if values is None else numbers(values, "values"),
-        images=images, plot=plot, reporter=TerminalReporter(), weights=weights, train_dense=train_dense, device=device,
-        input_size=input_size, seed=seed,
-    )  # fmt: skip
+        model,
+        data,
+        family=family,
+        tie=tie.value,
+        values=None if values is None else numbers(values, "values"),
+        images=images,
+        plot=plot,
+        reporter=TerminalReporter(),
+        weights=weights,
+        train_dense=train_dense,
+        device=device,
+        input_size=input_size,
+        seed=seed,
+    )
     if output is Format.json:
         print_json(document)
         return

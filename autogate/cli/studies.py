@@ -17,9 +17,24 @@ from autogate.units import parse_duration
 app = typer.Typer(rich_markup_mode=None)
 _COLUMNS = ("study", "model", "data", "goal", "batch_size", "trials", "trained", "wanted", "finalists")
 _SHOWN = (
-    "study", "storage", "created_utc", "host", "code_version", "model", "data", "goal", "device", "batch_size", "label",
-    "trials", "trained", "wanted", "finalists", "front", "hypervolume",
-)  # fmt: skip
+    "study",
+    "storage",
+    "created_utc",
+    "host",
+    "code_version",
+    "model",
+    "data",
+    "goal",
+    "device",
+    "batch_size",
+    "label",
+    "trials",
+    "trained",
+    "wanted",
+    "finalists",
+    "front",
+    "hypervolume",
+)
 NewName = Annotated[str | None, typer.Option("--as", help="Its name there [default: the same].")]
 
 
@@ -119,10 +134,11 @@ def vacuum_command(storage: Storage = None, output: FormatOption = Format.table)
     """Remove evaluations, policies and weights that no study uses, and free their space."""
     document = autogate.vacuum_studies(storage=storage)
     _print(
-        document, output,
+        document,
+        output,
         f"removed {document['evaluations']} evaluations, {document['policies']} policies and {document['weights']} "
         f"weights ({document['weights_bytes'] / 2**20:.1f} MiB)",
-    )  # fmt: skip
+    )
 
 
 @app.command("watch")

@@ -65,9 +65,12 @@ def _view(document: dict[str, Any]) -> Group:
     for trial in document["latest"]:
         accuracy, predicted = trial["val_accuracy"], trial["predicted_p50_ms"]
         table.add_row(
-            str(trial["trial"]), trial["outcome"], "" if accuracy is None else f"{accuracy:.2%}",
-            "" if predicted is None else f"{predicted:.3f}", f"{trial['seconds']:.1f}",
-        )  # fmt: skip
+            str(trial["trial"]),
+            trial["outcome"],
+            "" if accuracy is None else f"{accuracy:.2%}",
+            "" if predicted is None else f"{predicted:.3f}",
+            f"{trial['seconds']:.1f}",
+        )
     workers = Text(
         "\n".join(f"{one['host']} ({one['device']}): {one['doing'] or 'idle'}" for one in document["workers"])
     )

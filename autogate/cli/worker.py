@@ -22,7 +22,11 @@ def command(
 ) -> None:
     """Help to train the candidates of a study that runs elsewhere, until stopped; it can be at any time."""
     done = autogate.worker(
-        study, storage=storage, train_device=train_device, idle_s=None if idle is None else parse_duration(idle),
-        started_as=started_as, reporter=TerminalReporter(),
-    )  # fmt: skip
+        study,
+        storage=storage,
+        train_device=train_device,
+        idle_s=None if idle is None else parse_duration(idle),
+        started_as=started_as,
+        reporter=TerminalReporter(),
+    )
     console().print(f"{done} candidates trained for study {study}", markup=False)

@@ -27,7 +27,7 @@ from autogate.exporters.files import (
     SCHEMA,
     WEIGHTS_FILE,
 )
-from autogate.exporters.load import reload
+from autogate.exporters.load import load_export
 from autogate.exporters.program import program_of
 from autogate.gates import get_family
 from autogate.policy import Policy
@@ -64,7 +64,7 @@ class Deliverable:
     dense: nn.Module | None = None
 
 
-def refusal(policy: Policy, batch_size: int) -> str | None:
+def unsupported_reason(policy: Policy, batch_size: int) -> str | None:
     """Return why ``policy`` cannot be exported as a program, or None if it can."""
     varying = next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)
     if varying is None or batch_size == 1:
@@ -160,7 +160,7 @@ def _batch(images: torch.Tensor, start: int, size: int) -> torch.Tensor:
 
 def _verify(item: Deliverable, compact: nn.Module, images: torch.Tensor, draft: Path) -> dict[str, Any]:
     """Load back the program, and the network from policy and weights; compare both with the live one on every image."""
-    rebuilt = reload(draft, item.dense).gated
+    rebuilt = load_export(draft, item.dense).gated
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.load(str(draft / PROGRAM_FILE)).module()

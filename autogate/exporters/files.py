@@ -4,6 +4,10 @@ from __future__ import annotations
 
 SCHEMA = "autogate.export/1"
 POLICY_FILE, WEIGHTS_FILE, PROGRAM_FILE, REPORT_FILE, INPUTS_FILE = (
-    "policy.json", "model.safetensors", "model.pt2", "report.json", "inputs.safetensors",
-)  # fmt: skip
+    "policy.json",
+    "model.safetensors",
+    "model.pt2",
+    "report.json",
+    "inputs.safetensors",
+)
 ALL_FILES = (POLICY_FILE, WEIGHTS_FILE, PROGRAM_FILE, REPORT_FILE, INPUTS_FILE)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from autogate.errors import ExportError
-from autogate.exporters.deliver import Deliverable, deliver, refusal
+from autogate.exporters.deliver import Deliverable, deliver, unsupported_reason
 from autogate.goals import SearchConfig
 from autogate.latency.model import LatencyModel
 from autogate.nas.evaluating import Task, unpack
@@ -36,7 +36,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     """
     stored, facts = store.study(study)
     config = SearchConfig.model_validate(stored)
-    if (reason := refusal(finalist.policy, config.batch_size)) is not None:
+    if (reason := unsupported_reason(finalist.policy, config.batch_size)) is not None:
         raise ExportError(f"{reason}; {_other_way(store, study, config, facts)}")
     plan = _plan(store, finalist, task)
     compact = rebuild(store, finalist, task, plan)
@@ -53,9 +53,16 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         "torch": torch.__version__,
     }
     item = Deliverable(
-        compact, finalist.policy, config.model, task.data.num_classes, task.preprocessing, config.batch_size, images,
-        report, task.network.model if config.model.startswith("python:") else None,
-    )  # fmt: skip
+        compact,
+        finalist.policy,
+        config.model,
+        task.data.num_classes,
+        task.preprocessing,
+        config.batch_size,
+        images,
+        report,
+        task.network.model if config.model.startswith("python:") else None,
+    )
     return deliver(item, to)
 
 
@@ -75,7 +82,7 @@ def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
 
 
 def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:
-    able = [f for f in store.finalists(study) if refusal(f.policy, config.batch_size) is None]
+    able = [f for f in store.finalists(study) if unsupported_reason(f.policy, config.batch_size) is None]
     best, _ = choose(able, config.budgets, config, facts)
     if best is None:
         return "no finalist that meets the budget can be exported"

@@ -44,7 +44,7 @@ class Exported:
     report: dict[str, Any]
 
 
-def reload(path: Path, model: nn.Module | None = None) -> Exported:
+def load_export(path: Path, model: nn.Module | None = None) -> Exported:
     """Rebuild an export from its policy and weights; its program is not loaded.
 
     Args:

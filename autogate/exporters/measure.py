@@ -48,10 +48,13 @@ def measure_export(
 
     def setting_for(layout: str) -> Setting:
         return setting_of(
-            target, batch_size=searched.batch_size if batch_size is None else batch_size, dtype=searched.dtype,
-            layout=layout, threads=min(searched.threads, usable_cores()) if threads is None else threads,
+            target,
+            batch_size=searched.batch_size if batch_size is None else batch_size,
+            dtype=searched.dtype,
+            layout=layout,
+            threads=min(searched.threads, usable_cores()) if threads is None else threads,
             runtime=runtime,
-        )  # fmt: skip
+        )
 
     wanted = layout or searched.layout
     setting = setting_for(fastest_layout(exported.network, setting_for) if wanted == "auto" else wanted)

@@ -180,9 +180,9 @@ class Antidote(Family):
         Gene("ramp", 0.0, low=0.0, high=1.0),
     )
 
-    def fits(self, site: Site) -> str | None:
+    def unsupported_reason(self, site: Site) -> str | None:
         """Attention ranks what an activation lets through; other values mean nothing by their size."""
-        if (reason := super().fits(site)) is not None:
+        if (reason := super().unsupported_reason(site)) is not None:
             return reason
         return None if site.activated else "no activation stands right before the convolution that reads the map"
 
@@ -209,7 +209,7 @@ class Antidote(Family):
             genes |= {"column_ratio": 0.0, "strip": 1, "order": "both"}
         return Gate(self.name, genes)
 
-    def suits(self, site: Site, gate: Gate) -> str | None:
+    def invalid_reason(self, site: Site, gate: Gate) -> str | None:
         """Strips must fill each row."""
         width, strip = site.shape[2], int(gate.genes["strip"])
         if width % strip:
@@ -220,7 +220,7 @@ class Antidote(Family):
         """Two ratios that leave nothing out change nothing."""
         return self._counts(site, gate) == (None, None)
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> AttentionMask:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> AttentionMask:
         """Return the mask; it has no weights and works on any trained network."""
         dropout, ascent, ramp = (float(knobs[name]) for name in ("targeted_dropout", "ascent", "ramp"))
         return AttentionMask(_selection(gate), dropout, ascent, ramp)
@@ -254,6 +254,8 @@ class Antidote(Family):
 def _selection(gate: Gate) -> Selection:
     genes = gate.genes
     return Selection(
-        float(genes["channel_ratio"]), float(genes["column_ratio"]), int(genes["strip"]),
+        float(genes["channel_ratio"]),
+        float(genes["column_ratio"]),
+        int(genes["strip"]),
         genes["order"] == "channels_first",
-    )  # fmt: skip
+    )

@@ -41,7 +41,7 @@ class Drop(Family):
         """A dropped block has no genes."""
         return ()
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> DropGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> DropGate:
         """Return a gate that is shut, or, with targeted dropout below 1, shut at random in training."""
         return DropGate(float(knobs["targeted_dropout"]), site.residual)
 

@@ -180,13 +180,17 @@ class Family(ABC):
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """Return the genes of a gate at a site of this kind."""
 
-    def fits(self, site: Site) -> str | None:
+    def unsupported_reason(self, site: Site) -> str | None:
         """Return None if the family can stand at ``site``, else the reason why it cannot."""
         if site.kind not in self.kinds:
             return f"{self.name} stands at {' and '.join(sorted(self.kinds))} sites only"
         return None
 
-    def suits(self, site: Site, gate: Gate) -> str | None:
+    def fits(self, site: Site) -> bool:
+        """Whether the family can stand at ``site``."""
+        return self.unsupported_reason(site) is None
+
+    def invalid_reason(self, site: Site, gate: Gate) -> str | None:
         """Return why the genes of a filled gate make no sense at ``site``, or None if they do."""
         return None
 
@@ -197,7 +201,7 @@ class Family(ABC):
             PolicyError: If the family does not fit the site, or a gene is unknown or out of range.
         """
         where = f"{self.name} at {site.name}"
-        if (reason := self.fits(site)) is not None:
+        if (reason := self.unsupported_reason(site)) is not None:
             raise PolicyError(f"{where} does not fit: {reason}")
         genes = {gene.name: gene for gene in self.genes(site.kind)}
         if unknown := sorted(set(gate.genes) - set(genes)):
@@ -213,11 +217,11 @@ class Family(ABC):
             PolicyError: As :meth:`fill` does, or if the genes make no sense at the site.
         """
         filled = self.fill(site, gate)
-        if (reason := self.suits(site, filled)) is not None:
+        if (reason := self.invalid_reason(site, filled)) is not None:
             raise PolicyError(f"{self.name} at {site.name}: {reason}")
         return filled
 
-    def runs_as(self, gate: Gate) -> Gate:
+    def profile_alias(self, gate: Gate) -> Gate:
         """Return the gate of which the compact form is the same, so that it is profiled once."""
         return gate
 
@@ -226,7 +230,7 @@ class Family(ABC):
         return False
 
     @abstractmethod
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Return the gate's training form, initialised for a network that was trained dense.
 
         ``knobs`` has a value for every one of the family's knobs.
@@ -240,7 +244,7 @@ class Family(ABC):
         """Return the names of the ways to run the gate, all with equal output, the default first; empty if just one."""
         return ()
 
-    def limits(self, site: Site, batch_size: int) -> str | None:
+    def no_saving_reason(self, site: Site, batch_size: int) -> str | None:
         """Return why the family can save nothing at ``site`` with this batch size, or None if it may."""
         return None
 
@@ -251,7 +255,7 @@ class Family(ABC):
         """
         return (None,)
 
-    def typical(self, site: Site, gate: Gate, batch_size: int) -> float | None:
+    def expected(self, site: Site, gate: Gate, batch_size: int) -> float | None:
         """Return the decision that training aims at, on the scale of :meth:`decisions`; None if it is fixed."""
         return None
 
@@ -259,11 +263,11 @@ class Family(ABC):
     def mac_factors(self, site: Site, gate: Gate, decision: float | None) -> Mapping[str, float]:
         """Return, by convolution name, the share of its dense MACs that is left, as the paper counts it.
 
-        At a group site :meth:`share_of_group` says it: what groups take from one layer adds up. ``decision`` is the
+        At a group site :meth:`kept_share` says it: what groups take from one layer adds up. ``decision`` is the
         mean kept count of a gate whose cost varies; None means fully open.
         """
 
-    def share_of_group(self, site: Site, gate: Gate) -> float:
+    def kept_share(self, site: Site, gate: Gate) -> float:
         """Return the share of a group's channels that stays."""
         return 1.0
 

@@ -190,6 +190,6 @@ class Gss(Magnitude):
         Gene("structure", 0.6, low=0.0, high=0.95),
     )
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now; training may rank them anew."""
         return StructureGate(dense, kept_count(site.channels, float(gate.genes["ratio"])), knobs)

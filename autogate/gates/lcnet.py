@@ -266,15 +266,15 @@ class LcNet(Family):
             Gene("reduction", 16, low=1, high=1024),
         )
 
-    def fits(self, site: Site) -> str | None:
+    def unsupported_reason(self, site: Site) -> str | None:
         """A channel gate needs a producer, and no per-channel weights between producer and consumer."""
-        if (reason := super().fits(site)) is not None or site.kind == "block":
+        if (reason := super().unsupported_reason(site)) is not None or site.kind == "block":
             return reason
         if not site.has_producer:
             return "no single convolution writes the map"
         return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ThresholdGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""
         reduction = int(gate.genes["reduction"])
         macs = {conv.name: conv.macs for conv in site.convs}
@@ -293,7 +293,7 @@ class LcNet(Family):
             assert isinstance(trained, ChannelGate)  # noqa: S101 - attach() made it
             editor.select_channels(site.name, ChannelSelect(trained))
 
-    def limits(self, site: Site, batch_size: int) -> str | None:
+    def no_saving_reason(self, site: Site, batch_size: int) -> str | None:
         """Channels chosen per image leave a batch of several with nearly all of them."""
         if site.kind == "map" and batch_size > 1:
             return f"channels chosen per image cannot be left out of a batch of {batch_size}"
@@ -310,7 +310,7 @@ class LcNet(Family):
             steps |= {step + 1 for step in steps if step % _BLOCK == 0 and step < full}
         return tuple(sorted(steps))
 
-    def typical(self, site: Site, gate: Gate, batch_size: int) -> float:
+    def expected(self, site: Site, gate: Gate, batch_size: int) -> float:
         """The target share of the images or channels."""
         return float(gate.genes["target"]) * (batch_size if site.kind == "block" else site.channels)
 

@@ -111,13 +111,13 @@ class Magnitude(Family):
         """``ratio``: share of the channels that is removed."""
         return (Gene("ratio", 0.5, low=0.0, high=0.97, prunes=True),)
 
-    def fits(self, site: Site) -> str | None:
+    def unsupported_reason(self, site: Site) -> str | None:
         """A map needs a producer whose filters can be removed."""
-        if (reason := super().fits(site)) is not None:
+        if (reason := super().unsupported_reason(site)) is not None:
             return reason
         return None if site.has_producer else "no single convolution writes the map"
 
-    def runs_as(self, gate: Gate) -> Gate:
+    def profile_alias(self, gate: Gate) -> Gate:
         """As any slice of so many channels, however they were found."""
         return Gate(Magnitude.name, gate.genes)
 
@@ -125,7 +125,7 @@ class Magnitude(Family):
         """A ratio that removes no channel changes nothing."""
         return kept_count(site.channels, float(gate.genes["ratio"])) == site.channels
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now."""
         k = kept_count(site.channels, float(gate.genes["ratio"]))
         return ChannelMask(dense, largest(filter_norms(dense), k), float(knobs["targeted_dropout"]))
@@ -139,8 +139,8 @@ class Magnitude(Family):
         """Every layer shrinks with the channels it holds."""
         if site.kind == "group":
             return {}
-        return dict.fromkeys((conv.name for conv in site.convs), self.share_of_group(site, gate))
+        return dict.fromkeys((conv.name for conv in site.convs), self.kept_share(site, gate))
 
-    def share_of_group(self, site: Site, gate: Gate) -> float:
+    def kept_share(self, site: Site, gate: Gate) -> float:
         """The kept channels."""
         return kept_count(site.channels, float(gate.genes["ratio"])) / site.channels

@@ -165,18 +165,18 @@ class Mod(Family):
             else Gate(self.name, {**filled.genes, "reduction": _REDUCTION})
         )
 
-    def fits(self, site: Site) -> str | None:
+    def unsupported_reason(self, site: Site) -> str | None:
         """The block must be a chain of layers, to be rebuilt with fewer channels."""
-        if (reason := super().fits(site)) is not None:
+        if (reason := super().unsupported_reason(site)) is not None:
             return reason
         return None if site.plain_chain else "the block is no chain of convolutions, normalisations and activations"
 
-    def suits(self, site: Site, gate: Gate) -> str | None:
+    def invalid_reason(self, site: Site, gate: Gate) -> str | None:
         """At least one channel must be left to process."""
         c = int(gate.genes["c"])
         return f"c={c} leaves no channel of {site.channels}; choose a smaller c" if c > site.channels else None
 
-    def attach(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ModGate:
+    def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ModGate:
         """Return a block with fresh weights whose result starts small, so that a trained network survives."""
         k = site.channels // int(gate.genes["c"])
         body = shrink(dense.branch, site.channels, k)
@@ -227,9 +227,15 @@ def shrink(layers: tuple[nn.Module, ...], channels: int, k: int) -> nn.Sequentia
             # A normalisation takes a constant away again.
             bias = layer.bias is not None and not isinstance(following, nn.BatchNorm2d)
             conv = nn.Conv2d(
-                inputs, width, _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding),
-                _pair(layer.dilation), groups, bias,
-            )  # fmt: skip
+                inputs,
+                width,
+                _pair(layer.kernel_size),
+                _pair(layer.stride),
+                _pair(layer.padding),
+                _pair(layer.dilation),
+                groups,
+                bias,
+            )
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
             shrunk.append(conv)
         elif isinstance(layer, nn.BatchNorm2d):

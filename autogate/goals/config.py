@@ -15,9 +15,18 @@ from autogate.units import Budgets, parse_drop
 
 # Settings that may change from one run of a study to the next, because no accuracy depends on them.
 FREE = (
-    "trials", "trainings", "timeout_s", "finalists", "allow_stale", "sampler", "workers", "backend", "ray_address",
-    "gpus_per_trial", "cpus_per_trial",
-)  # fmt: skip
+    "trials",
+    "trainings",
+    "timeout_s",
+    "finalists",
+    "allow_stale",
+    "sampler",
+    "workers",
+    "backend",
+    "ray_address",
+    "gpus_per_trial",
+    "cpus_per_trial",
+)
 
 # What a study may be continued with: what was trained is judged anew.
 BUDGETS = ("latency_budget", "max_drop", "memory_budget", "energy_budget")

@@ -36,7 +36,7 @@ class Job:
     failure: str | None
 
     @property
-    def hopeless(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """Why it will not be done any more, or None."""
         if self.failure is not None:
             return self.failure

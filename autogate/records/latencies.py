@@ -112,7 +112,10 @@ class Comparison:
 
         energy = data.get("energy")
         return cls(
-            measurement(data["dense"]), measurement(data["gated"]), float(data["ratio"]),
-            (float(data["ratio_interval"][0]), float(data["ratio_interval"][1])), Setting.from_json(data["setting"]),
+            measurement(data["dense"]),
+            measurement(data["gated"]),
+            float(data["ratio"]),
+            (float(data["ratio_interval"][0]), float(data["ratio_interval"][1])),
+            Setting.from_json(data["setting"]),
             None if energy is None else EnergyComparison.from_json(energy),
-        )  # fmt: skip
+        )

@@ -47,8 +47,10 @@ class EnergyComparison:
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON-ready data."""
         return {
-            **asdict(self), "gated_interval": list(self.gated_interval), "ratio_interval": list(self.ratio_interval),
-        }  # fmt: skip
+            **asdict(self),
+            "gated_interval": list(self.gated_interval),
+            "ratio_interval": list(self.ratio_interval),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EnergyComparison:

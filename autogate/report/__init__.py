@@ -1,8 +1,8 @@
 """Show results: plots as self-contained pages."""
 
 from autogate.report.history_plot import write_history_plot
-from autogate.report.place import check_place
+from autogate.report.place import check_plot_path
 from autogate.report.sensitivity_plot import write_sensitivity_plot
 from autogate.report.validation_plot import write_validation_plot
 
-__all__ = ["check_place", "write_history_plot", "write_sensitivity_plot", "write_validation_plot"]
+__all__ = ["check_plot_path", "write_history_plot", "write_sensitivity_plot", "write_validation_plot"]

@@ -34,5 +34,5 @@ def write_history_plot(document: Mapping[str, Any], path: Path) -> None:
         xaxis={"title": {"text": "trial"}},
         yaxis={"title": {"text": "hypervolume: accuracy × share of dense latency saved"}, "rangemode": "tozero"},
         yaxis2={"title": {"text": "validation accuracy"}, "overlaying": "y", "side": "right"},
-    )  # fmt: skip
+    )
     write_page(figure, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from autogate.errors import ReportError
 
 
-def check_place(path: str | Path | None) -> None:
+def check_plot_path(path: str | Path | None) -> None:
     """Refuse a file that cannot be written; None is no file.
 
     Raises:

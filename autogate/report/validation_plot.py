@@ -23,10 +23,13 @@ def write_validation_plot(document: Mapping[str, Any], path: Path) -> None:
     figure = go.Figure()
     figure.add_trace(
         go.Scatter(
-            x=measured, y=[point["predicted_ms"] for point in points], mode="markers", name="predicted",
+            x=measured,
+            y=[point["predicted_ms"] for point in points],
+            mode="markers",
+            name="predicted",
             error_y={"type": "data", "array": bounds, "arrayminus": [0.0] * len(bounds), "thickness": 1},
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Scatter(x=measured, y=[p["again_ms"] for p in points], mode="markers", name="measured again", opacity=0.5)
     )
@@ -36,6 +39,7 @@ def write_validation_plot(document: Mapping[str, Any], path: Path) -> None:
     figure.update_layout(
         title=f"{document['model_name']} on {document['setting']['device_name']}, batch "
         f"{document['setting']['batch_size']}: mean error {scores['mape']:.1%}, Spearman {scores['spearman']:.3f}",
-        xaxis_title="measured, ms", yaxis_title="ms",
-    )  # fmt: skip
+        xaxis_title="measured, ms",
+        yaxis_title="ms",
+    )
     write_page(figure, path)

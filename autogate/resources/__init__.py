@@ -1,15 +1,21 @@
 """What compact networks take besides time: peak memory, and energy where the device counts it."""
 
-from autogate.resources.benchmark import FIXED_INPUTS, VARYING_INPUTS, Bench, energy_beside_dense, policy_varies
+from autogate.resources.benchmark import (
+    FIXED_INPUTS,
+    VARYING_INPUTS,
+    FinalistBenchmark,
+    energy_beside_dense,
+    policy_varies,
+)
 from autogate.resources.costs import dense_macs, paper_macs, parameter_count, predicted_statistics, realisable_macs
 from autogate.resources.counter import EnergyCounter, counts_energy, energy_counter
 from autogate.resources.energy import compare_energy
 from autogate.resources.memory import peak_memory_bytes
 
 __all__ = [
-    "Bench",
     "EnergyCounter",
     "FIXED_INPUTS",
+    "FinalistBenchmark",
     "VARYING_INPUTS",
     "compare_energy",
     "counts_energy",

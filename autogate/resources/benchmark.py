@@ -26,7 +26,7 @@ VARYING_INPUTS = 64
 FIXED_INPUTS = 8
 
 
-class Bench:
+class FinalistBenchmark:
     """Runs gated networks beside the dense one, on validation images.
 
     Args:

@@ -34,7 +34,7 @@ def paper_macs(network: Network, policy: Policy, realisation: Realisation | None
         decision = realisation.mean(site) if realisation is not None else None
         for conv, share in family.mac_factors(place, gate, decision).items():
             macs[conv] *= share
-        gone = 1 - family.share_of_group(place, gate)
+        gone = 1 - family.kept_share(place, gate)
         for coupling in place.couplings:
             # Groups hold different channels of one layer, so that what they take from it adds up.
             removed[(coupling.name, True)] += coupling.reads * gone
@@ -63,9 +63,12 @@ def parameter_count(compact: nn.Module) -> int:
 def predicted_statistics(estimate: Estimate, stat: LatencyStat) -> dict[str, float]:
     """Return an estimate as stored with a trial: statistics over inputs and the bound, in milliseconds."""
     return {
-        "mean": estimate.mean, "p50": estimate.p50, "p95": estimate.p95, "max": estimate.max,
+        "mean": estimate.mean,
+        "p50": estimate.p50,
+        "p95": estimate.p95,
+        "max": estimate.max,
         "upper": estimate.upper(stat),
-    }  # fmt: skip
+    }
 
 
 def _layer_macs(network: Network) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency.hardware import inference
+from autogate.latency.hardware import exclusive_inference
 from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import EnergyComparison, Setting
 from autogate.resources.counter import EnergyCounter
@@ -58,16 +58,20 @@ def compare_energy(
     batches = [prepare_input(x, setting) for x in inputs]
     rng = random.Random(seed)
     joules: tuple[list[float], list[float]] = ([], [])
-    with inference(setting):
+    with exclusive_inference(setting):
         bursts = [_Burst(prepare(network, setting), batches, setting) for network in (dense, gated)]
         for _ in range(windows):
             for which in rng.sample((0, 1), 2):
                 joules[which].append(_window(bursts[which], counter, window_s) / setting.batch_size)
     ratios = [gated / dense for dense, gated in zip(*joules, strict=True)]
     return EnergyComparison(
-        float(np.mean(joules[0])), float(np.mean(joules[1])), _interval(joules[1]), float(np.mean(ratios)),
-        _interval(ratios), windows,
-    )  # fmt: skip
+        float(np.mean(joules[0])),
+        float(np.mean(joules[1])),
+        _interval(joules[1]),
+        float(np.mean(ratios)),
+        _interval(ratios),
+        windows,
+    )
 
 
 class _Burst:

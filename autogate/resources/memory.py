@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autogate.gates import get_family
-from autogate.latency.hardware import as_in_use
+from autogate.latency.hardware import inference_setting
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import Policy
 from autogate.records import Setting, Site
@@ -38,7 +38,7 @@ def peak_memory_bytes(compact: nn.Module, policy: Policy, network: Network, sett
     x = random_input(network.input_shape, setting)
     observed = _observed_on_gpu if x.is_cuda else _observed_on_cpu
     peaks = []
-    with as_in_use(setting):
+    with inference_setting(setting):
         for decisions in _heaviest(policy, network.sites, setting.batch_size):
             script_decisions(module, decisions)
             peaks.append(observed(module, x))

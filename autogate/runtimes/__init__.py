@@ -1,5 +1,5 @@
 """Ways to run a network on a device."""
 
-from autogate.runtimes.runtimes import RUNTIMES, Runnable, runnable, why_no_saving
+from autogate.runtimes.runtimes import RUNTIMES, Runnable, no_saving_reason, runnable
 
-__all__ = ["RUNTIMES", "Runnable", "runnable", "why_no_saving"]
+__all__ = ["RUNTIMES", "Runnable", "no_saving_reason", "runnable"]

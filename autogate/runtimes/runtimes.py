@@ -17,12 +17,12 @@ Runnable = Callable[[torch.Tensor], object]
 _WARM_UP_PASSES = 3
 
 
-def why_no_saving(gate: Gate, site: Site, batch_size: int, runtime: str) -> str | None:
+def no_saving_reason(gate: Gate, site: Site, batch_size: int, runtime: str) -> str | None:
     """Return why a gate can save nothing at a site, on whatever device; None if it may."""
     family = get_family(gate.family)
     if runtime == "cuda_graph" and family.varies:
         return "decides on data, and a CUDA graph runs the same operators every time"
-    return family.limits(site, batch_size)
+    return family.no_saving_reason(site, batch_size)
 
 
 def runnable(module: nn.Module, x: torch.Tensor, setting: Setting) -> Runnable:

@@ -12,7 +12,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 _DECIDING = ("__call__", "forward", "_conv_forward")
 
 
-def is_plain(module: object, kind: type[Layer]) -> TypeGuard[Layer]:
+def is_exact_layer(module: object, kind: type[Layer]) -> TypeGuard[Layer]:
     """Whether ``module`` is a ``kind``, or of a subclass that changes nothing about its forward pass.
 
     Weight standardisation, padding by the size of the input, or an activation inside a normalisation are written as
@@ -26,4 +26,4 @@ def is_plain(module: object, kind: type[Layer]) -> TypeGuard[Layer]:
 
 def is_one_of(module: object, kinds: tuple[type[nn.Module], ...]) -> bool:
     """Whether ``module`` is a plain layer of one of these kinds."""
-    return any(is_plain(module, kind) for kind in kinds)
+    return any(is_exact_layer(module, kind) for kind in kinds)

@@ -16,7 +16,7 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
 from autogate.sites.checks import check_network
-from autogate.sites.exact_layer import is_plain
+from autogate.sites.exact_layer import is_exact_layer
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -165,7 +165,7 @@ def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
     conv = conv_of(node, model)
     if conv is not None:
         return conv.groups == 1 or is_depthwise(conv)
-    return is_activation(node, model) or is_plain(module_of(node, model), nn.BatchNorm2d)
+    return is_activation(node, model) or is_exact_layer(module_of(node, model), nn.BatchNorm2d)
 
 
 def _names(nodes: list[fx.Node]) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def _plain_unit(node: fx.Node, model: nn.Module) -> list[fx.Node] | None:
     while not is_activation(chain[-1], model):
         users = list(chain[-1].users)
         follows = len(users) == 1 and (
-            is_activation(users[0], model) or is_plain(module_of(users[0], model), nn.BatchNorm2d)
+            is_activation(users[0], model) or is_exact_layer(module_of(users[0], model), nn.BatchNorm2d)
         )
         if not follows:
             return None
@@ -224,9 +224,16 @@ def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, Ma
             macs = sum(spec.macs for spec in specs)
             name = f"map:{node.target}"
             site = Site(
-                name, "map", "", shape, macs, specs, has_producer=True, plain_chain=_weightless(chain, model),
+                name,
+                "map",
+                "",
+                shape,
+                macs,
+                specs,
+                has_producer=True,
+                plain_chain=_weightless(chain, model),
                 activated=activated,
-            )  # fmt: skip
+            )
             yield node, site, MapNodes(node.name, _names(chain), value.name, consumer.name)
         elif activated and node.op != "placeholder" and not _is_passed_by(node, chain[0]):
             spec = conv_spec(consumer, conv)

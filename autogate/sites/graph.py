@@ -12,15 +12,23 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.records import ConvSpec
-from autogate.sites.exact_layer import is_one_of, is_plain
+from autogate.sites.exact_layer import is_exact_layer, is_one_of
 
 _ADDS: set[Callable[..., Any]] = {operator.add, torch.add}
 # Activations for which act(act(x)) == act(x), so that one of two in a row can go.
 _IDEMPOTENT_MODULES = (nn.ReLU, nn.ReLU6)
 _IDEMPOTENT_FUNCTIONS: set[Callable[..., Any]] = {F.relu, F.relu6, torch.relu, torch.relu_}
 _ACTIVATION_MODULES = (
-    *_IDEMPOTENT_MODULES, nn.SiLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish, nn.Sigmoid, nn.Tanh,
-)  # fmt: skip
+    *_IDEMPOTENT_MODULES,
+    nn.SiLU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.Mish,
+    nn.Sigmoid,
+    nn.Tanh,
+)
 _ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {
     F.silu,
     F.gelu,
@@ -30,8 +38,13 @@ _ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {
 }
 # Modules that treat every channel on its own and have no per-channel weights.
 _CHANNELWISE_MODULES = (
-    *_ACTIVATION_MODULES, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d, nn.Identity,
-)  # fmt: skip
+    *_ACTIVATION_MODULES,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.Identity,
+)
 _CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {
     F.max_pool2d,
     F.avg_pool2d,
@@ -80,7 +93,7 @@ def activation_key(node: fx.Node, model: nn.Module) -> str | None:
 def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
     """Return the plain zero-padded convolution the node calls, if its weights are used by this node alone."""
     module = module_of(node, model)
-    if not is_plain(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
+    if not is_exact_layer(module, nn.Conv2d) or module.padding_mode != "zeros" or isinstance(module.padding, str):
         return None
     return None if _is_called_again(node) else module
 
@@ -101,7 +114,7 @@ def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
         return is_depthwise(module) and conv_of(node, model) is not None
-    if is_plain(module, nn.BatchNorm2d):
+    if is_exact_layer(module, nn.BatchNorm2d):
         return not _is_called_again(node)
     return is_activation(node, model) or is_one_of(module, _CHANNELWISE_MODULES)
 

@@ -19,7 +19,7 @@ from autogate.records import Coupling, Site
 from autogate.sites.exact_layer import is_one_of
 from autogate.sites.graph import chw, conv_spec, is_depthwise
 from autogate.sites.network import BlockNodes, GroupNodes, Member
-from autogate.sites.trace_check import lively_copy
+from autogate.sites.trace_check import randomised_copy
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
@@ -79,7 +79,7 @@ class _Couplings:
     def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
         import torch_pruning
 
-        self.model = lively_copy(model).cpu()
+        self.model = randomised_copy(model).cpu()
         self.paths = {module: path for path, module in self.model.named_modules()}
         self._prune_outputs = torch_pruning.prune_conv_out_channels
         with warnings.catch_warnings(), torch.enable_grad():
@@ -205,7 +205,7 @@ def _cut_as_masked(
     coupled: _Couplings,
 ) -> bool:
     """Whether cutting out a random half of each group gives what masking it gives, for every reader."""
-    masked = lively_copy(model).cpu()
+    masked = randomised_copy(model).cpu()
     targets = {nodes[0].name: path for path, nodes in calls.items()}
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, *input_shape, generator=generator).double()
@@ -273,6 +273,15 @@ def _site(
         elif here:
             along.append(site)
     return Site(
-        f"group:{root.target}", "group", "", shape, round(macs), tuple(convs), has_producer=True, plain_chain=False,
-        inside=tuple(inside), along=tuple(along), couplings=tuple(couplings),
-    )  # fmt: skip
+        f"group:{root.target}",
+        "group",
+        "",
+        shape,
+        round(macs),
+        tuple(convs),
+        has_producer=True,
+        plain_chain=False,
+        inside=tuple(inside),
+        along=tuple(along),
+        couplings=tuple(couplings),
+    )

@@ -17,7 +17,7 @@ from autogate.errors import ModelError
 _TOLERANCE = 1e-4
 
 
-def lively_copy(model: nn.Module) -> nn.Module:
+def randomised_copy(model: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode whose normalisations have statistics that are not trivial: mistakes show.
 
     Raises:
@@ -50,7 +50,7 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
     Raises:
         ModelError: If it does not, or if the network cannot be copied.
     """
-    twin = lively_copy(model)
+    twin = randomised_copy(model)
     apart = difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
     if apart is not None:
         raise ModelError(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.system import shipped
+from autogate.system import shipped_folder
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -138,7 +138,7 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
 
 def list_spaces() -> dict[str, SpaceSpec]:
     """Return the spaces that ship with AutoGate, by name."""
-    paths = sorted(shipped("search_spaces").glob("*.yaml"))
+    paths = sorted(shipped_folder("search_spaces").glob("*.yaml"))
     return {path.stem: load_space(str(path)) for path in paths}
 
 
@@ -150,11 +150,11 @@ def load_space(name: str) -> SpaceSpec:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        path = shipped("search_spaces") / f"{name}.yaml"
+        path = shipped_folder("search_spaces") / f"{name}.yaml"
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(p.stem for p in sorted(shipped("search_spaces").glob("*.yaml")))
+        known = ", ".join(p.stem for p in sorted(shipped_folder("search_spaces").glob("*.yaml")))
         raise SpaceError(f"no search space {name!r}; give a YAML file or one of: {known}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SpaceError(f"cannot read search space {name}: {' '.join(str(error).split())}") from None

@@ -5,7 +5,7 @@ from autogate.store.database import holds_studies, upgrade_database
 from autogate.store.host import check_same_host, this_host
 from autogate.store.jobs import renewal_s
 from autogate.store.optuna_storage import add_params, has_known_tables, open_storage, optuna_errors
-from autogate.store.retry import insist, is_drop
+from autogate.store.retries import is_drop, retry
 from autogate.store.schema import NoStudiesError
 from autogate.store.store import Store
 from autogate.store.studies import check_name
@@ -26,11 +26,11 @@ __all__ = [
     "default_storage",
     "has_known_tables",
     "holds_studies",
-    "insist",
     "is_drop",
     "open_storage",
     "optuna_errors",
     "renewal_s",
+    "retry",
     "this_host",
     "upgrade_database",
 ]

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from autogate.store import tables
 from autogate.store.artifacts import Artifacts
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import now_utc
 
 KIND = "checkpoint"
@@ -16,7 +16,7 @@ KIND = "checkpoint"
 class Checkpoints(Artifacts):
     """The checkpoints of a database; they lie where its weights do, one for each training."""
 
-    @steadfast
+    @retry_on_disconnect
     def checkpoint(self, slot: str) -> bytes | None:
         """Return the latest state of a training, or None if there is none."""
         with self.session() as session:
@@ -24,7 +24,7 @@ class Checkpoints(Artifacts):
             artifact = None if row is None else row.artifact
         return None if artifact is None else self.artifact(artifact)
 
-    @steadfast
+    @retry_on_disconnect
     def save_checkpoint(self, slot: str, study: str, content: bytes, images: int) -> None:
         """Store the state of a training in the place of an earlier one; it is safe on return.
 
@@ -48,7 +48,7 @@ class Checkpoints(Artifacts):
         if before is not None and before != artifact:
             self._delete_unused(before)
 
-    @steadfast
+    @retry_on_disconnect
     def end_checkpoints(self, slot: str) -> None:
         """Remove the state of a training that is over."""
         with self.session() as session, session.begin():

@@ -16,9 +16,9 @@ from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, 
 
 from autogate.errors import StorageError
 from autogate.store.network_files import on_network
-from autogate.store.retry import DroppedError, is_drop
+from autogate.store.retries import DroppedError, is_drop
 from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
-from autogate.store.urls import parse_url, scrubbed, shown, sqlite_path
+from autogate.store.urls import parse_url, redact, redact_url, sqlite_path
 
 _BUSY_TIMEOUT_S = 30
 _CONNECT_TIMEOUT_S = 10
@@ -81,7 +81,7 @@ def connect(url: URL, *, create: bool = False) -> Engine:
     if backend not in ("sqlite", "postgresql"):
         raise StorageError(f"studies are kept in SQLite or PostgreSQL, not in {backend}; give another --storage")
     if backend == "sqlite":
-        _prepare_file(sqlite_path(url), shown(url), create)
+        _prepare_file(sqlite_path(url), redact_url(url), create)
     options = engine_options(backend)
     if (path := sqlite_path(url)) is not None and _is_frozen(path):
         options = {"creator": partial(_connect_frozen, path)}
@@ -109,13 +109,13 @@ def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
     except IntegrityError:
         raise
     except NoSuchModuleError:
-        raise StorageError(f"no driver for {shown(url)}; {postgres}") from None
+        raise StorageError(f"no driver for {redact_url(url)}; {postgres}") from None
     except ModuleNotFoundError as error:
         raise StorageError(f"{error.name} is not installed; {postgres}") from None
     except SQLAlchemyError as error:
-        reason = scrubbed(getattr(error, "orig", None) or error, url)
+        reason = redact(getattr(error, "orig", None) or error, url)
         kind = DroppedError if is_drop(error) else StorageError
-        raise kind(f"cannot use the database {shown(url)}: {reason}{rest}") from None
+        raise kind(f"cannot use the database {redact_url(url)}: {reason}{rest}") from None
 
 
 def _sqlite_pragmas(connection: Any, _: Any) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import and_, select
 from autogate.policy import Policy
 from autogate.records import Comparison, EnergyComparison, FinalistRecord, Measurement, Realisation, Setting
 from autogate.store import tables
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.trials import Trials, judged_by, predicted, prediction_row
 
 _COSTS = ("macs_paper", "macs_realisable", "params", "peak_memory_bytes", "dense_peak_memory_bytes")
@@ -21,7 +21,7 @@ FULL = "full"
 class Finalists(Trials):
     """The finalists of a database's studies."""
 
-    @steadfast
+    @retry_on_disconnect
     def add_finalist(self, study: str, finalist: FinalistRecord) -> None:
         """Store a finalist; it is stored on return."""
         self.add_policy(finalist.policy)
@@ -64,7 +64,7 @@ class Finalists(Trials):
                         p.profile == f.profile,
                         p.latency_model == model,
                         p.fidelity == FULL,
-                    ),  # fmt: skip
+                    ),
                 )
                 .where(f.study == study)
                 .order_by(f.trial, f.policy, f.profile)
@@ -90,9 +90,14 @@ class Finalists(Trials):
 def _measurement_row(place: dict[str, str], network: str, measured: Measurement) -> tables.Measurement:
     low_ms, high_ms = measured.interval
     return tables.Measurement(
-        **place, network=network, low_ms=low_ms, high_ms=high_ms, inputs=measured.inputs, repeats=measured.repeats,
+        **place,
+        network=network,
+        low_ms=low_ms,
+        high_ms=high_ms,
+        inputs=measured.inputs,
+        repeats=measured.repeats,
         **{f"{name}_ms": getattr(measured, name) for name in _STATISTICS},
-    )  # fmt: skip
+    )
 
 
 def _measurements(rows: Iterable[tables.Measurement]) -> dict[tuple[str, str, str], Measurement]:

@@ -16,7 +16,7 @@ from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
 from autogate.store.clock import clock
 from autogate.store.policies import Policies, evaluation_row
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.system import is_dead
 
 LEASE_VARIABLE = "AUTOGATE_LEASE_S"
@@ -44,7 +44,7 @@ def renewal_s() -> float:
 class Jobs(Policies):
     """The jobs of a database; no two of them have an equal key, whichever studies want it."""
 
-    @steadfast
+    @retry_on_disconnect
     def add_job(self, key: EvaluationKey, study: str, trial: int) -> None:
         """Ask for an evaluation; one that another study asked for is taken over if that has nobody to train it."""
         with suppress(IntegrityError):
@@ -59,17 +59,17 @@ class Jobs(Policies):
                 .values(study=study, trial=trial, holder=None, failure=None)
             )
 
-    @steadfast
+    @retry_on_disconnect
     def jobs(self, study: str) -> list[Job]:
         """Return the jobs of a study, in the order in which they were asked for."""
         return self._jobs(tables.Job.study == study)
 
-    @steadfast
+    @retry_on_disconnect
     def find_job(self, key: EvaluationKey) -> Job | None:
         """Return the job under ``key``, whichever study asked for it, or None."""
         return next(iter(self._jobs(_has(key))), None)
 
-    @steadfast
+    @retry_on_disconnect
     def take_job(self, study: str, worker: str, job: int | None = None) -> Job | None:
         """Take a free job of a study under a lease, or return None if there is none.
 
@@ -102,7 +102,7 @@ class Jobs(Policies):
                     row.attempts,
                     bool(held_now),
                     row.failure,
-                )  # fmt: skip
+                )
                 for row, body, held_now in session.execute(query)
             ]
 
@@ -117,7 +117,7 @@ class Jobs(Policies):
             )
             return _count(taken) == 1
 
-    @steadfast
+    @retry_on_disconnect
     def renew(self, job: int, worker: str) -> bool:
         """Renew a lease; return whether the worker still holds the job."""
         with self.session() as session, session.begin():
@@ -128,7 +128,7 @@ class Jobs(Policies):
             )
             return _count(renewed) == 1
 
-    @steadfast
+    @retry_on_disconnect
     def release(self, worker: str, *, counts: bool) -> None:
         """Free what a worker holds; ``counts`` if the attempt is to count, because the worker died of it."""
         attempts = tables.Job.attempts if counts else tables.Job.attempts - 1
@@ -144,26 +144,26 @@ class Jobs(Policies):
             self.release(worker, counts=True)
         return dead
 
-    @steadfast
+    @retry_on_disconnect
     def holders(self, study: str) -> list[str]:
         """Return who holds a job of a study."""
         j = tables.Job
         with self.session() as session:
             return list(session.scalars(select(j.holder).where(j.study == study, j.holder.is_not(None)).distinct()))
 
-    @steadfast
+    @retry_on_disconnect
     def fail_job(self, job: int, reason: str) -> None:
         """Note that a job cannot be done, and why."""
         with self.session() as session, session.begin():
             session.execute(update(tables.Job).where(tables.Job.id == job).values(holder=None, failure=reason))
 
-    @steadfast
+    @retry_on_disconnect
     def end_job(self, job: int) -> None:
         """Forget a job that nobody wants any more."""
         with self.session() as session, session.begin():
             session.execute(delete(tables.Job).where(tables.Job.id == job))
 
-    @steadfast
+    @retry_on_disconnect
     def finish_job(self, job: Job, evaluation: Evaluation) -> None:
         """Store an evaluation and end its job, both or neither; an equal key that is there already stays.
 
@@ -180,7 +180,7 @@ class Jobs(Policies):
                 raise self._refused(job.study, error) from None
             self.end_job(job.id)
 
-    @steadfast
+    @retry_on_disconnect
     def begin_anew(self, study: str) -> None:
         """Let jobs that nobody holds have all their attempts again: a study is started anew."""
         with self.session() as session, session.begin():

@@ -49,11 +49,13 @@ def add_params(
 
     rows = [
         {
-            "trial_id": trial, "param_name": name, "param_value": distributions[name].to_internal_repr(value),
+            "trial_id": trial,
+            "param_name": name,
+            "param_value": distributions[name].to_internal_repr(value),
             "distribution_json": distribution_to_json(distributions[name]),
         }
         for name, value in params.items()
-    ]  # fmt: skip
+    ]
     columns = ("trial_id", "param_name", "param_value", "distribution_json")
     table = sqlalchemy.table("trial_params", *map(sqlalchemy.column, columns))
     with store.engine.begin() as connection:

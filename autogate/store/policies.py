@@ -10,14 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import tables
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database
 
 
 class Policies(Database):
     """The policies and evaluations of a database; studies share them."""
 
-    @steadfast
+    @retry_on_disconnect
     def add_policy(self, policy: Policy) -> None:
         """Store a policy under its digest, if it is new."""
         with self.session() as session:
@@ -29,7 +29,7 @@ class Policies(Database):
                     tables.Policy(digest=policy.digest, execution_digest=policy.execution_digest, body=policy.to_json())
                 )
 
-    @steadfast
+    @retry_on_disconnect
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation under ``key``, or None."""
         with self.session() as session:
@@ -47,7 +47,7 @@ class Policies(Database):
             found = session.scalar(query)
         return None if found is None else Realisation.from_json(found)
 
-    @steadfast
+    @retry_on_disconnect
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Store an evaluation; an equal key that is there already stays as it is."""
         try:
@@ -60,14 +60,21 @@ class Policies(Database):
 def evaluation_row(evaluation: Evaluation) -> tables.Evaluation:
     """Return an evaluation as a row."""
     return tables.Evaluation(
-        **vars(evaluation.key), val_accuracy=evaluation.val_accuracy, macs_paper=evaluation.macs_paper,
-        realisation=evaluation.realisation.to_json(), seconds=evaluation.seconds, artifact=evaluation.artifact,
-    )  # fmt: skip
+        **vars(evaluation.key),
+        val_accuracy=evaluation.val_accuracy,
+        macs_paper=evaluation.macs_paper,
+        realisation=evaluation.realisation.to_json(),
+        seconds=evaluation.seconds,
+        artifact=evaluation.artifact,
+    )
 
 
 def _has(key: EvaluationKey) -> ColumnElement[bool]:
     e = tables.Evaluation
     return and_(
-        e.policy == key.policy, e.task == key.task, e.recipe == key.recipe, e.fidelity == key.fidelity,
+        e.policy == key.policy,
+        e.task == key.task,
+        e.recipe == key.recipe,
+        e.fidelity == key.fidelity,
         e.seed == key.seed,
-    )  # fmt: skip
+    )

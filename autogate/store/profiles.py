@@ -23,11 +23,21 @@ class Profiles(Database):
         setting = profile.setting
         device = {"name": setting.device_name, "kind": setting.device.partition(":")[0]}
         row = tables.Profile(
-            digest=identity, device=digest(device), model=profile.model, input_shape=list(profile.input_shape),
-            torch_device=setting.device, batch_size=setting.batch_size, dtype=setting.dtype, layout=setting.layout,
-            threads=setting.threads, runtime=setting.runtime, versions=dict(setting.versions),
-            card=profile.card.to_json(), method=dict(profile.method), created_utc=profile.created_utc,
-        )  # fmt: skip
+            digest=identity,
+            device=digest(device),
+            model=profile.model,
+            input_shape=list(profile.input_shape),
+            torch_device=setting.device,
+            batch_size=setting.batch_size,
+            dtype=setting.dtype,
+            layout=setting.layout,
+            threads=setting.threads,
+            runtime=setting.runtime,
+            versions=dict(setting.versions),
+            card=profile.card.to_json(),
+            method=dict(profile.method),
+            created_utc=profile.created_utc,
+        )
         try:
             with self.session() as session, session.begin():
                 if session.get(tables.Profile, identity) is not None:
@@ -66,9 +76,13 @@ def _samples(identity: str, profile: Profile) -> list[tables.Sample]:
     rows = []
     for position, sample in enumerate(samples):
         row = tables.Sample(
-            profile=identity, position=position, network=sample.network, latency_ms=sample.ms, iqr_ms=sample.iqr_ms,
+            profile=identity,
+            position=position,
+            network=sample.network,
+            latency_ms=sample.ms,
+            iqr_ms=sample.iqr_ms,
             passes=sample.passes,
-        )  # fmt: skip
+        )
         if isinstance(sample, UnitSample):
             row.unit, row.host_ms = sample.key, sample.host_ms
         else:
@@ -107,4 +121,4 @@ def _profile(session: Session, row: tables.Profile) -> Profile:
     forms = tuple(UnitForm(form.unit, tuple(Operator(*values) for values in form.operators)) for form in found)
     return Profile(
         setting, card, row.model, (c, h, w), row.created_utc, tuple(units), tuple(networks), row.method or {}, forms
-    )  # fmt: skip
+    )

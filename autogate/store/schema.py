@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from autogate.errors import PolicyError, StorageError
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base, Meta, SchemaVersion
-from autogate.store.urls import default_storage, shown
+from autogate.store.urls import default_storage, redact_url
 from autogate.store.views import create_views, drop_views
 
 # Databases from before Alembic kept their version, always 1, in this table.
@@ -40,11 +40,11 @@ def ensure_schema(engine: Engine, *, create: bool) -> None:
     found = schema_version(engine)
     if found is None:
         if not create:
-            raise NoStudiesError(f"{shown(engine.url)} holds no AutoGate study; `autogate search` starts one")
+            raise NoStudiesError(f"{redact_url(engine.url)} holds no AutoGate study; `autogate search` starts one")
         _create(engine)
     elif found < SCHEMA_VERSION:
         raise StorageError(
-            f"{shown(engine.url)} has schema {found}, and this version works with {SCHEMA_VERSION}; run "
+            f"{redact_url(engine.url)} has schema {found}, and this version works with {SCHEMA_VERSION}; run "
             f"`autogate studies upgrade{_elsewhere(engine)}`, which keeps everything"
         )
 
@@ -56,7 +56,7 @@ def schema_version(engine: Engine) -> int | None:
         StorageError: If the tables are another program's, or a newer version's.
     """
     tables = set(inspect(engine).get_table_names())
-    where = shown(engine.url)
+    where = redact_url(engine.url)
     if _FIRST_VERSION_TABLE not in tables:
         if tables and not tables >= _OPTUNA:
             raise StorageError(f"{where} is a database of another program; give AutoGate its own with --storage")
@@ -87,7 +87,7 @@ def upgrade_schema(engine: Engine) -> tuple[int, int]:
 
     found = schema_version(engine)
     if found is None:
-        raise NoStudiesError(f"{shown(engine.url)} holds no AutoGate study; `autogate search` starts one")
+        raise NoStudiesError(f"{redact_url(engine.url)} holds no AutoGate study; `autogate search` starts one")
     if found == SCHEMA_VERSION:
         return found, found
     config = Config()
@@ -103,8 +103,8 @@ def upgrade_schema(engine: Engine) -> tuple[int, int]:
             create_views(connection)
     except (ValueError, KeyError, TypeError, AttributeError, PolicyError) as error:
         raise StorageError(
-            f"{shown(engine.url)} holds a row that cannot be read ({' '.join(str(error).split())[:150]}); nothing was "
-            "changed, restore the database"
+            f"{redact_url(engine.url)} holds a row that cannot be read ({' '.join(str(error).split())[:150]}); nothing "
+            "was changed, restore the database"
         ) from None
     return found, SCHEMA_VERSION
 
@@ -147,5 +147,5 @@ def _alone(engine: Engine) -> Iterator[Connection]:
 
 
 def _elsewhere(engine: Engine) -> str:
-    url = shown(engine.url)
+    url = redact_url(engine.url)
     return "" if url == default_storage() else f" --storage '{url}'"

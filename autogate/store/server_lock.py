@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autogate.policy import digest
 from autogate.store.database import clear_errors
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 
 
 class ServerLock:
@@ -57,7 +57,7 @@ class ServerLock:
                 self._connection.close()
             self._connection = None
 
-    @steadfast
+    @retry_on_disconnect
     def _take_again(self) -> bool:
         return self._take(False)
 

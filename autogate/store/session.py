@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
-from autogate.store.retry import steadfast
-from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, same_database, scrubbed, shown
+from autogate.store.retries import retry_on_disconnect
+from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, redact, redact_url, same_database
 
 _REST = "; what was stored before is safe, resume when it works again"
 
@@ -38,7 +38,7 @@ class Database:
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        return shown(self.engine.url)
+        return redact_url(self.engine.url)
 
     def is_at(self, url: str) -> bool:
         """Whether this is the database that a URL names, whoever uses it and through which driver."""
@@ -52,7 +52,7 @@ class Database:
     def reason(self, error: BaseException) -> str:
         """Return in one line why the database refused, without a password."""
         cause = error.__cause__ or error
-        return scrubbed(getattr(cause, "orig", None) or cause, self.engine.url)
+        return redact(getattr(cause, "orig", None) or cause, self.engine.url)
 
     def _refused(self, study: str, error: IntegrityError) -> AutoGateError:
         """Return what to raise when rows of a study cannot be stored: most likely it was deleted meanwhile."""
@@ -77,7 +77,7 @@ class Database:
         with clear_errors(self.engine.url, _REST), Session(self.engine) as session:
             yield session
 
-    @steadfast
+    @retry_on_disconnect
     def _wait_for_server(self) -> None:
         with clear_errors(self.engine.url, _REST), self.engine.connect():
             pass

@@ -14,7 +14,7 @@ from autogate.errors import StudyError
 from autogate.policy import digest
 from autogate.store import tables
 from autogate.store.host import host_name
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database, now_utc
 
 _LONGEST_NAME = 200
@@ -56,8 +56,9 @@ class Studies(Database):
                 space = None if row.space is None else session.get_one(tables.Space, row.space).body
                 extra = {} if space is None else {"space": space}
                 return {**row.config, **_filled(row, _CONFIG_COLUMNS), **extra}, {
-                    **row.facts, **_filled(row, _FACT_COLUMNS),
-                }  # fmt: skip
+                    **row.facts,
+                    **_filled(row, _FACT_COLUMNS),
+                }
         raise self._no_study(name)
 
     def origin(self, name: str) -> dict[str, str | None]:
@@ -107,14 +108,14 @@ class Studies(Database):
         except IntegrityError:
             raise StudyError(f"study {name!r} exists already; choose another --study") from None
 
-    @steadfast
+    @retry_on_disconnect
     def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
         """Merge ``facts`` into the study's; they are stored on return."""
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name, with_for_update=True)
             _set_facts(row, {**row.facts, **facts})
 
-    @steadfast
+    @retry_on_disconnect
     def set_config(
         self, name: str, config: Mapping[str, Any], *, code_version: str | None = None, forget: Iterable[str] = ()
     ) -> None:

@@ -12,7 +12,7 @@ from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
 from autogate.store.clock import clock_utc
 from autogate.store.policies import Policies
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 
 COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")
@@ -23,7 +23,7 @@ _COSTS = ("macs_paper", "peak_memory_bytes")
 class Trials(Policies):
     """The trials of a database's studies."""
 
-    @steadfast
+    @retry_on_disconnect
     def add_trial(self, study: str, trial: TrialRecord, front: FrontRecord | None = None) -> None:
         """Store what became of a proposal, and what the study has reached with it; both are stored on return."""
         if trial.policy is not None:
@@ -51,7 +51,7 @@ class Trials(Policies):
                 session.flush()
                 session.merge(_front_row(study, profile, front))
 
-    @steadfast
+    @retry_on_disconnect
     def add_predictions(
         self, study: str, profile: str, latency_model: str, found: Mapping[str, Mapping[str, float]]
     ) -> None:
@@ -101,7 +101,7 @@ class Trials(Policies):
                         p.profile == profile,
                         p.latency_model == model,
                         p.fidelity == SHORT,
-                    ),  # fmt: skip
+                    ),
                 )
                 .where(t.study == study)
                 .order_by(t.number)
@@ -174,9 +174,14 @@ def predicted(row: tables.Prediction) -> dict[str, float]:
 
 def _front_row(study: str, profile: str, front: FrontRecord) -> tables.FrontPoint:
     return tables.FrontPoint(
-        study=study, trial=front.trial, profile=profile, hypervolume=front.hypervolume, best_trial=front.best_trial,
-        best_val_accuracy=front.best_val_accuracy, front=list(front.front),
-    )  # fmt: skip
+        study=study,
+        trial=front.trial,
+        profile=profile,
+        hypervolume=front.hypervolume,
+        best_trial=front.best_trial,
+        best_val_accuracy=front.best_val_accuracy,
+        front=list(front.front),
+    )
 
 
 def _whole(values: Mapping[str, float] | None, name: str) -> int | None:

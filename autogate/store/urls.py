@@ -38,13 +38,13 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
-def shown(url: URL) -> str:
+def redact_url(url: URL) -> str:
     """Return a URL as text, with stars for its password."""
     hidden = url.update_query_dict({key: _HIDDEN for key in url.query if _is_secret(key)})
     return hidden.render_as_string(hide_password=True).replace(quote(_HIDDEN, safe=""), _HIDDEN)
 
 
-def scrubbed(message: object, url: URL) -> str:
+def redact(message: object, url: URL) -> str:
     """Return one line of ``message``, at most 200 characters long, without the URL's password."""
     text = " ".join(str(message).split())
     for secret in _secrets(url):

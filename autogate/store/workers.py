@@ -12,14 +12,14 @@ from autogate.store import tables
 from autogate.store.clock import clock
 from autogate.store.host import host_name, this_host
 from autogate.store.jobs import lease_s
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database
 
 
 class Workers(Database):
     """The workers of a database's studies."""
 
-    @steadfast
+    @retry_on_disconnect
     def add_worker(self, worker: str, study: str, device: str, code_version: str, *, joined: bool) -> None:
         """Note that this process trains for a study from now on.
 
@@ -34,9 +34,15 @@ class Workers(Database):
             StudyError: If the study was deleted meanwhile.
         """
         row = tables.Worker(
-            id=worker, study=study, host=this_host(), pid=os.getpid(), device=device, code_version=code_version,
-            joined=joined, doing=None,
-        )  # fmt: skip
+            id=worker,
+            study=study,
+            host=this_host(),
+            pid=os.getpid(),
+            device=device,
+            code_version=code_version,
+            joined=joined,
+            doing=None,
+        )
         try:
             with self.session() as session, session.begin():
                 row.seen_s = session.scalars(select(clock(session))).one()
@@ -44,7 +50,7 @@ class Workers(Database):
         except IntegrityError as error:
             raise self._refused(study, error) from None
 
-    @steadfast
+    @retry_on_disconnect
     def see_worker(self, worker: str, doing: str | None) -> None:
         """Note that a worker is alive, and what it does, in a few words."""
         w = tables.Worker
@@ -55,13 +61,13 @@ class Workers(Database):
                 .values(seen_s=clock(session), doing=None if doing is None else doing[:200])
             )
 
-    @steadfast
+    @retry_on_disconnect
     def remove_worker(self, worker: str) -> None:
         """Note that a worker is gone."""
         with self.session() as session, session.begin():
             session.execute(delete(tables.Worker).where(tables.Worker.id == worker))
 
-    @steadfast
+    @retry_on_disconnect
     def workers(self, study: str) -> list[WorkerRecord]:
         """Return the workers of a study that were seen within the length of a lease."""
         w = tables.Worker
@@ -73,7 +79,7 @@ class Workers(Database):
                 for row, busy in session.execute(query)
             ]
 
-    @steadfast
+    @retry_on_disconnect
     def forget_workers(self, study: str) -> None:
         """Remove the rows of workers that were not seen for the length of a lease."""
         w = tables.Worker

@@ -51,8 +51,11 @@ def search_document(store: Store, study: str, budgets: Budgets | None = None) ->
         "energy_budget": None if budgets.energy is None else budgets.energy.text,
         "latency_stat": config.latency_stat,
         "label": "predicted" if facts.get("foreign") else "measured",
-        "dense": None if dense is None else {
-            **dense, "measured_ms": None if measured is None else measured.dense.to_json(),
+        "dense": None
+        if dense is None
+        else {
+            **dense,
+            "measured_ms": None if measured is None else measured.dense.to_json(),
         },
         "best": None if best is None else finalist_document(best, budgets, floor),
         "closest": None if closest is None else finalist_document(closest, budgets, floor),
@@ -60,7 +63,7 @@ def search_document(store: Store, study: str, budgets: Budgets | None = None) ->
         "left_out": facts.get("left_out", []),
         "trials": store.count_trials(study),
         "seconds": facts.get("seconds", {}),
-    }  # fmt: skip
+    }
 
 
 def choose(

@@ -44,10 +44,16 @@ def study_line(store: Store, study: str) -> dict[str, Any]:
     config = SearchConfig.model_validate(store.study(study)[0])
     counts = store.count_trials(study)
     return {
-        "study": study, "model": config.model, "data": config.data, "goal": goal_of(config),
-        "batch_size": config.batch_size, "trials": counts["total"], "trained": counts["complete"],
-        "wanted": config.trials, "finalists": len(store.finalists(study)),
-    }  # fmt: skip
+        "study": study,
+        "model": config.model,
+        "data": config.data,
+        "goal": goal_of(config),
+        "batch_size": config.batch_size,
+        "trials": counts["total"],
+        "trained": counts["complete"],
+        "wanted": config.trials,
+        "finalists": len(store.finalists(study)),
+    }
 
 
 def describe_document(store: Store, study: str) -> dict[str, Any]:
@@ -91,9 +97,14 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
     line, fronts, trials = study_line(store, study), store.fronts(study), store.trials(study)
     facts = store.study(study)[1]
     reached = fronts[-1] if fronts else None
-    best = None if reached is None or reached.best_trial is None else {
-        "trial": reached.best_trial, "val_accuracy": reached.best_val_accuracy,
-    }  # fmt: skip
+    best = (
+        None
+        if reached is None or reached.best_trial is None
+        else {
+            "trial": reached.best_trial,
+            "val_accuracy": reached.best_val_accuracy,
+        }
+    )
     return {
         "schema": "autogate.watch/1",
         **line,
@@ -108,9 +119,12 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
         "hypervolumes": [front.hypervolume for front in fronts],
         "latest": [
             {
-                "trial": trial.number, "outcome": trial.outcome, "val_accuracy": trial.val_accuracy,
-                "predicted_p50_ms": (trial.predicted or {}).get("p50"), "seconds": trial.seconds,
+                "trial": trial.number,
+                "outcome": trial.outcome,
+                "val_accuracy": trial.val_accuracy,
+                "predicted_p50_ms": (trial.predicted or {}).get("p50"),
+                "seconds": trial.seconds,
             }
             for trial in reversed(trials[-latest:])
         ],
-    }  # fmt: skip
+    }

@@ -14,7 +14,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from autogate.gates import Overwriting, TrainingGate, get_family
 from autogate.policy import Policy
 from autogate.records import ExecutionPlan
-from autogate.sites import BlockNodes, Network, activation_key, conv_of, is_add, is_one_of, is_plain, module_of, region
+from autogate.sites import (
+    BlockNodes,
+    Network,
+    activation_key,
+    conv_of,
+    is_add,
+    is_exact_layer,
+    is_one_of,
+    module_of,
+    region,
+)
 from autogate.surgery.graph_copy import GraphCopy, assemble
 from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
 from autogate.surgery.slicing import slice_channels, width
@@ -200,7 +210,7 @@ class _Editor(GraphCopy):
     def _fold_norms(self) -> None:
         for node in list(self.graph.nodes):
             norm = module_of(node, self.model)
-            if not is_plain(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            if not is_exact_layer(norm, nn.BatchNorm2d) or norm.running_mean is None:
                 continue
             conv_node = node.all_input_nodes[0]
             conv = conv_of(conv_node, self.model)
@@ -229,7 +239,7 @@ class _Editor(GraphCopy):
             if key is None:
                 continue
             source = node.all_input_nodes[0]
-            fresh = is_add(source) or is_plain(self._module(source), nn.Conv2d)
+            fresh = is_add(source) or is_exact_layer(self._module(source), nn.Conv2d)
             if fresh and len(source.users) == 1:
                 node.op, node.target = "call_function", F.relu6 if key == "relu6" else F.relu
                 node.args, node.kwargs = (source,), {"inplace": True}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autogate.errors import ModelError
 from autogate.policy import DENSE
-from autogate.sites import Network, difference, lively_copy
+from autogate.sites import Network, difference, randomised_copy
 from autogate.surgery.compact_network import compact_form
 
 
@@ -18,7 +18,7 @@ def check_dense(network: Network) -> Network:
     Raises:
         ModelError: If the two compute something else.
     """
-    twin = replace(network, model=lively_copy(network.model))
+    twin = replace(network, model=randomised_copy(network.model))
     apart = difference(compact_form(twin, DENSE, {}, share_weights=True), twin.model, network.input_shape)
     if apart is not None:
         raise ModelError(

@@ -23,7 +23,7 @@ Selected = tuple[torch.Tensor | None, ...]
 
 
 @dataclass(frozen=True)
-class _Following:
+class _ChannelSelection:
     """Positions of a layer's channels that follow a gate's selection; ``alone`` if they are all, in order."""
 
     gate: TrainingGate
@@ -37,12 +37,12 @@ class _Followings:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.all: list[_Following] = []
+        self.all: list[_ChannelSelection] = []
 
     def add(self, gate: TrainingGate, member: Member) -> None:
         """Let a gate select."""
         alone = len(member.positions) == self.size and member.positions == member.channels
-        self.all.append(_Following(gate, torch.tensor(member.positions), torch.tensor(member.channels), alone))
+        self.all.append(_ChannelSelection(gate, torch.tensor(member.positions), torch.tensor(member.channels), alone))
 
     def positions(self) -> torch.Tensor | None:
         """Return the positions in use, sorted, int64 ``[k]``; None if all are."""
@@ -60,7 +60,7 @@ class _Followings:
         return None if in_use is None else in_use.nonzero()[:, 0]
 
 
-class LiveLayer(nn.Module):
+class SlicedLayer(nn.Module):
     """A layer that follows gates.
 
     Args:
@@ -99,7 +99,7 @@ class LiveLayer(nn.Module):
         raise NotImplementedError
 
 
-class LiveConv(LiveLayer):
+class LiveConv(SlicedLayer):
     """A convolution, ``[N, k_in, H, W] -> [N, k_out, H', W']``; a depthwise one has outputs only."""
 
     layer: nn.Conv2d
@@ -115,7 +115,7 @@ class LiveConv(LiveLayer):
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, groups)
 
 
-class LiveLinear(LiveLayer):
+class LiveLinear(SlicedLayer):
     """A linear layer, ``[N, k_in] -> [N, k_out]``."""
 
     layer: nn.Linear
@@ -129,7 +129,7 @@ class LiveLinear(LiveLayer):
         return F.linear(x, weight, _pick(self.layer.bias, outputs))
 
 
-class LiveNorm(LiveLayer):
+class LiveNorm(SlicedLayer):
     """A batch normalisation, ``[N, k, H, W]``; running statistics of the other channels stay as they are."""
 
     layer: nn.BatchNorm2d
@@ -160,7 +160,7 @@ def _pick(parameter: torch.Tensor | None, *positions: torch.Tensor | None) -> to
 def live_layers(network: Network, gates: Mapping[str, TrainingGate]) -> dict[str, nn.Module]:
     """Return, by path, what takes the place of the layers that hold channels of a gate that slices."""
     paths = {node.name: str(node.target) for node in network.graph.nodes}
-    live: dict[str, LiveLayer] = {}
+    live: dict[str, SlicedLayer] = {}
     for site, gate in gates.items():
         for member in network.members(site) if gate.slices else ():
             path = paths[member.node]
@@ -170,7 +170,7 @@ def live_layers(network: Network, gates: Mapping[str, TrainingGate]) -> dict[str
     return dict(live)
 
 
-def _live(layer: nn.Module) -> LiveLayer:
+def _live(layer: nn.Module) -> SlicedLayer:
     if isinstance(layer, nn.Conv2d):
         return LiveConv(layer)
     if isinstance(layer, nn.Linear):
@@ -183,6 +183,6 @@ def selections(form: nn.Module) -> dict[torch.Tensor, Selected]:
     """Return the parameters of ``form`` of which only a part is in use in this step, with that part."""
     found: dict[torch.Tensor, Selected] = {}
     for module in form.modules():
-        if isinstance(module, LiveLayer):
+        if isinstance(module, SlicedLayer):
             found.update((p, part) for p, part in module.selections() if any(index is not None for index in part))
     return found

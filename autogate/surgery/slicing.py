@@ -37,9 +37,12 @@ def slice_channels(
     if isinstance(module, nn.BatchNorm2d):
         assert outputs is not None  # noqa: S101 - a normalisation has one set of channels
         norm = nn.BatchNorm2d(
-            len(outputs), eps=module.eps, momentum=module.momentum, affine=module.affine,
+            len(outputs),
+            eps=module.eps,
+            momentum=module.momentum,
+            affine=module.affine,
             track_running_stats=module.track_running_stats,
-        ).eval()  # fmt: skip
+        ).eval()
         norm.load_state_dict({k: v[outputs] if v.ndim else v for k, v in module.state_dict().items()})
         return norm
     assert isinstance(module, nn.Conv2d)  # noqa: S101 - nothing else is sliced
@@ -54,9 +57,18 @@ def slice_channels(
     if inputs is not None:
         weight = weight[:, inputs]
     conv: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        nn.Conv2d, weight.shape[1] * groups, weight.shape[0], module.kernel_size, module.stride, module.padding,
-        module.dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
-    )  # fmt: skip
+        nn.Conv2d,
+        weight.shape[1] * groups,
+        weight.shape[0],
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.dilation,
+        groups,
+        bias is not None,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
     conv.weight.data = weight.clone()
     if conv.bias is not None and bias is not None:
         conv.bias.data = bias.detach().clone()

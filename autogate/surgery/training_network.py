@@ -19,9 +19,17 @@ from autogate.surgery.policies import training_knobs
 from autogate.surgery.sliced_layers import live_layers
 
 _FUNCTIONAL_ACTIVATIONS: dict[Any, type[nn.Module]] = {
-    F.relu: nn.ReLU, torch.relu: nn.ReLU, "relu": nn.ReLU, "relu_": nn.ReLU, F.relu6: nn.ReLU6,
-    F.silu: nn.SiLU, F.gelu: nn.GELU, F.hardswish: nn.Hardswish, F.mish: nn.Mish, F.leaky_relu: nn.LeakyReLU,
-}  # fmt: skip
+    F.relu: nn.ReLU,
+    torch.relu: nn.ReLU,
+    "relu": nn.ReLU,
+    "relu_": nn.ReLU,
+    F.relu6: nn.ReLU6,
+    F.silu: nn.SiLU,
+    F.gelu: nn.GELU,
+    F.hardswish: nn.Hardswish,
+    F.mish: nn.Mish,
+    F.leaky_relu: nn.LeakyReLU,
+}
 
 
 def gate_path(site: str) -> str:
@@ -68,9 +76,12 @@ def _holder(node: fx.Node, member: Member, model: nn.Module) -> Holder | None:
         return None
     norm = module_of(users[0], model) if len(users := list(node.users)) == 1 and not member.reads else None
     return Holder(
-        layer, norm if isinstance(norm, nn.BatchNorm2d) else None, member.reads,
-        torch.tensor(member.positions), torch.tensor(member.channels),
-    )  # fmt: skip
+        layer,
+        norm if isinstance(norm, nn.BatchNorm2d) else None,
+        member.reads,
+        torch.tensor(member.positions),
+        torch.tensor(member.channels),
+    )
 
 
 def attach_gates(
@@ -87,7 +98,7 @@ def attach_gates(
         if known is None:
             parts = dense_parts(network, site)
             knobs = training_knobs(policy, gate.family)
-            known = get_family(gate.family).attach(network.sites[site], gate, parts, knobs)
+            known = get_family(gate.family).build_training_gate(network.sites[site], gate, parts, knobs)
             if parameter is not None:
                 known.to(parameter.device)
         gates[site] = known

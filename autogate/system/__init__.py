@@ -1,7 +1,7 @@
 """The process and its host: locks, heartbeats, the version of the code, files that ship with it."""
 
-from autogate.system.heartbeat import Alive, is_dead, new_id
-from autogate.system.shipped_files import shipped
+from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
+from autogate.system.shipped_files import shipped_folder
 from autogate.system.version import code_version
 
-__all__ = ["Alive", "code_version", "is_dead", "new_id", "shipped"]
+__all__ = ["ProcessHeartbeat", "code_version", "is_dead", "new_id", "shipped_folder"]

@@ -18,7 +18,7 @@ _FOLDER = Path(tempfile.gettempdir()) / "autogate-workers"
 _handles: set[int] = set()
 
 
-class Alive:
+class ProcessHeartbeat:
     """A sign of life of this process.
 
     Args:

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 
-def shipped(folder: str) -> Path:
+def shipped_folder(folder: str) -> Path:
     """Return a folder that ships with AutoGate, such as ``search_spaces``; it is empty if nothing of it is here."""
     checkout = Path(__file__).resolve().parents[2] / folder
     if checkout.is_dir():

@@ -1,8 +1,8 @@
 """Train dense networks, shared weights, candidates and finalists; recalibrate and score them."""
 
 from autogate.training.loop import (
-    Milestones,
     Progress,
+    TrainingCallback,
     gate_loss,
     gates_of,
     loss_of,
@@ -11,22 +11,22 @@ from autogate.training.loop import (
     score,
     train,
 )
-from autogate.training.methods import Fidelity, Methods, Part, ScoreFunction, TrainFunction
+from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFunction, TrainingBackend
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
-from autogate.training.shared import Bank, clone, make_bank, train_shared
-from autogate.training.state import Keeper
+from autogate.training.shared import SharedGates, clone, make_bank, train_shared
+from autogate.training.state import Checkpointer
 
 __all__ = [
-    "Bank",
+    "Checkpointer",
     "Fidelity",
-    "Keeper",
-    "Methods",
-    "Milestones",
     "Part",
     "Progress",
     "Recipe",
     "ScoreFunction",
+    "SharedGates",
     "TrainFunction",
+    "TrainingBackend",
+    "TrainingCallback",
     "base_recipe",
     "clone",
     "full_recipe",

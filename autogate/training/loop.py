@@ -19,12 +19,12 @@ from autogate.records import Realisation
 from autogate.surgery import selections, site_at
 from autogate.training.recipe import Recipe
 from autogate.training.sliced_sgd import SlicedSGD
-from autogate.training.state import Keeper, pack_training, unpack_training
+from autogate.training.state import Checkpointer, pack_training, unpack_training
 
 Progress = Callable[[float, str], None]
 
 
-class Milestones(Protocol):
+class TrainingCallback(Protocol):
     """Looks at a network while it is trained."""
 
     def is_due(self, images: int) -> bool:
@@ -98,8 +98,8 @@ def train(
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
-    milestones: Milestones | None = None,
+    checkpointer: Checkpointer | None = None,
+    callback: TrainingCallback | None = None,
 ) -> None:
     """Train ``form`` in place.
 
@@ -110,8 +110,8 @@ def train(
         seed: Seed of order, augmentation and gates.
         device: Where.
         progress: Hears of every step.
-        keeper: Keeps the state of the training, so that an interrupted one goes on from there.
-        milestones: Called at the end of parts of the training; may end it by an error.
+        checkpointer: Keeps the state of the training, so that an interrupted one goes on from there.
+        callback: Called at the end of parts of the training; may end it by an error.
 
     Raises:
         TrainingError: If the loss stops being finite; says after how many images.
@@ -125,7 +125,7 @@ def train(
     optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept = None if keeper is None else keeper.load()
+        kept = None if checkpointer is None else checkpointer.load()
         start = 0 if kept is None else unpack_training(kept, form, gates, optimiser, device)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
             with training_step(device):
@@ -144,11 +144,11 @@ def train(
                 if progress is not None:
                     progress(fraction, f"loss {loss.item():.3f}")
             seen = round(fraction * recipe.images) + len(images)
-            if milestones is not None and milestones.is_due(seen):
-                milestones.reach(seen, form)
+            if callback is not None and callback.is_due(seen):
+                callback.reach(seen, form)
                 form.train()
-            if keeper is not None and keeper.is_due():
-                keeper.save(pack_training(form, gates, optimiser, device, seen), seen)
+            if checkpointer is not None and checkpointer.is_due():
+                checkpointer.save(pack_training(form, gates, optimiser, device, seen), seen)
 
 
 def loss_of(

@@ -14,9 +14,9 @@ from autogate.data import Split
 from autogate.device_lock import training_step
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
-from autogate.training.loop import Milestones, Progress, gates_of, score, trace_decisions, train
+from autogate.training.loop import Progress, TrainingCallback, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
-from autogate.training.state import Keeper
+from autogate.training.state import Checkpointer
 
 Fidelity = Literal["base", "short", "full"]
 """How thoroughly to train: the dense network from random weights, a candidate, or a finalist."""
@@ -26,7 +26,7 @@ ScoreFunction = Callable[[nn.Module, Part], float]
 
 
 @dataclass(frozen=True)
-class Methods:
+class TrainingBackend:
     """Training and scoring.
 
     Attributes:
@@ -56,8 +56,8 @@ class Methods:
         seed: int,
         device: torch.device,
         progress: Progress | None = None,
-        keeper: Keeper | None = None,
-        milestones: Milestones | None = None,
+        checkpointer: Checkpointer | None = None,
+        callback: TrainingCallback | None = None,
     ) -> None:
         """Train ``form`` in place, as :func:`autogate.training.loop.train` does.
 
@@ -74,9 +74,15 @@ class Methods:
                         gate.begin()
             if self.train_fn is None:
                 train(
-                    form, split, recipe, seed=seed, device=device, progress=progress, keeper=keeper,
-                    milestones=milestones,
-                )  # fmt: skip
+                    form,
+                    split,
+                    recipe,
+                    seed=seed,
+                    device=device,
+                    progress=progress,
+                    checkpointer=checkpointer,
+                    callback=callback,
+                )
             else:
                 form.to(device).train()
                 with training_step(device):

@@ -23,38 +23,43 @@ from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import attach_gates, canonical, dense_parts, training_form, training_knobs
 from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
 from autogate.training.recipe import Recipe
-from autogate.training.state import Keeper, pack_training, unpack_training
+from autogate.training.state import Checkpointer, pack_training, unpack_training
 
-Bank = dict[tuple[str, Gate], TrainingGate]
+SharedGates = dict[tuple[str, Gate], TrainingGate]
 
 
-def make_bank(network: Network, space: BoundSpace, seed: int) -> Bank:
+def make_bank(network: Network, space: BoundSpace, seed: int) -> SharedGates:
     """Return one gate for each site and gene value of the families that have weights of their own."""
-    bank: Bank = {}
+    bank: SharedGates = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for site, gate in space.gates():
             family = get_family(gate.family)
             if family.has_weights:
                 parts = dense_parts(network, site)
-                bank[(site, gate)] = family.attach(network.sites[site], gate, parts, training_knobs(DENSE, family.name))
+                bank[(site, gate)] = family.build_training_gate(
+                    network.sites[site], gate, parts, training_knobs(DENSE, family.name)
+                )
     return bank
 
 
 def train_shared(
     network: Network,
     space: BoundSpace,
-    bank: Bank,
+    bank: SharedGates,
     split: Split,
     recipe: Recipe,
     *,
-    lightest: Policy,
+    fastest: Policy,
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> None:
-    """Train ``network.model`` and ``bank`` in place over random policies of ``space``; ``keeper`` as in ``train``."""
+    """Train ``network.model`` and ``bank`` in place over random policies of ``space``.
+
+    ``checkpointer`` is as in :func:`train`.
+    """
     rng = random.Random(seed)
     holder = nn.ModuleList([network.model, *bank.values()])
     holder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -63,7 +68,7 @@ def train_shared(
     optimiser = optimiser_for(parameters, recipe, holder)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept = None if keeper is None else keeper.load()
+        kept = None if checkpointer is None else checkpointer.load()
         start = 0 if kept is None else unpack_training(kept, holder, {}, optimiser, device)
         for _ in range(0, start, recipe.batch_size):  # the policies of the steps that are over
             random_policy(space, network, rng)
@@ -71,7 +76,7 @@ def train_shared(
             with training_step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 optimiser.zero_grad(set_to_none=True)
-                for policy in (DENSE, lightest, random_policy(space, network, rng)):
+                for policy in (DENSE, fastest, random_policy(space, network, rng)):
                     gates = attach_gates(network, policy, bank)
                     form = training_form(network, gates)
                     form.train()
@@ -83,9 +88,9 @@ def train_shared(
                 optimiser.step()
                 if progress is not None:
                     progress(fraction, f"loss {loss.item():.3f}")
-            if keeper is not None and keeper.is_due():
+            if checkpointer is not None and checkpointer.is_due():
                 seen = round(fraction * recipe.images) + len(images)
-                keeper.save(pack_training(holder, {}, optimiser, device, seen), seen)
+                checkpointer.save(pack_training(holder, {}, optimiser, device, seen), seen)
 
 
 def random_policy(space: BoundSpace, network: Network, rng: random.Random) -> Policy:

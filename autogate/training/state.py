@@ -14,7 +14,7 @@ from autogate.gates import TrainingGate
 _HOST_RNG, _DEVICE_RNG, _SEEN = "rng.host", "rng.device", "seen"
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Keeps the state of one training somewhere safe."""
 
     def load(self) -> bytes | None:

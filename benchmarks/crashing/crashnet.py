@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.nas.evaluating import Evaluator
+from autogate.nas.evaluating import TrainingEvaluator
 from autogate.studies import Reporter
 
 LOG_VARIABLE = "CRASH_LOG"
@@ -81,9 +81,9 @@ def _count_steps() -> None:
     if path is None:
         return
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    evaluate = Evaluator.evaluate
+    evaluate = TrainingEvaluator.evaluate
 
-    def counted(self: Evaluator, policy: Any, fidelity: Any, reporter: Reporter, *rest: Any) -> Any:
+    def counted(self: TrainingEvaluator, policy: Any, fidelity: Any, reporter: Reporter, *rest: Any) -> Any:
         key = f"{policy.digest}/{fidelity}/{self.key(policy, fidelity).recipe}"
         attempt = uuid.uuid4().hex[:8]
 
@@ -95,7 +95,7 @@ def _count_steps() -> None:
         write("end", key)
         return result
 
-    Evaluator.evaluate = counted  # type: ignore[method-assign, assignment]
+    TrainingEvaluator.evaluate = counted  # type: ignore[method-assign, assignment]
 
 
 _count_steps()

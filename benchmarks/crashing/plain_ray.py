@@ -93,9 +93,11 @@ def plain_ray(work: Path, kills: int, rng: random.Random) -> dict[str, Any]:
 def _start(folder: Path, url: str) -> subprocess.Popen[bytes]:
     errors = (folder / "plain.err").open("ab")
     return subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, str(folder / "plain.py"), str(folder), url], stdout=subprocess.DEVNULL, stderr=errors,
+        [sys.executable, str(folder / "plain.py"), str(folder), url],
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def _steps(folder: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from autogate.goals import SearchConfig
-from autogate.nas.workers import Presence, judge_for
+from autogate.nas.workers import WorkerSession, load_evaluator
 from autogate.store import Store, default_storage
 from autogate.studies import Reporter
 
@@ -15,7 +15,9 @@ def accuracies(study: str) -> dict[str, float]:
     torch.set_num_threads(1)
     store = Store(default_storage())
     config = SearchConfig.model_validate(store.study(study)[0])
-    with Presence(store, study, "cpu", joined=True) as presence:
-        judge = judge_for(store, study, config, Reporter(), presence)
+    with WorkerSession(store, study, "cpu", joined=True) as session:
+        evaluator = load_evaluator(store, study, config, Reporter(), session)
     policies = {t.policy.digest: t.policy for t in store.trials(study) if t.policy and t.val_accuracy is not None}
-    return {digest: judge.evaluate(policy, "short", Reporter())[0].val_accuracy for digest, policy in policies.items()}
+    return {
+        digest: evaluator.evaluate(policy, "short", Reporter())[0].val_accuracy for digest, policy in policies.items()
+    }

@@ -53,7 +53,9 @@ def _policies(network: str) -> dict[str, Policy]:
 
 
 ROW = Row(
-    ("resnet56", "vgg16_bn_cifar", "resnet20"), 10,
+    ("resnet56", "vgg16_bn_cifar", "resnet20"),
+    10,
     "CIFAR-10: 37.4 to 54.5 % fewer FLOPs with negligible drop (abstract); ResNet-56 the least, VGG-16 53.5 %",
-    runs, macs_cut,
-)  # fmt: skip
+    runs,
+    macs_cut,
+)

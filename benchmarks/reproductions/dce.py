@@ -37,7 +37,9 @@ def runs(options: Options, results: Results) -> list[Run]:
 
 
 ROW = Row(
-    ("vgg16_bn_cifar", "resnet20"), 20,
+    ("vgg16_bn_cifar", "resnet20"),
+    20,
     "up to 4x less computation and up to 9x fewer parameters on VGG, ResNet and DenseNet (abstract)",
-    runs, saved,
-)  # fmt: skip
+    runs,
+    saved,
+)

@@ -43,8 +43,10 @@ def _knobs(method: str, trial: int) -> dict[str, Any]:
     """Draw the setting of a trial; SSL and GSS draw the same strengths of the group lasso."""
     rng = random.Random(trial)
     knobs: dict[str, Any] = {
-        "group_lasso": _log_uniform(rng, 1e-3, 1e-1), "norms": rng.choice(("weights", "folded")), "variance": 0.0,
-    }  # fmt: skip
+        "group_lasso": _log_uniform(rng, 1e-3, 1e-1),
+        "norms": rng.choice(("weights", "folded")),
+        "variance": 0.0,
+    }
     if method == "gss":
         knobs |= {"variance": _log_uniform(rng, 1e-4, 1e-1), "variance_form": rng.choice(("inverse", "scale_free"))}
     return {f"{name}.gss": value for name, value in knobs.items()}
@@ -83,7 +85,9 @@ def figures(options: Options, results: Results) -> dict[str, Any]:
 
 
 ROW = Row(
-    ("resnet20",), 6,
+    ("resnet20",),
+    6,
     "drop at 50/60/70/80/90 % sparsity: SSL .11/.15/.38/.90/1.61, GSS .25/.23/.44/.51/.62; 2.6 times less at 90 %",
-    runs, figures,
-)  # fmt: skip
+    runs,
+    figures,
+)

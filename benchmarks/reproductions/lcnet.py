@@ -34,9 +34,11 @@ def runs(options: Options, results: Results) -> list[Run]:
                 }
             )
             for name, policy, gates in (
-                ("lcnet joint", joint, None), ("SkipNet style", layers, skipnet_gates),
-                ("ConvNet-AIG style", layers, aig_gates), ("lcnet layers", layers, None),
-            ):  # fmt: skip
+                ("lcnet joint", joint, None),
+                ("SkipNet style", layers, skipnet_gates),
+                ("ConvNet-AIG style", layers, aig_gates),
+                ("lcnet layers", layers, None),
+            ):
                 found.append(
                     Run(f"{name} -{cut}, seed {seed}", options.network, policy, recipe, seed, start, gates=gates)
                 )
@@ -44,7 +46,9 @@ def runs(options: Options, results: Results) -> list[Run]:
 
 
 ROW = Row(
-    ("resnet56", "resnet20"), 10,
+    ("resnet56", "resnet20"),
+    10,
     "CIFAR-10: up to 11.9x fewer FLOPs (abstract); SkipNet ResNet-38/74/110 -29.7/-47.7/-50.5 % at 92.75/92.77/93.30 %",
-    runs, macs_cut,
-)  # fmt: skip
+    runs,
+    macs_cut,
+)

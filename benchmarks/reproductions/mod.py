@@ -34,7 +34,9 @@ def alternate_blocks(network: str) -> list[str]:
 
 
 ROW = Row(
-    ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet20"), 20,
+    ("resnet18_cifar", "resnet34_cifar", "resnet50_cifar", "resnet20"),
+    20,
     "CIFAR-10: ResNet-18 94.04 / 92.37, ResNet-34 93.69 / 93.83, ResNet-50 93.31 / 93.24 (dense / MoD)",
-    runs, saved,
-)  # fmt: skip
+    runs,
+    saved,
+)

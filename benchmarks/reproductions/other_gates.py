@@ -82,9 +82,14 @@ class SkipNetPredictor(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            nn.MaxPool2d(2), nn.Conv2d(channels, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU(),
-            nn.Conv2d(10, 10, 3, stride=2, padding=1), nn.BatchNorm2d(10), nn.ReLU(),
-        )  # fmt: skip
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, 10, 3, padding=1),
+            nn.BatchNorm2d(10),
+            nn.ReLU(),
+            nn.Conv2d(10, 10, 3, stride=2, padding=1),
+            nn.BatchNorm2d(10),
+            nn.ReLU(),
+        )
         self.score = nn.Linear(10, 1)
         nn.init.constant_(self.score.bias, _AIG_OPEN_LOGIT)
 

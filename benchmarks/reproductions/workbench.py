@@ -24,7 +24,7 @@ from autogate.records import Realisation
 from autogate.resources import dense_macs, paper_macs, parameter_count, policy_varies, realisable_macs
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, by_path, canonical, compact_form, gate_path, training_form
-from autogate.training import Methods, Recipe, recalibrate
+from autogate.training import Recipe, TrainingBackend, recalibrate
 
 from .other_gates import aig_evaluations
 
@@ -102,10 +102,8 @@ class Workbench:
                 say(f"{run.name}: {fraction:.0%}, {what}")
 
         start = time.monotonic()
-        methods = Methods()
-        methods.train(
-            form, self.data.train, run.recipe, "full", seed=run.seed, device=self.device, progress=progress
-        )  # fmt: skip
+        methods = TrainingBackend()
+        methods.train(form, self.data.train, run.recipe, "full", seed=run.seed, device=self.device, progress=progress)
         seconds = time.monotonic() - start
         recalibrate(form, self.data.train, seed=run.seed, device=self.device)
         self._save(run, network, gates)
@@ -146,7 +144,7 @@ class Workbench:
     def _scored(self, run: Run, network: Network, policy: Policy, form: nn.Module) -> tuple[float, float]:
         """Return accuracy, and the share of the MACs that is left as the papers count them."""
         torch.manual_seed(run.seed)
-        accuracy, traces = Methods().score(form, self._judged_on(run), "test", device=self.device)
+        accuracy, traces = TrainingBackend().score(form, self._judged_on(run), "test", device=self.device)
         sites = {gate_path(site): site for site in policy.gates}
         realisation = Realisation({sites[path]: trace for path, trace in traces.decisions.items()})
         return accuracy, paper_macs(network, policy, realisation) / dense_macs(network)
@@ -159,10 +157,14 @@ class Workbench:
         layout = fastest_layout(network, lambda name: setting_of(self.device, batch_size=batch_size, layout=name))
         setting = setting_of(self.device, batch_size=batch_size, layout=layout)
         comparison = compare(
-            compact_form(network, DENSE, {}), compact_form(network, policy, gates),
-            self._inputs(_MEASURED_INPUTS, batch_size), setting, varies=policy_varies(policy), stat="mean",
+            compact_form(network, DENSE, {}),
+            compact_form(network, policy, gates),
+            self._inputs(_MEASURED_INPUTS, batch_size),
+            setting,
+            varies=policy_varies(policy),
+            stat="mean",
             seconds=_MEASURING_SECONDS,
-        )  # fmt: skip
+        )
         return comparison.to_json()
 
     def _prepared(self, run: Run) -> tuple[Network, Policy, Gates]:

@@ -128,9 +128,17 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     brought = {"model": module, "data": (dataset, dataset)}
     functions = {"train_fn": train_fn, "score_fn": score_fn}
     study = api.search(
-        **brought, **functions, latency_budget="70%", study="own", storage=workplace.storage("own"), trials=3,
-        finalists=1, profile=foreign, space="drop.yaml", **PLACE,
-    )  # fmt: skip
+        **brought,
+        **functions,
+        latency_budget="70%",
+        study="own",
+        storage=workplace.storage("own"),
+        trials=3,
+        finalists=1,
+        profile=foreign,
+        space="drop.yaml",
+        **PLACE,
+    )
     complete = [t for t in study.trials() if t.outcome == "complete"]
     assert trained == ["short"] * len(complete) + ["full"]
     assert [t.val_accuracy for t in complete] == [6.0 + i for i in range(len(complete))]

@@ -134,9 +134,21 @@ def test_no_password_is_written_anywhere(server: URL, workplace: Workplace, fore
         url = make_url(empty).set(password=secret).render_as_string(hide_password=False)
         options = [f"--{key.replace('_', '-')}={value}" for key, value in workplace.quick.items()]
         search = start(
-            workplace, url, "search", "--latency-budget", "70%", "--trials", "2", "--profile", foreign, *options,
-            "--study", "first", "--format", "json",
-        )  # fmt: skip
+            workplace,
+            url,
+            "search",
+            "--latency-budget",
+            "70%",
+            "--trials",
+            "2",
+            "--profile",
+            foreign,
+            *options,
+            "--study",
+            "first",
+            "--format",
+            "json",
+        )
         out, err = search.communicate(timeout=240)
         assert json.loads(out)["trials"]["total"] == 2, err
         printed = [out, err]

@@ -20,20 +20,44 @@ from workplace import TRIALS, Workplace, start, winner
 
 from autogate import api
 from autogate.errors import ExportError, StorageError
-from autogate.exporters import reload
+from autogate.exporters import load_export
 from autogate.policy import Policy
 from autogate.store import Store
 
 pytestmark = pytest.mark.slow
 
 DOCUMENT = {
-    "schema", "study", "storage", "device", "batch_size", "dtype", "runtime", "budget_ms", "budget_ms_search",
-    "budget_binding", "latency_stat", "dense", "best", "closest", "front", "trials", "seconds",
-}  # fmt: skip
+    "schema",
+    "study",
+    "storage",
+    "device",
+    "batch_size",
+    "dtype",
+    "runtime",
+    "budget_ms",
+    "budget_ms_search",
+    "budget_binding",
+    "latency_stat",
+    "dense",
+    "best",
+    "closest",
+    "front",
+    "trials",
+    "seconds",
+}
 WINNER = {
-    "trial", "policy_digest", "policy", "val_accuracy", "test_accuracy", "macs_paper", "macs_realisable", "params",
-    "predicted_ms", "measured_ms", "meets_budget",
-}  # fmt: skip
+    "trial",
+    "policy_digest",
+    "policy",
+    "val_accuracy",
+    "test_accuracy",
+    "macs_paper",
+    "macs_realisable",
+    "params",
+    "predicted_ms",
+    "measured_ms",
+    "meets_budget",
+}
 MEASURED = {"mean", "p50", "p95", "max", "interval", "inputs", "repeats"}
 
 
@@ -138,8 +162,12 @@ def test_another_budget_trains_nothing(study: api.Study) -> None:
 
 def test_what_is_exported(exported: Path, document: dict[str, Any]) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
-        "inputs.safetensors", "model.pt2", "model.safetensors", "policy.json", "report.json",
-    ]  # fmt: skip
+        "inputs.safetensors",
+        "model.pt2",
+        "model.safetensors",
+        "policy.json",
+        "report.json",
+    ]
     report = json.loads((exported / "report.json").read_text(encoding="utf-8"))
     assert report["schema"] == "autogate.export/1"
     assert report["verified"]["images"] > 0
@@ -171,7 +199,7 @@ def test_the_program_runs_where_there_is_no_autogate(exported: Path, tmp_path: P
     code = [sys.executable, "-I", "-c", ALONE, str(exported), str(answers)]
     subprocess.run(code, check=True, cwd=tmp_path, timeout=120)
     logits = safetensors.torch.load_file(str(answers))["logits"]
-    rebuilt = reload(exported)
+    rebuilt = load_export(exported)
     with torch.no_grad():
         expected = rebuilt.gated(rebuilt.images)
     assert len(logits) == len(rebuilt.images) >= 32
@@ -280,9 +308,19 @@ def test_killed_interrupted_and_resumed(workplace: Workplace, foreign: str) -> N
     url, wanted = workplace.storage("killed"), 24
     options = [f"--{key.replace('_', '-')}={value}" for key, value in workplace.quick.items()]
     search = start(
-        workplace, url, "search", "--latency-budget", "70%", "--study", "victim", "--trials", str(wanted),
-        "--profile", foreign, *options,
-    )  # fmt: skip
+        workplace,
+        url,
+        "search",
+        "--latency-budget",
+        "70%",
+        "--study",
+        "victim",
+        "--trials",
+        str(wanted),
+        "--profile",
+        foreign,
+        *options,
+    )
     wait_for_trials(url, "victim", 3, search)
     search.kill()
     search.communicate()

@@ -136,16 +136,22 @@ def test_what_only_python_has_cannot_be_shared(workplace: Workplace) -> None:
     model = load_model("e2enet:build").module
     with pytest.raises(StudyError, match="model and train_fn came from Python, and other processes cannot have them"):
         api.search(
-            model, "e2enet:some_digits", latency_budget="70%", storage=url, space="drop.yaml", workers=2,
-            train_fn=lambda network, fidelity: None, layout="contiguous", batch_size=32, threads=1,
-        )  # fmt: skip
+            model,
+            "e2enet:some_digits",
+            latency_budget="70%",
+            storage=url,
+            space="drop.yaml",
+            workers=2,
+            train_fn=lambda network, fidelity: None,
+            layout="contiguous",
+            batch_size=32,
+            threads=1,
+        )
 
 
 def test_another_budget_and_another_device_train_nothing_again(workplace: Workplace, foreign: str) -> None:
     url = f"sqlite:///{workplace.root / 'anew' / 'studies.db'}"
-    study = api.search(
-        latency_budget="45%", trials=6, study="anew", storage=url, profile=foreign, **workplace.quick
-    )  # fmt: skip
+    study = api.search(latency_budget="45%", trials=6, study="anew", storage=url, profile=foreign, **workplace.quick)
     trained = study.store.count_trials("anew")["complete"]
     before = {t.policy.digest: t.val_accuracy for t in study.trials() if t.policy and t.val_accuracy is not None}
     rejected = [t.policy.digest for t in study.trials() if t.outcome == "rejected" and t.policy]
@@ -177,9 +183,15 @@ def test_a_study_goes_to_ray_and_back(workplace: Workplace, foreign: str) -> Non
     pytest.importorskip("ray")
     url = f"sqlite:///{workplace.root / 'ray' / 'studies.db'}"
     search = start(
-        workplace, url, "search", "--study=cluster", "--trials=6", "--backend=ray", "--format=json",
+        workplace,
+        url,
+        "search",
+        "--study=cluster",
+        "--trials=6",
+        "--backend=ray",
+        "--format=json",
         *options(workplace, foreign),
-    )  # fmt: skip
+    )
     out, err = search.communicate(timeout=2 * WAIT_S)
     assert search.returncode == 0, err
     document = json.loads(out)
@@ -196,9 +208,17 @@ def test_weak_candidates_are_stopped_early_with_ray(workplace: Workplace, foreig
     url = f"sqlite:///{workplace.root / 'asha' / 'studies.db'}"
     # One at a time, so that what comes first, and with it what is weak, is the same whenever it is run.
     api.search(
-        latency_budget="1s", trials=10, study="asha", storage=url, profile=foreign, backend="ray", ray_address="local",
-        workers=1, trial_epochs=2, **workplace.quick,
-    )  # fmt: skip
+        latency_budget="1s",
+        trials=10,
+        study="asha",
+        storage=url,
+        profile=foreign,
+        backend="ray",
+        ray_address="local",
+        workers=1,
+        trial_epochs=2,
+        **workplace.quick,
+    )
     check_whole(url, "asha", 10)
     trials = Store(url).trials("asha")
     stopped = [trial for trial in trials if trial.outcome == "stopped"]
@@ -220,9 +240,15 @@ def test_a_node_of_a_ray_cluster_is_lost(workplace: Workplace, foreign: str, mon
     try:
         nodes = [cluster.add_node(**small) for _ in range(2)]
         search = start(
-            workplace, url, "search", "--study=nodes", "--trials=6", "--backend=ray",
-            f"--ray-address={cluster.address}", *options(workplace, foreign, trial_epochs=8),
-        )  # fmt: skip
+            workplace,
+            url,
+            "search",
+            "--study=nodes",
+            "--trials=6",
+            "--backend=ray",
+            f"--ray-address={cluster.address}",
+            *options(workplace, foreign, trial_epochs=8),
+        )
         store = Store(wait_until(lambda: Path(url.removeprefix("sqlite:///")).exists() and url, search), create=True)
         lost = wait_until(lambda: next((node for node in nodes if trains_on(node, store, "nodes")), None), search)
         cluster.remove_node(lost, allow_graceful=False)

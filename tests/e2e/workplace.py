@@ -117,8 +117,11 @@ def start(workplace: Workplace, storage: str, *arguments: str) -> subprocess.Pop
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
         [sys.executable, "-m", "autogate.cli.main", *arguments, "--storage", storage],
-        cwd=workplace.root, env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}, text=True,
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=workplace.root,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         # A test run in the background may itself be deaf to interruptions.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )

@@ -9,25 +9,25 @@ from autogate.latency.hardware.device import (
     setting_of,
     usable_cores,
 )
-from autogate.latency.hardware.exclusive import as_in_use, inference
+from autogate.latency.hardware.exclusive import exclusive_inference, inference_setting
 from autogate.latency.hardware.host_load import HostLoad
 from autogate.latency.hardware.machine import device_state, machine_facts
-from autogate.latency.hardware.noise_sources import disturbers_of
+from autogate.latency.hardware.noise import noise_sources
 from autogate.latency.hardware.nvml import clocks_locked, handle_of, throttle_watch
 
 __all__ = [
     "DTYPES",
     "HostLoad",
     "LAYOUTS",
-    "as_in_use",
     "check_runtime",
     "clocks_locked",
     "device_name",
     "device_state",
-    "disturbers_of",
+    "exclusive_inference",
     "handle_of",
-    "inference",
+    "inference_setting",
     "machine_facts",
+    "noise_sources",
     "resolve_device",
     "setting_of",
     "throttle_watch",

@@ -74,9 +74,15 @@ def setting_of(
 
         versions |= {"driver": _driver_version(), **gpu_modes(device)}
     return Setting(
-        str(device), device_name(device), batch_size, dtype, layout,
-        threads or usable_cores(), runtime, versions,
-    )  # fmt: skip
+        str(device),
+        device_name(device),
+        batch_size,
+        dtype,
+        layout,
+        threads or usable_cores(),
+        runtime,
+        versions,
+    )
 
 
 def check_runtime(runtime: str, device: torch.device) -> None:

@@ -12,7 +12,7 @@ from autogate.records import Setting
 
 
 @contextmanager
-def as_in_use(setting: Setting) -> Iterator[None]:
+def inference_setting(setting: Setting) -> Iterator[None]:
     """Run with the setting's thread count and in inference mode; restore both afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
@@ -24,7 +24,7 @@ def as_in_use(setting: Setting) -> Iterator[None]:
 
 
 @contextmanager
-def inference(setting: Setting) -> Iterator[None]:
+def exclusive_inference(setting: Setting) -> Iterator[None]:
     """Have the device alone, as in use."""
-    with as_in_use(setting), measurement(torch.device(setting.device)):
+    with inference_setting(setting), measurement(torch.device(setting.device)):
         yield

@@ -34,8 +34,10 @@ class Roofline:
     def regime(self) -> Regime:
         """The limit that binds most of the time."""
         times: dict[Regime, float] = {
-            "compute-bound": self.compute_ms, "bandwidth-bound": self.bandwidth_ms, "launch-bound": self.launch_ms,
-        }  # fmt: skip
+            "compute-bound": self.compute_ms,
+            "bandwidth-bound": self.bandwidth_ms,
+            "launch-bound": self.launch_ms,
+        }
         return max(times, key=times.__getitem__)
 
 

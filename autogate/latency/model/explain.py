@@ -12,7 +12,7 @@ from autogate.latency.model.operators import operators_by_unit
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Operator
-from autogate.runtimes import why_no_saving
+from autogate.runtimes import no_saving_reason
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, canonical, compact_form, script_decisions
 
@@ -76,7 +76,7 @@ def explain_gates(model: LatencyModel, space: BoundSpace) -> list[GateTime]:
     known: dict[tuple[Gate, tuple[str, ...]], str] = {}
     setting = model.profile.setting
     for site, gate in space.gates():
-        limit = why_no_saving(gate, model.network.sites[site], setting.batch_size, setting.runtime)
+        limit = no_saving_reason(gate, model.network.sites[site], setting.batch_size, setting.runtime)
         if limit is not None:
             found.append(GateTime(site, gate, 0.0, 0.0, limit))
             continue

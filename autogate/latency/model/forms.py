@@ -11,10 +11,10 @@ import numpy as np
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
-from autogate.latency.model.kernels import FastestExecutors
-from autogate.latency.model.profile_match import check_is_of
+from autogate.latency.model.kernels import FastestKernels
+from autogate.latency.model.profile_match import check_profile_matches
 from autogate.latency.model.regression import Counts, FormRegression
-from autogate.latency.model.units import GONE, Region, Unit
+from autogate.latency.model.units import REMOVED, Region, Unit
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, NetworkSample, Operator, Profile
 from autogate.sites import Network
@@ -57,7 +57,7 @@ class FormTimes:
     """
 
     def __init__(self, profile: Profile, network: Network, units: tuple[Unit, ...]) -> None:
-        check_is_of(profile, network, units)
+        check_profile_matches(profile, network, units)
         self._profile = profile
         self._network = network
         self._units = units
@@ -69,7 +69,7 @@ class FormTimes:
         self._host_ms = {key: self._median(rows, "host_ms") for key, rows in self._samples.items()}
         self._operators = {form.key: form.operators for form in profile.forms}
         self._batch_size = profile.setting.batch_size
-        self._executors = FastestExecutors(network.sites, units, {GONE: 0.0, **self._ms}, self._batch_size)
+        self._executors = FastestKernels(network.sites, units, {REMOVED: 0.0, **self._ms}, self._batch_size)
         self._composed: dict[str, FormTime] = {}
 
     def _median(self, rows: list[int], field: str) -> float:
@@ -94,7 +94,7 @@ class FormTimes:
             ProfileError: If a gate in it was never profiled.
         """
         key = self._key(unit, gates, decisions)
-        if key == GONE:
+        if key == REMOVED:
             return _NOTHING
         if key in self._ms:
             return FormTime(self._ms[key], self._host_ms[key], self._waits(key))
@@ -105,7 +105,7 @@ class FormTimes:
     def is_measured(self, unit: Unit, gates: Mapping[str, Gate]) -> bool:
         """Whether a unit was run with these gates, of which none varies, or nothing is left of it."""
         key = self._key(unit, gates, {})
-        return key == GONE or key in self._ms
+        return key == REMOVED or key in self._ms
 
     def without(self, network: NetworkSample, unit: Unit, gates: Mapping[str, Gate]) -> FormTime:
         """Return the time of a unit of a measured network as if that network had not been measured.
@@ -113,7 +113,7 @@ class FormTimes:
         If no other network has shown the form, it is what is estimated without it.
         """
         key = network.keys[unit.index]
-        if key == GONE:
+        if key == REMOVED:
             return _NOTHING
         others = [i for i in self._samples[key] if self._profile.units[i].network != network.network]
         if others:
@@ -154,9 +154,10 @@ class FormTimes:
         share = sum(one.device_ms for one in left) / sum(self._ms[other.type] for other in units)
         more_ms = sum(one.host_ms for one in left) - sum(self._host_ms[other.type] for other in units)
         return FormTime(
-            max(least_ms, alone.device_ms - (1 - share) * work_ms), max(0.0, alone.host_ms + more_ms),
+            max(least_ms, alone.device_ms - (1 - share) * work_ms),
+            max(0.0, alone.host_ms + more_ms),
             alone.waits or any(one.waits for one in left),
-        )  # fmt: skip
+        )
 
     def _work(self, region: Region, unit: Unit, gate: Gate, decisions: Decisions) -> tuple[float, float]:
         """Return what a gated block's own layers take of its time, and its time without any, in milliseconds.
@@ -196,7 +197,7 @@ class FormTimes:
         equal: dict[Gate, dict[str, Gate]] = defaultdict(dict)
         for site, gate in here.items():
             if self._network.sites[site].kind == "group":
-                equal[get_family(gate.family).runs_as(gate)][site] = gate
+                equal[get_family(gate.family).profile_alias(gate)][site] = gate
         for together in equal.values():
             if self._key(unit, together, decisions) in self._ms:
                 yield together
@@ -251,9 +252,12 @@ class FormTimes:
             counts.append(self._together(unit_type, parts) if known else self._counts[key])
             multiplied_ms.append(self._multiplied_ms(unit_type, parts) if known else self._ms[key])
         return FormRegression(
-            [_type_of(key) for key in keys], counts, multiplied_ms, [self._ms[key] for key in keys],
+            [_type_of(key) for key in keys],
+            counts,
+            multiplied_ms,
+            [self._ms[key] for key in keys],
             [len(self._samples[key]) for key in keys],
-        )  # fmt: skip
+        )
 
     @cached_property
     def _left_out_ms(self) -> Mapping[str, float]:

@@ -11,7 +11,7 @@ from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, Site
 
 
-class FastestExecutors:
+class FastestKernels:
     """The executor of each gate that was fastest where the gate stood alone.
 
     Args:

@@ -40,16 +40,16 @@ Traces = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Coverage:
+class GateSavings:
     """What the model can say about gates, compared with none.
 
     Attributes:
         saved_ms: Predicted saving in the lightest realisation; negative if the gates cost time.
-        typical_ms: Predicted saving if the gates do what they are trained for.
+        expected_ms: Predicted saving if the gates do what they are trained for.
     """
 
     saved_ms: float
-    typical_ms: float
+    expected_ms: float
 
 
 class LatencyModel:
@@ -58,17 +58,17 @@ class LatencyModel:
     Args:
         profile: Measurements of this network.
         network: The network; its sites and units must be those that were profiled.
-        slowness: How much slower the device is now than when it was profiled, as a canary says.
+        slowdown: How much slower the device is now than when it was profiled, as a canary says.
         stale_error: By which share networks deviate since then, as those that were measured again say.
 
     Raises:
         ProfileError: If the profile was made of another network.
     """
 
-    def __init__(self, profile: Profile, network: Network, *, slowness: float = 1.0, stale_error: float = 0.0) -> None:
+    def __init__(self, profile: Profile, network: Network, *, slowdown: float = 1.0, stale_error: float = 0.0) -> None:
         self.network = network
         self.units = cut_into_units(network)
-        self.slowness = slowness
+        self.slowdown = slowdown
         self._stale_error = stale_error
         self._fit(profile)
 
@@ -78,13 +78,16 @@ class LatencyModel:
         self._known: dict[tuple[int | Gate | None, ...], dict[tuple[int, ...], FormTime]] = {}
         self._limits = [roofline(self._forms.operators(unit), profile.card, profile.setting) for unit in self.units]
         fitted = calibrate(
-            [row for row in profile.networks if row.phase in (MIXED, MEASURED)], self._composed_without,
+            [row for row in profile.networks if row.phase in (MIXED, MEASURED)],
+            self._composed_without,
             lambda row: self.regime(Policy.from_json(row.policy)),
-        )  # fmt: skip
+        )
         self._calibration = Calibration(
-            self.slowness * fitted.offset_ms, self.slowness * fitted.slope, self._stale(fitted.error),
+            self.slowdown * fitted.offset_ms,
+            self.slowdown * fitted.slope,
+            self._stale(fitted.error),
             {regime: self._stale(error) for regime, error in fitted.error_in.items()},
-        )  # fmt: skip
+        )
         self.dense_ms = self.predict(DENSE).p50
 
     def _stale(self, error: float) -> float:
@@ -95,10 +98,12 @@ class LatencyModel:
         known = self.profile
         self._fit(
             replace(
-                known, units=(*known.units, *units), networks=(*known.networks, *networks),
+                known,
+                units=(*known.units, *units),
+                networks=(*known.networks, *networks),
                 forms=tuple({form.key: form for form in (*known.forms, *forms)}.values()),
             )
-        )  # fmt: skip
+        )
 
     def regime(self, policy: Policy) -> Regime | None:
         """Return what limits most of a policy's time on the device; None if the profile does not say what ran."""
@@ -160,19 +165,19 @@ class LatencyModel:
 
     def timelines(self, policies: int) -> Timelines:
         """Return timelines on which the units of so many policies can be run."""
-        return Timelines(policies, are_one=not self._forms.on_two_timelines)
+        return Timelines(policies, synchronous=not self._forms.on_two_timelines)
 
     def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
         """Return the times of whole networks from what their units compose to, in milliseconds."""
         return self._calibration.whole_ms(composed_ms)
 
-    def lightest(self, policy: Policy) -> Estimate:
+    def fastest(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate took its lightest decision."""
         return self._scripted(policy, lambda family, site, gate: float(self._ladder(site.name, gate)[0]))
 
-    def typical(self, policy: Policy) -> Estimate:
+    def expected(self, policy: Policy) -> Estimate:
         """Return the latency of ``policy`` if every varying gate met the target it is trained for."""
-        return self._scripted(policy, lambda family, site, gate: family.typical(site, gate, self._batch_size))
+        return self._scripted(policy, lambda family, site, gate: family.expected(site, gate, self._batch_size))
 
     def _scripted(self, policy: Policy, decide: Callable[[Family, Site, Gate], float | None]) -> Estimate:
         decisions = {}
@@ -183,14 +188,14 @@ class LatencyModel:
         ms = float(self._times(policy, decisions)[0])
         return Estimate(ms, ms, ms, ms, self.error(policy))
 
-    def coverage(self, gates: Mapping[str, Gate]) -> Coverage:
+    def coverage(self, gates: Mapping[str, Gate]) -> GateSavings:
         """Return what gates, by site, save where no others are.
 
         Raises:
             ProfileError: If one of them was never profiled.
         """
         alone = Policy(gates)
-        return Coverage(self.dense_ms - self.lightest(alone).p50, self.dense_ms - self.typical(alone).p50)
+        return GateSavings(self.dense_ms - self.fastest(alone).p50, self.dense_ms - self.expected(alone).p50)
 
     @property
     def _batch_size(self) -> int:

@@ -11,7 +11,7 @@ from autogate.records import Profile
 from autogate.sites import Network
 
 
-def check_is_of(profile: Profile, network: Network, units: Sequence[Unit]) -> None:
+def check_profile_matches(profile: Profile, network: Network, units: Sequence[Unit]) -> None:
     """Refuse a profile of another network than ``network``, whose units are ``units``.
 
     Raises:

@@ -90,9 +90,14 @@ class Counts:
         """Return what the regression sees: logarithms of sizes, numbers, and where channels lie between full steps."""
         channels = [round(self.inputs), round(self.outputs)]
         logs = (
-            self.roofline_ms, self.macs, self.moved_bytes, self.glue_bytes, self.inputs, self.outputs,
+            self.roofline_ms,
+            self.macs,
+            self.moved_bytes,
+            self.glue_bytes,
+            self.inputs,
+            self.outputs,
             self.macs / (self.inputs * self.outputs),
-        )  # fmt: skip
+        )
         steps = [(count % step) / (step / 2) for step in _STEPS for count in channels]
         return [*(math.log(value) for value in logs), self.operators, self.products, *steps]
 

@@ -15,7 +15,7 @@ class Timelines:
 
     Args:
         policies: How many.
-        are_one: Whether host and device are one.
+        synchronous: Whether host and device are one.
 
     Attributes:
         host_ms: When the host is done, float64 ``[policies]``.
@@ -23,11 +23,11 @@ class Timelines:
         busy_ms: How long the device has worked, likewise.
     """
 
-    def __init__(self, policies: int, are_one: bool = False) -> None:
+    def __init__(self, policies: int, synchronous: bool = False) -> None:
         self.host_ms = np.zeros(policies)
         self.device_ms = np.zeros(policies)
         self.busy_ms = np.zeros(policies)
-        self._are_one = are_one
+        self._are_one = synchronous
 
     def run(
         self, device_ms: np.ndarray | float, host_ms: np.ndarray | float = 0.0, waits: np.ndarray | bool = False

@@ -23,10 +23,10 @@ _SKIPPED_OPS = ("placeholder", "get_attr", "output")
 
 
 def _runs_as(gate: Gate) -> Gate:
-    return get_family(gate.family).runs_as(gate)
+    return get_family(gate.family).profile_alias(gate)
 
 
-GONE = ""
+REMOVED = ""
 """Key of a unit of which nothing is left, because a gate at a block has taken its place."""
 
 
@@ -80,7 +80,7 @@ class Unit:
         """Return what runs in the unit: its type, its gates, their scripted decisions, and planned executors."""
         sites, region = self.shaped_by(gates), self.region(gates)
         if sites is None:
-            return GONE
+            return REMOVED
         parts = [self.type if region is None else region.type]
         for i, site in enumerate(sites):
             if site in gates:

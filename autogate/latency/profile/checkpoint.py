@@ -19,7 +19,7 @@ Round = list[Pass]
 """One pass of every network of a phase."""
 
 
-class Journal:
+class ProfileCheckpoint:
     """Rounds of the phases of a profile.
 
     Args:
@@ -144,6 +144,9 @@ def _to_json(one: Pass) -> list[Any]:
 def _from_json(data: list[Any]) -> Pass:
     whole_ms, units, host, group, *throttled = data  # older files end before the last
     return Pass(
-        float(whole_ms), {int(i): float(ms) for i, ms in units}, {int(i): float(ms) for i, ms in host}, int(group),
+        float(whole_ms),
+        {int(i): float(ms) for i, ms in units},
+        {int(i): float(ms) for i, ms in host},
+        int(group),
         any(throttled),
-    )  # fmt: skip
+    )

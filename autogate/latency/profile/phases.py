@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from autogate.device_lock import own_clock
+from autogate.device_lock import measuring_clock
 from autogate.errors import ProfileError
-from autogate.latency.hardware import inference, throttle_watch
+from autogate.latency.hardware import exclusive_inference, throttle_watch
 from autogate.latency.model import MIN_NETWORKS, Unit
-from autogate.latency.profile.checkpoint import Journal
+from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.plan import PlannedNetwork
-from autogate.latency.profile.timed_networks import Samples, Subject, last_passes, samples_of
+from autogate.latency.profile.timed_networks import Samples, TimedNetwork, last_passes, samples_of
 from autogate.latency.timing import (
     TOO_NOISY,
     WARM_UP_S,
@@ -29,7 +29,7 @@ from autogate.latency.timing import (
     prepare,
     random_input,
     spread,
-    steady,
+    stationary,
     timed,
 )
 from autogate.policy import DENSE
@@ -68,8 +68,8 @@ class Phases:
         seconds: Time for all phases together.
         seed: Seed of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
-        spent_s: How much of the time is already gone, in seconds.
-        keeps_time: Whether to stop when the time is up, rather than to make a few passes of a few networks anyhow.
+        elapsed_s: How much of the time is already gone, in seconds.
+        strict_time_limit: Whether to stop when the time is up, rather than make a few passes of a few networks anyhow.
         attempts: How often to begin a phase in which times of one network spread too much; never beyond the time.
 
     Attributes:
@@ -84,13 +84,13 @@ class Phases:
         network: Network,
         units: tuple[Unit, ...],
         setting: Setting,
-        journal: Journal,
+        journal: ProfileCheckpoint,
         *,
         seconds: float,
         seed: int,
         progress: Progress | None = None,
-        spent_s: float = 0.0,
-        keeps_time: bool = True,
+        elapsed_s: float = 0.0,
+        strict_time_limit: bool = True,
         attempts: int = 1,
     ) -> None:
         self.network = network
@@ -100,20 +100,20 @@ class Phases:
         self.seconds = seconds
         self.seed = seed
         self.progress = progress
-        self.keeps_time = keeps_time
+        self.strict_time_limit = strict_time_limit
         self.attempts = attempts
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self.again = 0
         self.watched: Counter[str] = Counter()
         self.attempts_made: dict[str, int] = {}
         self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * seconds)
-        self._start = own_clock() - max(spent_s, journal.elapsed_s)
+        self._start = measuring_clock() - max(elapsed_s, journal.elapsed_s)
         self._numbered = 0
         self._summing_s = 0.0
 
     def elapsed_s(self) -> float:
         """Return the seconds spent on the profile."""
-        return own_clock() - self._start
+        return measuring_clock() - self._start
 
     def left_s(self) -> float:
         """Return the seconds left for phases, when those of :meth:`run_warm` are set aside, building included."""
@@ -126,50 +126,50 @@ class Phases:
         seconds: float,
         half_width: float,
         *,
-        at_most_s: float | None = None,
+        hard_limit_s: float | None = None,
         rough_ms: RoughMs | None = None,
     ) -> Samples:
         """Time the planned networks interleaved for at most ``seconds``, the building included.
 
         Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
-        the median. The first few may take until ``at_most_s``. Where ``rough_ms`` says about what a network takes, in
-        milliseconds, no more of them are built than can run often enough in the time that is left. What an
+        the median. The first few may take until ``hard_limit_s``. Where ``rough_ms`` says about what a network
+        takes, in milliseconds, no more of them are built than can run often enough in the time that is left. What an
         interrupted profile has to build again does not count.
 
         Raises:
             ProfileError: If the time is to be kept and the networks cannot run once.
         """
-        begun = own_clock()
+        begun = measuring_clock()
         rounds = self.journal.rounds(phase)
         if rounds:
             subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
-            self._start += own_clock() - begun
-            begun = own_clock()
+            self._start += measuring_clock() - begun
+            begun = measuring_clock()
         # Nothing is known yet of how long summing up the first phase takes.
         begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
         end = begun + seconds
-        last = begun + (seconds if at_most_s is None else at_most_s) if self.keeps_time else math.inf
+        last = begun + (seconds if hard_limit_s is None else hard_limit_s) if self.strict_time_limit else math.inf
         if not rounds:
             subjects = self._built(phase, plan, end, last, rough_ms)
         if not self.journal.ended(phase):
             self._time(phase, subjects, end, last, half_width)
-        begun = own_clock()
+        begun = measuring_clock()
         samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
-        self._summing_s = (own_clock() - begun) / len(subjects)
+        self._summing_s = (measuring_clock() - begun) / len(subjects)
         self._numbered += len(subjects)
         return samples
 
-    def _subject(self, planned: PlannedNetwork) -> Subject:
-        return Subject(self.network, self.units, planned, self.setting)
+    def _subject(self, planned: PlannedNetwork) -> TimedNetwork:
+        return TimedNetwork(self.network, self.units, planned, self.setting)
 
     def _built(
         self, phase: str, plan: Sequence[PlannedNetwork], end: float, last: float, rough_ms: RoughMs | None
-    ) -> list[Subject]:
-        subjects: list[Subject] = []
-        seconds = end - own_clock()
+    ) -> list[TimedNetwork]:
+        subjects: list[TimedNetwork] = []
+        seconds = end - measuring_clock()
         round_s = slowest_s = s_per_ms = 0.0
         for planned in plan:
-            begun = own_clock()
+            begun = measuring_clock()
             if begun >= last and (rough_ms is None or len(subjects) < MIN_NETWORKS):
                 raise ProfileError(
                     f"the time is up after {len(subjects)} of {len(plan)} networks were built, and none of them ran; "
@@ -183,7 +183,7 @@ class Phases:
             if rough_ms is not None and len(subjects) == 1:
                 s_per_ms = self._run_s(subjects[0]) / rough_ms(planned)
                 round_s = s_per_ms * rough_ms(planned)
-            slowest_s = max(slowest_s, own_clock() - begun)
+            slowest_s = max(slowest_s, measuring_clock() - begun)
             self._report(phase, 0)
         return subjects
 
@@ -192,18 +192,18 @@ class Phases:
         if built >= _USUAL_NETWORKS and max(_WANTED_ROUNDS * round_s, _ROUNDS_SHARE * seconds) > left_s:
             return False
         # One more for the warm-up.
-        return not self.keeps_time or built < MIN_NETWORKS or (1 + _MIN_ROUNDS) * round_s <= left_s
+        return not self.strict_time_limit or built < MIN_NETWORKS or (1 + _MIN_ROUNDS) * round_s <= left_s
 
-    def _run_s(self, subject: Subject) -> float:
+    def _run_s(self, subject: TimedNetwork) -> float:
         """Return how many seconds of the profile one run takes: on a GPU that is several passes."""
-        with inference(self.setting):
+        with exclusive_inference(self.setting):
             subject.run()
-            begun = own_clock()
+            begun = measuring_clock()
             subject.run()
             subject.run()
-        return (own_clock() - begun) / 2
+        return (measuring_clock() - begun) / 2
 
-    def _time(self, phase: str, subjects: list[Subject], end: float, last: float, half_width: float) -> None:
+    def _time(self, phase: str, subjects: list[TimedNetwork], end: float, last: float, half_width: float) -> None:
         self.attempts_made[phase] = 0
         noisy = True
         while noisy:
@@ -215,11 +215,18 @@ class Phases:
         self.journal.end(phase, self.elapsed_s())
 
     def _attempt(
-        self, phase: str, subjects: list[Subject], end: float, last: float, half_width: float, *, may_try_again: bool
+        self,
+        phase: str,
+        subjects: list[TimedNetwork],
+        end: float,
+        last: float,
+        half_width: float,
+        *,
+        may_try_again: bool,
     ) -> bool:
         """Run rounds; return whether they were given up because they are too noisy."""
         rounds = self.journal.rounds(phase)
-        begun = own_clock()
+        begun = measuring_clock()
         if rounds and begun >= last:
             return False
         judged = not may_try_again
@@ -232,18 +239,23 @@ class Phases:
             self.journal.keep_round(phase, passes, self.elapsed_s())
             self._report(phase, len(rounds))
             if not judged and len(rounds) >= _JUDGED_ROUNDS:
-                share = (own_clock() - begun) / max(end - begun, 1e-9)
+                share = (measuring_clock() - begun) / max(end - begun, 1e-9)
                 judged = share > _JUDGED_AFTER
                 noisy = judged and share < 1 - _JUDGED_AFTER and _is_noisy(rounds)
             return noisy or (len(rounds) % 10 == 0 and _half_width(rounds) < half_width)
 
-        with inference(self.setting), throttle_watch(torch.device(self.setting.device)) as throttled:
-            now = own_clock()
+        with exclusive_inference(self.setting), throttle_watch(torch.device(self.setting.device)) as throttled:
+            now = measuring_clock()
             self.again += interleave(
-                [subject.run for subject in subjects], seconds=end - now, at_most_s=last - now, warm_up=1,
-                min_rounds=max(1, _MIN_ROUNDS - len(rounds)), seed=self.seed + len(rounds), done=keep,
+                [subject.run for subject in subjects],
+                seconds=end - now,
+                hard_limit_s=last - now,
+                warm_up=1,
+                min_rounds=max(1, _MIN_ROUNDS - len(rounds)),
+                seed=self.seed + len(rounds),
+                done=keep,
                 throttled=throttled,
-            ).again  # fmt: skip
+            ).again
         if throttled is not None:
             self.watched["groups_throttled"] += throttled.throttled
             self.watched["groups_power_capped"] += throttled.power_capped
@@ -254,19 +266,28 @@ class Phases:
         setting = self.setting
         form = prepare(compact_form(self.network, DENSE, {}), setting)
         run = timed(form, random_input(self.network.input_shape, setting), setting)
-        with inference(setting):
-            left_s = self.seconds - self.elapsed_s() if self.keeps_time else math.inf
+        with exclusive_inference(setting):
+            left_s = self.seconds - self.elapsed_s() if self.strict_time_limit else math.inf
             if left_s < WARM_UP_S + _LEAST_WARM_PASSES * dense.ms * 1e-3:
                 return None
             passes = interleave(
-                [run], seconds=self._warm_s, at_most_s=left_s, warm_up_s=WARM_UP_S, max_rounds=_WARM_PASSES,
-            )  # fmt: skip
+                [run],
+                seconds=self._warm_s,
+                hard_limit_s=left_s,
+                warm_up_s=WARM_UP_S,
+                max_rounds=_WARM_PASSES,
+            )
         kept = passes.ms[0]
         median, iqr = median_iqr(kept)
         return replace(
-            dense, ms=median, iqr_ms=iqr, passes=passes.rounds, network=self._numbered,
-            interval_ms=median_interval(kept), phase=WARM,
-        )  # fmt: skip
+            dense,
+            ms=median,
+            iqr_ms=iqr,
+            passes=passes.rounds,
+            network=self._numbered,
+            interval_ms=median_interval(kept),
+            phase=WARM,
+        )
 
     def _report(self, phase: str, rounds: int) -> None:
         if self.progress is not None:
@@ -284,5 +305,5 @@ def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:
 def _is_noisy(rounds: Sequence[Sequence[Pass]]) -> bool:
     """Whether times of one network spread as in a profile that is refused, what a group shares taken out."""
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
-    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
+    undisturbed = stationary(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
     return spread(median_iqr(undisturbed.of(row, times)) for row, times in enumerate(whole_ms)) > TOO_NOISY

@@ -35,10 +35,12 @@ class PlannedNetwork:
     def realisation(self, sites: Mapping[str, Site], batch_size: int) -> Realisation:
         """Return the decisions as if the images of one batch had made them."""
         decided = {site: kept for site, kept in self.decisions.items() if kept is not None}
-        return Realisation({
-            site: (1,) * kept + (0,) * (batch_size - kept) if sites[site].kind == "block" else (kept,)
-            for site, kept in decided.items()
-        })  # fmt: skip
+        return Realisation(
+            {
+                site: (1,) * kept + (0,) * (batch_size - kept) if sites[site].kind == "block" else (kept,)
+                for site, kept in decided.items()
+            }
+        )
 
 
 def plan_alone(
@@ -51,7 +53,7 @@ def plan_alone(
     """
     places: dict[tuple[Gate, str], dict[tuple[str, ...], None]] = {}
     for site, gate in space.gates():
-        where = places.setdefault((get_family(gate.family).runs_as(gate), sites[site].kind), {})
+        where = places.setdefault((get_family(gate.family).profile_alias(gate), sites[site].kind), {})
         where[tuple(space.alone(site, gate))] = None
     chosen = [PlannedNetwork(DENSE, {})]
     for (gate, _), where in places.items():

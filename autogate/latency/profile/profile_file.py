@@ -81,9 +81,7 @@ def from_lines(text: str, where: str) -> Profile:
         setting = Setting.from_json(header["setting"])
         card = DeviceCard(**header["card"])
         created, method = header["created_utc"], header.get("method", {})
-        return Profile(
-            setting, card, header["model"], (c, h, w), created, units, networks, method, forms
-        )  # fmt: skip
+        return Profile(setting, card, header["model"], (c, h, w), created, units, networks, method, forms)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         what = " ".join(str(error).split())[:100]
         raise ProfileError(f"{where} is not a profile ({what}); profile again") from None

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from autogate.device_lock import own_clock
+from autogate.device_lock import measuring_clock
 from autogate.gates import get_family
-from autogate.latency.hardware import LAYOUTS, HostLoad, inference
-from autogate.latency.model import GONE, FastestExecutors, Unit, cut_into_units, keys_of
-from autogate.latency.profile.checkpoint import Journal
+from autogate.latency.hardware import LAYOUTS, HostLoad, exclusive_inference
+from autogate.latency.model import REMOVED, FastestKernels, Unit, cut_into_units, keys_of
+from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.phases import Phases, Progress
 from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input, take_card, timed
@@ -40,27 +40,30 @@ _SCREEN_WIDTH = 0.02
 _PAYING = 0.97
 
 
-def fastest_layout(network: Network, setting_for: Callable[[str], Setting], *, at_most_s: float = math.inf) -> str:
+def fastest_layout(network: Network, setting_for: Callable[[str], Setting], *, hard_limit_s: float = math.inf) -> str:
     """Return the memory layout in which the dense network runs fastest on the device.
 
     Dense gets the same help as gated: the layout it likes best is the one both are measured in. It is found in a few
-    seconds, or in a few passes if these take longer, within ``at_most_s`` seconds.
+    seconds, or in a few passes if these take longer, within ``hard_limit_s`` seconds.
 
     Raises:
         ProfileError: If the dense network does not run once in that time.
     """
-    last = own_clock() + at_most_s
+    last = measuring_clock() + hard_limit_s
     subjects = []
     for layout in LAYOUTS:
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
         subjects.append(timed(module, x, setting))
-    with inference(setting_for("contiguous")):
+    with exclusive_inference(setting_for("contiguous")):
         passes = interleave(
-            subjects, seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT, at_most_s=last - own_clock(),
-            warm_up_s=WARM_UP_S, min_rounds=7,
-        )  # fmt: skip
+            subjects,
+            seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT,
+            hard_limit_s=last - measuring_clock(),
+            warm_up_s=WARM_UP_S,
+            min_rounds=7,
+        )
     return list(LAYOUTS)[int(np.argmin(np.median(passes.ms, axis=1)))]
 
 
@@ -73,9 +76,9 @@ def take_profile(
     seconds: float = 40.0,
     seed: int = 0,
     progress: Progress | None = None,
-    kept_in: Path | None = None,
-    spent_s: float = 0.0,
-    keeps_time: bool = True,
+    checkpoint_path: Path | None = None,
+    elapsed_s: float = 0.0,
+    strict_time_limit: bool = True,
     attempts: int = 1,
 ) -> Profile:
     """Measure gated networks for at most ``seconds`` seconds and return the samples.
@@ -91,25 +94,34 @@ def take_profile(
         seconds: Time to spend. What does not fit is left out: rounds first, then mixtures of gates.
         seed: Seed of the plan and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
-        kept_in: File for what has been measured so far: if the same profile was interrupted, it goes on from there.
-        spent_s: How much of the time is already gone, in seconds.
-        keeps_time: Whether ``seconds`` may not be exceeded. If they may, a few passes of every gate alone and of ten
-            mixtures are made, however long they take.
+        checkpoint_path: File for what has been measured so far: an interrupted profile goes on from there.
+        elapsed_s: How much of the time is already gone, in seconds.
+        strict_time_limit: Whether ``seconds`` may not be exceeded. If they may, a few passes of every gate alone and of
+            ten mixtures are made, however long they take.
         attempts: How often to begin a phase whose times spread too much, within the time that is left.
 
     Raises:
-        ProfileError: If ``kept_in`` cannot be written, or the time is too short to see every gate and a few mixtures.
+        ProfileError: If ``checkpoint_path`` cannot be written, or the time is too short to see every gate and a few
+            mixtures.
     """
     load = HostLoad()
     units = cut_into_units(network)
-    journal = Journal(kept_in, _identity(units, space, setting, model, seconds, seed))
+    journal = ProfileCheckpoint(checkpoint_path, _identity(units, space, setting, model, seconds, seed))
     resumed = journal.resumed
     # The planned networks share what no gate touches, and are moved to the device: not the caller's weights.
     network = replace(network, model=copy.deepcopy(network.model))
     phases = Phases(
-        network, units, setting, journal, seconds=seconds, seed=seed, progress=progress, spent_s=spent_s,
-        keeps_time=keeps_time, attempts=attempts,
-    )  # fmt: skip
+        network,
+        units,
+        setting,
+        journal,
+        seconds=seconds,
+        seed=seed,
+        progress=progress,
+        elapsed_s=elapsed_s,
+        strict_time_limit=strict_time_limit,
+        attempts=attempts,
+    )
     if journal.card is None:
         journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - kept above
@@ -117,18 +129,26 @@ def take_profile(
     captured = setting.runtime == "cuda_graph"
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
     left_s = phases.left_s()
-    screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, at_most_s=_MOST_SCREEN_SHARE * left_s)
+    screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, hard_limit_s=_MOST_SCREEN_SHARE * left_s)
     unit_ms = unit_times(screened.units)
-    paying = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
+    paying_gates = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
-        paying, network.sites, units, setting.batch_size, count=_MOST_NETWORKS, seed=seed,
-        executors=FastestExecutors(network.sites, units, unit_ms, setting.batch_size).plan,
+        paying_gates,
+        network.sites,
+        units,
+        setting.batch_size,
+        count=_MOST_NETWORKS,
+        seed=seed,
+        executors=FastestKernels(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
-    )  # fmt: skip
+    )
     profiled = phases.run(
-        MIXED, mixed, phases.left_s(), _WIDTH,
+        MIXED,
+        mixed,
+        phases.left_s(),
+        _WIDTH,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
-    )  # fmt: skip
+    )
     # What was seen among mixed networks is not taken from the first phase: that was another time. The rest is brought
     # to the speed that the device had later.
     again = {sample.key for sample in profiled.units}
@@ -162,16 +182,23 @@ def take_profile(
     }
     journal.remove()
     return Profile(
-        setting, journal.card, model, network.input_shape, created, tuple(samples), tuple(networks), method,
+        setting,
+        journal.card,
+        model,
+        network.input_shape,
+        created,
+        tuple(samples),
+        tuple(networks),
+        method,
         tuple({form.key: form for form in screened.forms + profiled.forms}.values()),
-    )  # fmt: skip
+    )
 
 
 def begun_in(
     network: Network,
     space: BoundSpace,
     settings: Sequence[Setting],
-    kept_in: Path,
+    checkpoint_path: Path,
     *,
     model: str,
     seconds: float,
@@ -183,7 +210,7 @@ def begun_in(
     """
     units = cut_into_units(network)
     for setting in settings:
-        if Journal.is_of(kept_in, _identity(units, space, setting, model, seconds, seed)):
+        if ProfileCheckpoint.is_of(checkpoint_path, _identity(units, space, setting, model, seconds, seed)):
             return setting
     return None
 
@@ -198,7 +225,7 @@ def unit_times(samples: Sequence[UnitSample]) -> dict[str, float]:
     times: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
         times[sample.key].append(sample.ms)
-    return {GONE: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
+    return {REMOVED: 0.0, **{key: float(np.median(values)) for key, values in times.items()}}
 
 
 def rough_ms(planned: PlannedNetwork, units: tuple[Unit, ...], unit_ms: Mapping[str, float]) -> float:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from autogate.latency.hardware import inference, throttle_watch
-from autogate.latency.model import GONE, Unit, keys_of, operators_by_unit
+from autogate.latency.hardware import exclusive_inference, throttle_watch
+from autogate.latency.model import REMOVED, Unit, keys_of, operators_by_unit
 from autogate.latency.profile.plan import PlannedNetwork
 from autogate.latency.timing import (
     Clock,
@@ -24,7 +24,7 @@ from autogate.latency.timing import (
     numbered,
     prepare,
     random_input,
-    steady,
+    stationary,
 )
 from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
 from autogate.runtimes import runnable
@@ -32,7 +32,7 @@ from autogate.sites import Network
 from autogate.surgery import attach_gates, compact_form, script_decisions
 
 
-class Subject:
+class TimedNetwork:
     """One planned network in its compact form.
 
     Args:
@@ -53,11 +53,11 @@ class Subject:
         self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
         executed = operators_by_unit(compact, x)
         self.macs = sum(one.macs for operators in executed.values() for one in operators) // setting.batch_size
-        self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != GONE}
+        self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != REMOVED}
         self.last: Pass | None = None
         whole = None
         if setting.runtime != "eager":
-            with inference(setting):
+            with exclusive_inference(setting):
                 whole = runnable(compact, x, setting)
         self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)
         self._x = x
@@ -92,7 +92,7 @@ def time_networks(
 ) -> Samples:
     """Time networks interleaved for about ``seconds``, at least ``min_rounds`` passes each."""
     network = replace(network, model=copy.deepcopy(network.model))
-    subjects = [Subject(network, units, planned, setting) for planned in plan]
+    subjects = [TimedNetwork(network, units, planned, setting) for planned in plan]
     rounds: list[list[Pass]] = []
     start = time.monotonic()
 
@@ -102,15 +102,20 @@ def time_networks(
             progress(min(1.0, (time.monotonic() - start) / max(seconds, 1e-9)), f"round {one.number}")
         return False
 
-    with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
+    with exclusive_inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
         interleave(
-            [subject.run for subject in subjects], seconds=seconds, warm_up=2, min_rounds=min_rounds, seed=seed,
-            done=keep, throttled=throttled,
-        )  # fmt: skip
+            [subject.run for subject in subjects],
+            seconds=seconds,
+            warm_up=2,
+            min_rounds=min_rounds,
+            seed=seed,
+            done=keep,
+            throttled=throttled,
+        )
     return samples_of(subjects, rounds, phase, first_number)
 
 
-def last_passes(subjects: Sequence[Subject], one: Round) -> list[Pass]:
+def last_passes(subjects: Sequence[TimedNetwork], one: Round) -> list[Pass]:
     """Return the passes of the round that has just ended."""
     return [
         replace(subject.last, group=int(group), throttled=bool(throttled))
@@ -119,7 +124,9 @@ def last_passes(subjects: Sequence[Subject], one: Round) -> list[Pass]:
     ]
 
 
-def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int) -> Samples:
+def samples_of(
+    subjects: Sequence[TimedNetwork], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int
+) -> Samples:
     """Return one sample per unit of every network, and one per network, over the undisturbed passes.
 
     Args:
@@ -130,14 +137,16 @@ def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], ph
     """
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
     throttled = np.array([[one.throttled for one in passes] for passes in rounds]).T
-    undisturbed = steady(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]), throttled)
+    undisturbed = stationary(
+        whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]), throttled
+    )
     units, networks = [], []
     for row, subject in enumerate(subjects):
         number = first_number + row
         passes = [every[row] for every in rounds]
         kept = int(undisturbed.kept[row].sum())
         for index, key in enumerate(subject.keys):
-            if key == GONE:
+            if key == REMOVED:
                 continue
             median, iqr = median_iqr(undisturbed.of(row, np.array([one.units_ms.get(index, 0.0) for one in passes])))
             host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
@@ -147,10 +156,18 @@ def samples_of(subjects: Sequence[Subject], rounds: Sequence[Sequence[Pass]], ph
         policy = subject.planned.policy.to_json()
         networks.append(
             NetworkSample(
-                policy, subject.keys, median, iqr, kept, number, subject.macs, median_interval(times), phase,
+                policy,
+                subject.keys,
+                median,
+                iqr,
+                kept,
+                number,
+                subject.macs,
+                median_interval(times),
+                phase,
                 {site: kept for site, kept in subject.planned.decisions.items() if kept is not None},
                 dict(subject.planned.executors),
             )
-        )  # fmt: skip
+        )
     forms = {key: form for subject in subjects for key, form in subject.forms.items()}
     return Samples(units, networks, list(forms.values()))

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from autogate.device_lock import own_clock
+from autogate.device_lock import measuring_clock
 from autogate.errors import ProfileError
 from autogate.latency.hardware import HostLoad
-from autogate.latency.model import GONE, LatencyModel
-from autogate.latency.profile.checkpoint import Journal
+from autogate.latency.model import REMOVED, LatencyModel
+from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.phases import Phases, Progress
 from autogate.latency.profile.plan import PlannedNetwork, plan_networks
 from autogate.latency.profile.profile_file import profile_digest
@@ -42,8 +42,8 @@ def transfer_profile(
     seconds: float = 40.0,
     seed: int = 0,
     progress: Progress | None = None,
-    spent_s: float = 0.0,
-    keeps_time: bool = True,
+    elapsed_s: float = 0.0,
+    strict_time_limit: bool = True,
 ) -> Profile:
     """Return a profile of the device at hand from another device's, and ``networks`` networks measured here.
 
@@ -59,13 +59,13 @@ def transfer_profile(
         seconds: Time to spend at most; two seconds for each network are enough.
         seed: Seed of their choice and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
-        spent_s: How much of the time is already gone, in seconds.
-        keeps_time: Whether ``seconds`` may not be exceeded, however slow the network is.
+        elapsed_s: How much of the time is already gone, in seconds.
+        strict_time_limit: Whether ``seconds`` may not be exceeded, however slow the network is.
 
     Raises:
         ProfileError: If the profile is of another network or batch size, or the time is too short.
     """
-    begun, load = own_clock() - spent_s, HostLoad()
+    begun, load = measuring_clock() - elapsed_s, HostLoad()
     if setting.batch_size != profile.setting.batch_size:
         raise ProfileError(
             f"the profile to transfer was made with batch size {profile.setting.batch_size}, not {setting.batch_size}; "
@@ -77,18 +77,31 @@ def transfer_profile(
         return there.predict(one.policy, one.realisation(network.sites, setting.batch_size)).p50
 
     plan = plan_networks(
-        space, network.sites, there.units, setting.batch_size, count=networks, seed=seed, executors=there.plan,
+        space,
+        network.sites,
+        there.units,
+        setting.batch_size,
+        count=networks,
+        seed=seed,
+        executors=there.plan,
         rough_ms=there_ms,
-    )  # fmt: skip
+    )
     card = take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds))
     phases = Phases(
-        replace(network, model=copy.deepcopy(network.model)), there.units, setting, Journal(None, ""),
-        seconds=seconds, seed=seed, progress=progress, spent_s=own_clock() - begun, keeps_time=keeps_time,
-    )  # fmt: skip
+        replace(network, model=copy.deepcopy(network.model)),
+        there.units,
+        setting,
+        ProfileCheckpoint(None, ""),
+        seconds=seconds,
+        seed=seed,
+        progress=progress,
+        elapsed_s=measuring_clock() - begun,
+        strict_time_limit=strict_time_limit,
+    )
     # How much faster or slower this device is, the dense network tells first.
     left_s = phases.left_s()
     here = phases.run(
-        MIXED, plan, min(left_s, _SECONDS_PER_NETWORK * networks), _WIDTH, at_most_s=left_s, rough_ms=there_ms
+        MIXED, plan, min(left_s, _SECONDS_PER_NETWORK * networks), _WIDTH, hard_limit_s=left_s, rough_ms=there_ms
     )
     method = {
         "transferred_from": {"digest": profile_digest(profile), "setting": profile.setting.to_json()},
@@ -98,10 +111,16 @@ def transfer_profile(
         "seconds": round(phases.elapsed_s(), 1),
     }
     few = Profile(
-        setting, card, profile.model, profile.input_shape,
+        setting,
+        card,
+        profile.model,
+        profile.input_shape,
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tuple(here.units), tuple(here.networks), method, tuple(here.forms),
-    )  # fmt: skip
+        tuple(here.units),
+        tuple(here.networks),
+        method,
+        tuple(here.forms),
+    )
     return completed(few, profile)
 
 
@@ -139,6 +158,6 @@ def _likenesses(key: str) -> list[tuple[str, ...]]:
 def _medians(samples: Sequence[UnitSample]) -> Mapping[str, float]:
     times: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
-        if sample.key != GONE:
+        if sample.key != REMOVED:
             times[sample.key].append(sample.ms)
     return {key: float(np.median(values)) for key, values in times.items()}

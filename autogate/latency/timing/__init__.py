@@ -2,7 +2,14 @@
 
 from autogate.latency.timing.card import take_card
 from autogate.latency.timing.comparison import compare
-from autogate.latency.timing.drift_filter import TOO_NOISY, median_interval, median_iqr, spread, steady, too_noisy
+from autogate.latency.timing.drift_filter import (
+    TOO_NOISY,
+    median_interval,
+    median_iqr,
+    noise_reason,
+    spread,
+    stationary,
+)
 from autogate.latency.timing.interleaving import GROUP, Round, interleave, numbered
 from autogate.latency.timing.timing import (
     WARM_UP_S,
@@ -27,13 +34,13 @@ __all__ = [
     "interleave",
     "median_interval",
     "median_iqr",
+    "noise_reason",
     "numbered",
     "prepare",
     "prepare_input",
     "random_input",
     "spread",
-    "steady",
+    "stationary",
     "take_card",
     "timed",
-    "too_noisy",
 ]

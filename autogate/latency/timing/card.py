@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autogate.latency.hardware import DTYPES, device_state, inference
+from autogate.latency.hardware import DTYPES, device_state, exclusive_inference
 from autogate.latency.timing.timing import Clock
 from autogate.records import DeviceCard, Setting
 
@@ -31,7 +31,7 @@ def take_card(setting: Setting, *, seconds: float = 20.0) -> DeviceCard:
     def fastest_ms(run: Callable[[], object], calls: int = 1) -> float:
         return _fastest_ms(run, clock, share, calls)
 
-    with inference(setting):
+    with exclusive_inference(setting):
         one = torch.ones(1, device=device)
         launch_ms = fastest_ms(lambda: one.add_(0), calls=100)
         sync_ms = fastest_ms(clock.settle, calls=100) if clock.on_gpu else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autogate.latency.hardware import inference
+from autogate.latency.hardware import exclusive_inference
 from autogate.latency.timing.interleaving import Round, interleave
 from autogate.latency.timing.timing import Clock, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
@@ -78,7 +78,7 @@ def compare(
         low, high = _Table(times, len(batches), varies, stat, seed).ratio_interval(resamples=100)
         return (high - low) / 2 < _HALF_WIDTH
 
-    with inference(setting):
+    with exclusive_inference(setting):
         networks = [runnable(module, batches[0], setting) for module in modules]
         start = time.monotonic()
         for _ in range(_WARM_UP_PASSES):
@@ -90,9 +90,14 @@ def compare(
         for passes in times:
             passes.clear()
         interleave(
-            [lambda: timed(0), lambda: timed(1)], seconds=seconds, warm_up=0, max_rounds=20_000,
-            min_rounds=repeats, seed=seed, done=narrow,
-        )  # fmt: skip
+            [lambda: timed(0), lambda: timed(1)],
+            seconds=seconds,
+            warm_up=0,
+            max_rounds=20_000,
+            min_rounds=repeats,
+            seed=seed,
+            done=narrow,
+        )
     table = _Table(times, len(batches), varies, stat, seed)
     return Comparison(table.summary(0), table.summary(1), table.ratio(), table.ratio_interval(_RESAMPLES), setting)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autogate.latency.hardware import disturbers_of
+from autogate.latency.hardware import noise_sources
 from autogate.records import MIXED, Profile
 
 # A group this much slower than the quiet ones was disturbed: by another process, or a lower clock.
@@ -25,24 +25,24 @@ class Steady:
 
     Attributes:
         kept: Which passes were not disturbed, bool ``[networks, rounds]``.
-        slowness: How much slower than usual the machine was meanwhile, for all networks alike, ``[networks, rounds]``.
+        slowdown: How much slower than usual the machine was meanwhile, for all networks alike, ``[networks, rounds]``.
     """
 
     kept: np.ndarray
-    slowness: np.ndarray
+    slowdown: np.ndarray
 
     def of(self, network: int, times_ms: np.ndarray) -> np.ndarray:
         """Return the kept ones of times of a network, or of a part of it, ``[rounds]``, with the slowness taken out."""
         kept = self.kept[network]
-        steady: np.ndarray = times_ms[kept] / self.slowness[network, kept]
-        return steady
+        stationary: np.ndarray = times_ms[kept] / self.slowdown[network, kept]
+        return stationary
 
     def medians(self, times_ms: np.ndarray) -> np.ndarray:
         """Return the median of each network's kept times, ``[networks]``, from ``[networks, rounds]``."""
         return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
 
-def steady(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
+def stationary(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
     """Find disturbed passes in times of networks, ``[networks, rounds]``: what a group shares is the machine.
 
     Args:
@@ -53,20 +53,20 @@ def steady(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | Non
     """
     by_group = np.argsort(groups, axis=None, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
-    slowness = np.ones(times_ms.shape)
+    slowdown = np.ones(times_ms.shape)
     # Each is known the better, the better the other is: the networks' usual times and the groups' slowness.
     for _ in range(_REFINED):
-        relative = times_ms / np.median(times_ms / slowness, axis=1, keepdims=True)
+        relative = times_ms / np.median(times_ms / slowdown, axis=1, keepdims=True)
         for group in members:
-            slowness.flat[group] = np.median(relative.flat[group])
+            slowdown.flat[group] = np.median(relative.flat[group])
     # Each network keeps some passes, even if all were made while the machine was slow.
-    fewest = np.sort(slowness, axis=1)[:, :_MIN_KEPT][:, -1:]
-    quiet = np.maximum(_DISTURBED * np.quantile(slowness, _QUIET_QUANTILE), fewest)
-    kept = slowness <= quiet
+    fewest = np.sort(slowdown, axis=1)[:, :_MIN_KEPT][:, -1:]
+    quiet = np.maximum(_DISTURBED * np.quantile(slowdown, _QUIET_QUANTILE), fewest)
+    kept = slowdown <= quiet
     if throttled is not None:
         cool = kept & ~throttled
         kept = np.where(cool.sum(axis=1, keepdims=True) >= _MIN_KEPT, cool, kept)
-    return Steady(kept, slowness / np.median(slowness[kept]))
+    return Steady(kept, slowdown / np.median(slowdown[kept]))
 
 
 def median_iqr(times_ms: np.ndarray) -> tuple[float, float]:
@@ -87,9 +87,9 @@ def spread(found: Iterable[tuple[float, float]]) -> float:
     return float(np.median([iqr / median for median, iqr in found]))
 
 
-def too_noisy(profile: Profile) -> str | None:
+def noise_reason(profile: Profile) -> str | None:
     """Return what is wrong if times of one network spread by more than a quarter, and what disturbs them; else None."""
     found = spread((s.ms, s.iqr_ms) for s in profile.networks if s.phase == MIXED)
     if found <= TOO_NOISY:
         return None
-    return f"times of one network spread by {found:.0%} ({disturbers_of(profile)})"
+    return f"times of one network spread by {found:.0%} ({noise_sources(profile)})"

@@ -70,7 +70,7 @@ def interleave(
     subjects: Sequence[Callable[[], float]],
     *,
     seconds: float,
-    at_most_s: float = math.inf,
+    hard_limit_s: float = math.inf,
     warm_up: int = 3,
     warm_up_s: float = 0.0,
     min_rounds: int = 5,
@@ -83,19 +83,19 @@ def interleave(
 
     Before, rounds in the order given warm the device up: ``warm_up`` of them, and more until ``warm_up_s`` seconds have
     passed. Rounds end when another one would not end within ``seconds``, or when ``done``, called after every round,
-    says so, but never before ``min_rounds``. All the same they end when another one would not end within ``at_most_s``
-    of the call.
+    says so, but never before ``min_rounds``. All the same they end when another one would not end within
+    ``hard_limit_s`` of the call.
 
     A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
     than a tenth, taken together, runs again at once. So does one after which the device is ``throttled``; if it still
     is then, or may not run again, its passes are marked.
 
     Raises:
-        ProfileError: If not even one round ends within ``at_most_s``.
+        ProfileError: If not even one round ends within ``hard_limit_s``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
-    last = time.monotonic() + at_most_s
+    last = time.monotonic() + hard_limit_s
 
     def first(subject: Callable[[], float]) -> float:
         """Run a subject of which there is no whole round yet."""
@@ -144,9 +144,11 @@ def interleave(
         if done is not None and done(known[-1]) and len(known) >= min_rounds:
             break
     return Passes(
-        np.stack([one.ms for one in known], axis=1), numbered([one.groups for one in known]), again,
+        np.stack([one.ms for one in known], axis=1),
+        numbered([one.groups for one in known]),
+        again,
         np.stack([one.throttled for one in known], axis=1),
-    )  # fmt: skip
+    )
 
 
 def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -156,5 +158,5 @@ def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:
     return numbers
 
 
-def _is_disturbed(slowness: np.ndarray) -> bool:
-    return float(np.median(slowness)) > _DISTURBED
+def _is_disturbed(slowdown: np.ndarray) -> bool:
+    return float(np.median(slowdown)) > _DISTURBED

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from autogate.latency.hardware import DTYPES, LAYOUTS, as_in_use
+from autogate.latency.hardware import DTYPES, LAYOUTS, inference_setting
 from autogate.records import Setting
 from autogate.runtimes import Runnable, runnable
 from autogate.surgery import UNIT, attribute
@@ -227,7 +227,7 @@ def timed(module: nn.Module, x: torch.Tensor, setting: Setting) -> Callable[[], 
         DeviceError: If it cannot run so.
     """
     clock = Clock(torch.device(setting.device))
-    with as_in_use(setting):
+    with inference_setting(setting):
         network = runnable(module, x, setting)
 
     def run() -> float:

@@ -25,7 +25,7 @@ def baselines(model: LatencyModel, held_out: HeldOut, realisations: Sequence[Rea
     macs = np.array([sum(op.macs for op in ops) / profile.setting.batch_size for ops in held_out.operators])
     known = [sample for sample in profile.networks if sample.phase != WARM]
     known_macs = np.array([sample.macs for sample in known], dtype=np.float64)
-    known_ms = model.slowness * np.array([sample.ms for sample in known])
+    known_ms = model.slowdown * np.array([sample.ms for sample in known])
     alone = [
         _gate_by_gate(model, planned.policy, realisation)
         for planned, realisation in zip(held_out.planned, realisations, strict=True)

@@ -32,7 +32,7 @@ def validation_document(
         held_out: What was measured; dense comes first.
         seed: Seed of the choice of networks.
         slowness_again: By which factor the device was slower in the second measurement than in the profile, as
-            ``model.slowness`` says it of the first; None if that is not known.
+            ``model.slowdown`` says it of the first; None if that is not known.
     """
     measured = held_out.first_ms
     sites, batch_size = model.network.sites, model.profile.setting.batch_size
@@ -46,7 +46,7 @@ def validation_document(
     retest = _retest(held_out.second_ms, measured)
     corrected = None
     if slowness_again is not None:
-        corrected = _retest(held_out.second_ms * model.slowness / slowness_again, measured)
+        corrected = _retest(held_out.second_ms * model.slowdown / slowness_again, measured)
     covered, interval = coverage(upper, measured)
     over, far_over = budget_violations(upper, measured)
     return {
@@ -56,7 +56,7 @@ def validation_document(
         "networks": len(measured),
         "seed": seed,
         "spread": float(measured.std() / measured.mean()),
-        "canary": model.slowness,
+        "canary": model.slowdown,
         "drift": float(np.median(measured / predicted) - 1),
         "canary_again": slowness_again,
         "floor": retest["mape"],
@@ -65,8 +65,10 @@ def validation_document(
         "retest_corrected": corrected,
         "model": {
             **asdict(score(predicted, measured)),
-            "coverage": covered, "coverage_interval": list(interval),
-            "violations": over, "violations_over_3_percent": far_over,
+            "coverage": covered,
+            "coverage_interval": list(interval),
+            "violations": over,
+            "violations_over_3_percent": far_over,
         },
         "relative": {
             "model": asdict(score(_over_dense(predicted), _over_dense(measured))),
@@ -77,15 +79,18 @@ def validation_document(
         },
         "points": [
             {
-                "policy": planned.policy.to_json(), "decisions": dict(planned.decisions),
-                "predicted_ms": estimate.p50, "upper_ms": estimate.upper("p50"),
-                "measured_ms": float(first), "again_ms": float(second),
+                "policy": planned.policy.to_json(),
+                "decisions": dict(planned.decisions),
+                "predicted_ms": estimate.p50,
+                "upper_ms": estimate.upper("p50"),
+                "measured_ms": float(first),
+                "again_ms": float(second),
             }
             for planned, estimate, first, second in zip(
                 held_out.planned, estimates, measured, held_out.second_ms, strict=True
             )
         ],
-    }  # fmt: skip
+    }
 
 
 def _retest(again_ms: np.ndarray, measured_ms: np.ndarray) -> dict[str, float]:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from autogate.errors import ProfileError
-from autogate.latency.hardware import inference, throttle_watch
+from autogate.latency.hardware import exclusive_inference, throttle_watch
 from autogate.latency.model import LatencyModel, keys_of, record_operators
 from autogate.latency.profile import PlannedNetwork, random_network
-from autogate.latency.timing import Round, interleave, prepare, random_input, steady, timed
+from autogate.latency.timing import Round, interleave, prepare, random_input, stationary, timed
 from autogate.policy import DENSE
 from autogate.records import Operator, Setting
 from autogate.sites import Network
@@ -105,12 +105,17 @@ def measure_held_out(
                 progress(min(1.0, (time.monotonic() - start) / seconds), f"round {one.number}")
             return False
 
-        with inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
+        with exclusive_inference(setting), throttle_watch(torch.device(setting.device)) as throttled:
             passes = interleave(
-                subjects, seconds=seconds / 2, warm_up=2, min_rounds=_MIN_ROUNDS, seed=2 * seed + half, done=watch,
+                subjects,
+                seconds=seconds / 2,
+                warm_up=2,
+                min_rounds=_MIN_ROUNDS,
+                seed=2 * seed + half,
+                done=watch,
                 throttled=throttled,
-            )  # fmt: skip
-        medians.append(steady(passes.ms, passes.groups, passes.throttled).medians(passes.ms))
+            )
+        medians.append(stationary(passes.ms, passes.groups, passes.throttled).medians(passes.ms))
     count = len(planned)
     first, second = medians
     return HeldOut(

@@ -55,7 +55,7 @@ def recorded(profile: Profile, network: Network, held_out: Mapping[str, Any]) ->
     Raises:
         ProfileError: If the profile is of another network, or lacks a gate.
     """
-    model = LatencyModel(profile, network, slowness=held_out["canary"])
+    model = LatencyModel(profile, network, slowdown=held_out["canary"])
     points, batch_size = held_out["points"], profile.setting.batch_size
     planned = [PlannedNetwork(Policy.from_json(point["policy"]), point["decisions"]) for point in points]
     estimates = [model.predict(one.policy, one.realisation(network.sites, batch_size)) for one in planned]
@@ -90,6 +90,8 @@ def few_networks(profile: Profile, count: int) -> Profile:
     networks = [network for network in profile.networks if network.phase == MIXED][:count]
     numbers, keys = {network.network for network in networks}, {key for network in networks for key in network.keys}
     return replace(
-        profile, networks=tuple(networks), units=tuple(unit for unit in profile.units if unit.network in numbers),
+        profile,
+        networks=tuple(networks),
+        units=tuple(unit for unit in profile.units if unit.network in numbers),
         forms=tuple(form for form in profile.forms if form.key in keys),
-    )  # fmt: skip
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autogate.latency.model import GONE, LatencyModel, keys_of
+from autogate.latency.model import REMOVED, LatencyModel, keys_of
 from autogate.latency.profile import PlannedNetwork
 from autogate.records import UnitSample
 
@@ -34,7 +34,7 @@ def unit_errors(
         for unit, key in zip(
             model.units, keys_of(model.units, plan.policy, plan.decisions, plan.executors), strict=True
         )
-        if key != GONE
+        if key != REMOVED
     ]
     ratios: dict[str, list[tuple[float, float]]] = {"dense": [], "seen": [], "never seen": []}
     for ms, sample, again in zip(predicted_ms, first, second, strict=True):

@@ -1,44 +1,44 @@
 """How good a candidate is: trained and scored, or answered from records."""
 
-from autogate.nas.evaluating.caller_inputs import Own, names_of
-from autogate.nas.evaluating.checkpointer import StoreKeeper
-from autogate.nas.evaluating.evaluator import Judge
+from autogate.nas.evaluating.caller_inputs import CallerInputs, config_names
+from autogate.nas.evaluating.checkpointer import StoreCheckpointer
+from autogate.nas.evaluating.evaluator import Evaluator
 from autogate.nas.evaluating.peak_memory import CandidateMemory, smallest_choices
-from autogate.nas.evaluating.predictions import rescore
+from autogate.nas.evaluating.predictions import rescore_trials
 from autogate.nas.evaluating.replay_evaluator import replay_of
-from autogate.nas.evaluating.shared_weights import evaluator_of, has_weights_in, train_shared_weights
+from autogate.nas.evaluating.shared_weights import has_weights_in, make_evaluator, train_shared_weights
 from autogate.nas.evaluating.task import (
     OwnData,
     Task,
     fit_base,
     load_model_and_data,
     load_task,
-    network_for,
+    traced_network,
     train_base,
 )
-from autogate.nas.evaluating.training_evaluator import Evaluator, Trained
+from autogate.nas.evaluating.training_evaluator import Trained, TrainingEvaluator
 from autogate.nas.evaluating.weights import pack, unpack
 
 __all__ = [
+    "CallerInputs",
     "CandidateMemory",
     "Evaluator",
-    "Judge",
-    "Own",
     "OwnData",
-    "StoreKeeper",
+    "StoreCheckpointer",
     "Task",
     "Trained",
-    "evaluator_of",
+    "TrainingEvaluator",
+    "config_names",
     "fit_base",
     "has_weights_in",
     "load_model_and_data",
     "load_task",
-    "names_of",
-    "network_for",
+    "make_evaluator",
     "pack",
     "replay_of",
-    "rescore",
+    "rescore_trials",
     "smallest_choices",
+    "traced_network",
     "train_base",
     "train_shared_weights",
     "unpack",

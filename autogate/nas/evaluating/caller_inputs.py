@@ -15,7 +15,7 @@ from autogate.training import ScoreFunction, TrainFunction
 
 
 @dataclass(frozen=True)
-class Own:
+class CallerInputs:
     """What a caller brings instead of naming it."""
 
     model: nn.Module | None = None
@@ -24,7 +24,7 @@ class Own:
     score_fn: ScoreFunction | None = None
 
     @classmethod
-    def among(cls, model: str | nn.Module, data: str | Path | OwnData) -> Own:
+    def among(cls, model: str | nn.Module, data: str | Path | OwnData) -> CallerInputs:
         """Return what is brought along, of a network and data that may also be named."""
         return cls(None if isinstance(model, str) else model, None if isinstance(data, str | Path) else data)
 
@@ -45,9 +45,14 @@ class Own:
             )
 
 
-def names_of(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:
+def config_names(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:
     """Return the settings that stand for a network and data, named or brought along."""
-    named: dict[str, Any] = {"model": model} if isinstance(model, str) else {
-        "model": f"python:{type(model).__name__}", "weights": "in memory",
-    }  # fmt: skip
+    named: dict[str, Any] = (
+        {"model": model}
+        if isinstance(model, str)
+        else {
+            "model": f"python:{type(model).__name__}",
+            "weights": "in memory",
+        }
+    )
     return {**named, "data": str(data) if isinstance(data, str | Path) else "python"}

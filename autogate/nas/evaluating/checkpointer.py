@@ -12,7 +12,7 @@ CHECKPOINT_VARIABLE = "AUTOGATE_CHECKPOINT_S"
 _CHECKPOINT_S = 60.0
 
 
-class StoreKeeper:
+class StoreCheckpointer:
     """Keeps the state of one training in the study database, about once a minute.
 
     Args:

@@ -7,10 +7,10 @@ from typing import Protocol
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey
 from autogate.studies import Reporter
-from autogate.training import Fidelity, Keeper, Milestones
+from autogate.training import Checkpointer, Fidelity, TrainingCallback
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """Evaluates policies; equal keys, equal evaluations."""
 
     def key(self, policy: Policy, fidelity: Fidelity) -> EvaluationKey:
@@ -21,8 +21,8 @@ class Judge(Protocol):
         policy: Policy,
         fidelity: Fidelity,
         reporter: Reporter,
-        keeper: Keeper | None = None,
-        milestones: Milestones | None = None,
+        checkpointer: Checkpointer | None = None,
+        callback: TrainingCallback | None = None,
     ) -> tuple[Evaluation, bytes | None]:
         """Return what is to be stored, and the trained weights if they are worth keeping.
 
@@ -30,8 +30,8 @@ class Judge(Protocol):
             policy: The policy.
             fidelity: How thoroughly to train it.
             reporter: Hears of progress.
-            keeper: Keeps the state of the training, so that an interrupted one goes on from there.
-            milestones: Looks at the network while it is trained.
+            checkpointer: Keeps the state of the training, so that an interrupted one goes on from there.
+            callback: Looks at the network while it is trained.
 
         Raises:
             TrainingError: If training or scoring fails.

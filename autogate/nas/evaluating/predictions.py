@@ -13,7 +13,7 @@ from autogate.resources import predicted_statistics
 from autogate.store import Store
 
 
-def rescore(
+def rescore_trials(
     store: Store,
     study: str,
     latency: LatencyModel,

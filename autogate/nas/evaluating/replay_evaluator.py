@@ -13,13 +13,13 @@ from autogate.policy import Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation, TrialRecord
 from autogate.store import Store
 from autogate.studies import Reporter
-from autogate.training import Fidelity, Keeper, Milestones
+from autogate.training import Checkpointer, Fidelity, TrainingCallback
 
 _NEIGHBOURS = 5
 _STEP_S = 0.1
 
 
-class ReplayJudge:
+class ReplayEvaluator:
     """Answers with recorded accuracies.
 
     A policy that was recorded has its own. Another one has the mean of the five nearest, by the number of sites that
@@ -57,8 +57,8 @@ class ReplayJudge:
         policy: Policy,
         fidelity: Fidelity,
         reporter: Reporter,
-        keeper: Keeper | None = None,
-        milestones: Milestones | None = None,
+        checkpointer: Checkpointer | None = None,
+        callback: TrainingCallback | None = None,
     ) -> tuple[Evaluation, bytes | None]:
         """Return the recorded accuracy, after as long as it is to take."""
         start_s = time.monotonic()
@@ -86,7 +86,7 @@ class ReplayJudge:
         return np.array([hash(policy.gates.get(site)) for site in self._sites], dtype=np.int64)
 
 
-def replay_of(store: Store, config: SearchConfig) -> ReplayJudge:
+def replay_of(store: Store, config: SearchConfig) -> ReplayEvaluator:
     """Return what answers for a study that replays another one.
 
     Raises:
@@ -97,4 +97,4 @@ def replay_of(store: Store, config: SearchConfig) -> ReplayJudge:
     if not trials:
         raise StudyError(f"study {config.replay!r} has no trained candidates to replay")
     realisations = [store.realisation(t.policy) or Realisation() for t in trials if t.policy is not None]
-    return ReplayJudge(trials, realisations, config.replay, config.replay_s)
+    return ReplayEvaluator(trials, realisations, config.replay, config.replay_s)

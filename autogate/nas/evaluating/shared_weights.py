@@ -10,16 +10,16 @@ import safetensors.torch
 from autogate.errors import TrainingError
 from autogate.gates import get_family
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating.checkpointer import StoreKeeper
+from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.task import Task
-from autogate.nas.evaluating.training_evaluator import Evaluator
+from autogate.nas.evaluating.training_evaluator import TrainingEvaluator
 from autogate.nas.evaluating.weights import bank_path, bank_paths, pack, unpack
 from autogate.policy import Gate, Policy, digest
 from autogate.space.bound import BoundSpace
 from autogate.store import Store
 from autogate.studies import Reporter
 from autogate.training import (
-    Methods,
+    TrainingBackend,
     clone,
     full_recipe,
     make_bank,
@@ -30,9 +30,15 @@ from autogate.training import (
 )
 
 
-def evaluator_of(
-    config: SearchConfig, task: Task, methods: Methods, space: BoundSpace, content: bytes, artifact: str, name: str
-) -> Evaluator:
+def make_evaluator(
+    config: SearchConfig,
+    task: Task,
+    methods: TrainingBackend,
+    space: BoundSpace,
+    content: bytes,
+    artifact: str,
+    name: str,
+) -> TrainingEvaluator:
     """Return what trains and scores the candidates of a study, from its stored shared weights.
 
     Args:
@@ -54,7 +60,7 @@ def evaluator_of(
         "short": short_recipe(images, config.lr, config.trial_epochs),
         "full": full_recipe(images, config.epochs, config.lr),
     }
-    return Evaluator(task, name, network, bank, artifact, config.seed, methods, recipes)  # type: ignore[arg-type]
+    return TrainingEvaluator(task, name, network, bank, artifact, config.seed, methods, recipes)  # type: ignore[arg-type]
 
 
 def has_weights_in(content: bytes) -> Callable[[str, Gate], bool]:
@@ -74,9 +80,9 @@ def has_weights_in(content: bytes) -> Callable[[str, Gate], bool]:
 def train_shared_weights(
     config: SearchConfig,
     task: Task,
-    methods: Methods,
+    methods: TrainingBackend,
     space: BoundSpace,
-    lightest: Policy,
+    fastest: Policy,
     store: Store,
     study: str,
     facts: dict[str, Any],
@@ -90,20 +96,28 @@ def train_shared_weights(
         return store.artifact(facts["shared_artifact"])
     network = clone(task.network)
     bank = make_bank(network, space, config.seed)
-    keeper = StoreKeeper(store, study, digest(["shared", study]))
+    checkpointer = StoreCheckpointer(store, study, digest(["shared", study]))
     if methods.train_fn is None:
         recipe = shared_recipe(len(task.data.train), config.lr)
         with reporter.stage("train shared weights"):
             try:
                 train_shared(
-                    network, space, bank, task.data.train, recipe, lightest=lightest, seed=config.seed,
-                    device=task.trainer, progress=reporter.progress, keeper=keeper,
-                )  # fmt: skip
+                    network,
+                    space,
+                    bank,
+                    task.data.train,
+                    recipe,
+                    fastest=fastest,
+                    seed=config.seed,
+                    device=task.trainer,
+                    progress=reporter.progress,
+                    checkpointer=checkpointer,
+                )
             except TrainingError as error:
                 raise TrainingError(f"training the shared weights: {error}, in a new --study") from None
             recalibrate(network.model, task.data.train, seed=config.seed, device=task.trainer)
     content = pack(network.model, bank_paths(bank))
     facts["shared_artifact"] = store.add_artifact("shared", content)
     store.set_facts(study, facts)
-    keeper.end()
+    checkpointer.end()
     return content

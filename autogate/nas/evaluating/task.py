@@ -14,7 +14,7 @@ from autogate.errors import DataError, ModelError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
 from autogate.models import LoadedModel, default_input_size, head_classes, list_models, load_model, state_sha256
-from autogate.nas.evaluating.checkpointer import StoreKeeper
+from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.weights import pack, unpack
 from autogate.policy import digest
 from autogate.records import Preprocessing
@@ -22,7 +22,7 @@ from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.store import Store
 from autogate.studies import Reporter
 from autogate.surgery import check_dense
-from autogate.training import Keeper, Methods, base_recipe, full_recipe
+from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
 _MOST_WORKERS = 8
@@ -104,14 +104,14 @@ def load_task(
                 f"{config.model} has no weights and {images.name} is large; give --weights, or --train-dense to train "
                 "it first"
             )
-        network = network_for(module, images.preprocessing)
+        network = traced_network(module, images.preprocessing)
     return Task(network, images, images.preprocessing, target, trainer, config.model, config.seed)
 
 
 def train_base(
     config: SearchConfig,
     task: Task,
-    methods: Methods,
+    methods: TrainingBackend,
     store: Store,
     study: str,
     facts: dict[str, Any],
@@ -134,26 +134,36 @@ def train_base(
     if "dense_artifact" in facts:
         unpack(store.artifact(facts["dense_artifact"]), model, {})
         return
-    keeper = StoreKeeper(store, study, digest(["base", study]))
-    fit_base(config, task, methods, reporter, keeper)
+    checkpointer = StoreCheckpointer(store, study, digest(["base", study]))
+    fit_base(config, task, methods, reporter, checkpointer)
     facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
     store.set_facts(study, facts)
-    keeper.end()
+    checkpointer.end()
 
 
 def fit_base(
-    config: SearchConfig, task: Task, methods: Methods, reporter: Reporter, keeper: Keeper | None = None
+    config: SearchConfig,
+    task: Task,
+    methods: TrainingBackend,
+    reporter: Reporter,
+    checkpointer: Checkpointer | None = None,
 ) -> None:
-    """Train the base network in place; ``keeper`` keeps the state of an interrupted training."""
+    """Train the base network in place; ``checkpointer`` keeps the state of an interrupted training."""
     images = len(task.data.train)
     # A fresh head on given weights needs no more than a fine-tuning.
     recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
     model = task.network.model
     with reporter.stage("train dense"):
         methods.train(
-            model, task.data.train, recipe, "base", seed=config.seed, device=task.trainer, progress=reporter.progress,
-            keeper=keeper,
-        )  # fmt: skip
+            model,
+            task.data.train,
+            recipe,
+            "base",
+            seed=config.seed,
+            device=task.trainer,
+            progress=reporter.progress,
+            checkpointer=checkpointer,
+        )
         model.eval()
 
 
@@ -167,9 +177,12 @@ def load_model_and_data(
     images = _data(config, data, _preprocessing(config, loaded))
     if loaded is not None and (loaded.num_classes != images.num_classes or config.new_head):
         loaded = load_model(
-            config.model, num_classes=images.num_classes, weights=config.weights, new_head=config.new_head,
+            config.model,
+            num_classes=images.num_classes,
+            weights=config.weights,
+            new_head=config.new_head,
             seed=config.seed,
-        )  # fmt: skip
+        )
     module = model if loaded is None else loaded.module
     assert module is not None  # noqa: S101 - one of the two is there
     outputs = head_classes(module)
@@ -178,7 +191,7 @@ def load_model_and_data(
     return module, images
 
 
-def network_for(module: nn.Module, preprocessing: Preprocessing) -> Network:
+def traced_network(module: nn.Module, preprocessing: Preprocessing) -> Network:
     """Trace a network at the data's input size, and check that it can be rebuilt."""
     return check_dense(find_sites(module, (3, preprocessing.input_size, preprocessing.input_size)))
 
@@ -186,17 +199,25 @@ def network_for(module: nn.Module, preprocessing: Preprocessing) -> Network:
 def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessing | None) -> ImageData:
     if own is None:
         return load_data(
-            config.data, preprocessing=preprocessing, seed=config.seed, memory_limit_bytes=config.memory_limit_bytes,
-            download=config.download, workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
-        )  # fmt: skip
+            config.data,
+            preprocessing=preprocessing,
+            seed=config.seed,
+            memory_limit_bytes=config.memory_limit_bytes,
+            download=config.download,
+            workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
+        )
     if isinstance(own, ImageData):
         return own
     if not isinstance(own, tuple) or len(own) not in (2, 3):
         raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
     return from_datasets(
-        own[0], own[-1], val=own[1] if len(own) == 3 else None, preprocessing=preprocessing, seed=config.seed,
+        own[0],
+        own[-1],
+        val=own[1] if len(own) == 3 else None,
+        preprocessing=preprocessing,
+        seed=config.seed,
         memory_limit_bytes=config.memory_limit_bytes,
-    )  # fmt: skip
+    )
 
 
 def _preprocessing(config: SearchConfig, loaded: LoadedModel | None) -> Preprocessing | None:

@@ -21,7 +21,16 @@ from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, by_path, canonical, gate_path, training_form
-from autogate.training import Bank, Fidelity, Keeper, Methods, Milestones, Recipe, clone, recalibrate
+from autogate.training import (
+    Checkpointer,
+    Fidelity,
+    Recipe,
+    SharedGates,
+    TrainingBackend,
+    TrainingCallback,
+    clone,
+    recalibrate,
+)
 
 _SENSITIVITY_IMAGES = 8000
 _HOPELESS = 1e3
@@ -44,7 +53,7 @@ class Trained:
     realisation: Realisation
 
 
-class Evaluator:
+class TrainingEvaluator:
     """Trains and scores candidates from one start.
 
     Args:
@@ -63,10 +72,10 @@ class Evaluator:
         task: Task,
         task_digest: str,
         start: Network,
-        bank: Bank,
+        bank: SharedGates,
         start_digest: str,
         seed: int,
-        methods: Methods,
+        methods: TrainingBackend,
         recipes: Mapping[Fidelity, Recipe],
     ) -> None:
         self.task = task
@@ -88,12 +97,12 @@ class Evaluator:
         policy: Policy,
         fidelity: Fidelity,
         reporter: Reporter,
-        keeper: Keeper | None = None,
-        milestones: Milestones | None = None,
+        checkpointer: Checkpointer | None = None,
+        callback: TrainingCallback | None = None,
     ) -> tuple[Evaluation, bytes | None]:
         """Train and score ``policy``; the weights of finalists are worth keeping."""
         start = time.monotonic()
-        trained = self.train(policy, fidelity, reporter, keeper, milestones)
+        trained = self.train(policy, fidelity, reporter, checkpointer, callback)
         seconds = time.monotonic() - start
         macs = paper_macs(self.task.network, policy, trained.realisation)
         evaluation = Evaluation(
@@ -106,8 +115,8 @@ class Evaluator:
         policy: Policy,
         fidelity: Fidelity,
         reporter: Reporter,
-        keeper: Keeper | None = None,
-        milestones: Milestones | None = None,
+        checkpointer: Checkpointer | None = None,
+        callback: TrainingCallback | None = None,
     ) -> Trained:
         """Train and score ``policy`` from the shared weights."""
         network = clone(self.start)
@@ -120,9 +129,16 @@ class Evaluator:
         device = self.task.trainer
         data = self.task.data
         self.methods.train(
-            form, data.train, self.recipes[fidelity], fidelity, seed=self.seed, device=device,
-            progress=reporter.progress, keeper=keeper, milestones=milestones,
-        )  # fmt: skip
+            form,
+            data.train,
+            self.recipes[fidelity],
+            fidelity,
+            seed=self.seed,
+            device=device,
+            progress=reporter.progress,
+            checkpointer=checkpointer,
+            callback=callback,
+        )
         recalibrate(form, data.train, seed=self.seed, device=device)
         accuracy, traces = self.methods.score(form, data.val, "val", device=device)
         by_place = {gate_path(site): site for site, _ in policy}

@@ -11,7 +11,7 @@ from torch import nn
 from autogate.errors import StorageError
 from autogate.gates import TrainingGate
 from autogate.policy import Gate
-from autogate.training import Bank
+from autogate.training import SharedGates
 
 
 def pack(model: nn.Module, gates: Mapping[str, nn.Module]) -> bytes:
@@ -42,7 +42,7 @@ def _part(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def bank_paths(bank: Bank) -> dict[str, TrainingGate]:
+def bank_paths(bank: SharedGates) -> dict[str, TrainingGate]:
     """Return the gates of a bank under one name each."""
     return {bank_path(site, gate): module for (site, gate), module in bank.items()}
 

@@ -48,7 +48,7 @@ class JobSource(Protocol):
         """End a trial that nobody can train."""
 
 
-class Team(AbstractContextManager["Team"], ABC):
+class Executor(AbstractContextManager["Executor"], ABC):
     """Does the jobs of a study.
 
     Args:
@@ -88,7 +88,7 @@ class Team(AbstractContextManager["Team"], ABC):
         return _AHEAD * sum(worker.joined for worker in self.store.workers(self.study))
 
 
-def free_what_the_dead_hold(store: Store, study: str) -> None:
+def release_dead_workers(store: Store, study: str) -> None:
     """Free the jobs of workers of this host that are known to have died; for those elsewhere, leases end."""
     for worker in store.release_dead(study):
         store.remove_worker(worker)

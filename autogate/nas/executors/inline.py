@@ -5,33 +5,33 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from autogate.nas.evaluating import Judge
-from autogate.nas.executors.executor import Team
-from autogate.nas.workers import Presence, do_job
+from autogate.nas.evaluating import Evaluator
+from autogate.nas.executors.executor import Executor
+from autogate.nas.workers import WorkerSession, run_job
 from autogate.store import Store
 from autogate.studies import Reporter
 
 _WAIT_S = 0.25
 
 
-class SoloTeam(Team):
+class InlineExecutor(Executor):
     """Trains in this process.
 
     Args:
         store: The study database.
         study: Name of the study.
-        judge: Trains and scores.
+        evaluator: Trains and scores.
         device: Device it trains on.
         reporter: Hears of progress.
     """
 
-    def __init__(self, store: Store, study: str, judge: Judge, device: str, reporter: Reporter) -> None:
+    def __init__(self, store: Store, study: str, evaluator: Evaluator, device: str, reporter: Reporter) -> None:
         super().__init__(store, study)
-        self._judge = judge
+        self._judge = evaluator
         self._reporter = reporter
-        self._presence = Presence(store, study, device, joined=False)
+        self._presence = WorkerSession(store, study, device, joined=False)
 
-    def __enter__(self) -> SoloTeam:
+    def __enter__(self) -> InlineExecutor:
         self._presence.__enter__()
         return self
 
@@ -50,4 +50,4 @@ class SoloTeam(Team):
         if job is None:
             time.sleep(_WAIT_S)
         else:
-            do_job(self.store, self._judge, job, self._presence, self._reporter)
+            run_job(self.store, self._judge, job, self._presence, self._reporter)

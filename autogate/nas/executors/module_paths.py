@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def own_paths() -> list[str]:
+def module_paths() -> list[str]:
     """Return where this process looks for modules, but for what its interpreter brings along."""
     installed = (sys.prefix, sys.base_prefix)
     return [str(Path(path or ".").resolve()) for path in sys.path if not path.startswith(installed)]

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import IO
 
 from autogate.errors import TrainingError
-from autogate.nas.executors.executor import Team
-from autogate.nas.executors.module_paths import own_paths
+from autogate.nas.executors.executor import Executor
+from autogate.nas.executors.module_paths import module_paths
 from autogate.nas.workers import THREADS_VARIABLE
 from autogate.store import STORAGE_VARIABLE, Store
 from autogate.studies import Reporter
@@ -33,7 +33,7 @@ class _Process:
     place: int
 
 
-class ProcessTeam(Team):
+class ProcessExecutor(Executor):
     """Trains in processes that it starts, looks after and replaces.
 
     Args:
@@ -56,7 +56,7 @@ class ProcessTeam(Team):
         self._processes: list[_Process] = []
         self._stillborn = 0
 
-    def __enter__(self) -> ProcessTeam:
+    def __enter__(self) -> ProcessExecutor:
         self._processes = [self._start(place) for place in range(self._count)]
         return self
 
@@ -95,10 +95,12 @@ class ProcessTeam(Team):
         """Start a worker; it learns where the database is from its environment, which others cannot read."""
         worker = new_id()
         environment = {
-            **os.environ, STORAGE_VARIABLE: self.store.url, THREADS_VARIABLE: str(self._threads),
+            **os.environ,
+            STORAGE_VARIABLE: self.store.url,
+            THREADS_VARIABLE: str(self._threads),
             "OMP_NUM_THREADS": str(self._threads),
-            "PYTHONPATH": os.pathsep.join(own_paths()),
-        }  # fmt: skip
+            "PYTHONPATH": os.pathsep.join(module_paths()),
+        }
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[place]
         said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
@@ -106,9 +108,13 @@ class ProcessTeam(Team):
         device = ["--train-device", "cuda:0"] if self._gpus else []
         command = [sys.executable, "-m", "autogate.cli.main", "worker", "--as", worker, *device, "--", self.study]
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
             start_new_session=True,
-        )  # fmt: skip
+        )
         return _Process(worker, process, said, place)
 
     def _bury(self, one: _Process) -> None:

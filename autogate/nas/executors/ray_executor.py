@@ -24,8 +24,8 @@ from ray.tune.search import Searcher
 
 from autogate.errors import AutoGateError, StorageError, StudyError, TrainingError
 from autogate.goals import SearchConfig
-from autogate.nas.executors.executor import JobSource, Team, free_what_the_dead_hold
-from autogate.nas.executors.module_paths import own_paths
+from autogate.nas.executors.executor import Executor, JobSource, release_dead_workers
+from autogate.nas.executors.module_paths import module_paths
 from autogate.nas.executors.ray_cluster import connect
 from autogate.nas.workers import PARTS, Where, train_one
 from autogate.records import MOST_ATTEMPTS, EvaluationKey
@@ -36,7 +36,7 @@ _REDUCTION = 3
 _METRIC, _PART, _REASON = "val_accuracy", "part", "reason"
 
 
-class RayTeam(Team):
+class RayExecutor(Executor):
     """Trains on a cluster.
 
     Args:
@@ -53,13 +53,18 @@ class RayTeam(Team):
         self._gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(on_gpu)
         self._cpus = config.cpus_per_trial
         self._where = Where(
-            store.url, study, "cuda" if self._gpus > 0 else "cpu", max(1, int(self._cpus)), tuple(own_paths()),
-            str(Path.cwd()), this_host() if self._is_file else None,
-        )  # fmt: skip
+            store.url,
+            study,
+            "cuda" if self._gpus > 0 else "cpu",
+            max(1, int(self._cpus)),
+            tuple(module_paths()),
+            str(Path.cwd()),
+            this_host() if self._is_file else None,
+        )
         self._tasks: dict[int, Any] = {}
         self._started = False
 
-    def __enter__(self) -> RayTeam:
+    def __enter__(self) -> RayExecutor:
         self._started = connect(self._config.ray_address, self.study)
         try:
             self._check_hosts()
@@ -89,14 +94,14 @@ class RayTeam(Team):
         """Have every free job trained by a task of its own; wait a moment."""
         train = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=MOST_ATTEMPTS - 1)(train_one)
         for job in self.store.jobs(self.study):
-            if job.id not in self._tasks and not job.held and job.hopeless is None:
+            if job.id not in self._tasks and not job.held and job.failure_reason is None:
                 self._tasks[job.id] = train.remote(job.key, self._where)
         done, _ = ray.wait(list(self._tasks.values()), timeout=_WAIT_S) if self._tasks else ([], [])
         for job_id, task in list(self._tasks.items()):
             if task in done:
                 del self._tasks[job_id]
                 _result_of(task)
-        free_what_the_dead_hold(self.store, self.study)
+        release_dead_workers(self.store, self.study)
 
     def run(self, driver: JobSource) -> None:
         """Search with Ray Tune until the driver's limits are reached."""
@@ -107,23 +112,29 @@ class RayTeam(Team):
         folder = tempfile.mkdtemp(prefix="autogate-ray-")
         # Interruptions are ours, and nothing of Tune's is worth a file.
         os.environ |= {
-            "TUNE_DISABLE_SIGINT_HANDLER": "1", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+            "TUNE_DISABLE_SIGINT_HANDLER": "1",
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
             "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        }  # fmt: skip
+        }
         try:
             tuner = tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(_trainable, where=self._where), {"cpu": self._cpus, "gpu": self._gpus}
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=searcher, scheduler=self._scheduler(driver), num_samples=-1,
-                    max_concurrent_trials=self._config.workers, reuse_actors=True,
+                    search_alg=searcher,
+                    scheduler=self._scheduler(driver),
+                    num_samples=-1,
+                    max_concurrent_trials=self._config.workers,
+                    reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
-                    name="study", storage_path=folder, verbose=0,
+                    name="study",
+                    storage_path=folder,
+                    verbose=0,
                     failure_config=tune.FailureConfig(max_failures=MOST_ATTEMPTS - 1),
                 ),
-            )  # fmt: skip
+            )
             with redirect_stdout(sys.stderr):  # ours has one document, or nothing
                 tuner.fit()
         finally:
@@ -138,9 +149,14 @@ class RayTeam(Team):
             return FIFOScheduler()  # type: ignore[no-untyped-call]
         epochs = self._config.trial_epochs or 1
         return ASHAScheduler(
-            time_attr=_PART, metric=_METRIC, mode="max", max_t=max(PARTS, epochs), grace_period=1,
-            reduction_factor=_REDUCTION, stop_last_trials=False,
-        )  # fmt: skip
+            time_attr=_PART,
+            metric=_METRIC,
+            mode="max",
+            max_t=max(PARTS, epochs),
+            grace_period=1,
+            reduction_factor=_REDUCTION,
+            stop_last_trials=False,
+        )
 
     def _most(self) -> int:
         return self._config.workers or 1_000_000
@@ -190,7 +206,7 @@ class StudySearcher(Searcher):
         if self.failure is not None or number is None:
             return
         try:
-            free_what_the_dead_hold(self._store, self._driver.name)
+            release_dead_workers(self._store, self._driver.name)
             self._driver.collect()
             if number not in self._driver.open:
                 return

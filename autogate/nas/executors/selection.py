@@ -10,19 +10,19 @@ import torch
 
 from autogate.errors import DeviceError, StudyError
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import Judge
-from autogate.nas.executors.executor import Team, free_what_the_dead_hold
-from autogate.nas.executors.inline import SoloTeam
-from autogate.nas.executors.processes import ProcessTeam
+from autogate.nas.evaluating import Evaluator
+from autogate.nas.executors.executor import Executor, release_dead_workers
+from autogate.nas.executors.inline import InlineExecutor
+from autogate.nas.executors.processes import ProcessExecutor
 from autogate.nas.executors.ray_address import check_address
 from autogate.store import Store
 from autogate.studies import Reporter
 
 if TYPE_CHECKING:
-    from autogate.training import Methods
+    from autogate.training import TrainingBackend
 
 
-def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) -> None:
+def check_executor(config: SearchConfig, trainer: torch.device, methods: TrainingBackend) -> None:
     """Refuse a team that cannot be had, before anything is trained.
 
     Raises:
@@ -46,22 +46,22 @@ def check_team(config: SearchConfig, trainer: torch.device, methods: Methods) ->
         raise DeviceError(f"{config.workers} workers need a GPU each, and there are {gpus}; use --workers {gpus}")
 
 
-def team_for(
-    config: SearchConfig, store: Store, study: str, judge: Judge, trainer: torch.device, reporter: Reporter
-) -> Team:
+def make_executor(
+    config: SearchConfig, store: Store, study: str, evaluator: Evaluator, trainer: torch.device, reporter: Reporter
+) -> Executor:
     """Return the team that trains for a study; what dead members of an earlier one held is free."""
-    free_what_the_dead_hold(store, study)
+    release_dead_workers(store, study)
     store.forget_workers(study)
     store.begin_anew(study)
     if config.backend == "ray":
-        from autogate.nas.executors.ray_executor import RayTeam
+        from autogate.nas.executors.ray_executor import RayExecutor
 
-        return RayTeam(store, study, config, trainer)
+        return RayExecutor(store, study, config, trainer)
     if not config.has_team:
-        return SoloTeam(store, study, judge, str(trainer), reporter)
+        return InlineExecutor(store, study, evaluator, str(trainer), reporter)
     on_gpu = trainer.type == "cuda"
     threads = config.threads if config.threads is not None and not on_gpu else os.cpu_count() or 1
-    return ProcessTeam(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
+    return ProcessExecutor(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
 
 
 def check_ray() -> None:

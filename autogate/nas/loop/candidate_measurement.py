@@ -24,7 +24,7 @@ _NEAR = 0.15
 _FACT = "measured_candidates"
 
 
-class Feedback:
+class CandidateMeasurer:
     """Looks closer at candidates of one study, on the target.
 
     Args:
@@ -47,7 +47,7 @@ class Feedback:
         self._looks: list[dict[str, Any]] = list(facts.get(_FACT, []))
         learn_again(latency, facts)
 
-    def consider(self, policy: Policy) -> bool:
+    def maybe_measure(self, policy: Policy) -> bool:
         """Measure a candidate if its prediction leaves open whether it fits the budget; return whether it was."""
         if not self._is_open(policy):
             return False
@@ -76,12 +76,18 @@ class Feedback:
         profile = self.latency.profile
         plan = [PlannedNetwork(DENSE, {}), PlannedNetwork(policy, {}, self.latency.plan(policy))]
         found = time_networks(
-            self.latency.network, self.latency.units, plan, profile.setting, seconds=_SECONDS, phase=MEASURED,
-            first_number=1 + max(sample.network for sample in profile.networks), min_rounds=_MIN_ROUNDS,
-        )  # fmt: skip
+            self.latency.network,
+            self.latency.units,
+            plan,
+            profile.setting,
+            seconds=_SECONDS,
+            phase=MEASURED,
+            first_number=1 + max(sample.network for sample in profile.networks),
+            min_rounds=_MIN_ROUNDS,
+        )
         known = {form.key for form in profile.forms}
         dense, candidate = found.networks
-        factor = self.latency.dense_ms / self.latency.slowness / dense.ms
+        factor = self.latency.dense_ms / self.latency.slowdown / dense.ms
         low, high = candidate.interval_ms or (candidate.ms, candidate.ms)
         return Samples(
             [
@@ -91,12 +97,14 @@ class Feedback:
             ],
             [
                 replace(
-                    candidate, ms=factor * candidate.ms, iqr_ms=factor * candidate.iqr_ms,
+                    candidate,
+                    ms=factor * candidate.ms,
+                    iqr_ms=factor * candidate.iqr_ms,
                     interval_ms=(factor * low, factor * high),
                 )
             ],
             [form for form in found.forms if form.key not in known],
-        )  # fmt: skip
+        )
 
 
 def learn_again(latency: LatencyModel, facts: Mapping[str, Any]) -> None:

@@ -14,9 +14,18 @@ from optuna.trial import FrozenTrial, TrialState
 from autogate.errors import ProfileError, TrainingError
 from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
 from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import CandidateMemory, Judge
-from autogate.nas.loop.candidate_measurement import Feedback
-from autogate.nas.proposing import Begun, Candidates, Choices, OpenTrial, Proposer, Sampler, Seen, TrialLog
+from autogate.nas.evaluating import CandidateMemory, Evaluator
+from autogate.nas.loop.candidate_measurement import CandidateMeasurer
+from autogate.nas.proposing import (
+    Candidates,
+    Choices,
+    OpenTrial,
+    OptunaTrials,
+    Proposer,
+    Sampler,
+    SamplerTrial,
+    TrialHandle,
+)
 from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation, TrialRecord, slot_of
 from autogate.resources import paper_macs, predicted_statistics
@@ -52,7 +61,7 @@ class Driver:
         objective: What the search is after.
         latency: Predicts latencies.
         proposer: Draws candidates.
-        judge: Knows under which key a candidate is evaluated.
+        evaluator: Knows under which key a candidate is evaluated.
         log: Optuna's trials of the study.
         sampler: Draws what the proposer does not.
         reporter: Hears of every trial.
@@ -73,13 +82,13 @@ class Driver:
         objective: Objective,
         latency: LatencyModel,
         proposer: Proposer,
-        judge: Judge,
-        log: TrialLog,
+        evaluator: Evaluator,
+        log: OptunaTrials,
         sampler: Sampler,
         reporter: Reporter,
         seed: int,
         limits: Limits,
-        feedback: Feedback | None = None,
+        feedback: CandidateMeasurer | None = None,
         memory: CandidateMemory | None = None,
     ) -> None:
         self.store = store
@@ -87,7 +96,7 @@ class Driver:
         self.objective = objective
         self.latency = latency
         self.proposer = proposer
-        self.judge = judge
+        self.evaluator = evaluator
         self.log = log
         self.sampler = sampler
         self.reporter = reporter
@@ -132,18 +141,18 @@ class Driver:
         choices = self.candidates.next(len(self._records) + len(self.open), running)
         policy = self.proposer.policy(choices)
         if self.feedback is not None:
-            self.feedback.consider(policy)
-        lightest = self.latency.lightest(policy)
-        constraints = self._constraints(policy, lightest)
+            self.feedback.maybe_measure(policy)
+        fastest = self.latency.fastest(policy)
+        constraints = self._constraints(policy, fastest)
         self.store.add_policy(policy)
-        if (reason := self._refusal(policy, lightest)) is not None:
+        if (reason := self._rejection_reason(policy, fastest)) is not None:
             begun = self.log.begin(choices, constraints)
             self.candidates.choices[begun.number] = choices
             self._reject(begun.number, policy, reason, start_s)
             self.log.end(begun, TrialState.PRUNED)
-            self.sampler.end(begun.number, Seen(choices, TrialState.PRUNED, None, constraints))
+            self.sampler.end(begun.number, SamplerTrial(choices, TrialState.PRUNED, None, constraints))
             return None
-        key = self.judge.key(policy, SHORT)
+        key = self.evaluator.key(policy, SHORT)
         begun = self.log.begin(choices, constraints)
         self.candidates.choices[begun.number] = choices
         trial = OpenTrial(begun, choices, policy, key, self.latency.predict(policy), constraints, start_s)
@@ -167,7 +176,7 @@ class Driver:
                     self._complete(trial, evaluation)
                 else:  # another study asked for the same; who dies there leaves it to this one
                     self.store.add_job(trial.key, self.name, trial.begun.number)
-            elif (reason := job.hopeless) is not None:
+            elif (reason := job.failure_reason) is not None:
                 self._fail(trial, reason)
                 self._forget(trial)
 
@@ -177,7 +186,7 @@ class Driver:
         self._forget(trial)
         self._keep(self._record(number, "stopped", trial.policy, None, trial.estimate, reason, trial.start_s))
         self.log.end(trial.begun, TrialState.PRUNED)
-        self.sampler.end(number, Seen(trial.choices, TrialState.PRUNED, None, trial.constraints))
+        self.sampler.end(number, SamplerTrial(trial.choices, TrialState.PRUNED, None, trial.constraints))
 
     def lose(self, number: int, reason: str) -> None:
         """End a trial that nobody can train."""
@@ -219,27 +228,25 @@ class Driver:
         ]
         self.sampler.learn(self._seen_before())
         for number, trial in self.open.items():
-            self.sampler.begin(number, Seen(trial.choices, TrialState.RUNNING, None, trial.constraints))
+            self.sampler.begin(number, SamplerTrial(trial.choices, TrialState.RUNNING, None, trial.constraints))
 
-    def _tell_again(self, begun: Begun, record: TrialRecord) -> None:
+    def _tell_again(self, begun: TrialHandle, record: TrialRecord) -> None:
         if record.val_accuracy is not None and record.predicted is not None:
             values = self.objective.values(record.val_accuracy, record.predicted[self.objective.stat])
             self.log.end(begun, TrialState.COMPLETE, values)
         else:
             self.log.end(begun, TrialState.FAIL if record.outcome == "failed" else TrialState.PRUNED)
 
-    def _settle(self, begun: Begun, choices: Choices) -> None:
+    def _settle(self, begun: TrialHandle, choices: Choices) -> None:
         """Settle a trial of which nothing is stored but that it runs."""
         policy = self.proposer.policy(choices)
-        key = self.judge.key(policy, SHORT)
-        lightest = self.latency.lightest(policy)
-        if (reason := self._refusal(policy, lightest)) is not None:
+        key = self.evaluator.key(policy, SHORT)
+        fastest = self.latency.fastest(policy)
+        if (reason := self._rejection_reason(policy, fastest)) is not None:
             self._reject(begun.number, policy, reason, time.monotonic())
             self.log.end(begun, TrialState.PRUNED)
             return
-        trial = OpenTrial(
-            begun, choices, policy, key, self.latency.predict(policy), self._constraints(policy, lightest)
-        )
+        trial = OpenTrial(begun, choices, policy, key, self.latency.predict(policy), self._constraints(policy, fastest))
         evaluation, job = self.store.find_evaluation(key), self.store.find_job(key)
         if evaluation is not None:
             self._complete(trial, evaluation)
@@ -251,7 +258,7 @@ class Driver:
             self.store.add_job(key, self.name, begun.number)
             self.log.end(begun, TrialState.FAIL)
 
-    def _seen_before(self) -> list[Seen]:
+    def _seen_before(self) -> list[SamplerTrial]:
         """Return all that ended, judged by today's limits and predictions."""
         seen = []
         for record in self._records:
@@ -262,18 +269,18 @@ class Driver:
             if record.predicted is not None and self.objective.limit_ms is not None:
                 constraints[REALISED] = record.predicted["upper"] - self.objective.limit_ms
             if record.val_accuracy is None or record.predicted is None:
-                seen.append(Seen(choices, TrialState.PRUNED, None, constraints))
+                seen.append(SamplerTrial(choices, TrialState.PRUNED, None, constraints))
                 continue
             if self.objective.floor is not None:
                 constraints[ACCURACY] = self.objective.floor - record.val_accuracy
             values = self.objective.values(record.val_accuracy, record.predicted[self.objective.stat])
-            seen.append(Seen(choices, TrialState.COMPLETE, values, constraints))
+            seen.append(SamplerTrial(choices, TrialState.COMPLETE, values, constraints))
         return seen
 
     def _wait_for(self, trial: OpenTrial) -> None:
         number = trial.begun.number
         self.open[number] = trial
-        self.sampler.begin(number, Seen(trial.choices, TrialState.RUNNING, None, trial.constraints))
+        self.sampler.begin(number, SamplerTrial(trial.choices, TrialState.RUNNING, None, trial.constraints))
 
     def _complete(self, trial: OpenTrial, evaluation: Evaluation) -> None:
         number = trial.begun.number
@@ -289,14 +296,16 @@ class Driver:
         # Stored before it is told: after a kill between the two, the next start tells it.
         self._keep(self._record(number, outcome, trial.policy, evaluation, estimate, None, trial.start_s))
         self.log.end(trial.begun, TrialState.COMPLETE, values, found)
-        self.sampler.end(number, Seen(trial.choices, TrialState.COMPLETE, values, {**trial.constraints, **found}))
+        self.sampler.end(
+            number, SamplerTrial(trial.choices, TrialState.COMPLETE, values, {**trial.constraints, **found})
+        )
 
     def _fail(self, trial: OpenTrial, reason: str) -> None:
         number = trial.begun.number
         del self.open[number]
         self._keep(self._record(number, "failed", trial.policy, None, trial.estimate, reason, trial.start_s))
         self.log.end(trial.begun, TrialState.FAIL)
-        self.sampler.end(number, Seen(trial.choices, TrialState.FAIL, None, {}))
+        self.sampler.end(number, SamplerTrial(trial.choices, TrialState.FAIL, None, {}))
 
     def _forget(self, trial: OpenTrial) -> None:
         """Remove a trial's job, and how far its training came: nobody is to go on with it."""
@@ -328,7 +337,7 @@ class Driver:
 
     def _is_worth_it(self, policy: Policy) -> bool:
         try:
-            return self._refusal(policy, self.latency.lightest(policy)) is None
+            return self._rejection_reason(policy, self.latency.fastest(policy)) is None
         except ProfileError:
             return False
 
@@ -351,16 +360,16 @@ class Driver:
         accuracy = None if evaluation is None else evaluation.val_accuracy
         return TrialRecord(number, outcome, policy, accuracy, predicted, costs, reason, time.monotonic() - start_s)
 
-    def _constraints(self, policy: Policy, lightest: Estimate) -> dict[str, float]:
-        constraints = {PREDICTED: self.objective.excess_ms(lightest)}
+    def _constraints(self, policy: Policy, fastest: Estimate) -> dict[str, float]:
+        constraints = {PREDICTED: self.objective.excess_ms(fastest)}
         if self.memory is not None and self.memory.limit_bytes is not None:
             constraints[MEMORY] = self.memory.excess_mib(policy)
         return constraints
 
-    def _refusal(self, policy: Policy, lightest: Estimate) -> str | None:
+    def _rejection_reason(self, policy: Policy, fastest: Estimate) -> str | None:
         """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
-        if not self.objective.fits(lightest):
-            return f"predicted {self.objective.excess_ms(lightest):.3f} ms over the budget"
+        if not self.objective.fits(fastest):
+            return f"predicted {self.objective.excess_ms(fastest):.3f} ms over the budget"
         if self.memory is not None and not self.memory.fits(policy):
             return f"peak memory {self.memory.excess_mib(policy):.3f} MiB over the budget"
         return None

@@ -7,13 +7,13 @@ from torch import nn
 from autogate.errors import TrainingError
 from autogate.goals import accepted, energy_excess
 from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import CandidateMemory, Evaluator, Trained, pack
-from autogate.nas.executors import Team, ask_for, obtain
+from autogate.nas.evaluating import CandidateMemory, Trained, TrainingEvaluator, pack
+from autogate.nas.executors import Executor, request_evaluation, wait_for_evaluation
 from autogate.nas.proposing import Pick
 from autogate.policy import Policy
 from autogate.records import FinalistRecord, LatencyStat, Realisation
 from autogate.resources import (
-    Bench,
+    FinalistBenchmark,
     paper_macs,
     parameter_count,
     peak_memory_bytes,
@@ -38,7 +38,7 @@ class FinalStage:
         store: The study database.
         study: Name of the study.
         evaluator: Knows how candidates are trained.
-        team: Who trains them.
+        executor: Who trains them.
         latency: Predicts latencies; its profile says how to run on the target.
         profile: Identity of that profile.
         memory: Peak memory on the target; None if the target is not at hand, so that results stay predicted.
@@ -52,8 +52,8 @@ class FinalStage:
         self,
         store: Store,
         study: str,
-        evaluator: Evaluator,
-        team: Team,
+        evaluator: TrainingEvaluator,
+        executor: Executor,
         latency: LatencyModel,
         profile: str,
         memory: CandidateMemory | None,
@@ -65,9 +65,9 @@ class FinalStage:
         self.store = store
         self.study = study
         self.evaluator = evaluator
-        self.team = team
+        self.executor = executor
         self.latency = latency
-        self.bench = Bench(evaluator.task.network, evaluator.task.data.val, latency.profile.setting, stat)
+        self.bench = FinalistBenchmark(evaluator.task.network, evaluator.task.data.val, latency.profile.setting, stat)
         self.profile = profile
         self.memory = memory
         self.budgets = budgets
@@ -113,14 +113,14 @@ class FinalStage:
 
     def _ask_ahead(self, pick: Pick, wanted: int) -> None:
         """Have the finalists that are certain trained at the same time, where there is a team to do it."""
-        if self.team.capacity() == 1 or self.floor is not None or self.budgets.energy is not None:
+        if self.executor.capacity() == 1 or self.floor is not None or self.budgets.energy is not None:
             return
         tried: set[int] = set()
         while len(tried) < wanted and (trial := pick([], tried)) is not None:
             assert trial.policy is not None  # noqa: S101 - candidates are complete
             tried.add(trial.number)
             if self._finished(trial.policy) is None:
-                ask_for(self.store, self.evaluator, self.study, trial.number, trial.policy, FULL)
+                request_evaluation(self.store, self.evaluator, self.study, trial.number, trial.policy, FULL)
 
     def finish(self, trial: int, policy: Policy) -> FinalistRecord:
         """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
@@ -138,9 +138,17 @@ class FinalStage:
             comparison = self.bench.measure(policy, compact, self.budgets.latency) if here else None
         predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
         record = FinalistRecord(
-            policy, self.profile, trial, trained.val_accuracy, test_accuracy, costs,
-            {**predicted, "dense": self.latency.dense_ms}, comparison, trained.realisation, artifact,
-        )  # fmt: skip
+            policy,
+            self.profile,
+            trial,
+            trained.val_accuracy,
+            test_accuracy,
+            costs,
+            {**predicted, "dense": self.latency.dense_ms},
+            comparison,
+            trained.realisation,
+            artifact,
+        )
         self.store.add_finalist(self.study, record)
         return record
 
@@ -175,7 +183,7 @@ class FinalStage:
             return trained, self.store.add_artifact("finalist", pack(trained.network.model, {}))
         with self.reporter.stage("fine-tune finalists"):
             self.reporter.progress(0.0, f"trial {trial}")
-            evaluation = obtain(self.store, self.evaluator, self.study, trial, policy, FULL, self.team)
+            evaluation = wait_for_evaluation(self.store, self.evaluator, self.study, trial, policy, FULL, self.executor)
         assert evaluation.artifact is not None  # noqa: S101 - a full training keeps its weights
         weights = self.store.artifact(evaluation.artifact)
         return self.evaluator.restore(policy, evaluation, weights), evaluation.artifact

@@ -11,10 +11,10 @@ import torch
 from autogate.errors import LatencyInfeasibleError, MemoryInfeasibleError, SpaceError
 from autogate.goals import Objective, SearchConfig
 from autogate.latency.model import LatencyModel
-from autogate.latency.profile import canary, measure_again
+from autogate.latency.profile import drift_check, revalidate
 from autogate.nas.evaluating import CandidateMemory, smallest_choices
 from autogate.nas.profiles import keep_profile, profile_for, searched_space
-from autogate.nas.proposing import paying
+from autogate.nas.proposing import paying_gates
 from autogate.policy import Gate, Policy
 from autogate.records import Profile
 from autogate.sites import Network
@@ -38,7 +38,7 @@ class Ground:
         foreign: Whether the profile was named by the user; results then stay predicted.
         space: The gates that can pay on the target.
         unpaying: Why the others cannot, one line per gate.
-        lightest: The fastest policy of the space, by prediction.
+        fastest: The fastest policy of the space, by prediction.
         memory: Peak memory of candidates on the target; None where that is another device.
         smallest: Under a memory budget, the choices with the lowest peak memory found.
     """
@@ -48,7 +48,7 @@ class Ground:
     foreign: bool
     space: BoundSpace
     unpaying: list[str]
-    lightest: Policy
+    fastest: Policy
     memory: CandidateMemory | None = None
     smallest: Mapping[str, str] | None = None
 
@@ -75,7 +75,7 @@ def prepare_ground(
         network: The traced network.
         device: The target device.
         store: Where profiles are kept.
-        facts: Facts of the study; ``profile``, ``slowness`` and ``stale_error`` are used if there, and set.
+        facts: Facts of the study; ``profile``, ``slowdown`` and ``stale_error`` are used if there, and set.
         reporter: Hears of progress.
 
     Raises:
@@ -90,33 +90,37 @@ def prepare_ground(
         facts["profile"] = keep_profile(store, found.profile)
     if found.stale and "stale_error" not in facts:
         with reporter.stage("measure again"):
-            since = measure_again(found.profile, network, progress=reporter.progress)
-        facts |= {"slowness": since.slowness, "stale_error": since.error}
+            since = revalidate(found.profile, network, progress=reporter.progress)
+        facts |= {"slowness": since.slowdown, "stale_error": since.error}
     elif not found.foreign and "slowness" not in facts:
         with reporter.stage("canary"):
-            facts["slowness"] = canary(LatencyModel(found.profile, network))
+            facts["slowness"] = drift_check(LatencyModel(found.profile, network))
     if not found.foreign and abs(facts["slowness"] - 1) > _WORTH_SAYING:
-        reporter.note(f"the device now takes {facts['slowness'] - 1:+.1%} of the profiled time; taken into account")
+        change = facts["slowness"] - 1
+        than_then = "slower" if change > 0 else "faster"
+        reporter.note(
+            f"the device is {abs(change):.1%} {than_then} than when profiled; predictions are scaled accordingly"
+        )
     latency = study_latency(found.profile, network, {} if found.foreign else facts)
-    left, reasons = paying(space, latency)
-    lightest = lightest_policy(left, latency)
+    left, reasons = paying_gates(space, latency)
+    fastest = fastest_policy(left, latency)
     key = facts["profile"]
     if found.foreign:
-        return Ground(latency, key, True, left, reasons, lightest)
+        return Ground(latency, key, True, left, reasons, fastest)
     with reporter.stage("observe memory"):
         memory = CandidateMemory(latency, config.budgets.memory)
         smallest = None if config.budgets.memory is None else smallest_choices(left, latency, memory)
-    return Ground(latency, key, False, left, reasons, lightest, memory, smallest)
+    return Ground(latency, key, False, left, reasons, fastest, memory, smallest)
 
 
 def study_latency(profile: Profile, network: Network, facts: Mapping[str, Any]) -> LatencyModel:
     """Return the latency model of a study's device, as fast as the study found it to be."""
     return LatencyModel(
-        profile, network, slowness=facts.get("slowness", 1.0), stale_error=facts.get("stale_error", 0.0)
+        profile, network, slowdown=facts.get("slowness", 1.0), stale_error=facts.get("stale_error", 0.0)
     )
 
 
-def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:
+def fastest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:
     """Return the fastest policy found, by prediction: the best of several greedy ones.
 
     Taking the greatest saving at every decision is not always fastest, since a gate at a block leaves gates
@@ -136,7 +140,7 @@ def lightest_policy(space: BoundSpace, latency: LatencyModel) -> Policy:
     candidates = [greedy(lambda site, gate: True)]
     candidates += [greedy(lambda site, gate, kind=kind: latency.network.sites[site].kind == kind) for kind in kinds]  # type: ignore[misc]
     candidates += [greedy(lambda site, gate, family=family: gate.family == family) for family in families]  # type: ignore[misc]
-    return min(candidates, key=lambda policy: latency.lightest(policy).p50)
+    return min(candidates, key=lambda policy: latency.fastest(policy).p50)
 
 
 def check_feasible(objective: Objective, ground: Ground) -> None:
@@ -153,7 +157,7 @@ def check_feasible(objective: Objective, ground: Ground) -> None:
             why = f": {'; '.join(ground.unpaying)}" if ground.unpaying else ""
             raise SpaceError(f"no gate of this space runs faster than dense on this device{why}; try another --space")
         return
-    fastest = ground.latency.lightest(ground.lightest)
+    fastest = ground.latency.fastest(ground.fastest)
     if not objective.fits(fastest):
         dense_ms = ground.latency.dense_ms
         raise LatencyInfeasibleError(
@@ -161,8 +165,9 @@ def check_feasible(objective: Objective, ground: Ground) -> None:
             f"{fastest.p50:.3f} ms, at most {fastest.upper(objective.stat):.3f} ms ({fastest.p50 / dense_ms:.0%} of "
             f"dense, {dense_ms:.3f} ms); "
             "raise --latency-budget or widen --space",
-            fastest_ms=fastest.p50, budget_ms=objective.limit_ms,
-        )  # fmt: skip
+            fastest_ms=fastest.p50,
+            budget_ms=objective.limit_ms,
+        )
 
 
 def _check_memory(ground: Ground) -> None:
@@ -175,5 +180,6 @@ def _check_memory(ground: Ground) -> None:
             f"no policy meets {in_mib(limit_bytes)}: the smallest peak memory reachable is {in_mib(peak_bytes)} "
             f"({peak_bytes / dense_bytes:.0%} of dense, {in_mib(dense_bytes)}); raise --memory-budget, widen --space "
             "or lower --batch-size",
-            smallest_bytes=peak_bytes, budget_bytes=limit_bytes,
-        )  # fmt: skip
+            smallest_bytes=peak_bytes,
+            budget_bytes=limit_bytes,
+        )

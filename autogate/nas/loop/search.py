@@ -9,33 +9,40 @@ from autogate.errors import StudyError
 from autogate.goals import Objective, SearchConfig, binds
 from autogate.latency.model import VERSION as LATENCY_MODEL
 from autogate.nas.evaluating import (
-    Evaluator,
     Task,
-    evaluator_of,
+    TrainingEvaluator,
     has_weights_in,
-    rescore,
+    make_evaluator,
+    rescore_trials,
     train_base,
     train_shared_weights,
 )
-from autogate.nas.executors import Team, check_team, obtain, team_for
-from autogate.nas.loop.candidate_measurement import Feedback
+from autogate.nas.executors import Executor, check_executor, make_executor, wait_for_evaluation
+from autogate.nas.loop.candidate_measurement import CandidateMeasurer
 from autogate.nas.loop.driver import SHORT, Driver, Limits
 from autogate.nas.loop.finalists import FinalStage
 from autogate.nas.loop.prepare import Ground, check_feasible, prepare_ground
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import Proposer, Sampler, Sensitivity, TrialLog, picker, savings
+from autogate.nas.proposing import OptunaTrials, Proposer, Sampler, Sensitivity, picker, savings
 from autogate.policy import DENSE
 from autogate.resources import dense_macs, parameter_count
 from autogate.store import Store
 from autogate.studies import Reporter, floor_of
 from autogate.surgery import compact_form
 from autogate.system import code_version
-from autogate.training import Methods
+from autogate.training import TrainingBackend
 from autogate.units import parse_drop
 
 
 def run_search(
-    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task, methods: Methods, *, trials: int
+    store: Store,
+    study: str,
+    config: SearchConfig,
+    reporter: Reporter,
+    task: Task,
+    methods: TrainingBackend,
+    *,
+    trials: int,
 ) -> None:
     """Run or continue ``study`` until ``trials`` proposals are done and its finalists are measured.
 
@@ -54,7 +61,7 @@ def run_search(
         BudgetInfeasibleError: If no policy meets the budget; before any training.
         AutoGateError: If anything else the user asked for cannot be had.
     """
-    check_team(config, task.trainer, methods)
+    check_executor(config, task.trainer, methods)
     facts, ground, objective = _begin(store, study, config, reporter, task, methods)
     train_base(config, task, methods, store, study, facts, reporter)
     store.set_facts(study, facts)
@@ -62,28 +69,33 @@ def run_search(
         with reporter.stage("score dense"):
             facts["dense"] = _describe_dense(task, methods, ground)
         store.set_facts(study, facts)
-    content = train_shared_weights(
-        config, task, methods, ground.space, ground.lightest, store, study, facts, reporter
-    )  # fmt: skip
+    content = train_shared_weights(config, task, methods, ground.space, ground.fastest, store, study, facts, reporter)
     ground.space = ground.space.restricted(has_weights_in(content))
-    evaluator = evaluator_of(
-        config, task, methods, ground.space, content, facts["shared_artifact"], facts["task"]
-    )  # fmt: skip
-    with team_for(config, store, study, evaluator, task.trainer, reporter) as team:
+    evaluator = make_evaluator(config, task, methods, ground.space, content, facts["shared_artifact"], facts["task"])
+    with make_executor(config, store, study, evaluator, task.trainer, reporter) as executor:
         if (floor := floor_of(config, facts)) is not None:
-            facts["short_floor"] = _short_floor(config, floor, evaluator, store, study, team, reporter)
+            facts["short_floor"] = _short_floor(config, floor, evaluator, store, study, executor, reporter)
             objective = replace(objective, floor=facts["short_floor"])
         proposer = _proposer(config, ground, objective, facts, evaluator, reporter)
         store.set_facts(study, facts)
-        _search(store, study, config, ground, objective, proposer, evaluator, team, Limits(
-            trials, config.trainings, config.timeout_s
-        ), reporter)  # fmt: skip
-        _finish(store, study, config, facts, ground, objective, evaluator, team, reporter)
+        _search(
+            store,
+            study,
+            config,
+            ground,
+            objective,
+            proposer,
+            evaluator,
+            executor,
+            Limits(trials, config.trainings, config.timeout_s),
+            reporter,
+        )
+        _finish(store, study, config, facts, ground, objective, evaluator, executor, reporter)
     store.set_facts(study, {"ended": True})
 
 
 def _begin(
-    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task, methods: Methods
+    store: Store, study: str, config: SearchConfig, reporter: Reporter, task: Task, methods: TrainingBackend
 ) -> tuple[dict[str, Any], Ground, Objective]:
     """Find out what the device can do, and store the study if the budget can be met."""
     known = study in store.study_names()
@@ -121,7 +133,7 @@ def _begin(
     if known:
         if before != (facts["profile"], LATENCY_MODEL):
             with reporter.stage("predict anew"):
-                rescore(store, study, ground.latency, objective, memory, facts)
+                rescore_trials(store, study, ground.latency, objective, memory, facts)
         store.set_facts(study, facts)
     else:
         store.create_study(study, config.to_json(), facts, code_version=code_version())
@@ -130,18 +142,27 @@ def _begin(
     return facts, ground, objective
 
 
-def _describe_dense(task: Task, methods: Methods, ground: Ground) -> dict[str, Any]:
+def _describe_dense(task: Task, methods: TrainingBackend, ground: Ground) -> dict[str, Any]:
     task.network.model.to(task.trainer)
     val, _ = methods.score(task.network.model, task.data.val, "val", device=task.trainer)
     params = parameter_count(compact_form(task.network, DENSE, {}))
     return {
-        "val_accuracy": val, "test_accuracy": None, "macs": dense_macs(task.network), "params": params,
+        "val_accuracy": val,
+        "test_accuracy": None,
+        "macs": dense_macs(task.network),
+        "params": params,
         "peak_memory_bytes": None if ground.memory is None else ground.memory.dense_bytes,
-    }  # fmt: skip
+    }
 
 
 def _short_floor(
-    config: SearchConfig, floor: float, evaluator: Evaluator, store: Store, study: str, team: Team, reporter: Reporter
+    config: SearchConfig,
+    floor: float,
+    evaluator: TrainingEvaluator,
+    store: Store,
+    study: str,
+    executor: Executor,
+    reporter: Reporter,
 ) -> float:
     """Return the lowest accuracy worth having after short training: that of dense, as briefly trained, less the drop.
 
@@ -149,7 +170,7 @@ def _short_floor(
     """
     assert config.max_drop is not None  # noqa: S101 - there is a floor
     with reporter.stage("score dense"):
-        known = obtain(store, evaluator, study, 0, DENSE, SHORT, team)
+        known = wait_for_evaluation(store, evaluator, study, 0, DENSE, SHORT, executor)
     return min(floor, known.val_accuracy - parse_drop(config.max_drop))
 
 
@@ -158,7 +179,7 @@ def _proposer(
     ground: Ground,
     objective: Objective,
     facts: dict[str, Any],
-    evaluator: Evaluator,
+    evaluator: TrainingEvaluator,
     reporter: Reporter,
 ) -> Proposer:
     saved = savings(ground.space, ground.latency)
@@ -168,11 +189,17 @@ def _proposer(
             known |= evaluator.sensitivities(ground.space, reporter)
         facts["sensitivity"] = [[decision, choice, loss] for (decision, choice), loss in known.items()]
     return Proposer(
-        ground.space, ground.latency.network.sites, lambda policy: ground.latency.typical(policy).upper(objective.stat),
-        objective.limit_ms, ground.latency.dense_ms, Sensitivity({key: known[key] for key in saved}, saved),
-        ground.lightest, config.seed,
-        None if ground.memory is None or ground.smallest is None else ground.memory.fits, ground.smallest,
-    )  # fmt: skip
+        ground.space,
+        ground.latency.network.sites,
+        lambda policy: ground.latency.expected(policy).upper(objective.stat),
+        objective.limit_ms,
+        ground.latency.dense_ms,
+        Sensitivity({key: known[key] for key in saved}, saved),
+        ground.fastest,
+        config.seed,
+        None if ground.memory is None or ground.smallest is None else ground.memory.fits,
+        ground.smallest,
+    )
 
 
 def _search(
@@ -182,25 +209,39 @@ def _search(
     ground: Ground,
     objective: Objective,
     proposer: Proposer,
-    evaluator: Evaluator,
-    team: Team,
+    evaluator: TrainingEvaluator,
+    executor: Executor,
     limits: Limits,
     reporter: Reporter,
 ) -> None:
     # Whatever pays on any device that the study may be continued for.
     declared = searched_space(config, ground.latency.network).all_choices()
-    log = TrialLog(store, study, objective.directions, declared)
+    log = OptunaTrials(store, study, objective.directions, declared)
     sampler = Sampler(
-        config.sampler, config.seed, objective.directions, log.within(ground.space.all_choices()),
+        config.sampler,
+        config.seed,
+        objective.directions,
+        log.within(ground.space.all_choices()),
         parallel=config.has_team,
-    )  # fmt: skip
-    feedback = None if ground.foreign else Feedback(store, study, ground.latency, objective, reporter)
+    )
+    feedback = None if ground.foreign else CandidateMeasurer(store, study, ground.latency, objective, reporter)
     with reporter.stage("search"):
         driver = Driver(
-            store, study, objective, ground.latency, proposer, evaluator, log, sampler, reporter, config.seed, limits,
-            feedback, ground.memory,
-        )  # fmt: skip
-        team.run(driver)
+            store,
+            study,
+            objective,
+            ground.latency,
+            proposer,
+            evaluator,
+            log,
+            sampler,
+            reporter,
+            config.seed,
+            limits,
+            feedback,
+            ground.memory,
+        )
+        executor.run(driver)
         driver.give_up()
 
 
@@ -211,16 +252,25 @@ def _finish(
     facts: dict[str, Any],
     ground: Ground,
     objective: Objective,
-    evaluator: Evaluator,
-    team: Team,
+    evaluator: TrainingEvaluator,
+    executor: Executor,
     reporter: Reporter,
 ) -> None:
     """Train and measure the finalists; where dense itself is an answer, it is one of them."""
     task, binding, floor = evaluator.task, bool(facts["budget_binding"]), floor_of(config, facts)
     final = FinalStage(
-        store, study, evaluator, team, ground.latency, ground.profile_digest, ground.memory, config.budgets, floor,
-        config.latency_stat, reporter,
-    )  # fmt: skip
+        store,
+        study,
+        evaluator,
+        executor,
+        ground.latency,
+        ground.profile_digest,
+        ground.memory,
+        config.budgets,
+        floor,
+        config.latency_stat,
+        reporter,
+    )
     trials = store.trials(study)
     pick = picker(trials, objective, binding=binding, val_images=len(task.data.val), floor=floor)
     found = final.run(pick, config.finalists)

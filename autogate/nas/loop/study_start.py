@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autogate.errors import StudyError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
-from autogate.nas.evaluating import Own
+from autogate.nas.evaluating import CallerInputs
 from autogate.store import Store, StudyRunningError, holds_studies
 from autogate.studies import Reporter
 from autogate.system import code_version
@@ -23,7 +23,7 @@ def start(
     name: str | None,
     config: SearchConfig,
     reporter: Reporter,
-    own: Own,
+    own: CallerInputs,
     *,
     artifacts: str | None = None,
     judged_anew: bool = False,
@@ -49,7 +49,7 @@ def start(
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile
-    from autogate.training import Methods
+    from autogate.training import TrainingBackend
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
     new_goal = judged_anew and name is not None and _is_judged_otherwise(Store(url), name, config)
@@ -66,14 +66,14 @@ def start(
         name = reserve(store, name, config, stack)
         before: dict[str, float] = {}
         if name in store.study_names():
-            refuse_other(store, name, config, (*BUDGETS, *TARGET) if judged_anew else ())
+            check_same_config(store, name, config, (*BUDGETS, *TARGET) if judged_anew else ())
             store.claim(name)
             reporter.begin(name, store.command("resume", name))
             before_it = SearchConfig.model_validate(store.study(name)[0])
             moved = set(config.changed(before_it)) & set(TARGET) != set()
             store.set_config(name, config.to_json(), code_version=code_version(), forget=OF_THE_TARGET if moved else ())
             before = dict(store.study(name)[1].get("seconds", {}))
-        methods = Methods(own.train_fn, own.score_fn, name)
+        methods = TrainingBackend(own.train_fn, own.score_fn, name)
         try:
             run_search(store, name, config, reporter, task, methods, trials=config.trials)
         finally:
@@ -88,7 +88,7 @@ def _is_judged_otherwise(store: Store, name: str, config: SearchConfig) -> bool:
     return not {*BUDGETS, *TARGET}.isdisjoint(changed)
 
 
-def refuse_other(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
+def check_same_config(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
     """Refuse a study of this name that was made with another configuration, ``but`` for these settings."""
     if name not in store.study_names():
         return

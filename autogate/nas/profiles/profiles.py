@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from autogate.device_lock import own_clock
+from autogate.device_lock import measuring_clock
 from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import LAYOUTS, check_runtime, setting_of
-from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_is_of, cut_into_units
+from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_profile_matches, cut_into_units
 from autogate.latency.profile import (
     begun_in,
     fastest_layout,
@@ -26,13 +26,13 @@ from autogate.latency.profile import (
 )
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
-from autogate.runtimes import why_no_saving
+from autogate.runtimes import no_saving_reason
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store, holds_studies
 from autogate.studies import Reporter
-from autogate.system import shipped
+from autogate.system import shipped_folder
 
 QUICK_PROFILE_S = 40.0
 _LAYOUT_SHARE = 0.2
@@ -46,7 +46,7 @@ def searched_space(config: SearchConfig, network: Network) -> BoundSpace:
         SpaceError: If the space does not fit the network.
     """
     return bind(parse_space(config.space, "the search space"), network.sites).restricted(
-        lambda site, gate: why_no_saving(gate, network.sites[site], config.batch_size, config.runtime) is None
+        lambda site, gate: no_saving_reason(gate, network.sites[site], config.batch_size, config.runtime) is None
     )
 
 
@@ -89,32 +89,42 @@ def profile_network(
     seconds: float,
     *,
     attempts: int = 3,
-    keeps_time: bool = True,
-    kept_in: Path | None = None,
+    strict_time_limit: bool = True,
+    checkpoint_path: Path | None = None,
 ) -> Profile:
     """Profile a network on this device, for at most ``seconds``.
 
-    On a noisy machine, a phase is begun up to ``attempts`` times, within the same time. Without ``keeps_time``, a
-    network so slow that every gate cannot be seen in that time gets more. With ``kept_in``, a file, an interrupted
-    profile goes on from what it has.
+    On a noisy machine, a phase is begun up to ``attempts`` times, within the same time. Without
+    ``strict_time_limit``, a network so slow that every gate cannot be seen in that time gets more. With
+    ``checkpoint_path``, a file, an interrupted profile goes on from what it has.
 
     Raises:
         ProfileError: If the time is too short.
     """
-    start = own_clock()
+    start = measuring_clock()
     setting = None
-    if kept_in is not None and config.layout == "auto":
+    if checkpoint_path is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
         settings = [_setting(config, device, layout) for layout in LAYOUTS]
-        setting = begun_in(network, space, settings, kept_in, model=config.model, seconds=seconds, seed=config.seed)
-    within_s = _LAYOUT_SHARE * seconds if keeps_time else math.inf
+        setting = begun_in(
+            network, space, settings, checkpoint_path, model=config.model, seconds=seconds, seed=config.seed
+        )
+    within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
     setting = setting or target_setting(config, network, device, reporter, within_s)
     with reporter.stage("profile"):
         taken = take_profile(
-            network, space, setting, model=config.model, seconds=seconds, seed=config.seed,
-            progress=reporter.progress, kept_in=kept_in, spent_s=own_clock() - start, keeps_time=keeps_time,
+            network,
+            space,
+            setting,
+            model=config.model,
+            seconds=seconds,
+            seed=config.seed,
+            progress=reporter.progress,
+            checkpoint_path=checkpoint_path,
+            elapsed_s=measuring_clock() - start,
+            strict_time_limit=strict_time_limit,
             attempts=attempts,
-        )  # fmt: skip
+        )
     if (made := max(taken.method["attempts"].values(), default=1)) > 1:
         reporter.note(f"the machine was noisy: the profile was begun {made} times")
     return taken
@@ -130,25 +140,35 @@ def transfer_to_here(
     networks: int,
     seconds: float,
     *,
-    keeps_time: bool = True,
+    strict_time_limit: bool = True,
 ) -> Profile:
     """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
 
-    Without ``keeps_time``, a slow network gets more.
+    Without ``strict_time_limit``, a slow network gets more.
 
     Raises:
         ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
     """
-    start = own_clock()
+    start = measuring_clock()
     if networks < MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
     there = read_profile(find_profile(name))
-    setting = target_setting(config, network, device, reporter, _LAYOUT_SHARE * seconds if keeps_time else math.inf)
+    setting = target_setting(
+        config, network, device, reporter, _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
+    )
     with reporter.stage("profile"):
         taken = transfer_profile(
-            there, network, space, setting, networks=networks, seconds=seconds, seed=config.seed,
-            progress=reporter.progress, spent_s=own_clock() - start, keeps_time=keeps_time,
-        )  # fmt: skip
+            there,
+            network,
+            space,
+            setting,
+            networks=networks,
+            seconds=seconds,
+            seed=config.seed,
+            progress=reporter.progress,
+            elapsed_s=measuring_clock() - start,
+            strict_time_limit=strict_time_limit,
+        )
     if (measured := len(taken.networks)) < networks:
         reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
     return taken
@@ -163,7 +183,7 @@ def keep_profile(store: Store, profile: Profile) -> str:
 
 def find_profile(name: str) -> Path:
     """Return the profile file called ``name``: a path, or one of the recorded profiles that ship with AutoGate."""
-    recorded = shipped("hw_profiles") / f"{name}.jsonl"
+    recorded = shipped_folder("hw_profiles") / f"{name}.jsonl"
     return recorded if not Path(name).exists() and recorded.exists() else Path(name)
 
 
@@ -217,38 +237,45 @@ def named_profile(config: SearchConfig, network: Network | None = None) -> Profi
     named = read_profile(find_profile(config.profile))
     layout = None if config.layout == "auto" else config.layout
     asked = {
-        "batch_size": config.batch_size, "dtype": config.dtype, "layout": layout, "threads": config.threads,
+        "batch_size": config.batch_size,
+        "dtype": config.dtype,
+        "layout": layout,
+        "threads": config.threads,
         "runtime": config.runtime,
-    }  # fmt: skip
+    }
     made = named.setting.to_json()
     wrong = [f"{key} {made[key]}, not {value}" for key, value in asked.items() if value not in (None, made[key])]
     if wrong:
         raise ProfileError(f"{config.profile} was made with {'; '.join(wrong)}; search with its own setting")
     if network is not None:
-        check_is_of(named, network, cut_into_units(network))
+        check_profile_matches(named, network, cut_into_units(network))
     return named
 
 
 def target_setting(
-    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, at_most_s: float = math.inf
+    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, hard_limit_s: float = math.inf
 ) -> Setting:
     """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in.
 
     Raises:
-        ProfileError: If that is not found in ``at_most_s`` seconds.
+        ProfileError: If that is not found in ``hard_limit_s`` seconds.
     """
     if config.layout != "auto":
         return _setting(config, device, config.layout)
     with reporter.stage("choose layout"):
-        found = fastest_layout(network, lambda layout: _setting(config, device, layout), at_most_s=at_most_s)
+        found = fastest_layout(network, lambda layout: _setting(config, device, layout), hard_limit_s=hard_limit_s)
     return _setting(config, device, found)
 
 
 def _setting(config: SearchConfig, device: torch.device, layout: str) -> Setting:
     return setting_of(
-        device, batch_size=config.batch_size, dtype=config.dtype, layout=layout, threads=config.threads,
+        device,
+        batch_size=config.batch_size,
+        dtype=config.dtype,
+        layout=layout,
+        threads=config.threads,
         runtime=config.runtime,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -309,7 +336,9 @@ def profile_for(
             reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     # A search needs a profile, however slow the network is.
-    return FoundProfile(profile_network(config, network, space, device, reporter, QUICK_PROFILE_S, keeps_time=False))
+    return FoundProfile(
+        profile_network(config, network, space, device, reporter, QUICK_PROFILE_S, strict_time_limit=False)
+    )
 
 
 def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:

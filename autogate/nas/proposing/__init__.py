@@ -1,23 +1,23 @@
 """Which candidate comes next, and which are worth finishing."""
 
 from autogate.nas.proposing.candidates import Candidates
-from autogate.nas.proposing.optuna_trials import Begun, OpenTrial, TrialLog
-from autogate.nas.proposing.proposals import Choices, Proposer, Sensitivity, paying, savings
+from autogate.nas.proposing.optuna_trials import OpenTrial, OptunaTrials, TrialHandle
+from autogate.nas.proposing.proposals import Choices, Proposer, Sensitivity, paying_gates, savings
 from autogate.nas.proposing.ranking import Pick, picker
-from autogate.nas.proposing.sampler import Sampler, Seen
+from autogate.nas.proposing.sampler import Sampler, SamplerTrial
 
 __all__ = [
-    "Begun",
     "Candidates",
     "Choices",
     "OpenTrial",
+    "OptunaTrials",
     "Pick",
     "Proposer",
     "Sampler",
-    "Seen",
+    "SamplerTrial",
     "Sensitivity",
-    "TrialLog",
-    "paying",
+    "TrialHandle",
+    "paying_gates",
     "picker",
     "savings",
 ]

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autogate.goals import Direction
 from autogate.policy import Policy
 from autogate.records import Estimate, EvaluationKey
-from autogate.store import Store, add_params, has_known_tables, insist, is_drop, open_storage, optuna_errors
+from autogate.store import Store, add_params, has_known_tables, is_drop, open_storage, optuna_errors, retry
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tells whether a trial was stored, if the answer got lost.
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Begun:
+class TrialHandle:
     """A trial that is stored as running.
 
     Attributes:
@@ -46,7 +46,7 @@ class Begun:
 class OpenTrial:
     """A trial that waits for its evaluation."""
 
-    begun: Begun
+    begun: TrialHandle
     choices: dict[str, str]
     policy: Policy
     key: EvaluationKey
@@ -55,7 +55,7 @@ class OpenTrial:
     start_s: float = field(default_factory=time.monotonic)
 
 
-class TrialLog:
+class OptunaTrials:
     """Optuna's rows of one study.
 
     Args:
@@ -75,9 +75,12 @@ class TrialLog:
         self._store = store
         with optuna_errors(store):
             self._study = optuna.create_study(
-                storage=open_storage(store), study_name=study, directions=list(directions), load_if_exists=True,
+                storage=open_storage(store),
+                study_name=study,
+                directions=list(directions),
+                load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
-            )  # fmt: skip
+            )
             # The storage below Optuna's cache, which would read all trials again and again.
             self._storage = open_storage(store)
             self._id = self._storage.get_study_id_from_name(study)
@@ -96,16 +99,18 @@ class TrialLog:
         kept = {name: tuple(c for c in options if self._is_choice(name, c)) for name, options in choices.items()}
         return {name: options for name, options in kept.items() if len(options) > 1}
 
-    def begin(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> Begun:
+    def begin(self, choices: Mapping[str, str], constraints: Mapping[str, float]) -> TrialHandle:
         """Store a trial as running and return it; killed in between, it is left without its choices."""
         token = uuid.uuid4().hex
         params = {name: value for name, value in choices.items() if self._is_choice(name, value)}
         distributions = {name: self.distributions[name] for name in params}
         template = optuna.trial.create_trial(
-            state=TrialState.RUNNING, user_attrs={_TOKEN: token}, constraints=dict(constraints),
+            state=TrialState.RUNNING,
+            user_attrs={_TOKEN: token},
+            constraints=dict(constraints),
             params=None if self._at_once else dict(params),
             distributions=None if self._at_once else distributions,
-        )  # fmt: skip
+        )
         attempts: list[int] = []
 
         def attempt() -> int:
@@ -119,11 +124,11 @@ class TrialLog:
         identity = self._try(attempt)
         if self._at_once:
             self._try(lambda: add_params(self._store, identity, params, distributions))
-        return Begun(self._try(lambda: self._storage.get_trial_number_from_id(identity)), identity)
+        return TrialHandle(self._try(lambda: self._storage.get_trial_number_from_id(identity)), identity)
 
     def end(
         self,
-        trial: Begun,
+        trial: TrialHandle,
         state: TrialState,
         values: Sequence[float] | None = None,
         constraints: Mapping[str, float] | None = None,
@@ -136,13 +141,18 @@ class TrialLog:
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # the answer to an earlier attempt was lost
             self._try(lambda: self._storage.set_trial_state_values(trial.identity, state, values))
 
-    def running(self) -> list[tuple[Begun, FrozenTrial]]:
+    def running(self) -> list[tuple[TrialHandle, FrozenTrial]]:
         """Return the trials that an earlier process left running, or waiting."""
         left = self._try(
             lambda: self._storage.get_all_trials(self._id, False, (TrialState.RUNNING, TrialState.WAITING))
         )
         return [
-            (Begun(trial.number, self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)), trial)
+            (
+                TrialHandle(
+                    trial.number, self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)
+                ),
+                trial,
+            )
             for trial in left
         ]
 
@@ -163,4 +173,4 @@ class TrialLog:
             )
 
         with optuna_errors(self._store):
-            return insist(attempt, passes)
+            return retry(attempt, passes)

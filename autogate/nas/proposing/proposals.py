@@ -17,7 +17,7 @@ from autogate.gates import brief
 from autogate.latency.model import LatencyModel
 from autogate.policy import Gate, Policy
 from autogate.records import Site
-from autogate.runtimes import why_no_saving
+from autogate.runtimes import no_saving_reason
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import canonical
 
@@ -50,7 +50,7 @@ class Proposer:
         limit_ms: The budget in milliseconds; None lets every guided proposal aim at another share of dense.
         dense_ms: Predicted latency of the dense network.
         sensitivity: Cost and saving of each choice alone.
-        lightest: The fastest policy of the space, by prediction.
+        fastest: The fastest policy of the space, by prediction.
         seed: Seed of all draws.
         fits_memory: Whether a canonical policy is within the memory budget; None without one.
         smallest: Choices with the lowest peak memory known; with a memory budget only.
@@ -64,7 +64,7 @@ class Proposer:
         limit_ms: float | None,
         dense_ms: float,
         sensitivity: Sensitivity,
-        lightest: Policy,
+        fastest: Policy,
         seed: int,
         fits_memory: Callable[[Policy], bool] | None = None,
         smallest: Mapping[str, str] | None = None,
@@ -75,7 +75,7 @@ class Proposer:
         self.limit_ms = limit_ms
         self.dense_ms = dense_ms
         self.sensitivity = sensitivity
-        self.lightest = lightest
+        self.fastest = fastest
         self.seed = seed
         self.fits_memory = fits_memory
         self.smallest = self._complete(smallest or {})
@@ -97,7 +97,7 @@ class Proposer:
             if filled is not None:
                 proposals.append(filled)
         if len(proposals) == 2:
-            proposals.append(self._choices_for(self.lightest))
+            proposals.append(self._choices_for(self.fastest))
         proposals += [self._uniform(gate) for gate in self._lone_gates(families)]
         return _distinct(proposals)
 
@@ -228,17 +228,17 @@ def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], f
     for decision in space.decisions:
         for choice, gates in decision.options.items():
             if choice != DENSE_CHOICE:
-                saved[(decision.name, choice)] = latency.coverage(gates).typical_ms
+                saved[(decision.name, choice)] = latency.coverage(gates).expected_ms
     return saved
 
 
-def paying(space: BoundSpace, latency: LatencyModel) -> tuple[BoundSpace, list[str]]:
+def paying_gates(space: BoundSpace, latency: LatencyModel) -> tuple[BoundSpace, list[str]]:
     """Take out every gate that cannot pay at its site on this device; return the space and the reasons."""
     reasons: dict[str, list[str]] = {}
     setting = latency.profile.setting
 
     def keep(site: str, gate: Gate) -> bool:
-        limit = why_no_saving(gate, latency.network.sites[site], setting.batch_size, setting.runtime)
+        limit = no_saving_reason(gate, latency.network.sites[site], setting.batch_size, setting.runtime)
         if limit is None and latency.coverage(space.alone(site, gate)).saved_ms <= 0:
             limit = "runs no faster than dense there on this device"
         if limit is not None:

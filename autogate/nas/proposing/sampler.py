@@ -24,7 +24,7 @@ Choices = dict[str, str]
 
 
 @dataclass
-class Seen:
+class SamplerTrial:
     """A trial as the sampler sees it.
 
     Attributes:
@@ -72,8 +72,8 @@ class Sampler:
             name: CategoricalDistribution(options) for name, options in choices.items()
         }
         self._parallel = parallel
-        self._ended: list[Seen] = []
-        self._running: dict[int, Seen] = {}
+        self._ended: list[SamplerTrial] = []
+        self._running: dict[int, SamplerTrial] = {}
         self._identities: dict[int, int] = {}
         self._drawn: tuple[Choices, int] | None = None
         self._open_window()
@@ -96,13 +96,13 @@ class Sampler:
         self.seconds += time.perf_counter() - start
         return dict(choices)
 
-    def begin(self, number: int, seen: Seen) -> None:
+    def begin(self, number: int, seen: SamplerTrial) -> None:
         """Hear of a trial that is being trained."""
         self._running[number] = seen
         if self._fits(seen.choices):
             self._identities[number] = self._put(seen)
 
-    def end(self, number: int, seen: Seen) -> None:
+    def end(self, number: int, seen: SamplerTrial) -> None:
         """Hear how a trial ended, whether it had been begun or not."""
         start = time.perf_counter()
         self._running.pop(number, None)
@@ -113,7 +113,7 @@ class Sampler:
             self._open_window()
         self.seconds += time.perf_counter() - start
 
-    def learn(self, ended: Iterable[Seen]) -> None:
+    def learn(self, ended: Iterable[SamplerTrial]) -> None:
         """Hear of all trials that ended before this process began, in their order."""
         self._ended += [seen for seen in ended if self._fits(seen.choices)]
         self._open_window()
@@ -135,7 +135,7 @@ class Sampler:
             if self._fits(seen.choices):
                 self._identities[number] = self._put(seen)
 
-    def _put(self, seen: Seen, identity: int | None = None) -> int:
+    def _put(self, seen: SamplerTrial, identity: int | None = None) -> int:
         """Store a trial, in the place of itself when it was running or just drawn, and return its identity."""
         choices = {name: seen.choices[name] for name in self._choices}
         if identity is None and self._drawn is not None and self._drawn[0] == choices:
@@ -143,9 +143,12 @@ class Sampler:
         if identity is None:
             self._drop_drawn()
             template = optuna.trial.create_trial(
-                state=seen.state, values=seen.values, params=choices, distributions=self._distributions,
+                state=seen.state,
+                values=seen.values,
+                params=choices,
+                distributions=self._distributions,
                 constraints=dict(seen.constraints),
-            )  # fmt: skip
+            )
             return self._storage.create_new_trial(self._id, template)
         trial = optuna.trial.Trial(self._study, identity)
         for key, value in seen.constraints.items():
@@ -161,7 +164,7 @@ class Sampler:
             self._storage.set_trial_state_values(self._drawn[1], TrialState.FAIL)
             self._drawn = None
 
-    def _rank(self, seen: Seen) -> tuple[bool, float, float]:
+    def _rank(self, seen: SamplerTrial) -> tuple[bool, float, float]:
         """Order trials: feasible and trained ones first, by the first value."""
         over = max(0.0, sum(max(0.0, value) for value in seen.constraints.values()))
         if seen.values is None:

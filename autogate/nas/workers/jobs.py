@@ -5,51 +5,56 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autogate.errors import StudyError, TrainingError
-from autogate.nas.evaluating import Judge, StoreKeeper
-from autogate.nas.workers.session import LeaseLostError, Presence, WorkingReporter
+from autogate.nas.evaluating import Evaluator, StoreCheckpointer
+from autogate.nas.workers.session import JobReporter, LeaseLostError, WorkerSession
 from autogate.records import Job
 from autogate.store import Store
 from autogate.studies import Reporter
-from autogate.training import Fidelity, Milestones
+from autogate.training import Fidelity, TrainingCallback
 
 
-def do_job(
-    store: Store, judge: Judge, job: Job, presence: Presence, reporter: Reporter, milestones: Milestones | None = None
+def run_job(
+    store: Store,
+    evaluator: Evaluator,
+    job: Job,
+    session: WorkerSession,
+    reporter: Reporter,
+    callback: TrainingCallback | None = None,
 ) -> None:
     """Train a job's policy and store the evaluation, or why there is none.
 
     Args:
         store: The study database.
-        judge: Trains and scores.
-        job: A job that ``presence`` holds.
-        presence: This process as a worker.
+        evaluator: Trains and scores.
+        job: A job that ``session`` holds.
+        session: This process as a worker.
         reporter: Hears of progress.
-        milestones: Looks at the network while it is trained.
+        callback: Looks at the network while it is trained.
 
     Raises:
         StudyError: If this process would train something else than what was asked for.
         StorageError: If the database stays out of reach.
     """
     fidelity: Fidelity = "full" if job.key.fidelity == "full" else "short"
-    if judge.key(job.policy, fidelity) != job.key:
+    if evaluator.key(job.policy, fidelity) != job.key:
         raise StudyError(
             f"study {job.study!r} wants trial {job.trial} trained in another way than this process would; use the same "
             "version of autogate, data and weights"
         )
-    keeper = StoreKeeper(store, job.study, job.slot)
+    checkpointer = StoreCheckpointer(store, job.study, job.slot)
     try:
-        evaluation, weights = judge.evaluate(
-            job.policy, fidelity, WorkingReporter(reporter, presence, job), keeper, milestones
+        evaluation, weights = evaluator.evaluate(
+            job.policy, fidelity, JobReporter(reporter, session, job), checkpointer, callback
         )
-        presence.check()
+        session.check()
         if weights is not None:
             evaluation = replace(evaluation, artifact=store.add_artifact("finalist", weights))
         store.finish_job(job, evaluation)
-        keeper.end()
+        checkpointer.end()
     except TrainingError as error:
         store.fail_job(job.id, str(error))
-        keeper.end()
+        checkpointer.end()
     except LeaseLostError as error:
         reporter.note(str(error))
     finally:
-        presence.done()
+        session.done()

@@ -16,15 +16,15 @@ from torch import nn
 
 from autogate.errors import AutoGateError
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import Evaluator, Judge
-from autogate.nas.workers.jobs import do_job
-from autogate.nas.workers.session import Presence
-from autogate.nas.workers.worker import check_code, judge_for
+from autogate.nas.evaluating import Evaluator, TrainingEvaluator
+from autogate.nas.workers.jobs import run_job
+from autogate.nas.workers.session import WorkerSession
+from autogate.nas.workers.worker import check_code, load_evaluator
 from autogate.records import EvaluationKey
 from autogate.store import Store, check_same_host
 from autogate.studies import Reporter
 from autogate.system import code_version
-from autogate.training import Milestones, score
+from autogate.training import TrainingCallback, score
 
 _WAIT_S = 0.5
 _LOOK_IMAGES = 2000
@@ -79,39 +79,39 @@ def train_one(key: EvaluationKey, where: Where, report: Report | None = None) ->
     torch.set_num_threads(where.threads)
     store, _ = _study(where.url, where.study)
     check_code(store, where.study)
-    with Presence(store, where.study, where.device, joined=False) as presence:
+    with WorkerSession(store, where.study, where.device, joined=False) as session:
         try:
-            judge = _judge(where, presence)
+            evaluator = _judge(where, session)
         except AutoGateError as error:
             if (wanted := store.find_job(key)) is not None:
                 store.fail_job(wanted.id, f"on {socket.gethostname()}: {error}")
             return
-        parts = Parts(judge, report) if report is not None and isinstance(judge, Evaluator) else None
+        parts = Parts(evaluator, report) if report is not None and isinstance(evaluator, TrainingEvaluator) else None
         while (evaluation := store.find_evaluation(key)) is None:
             job = store.find_job(key)
-            if job is None or job.hopeless is not None:
+            if job is None or job.failure_reason is not None:
                 return
-            taken = presence.take(job.id)
+            taken = session.take(job.id)
             if taken is None:
                 time.sleep(_WAIT_S)
             else:
-                do_job(store, judge, taken, presence, Reporter(), parts)
+                run_job(store, evaluator, taken, session, Reporter(), parts)
     if report is not None:
         report(parts.count if parts is not None else PARTS, evaluation.val_accuracy)
 
 
-class Parts(Milestones):
+class Parts(TrainingCallback):
     """Reports the accuracy on some validation images at the end of every part of a training.
 
     Args:
-        judge: Knows the data and the recipe.
+        evaluator: Knows the data and the recipe.
         report: Hears of it.
     """
 
-    def __init__(self, judge: Evaluator, report: Report) -> None:
-        self._judge = judge
+    def __init__(self, evaluator: TrainingEvaluator, report: Report) -> None:
+        self._judge = evaluator
         self._report = report
-        images, epoch = judge.recipes["short"].images, len(judge.task.data.train)
+        images, epoch = evaluator.recipes["short"].images, len(evaluator.task.data.train)
         self.count = max(PARTS, images // epoch)
         self._ends = [images * part // self.count for part in range(1, self.count)]
 
@@ -134,14 +134,14 @@ def _study(url: str, study: str) -> tuple[Store, SearchConfig]:
     return store, SearchConfig.model_validate(store.study(study)[0])
 
 
-_judges: dict[tuple[Where, str], Judge] = {}
+_judges: dict[tuple[Where, str], Evaluator] = {}
 
 
-def _judge(where: Where, presence: Presence) -> Judge:
+def _judge(where: Where, session: WorkerSession) -> Evaluator:
     """Return what trains; network and data are loaded once per process."""
     key = where, code_version()
     if key not in _judges:
         store, config = _study(where.url, where.study)
         _judges.clear()
-        _judges[key] = judge_for(store, where.study, config, Reporter(), presence, where.device)
+        _judges[key] = load_evaluator(store, where.study, config, Reporter(), session, where.device)
     return _judges[key]

@@ -9,7 +9,7 @@ from autogate.errors import AutoGateError, StorageError
 from autogate.records import Job
 from autogate.store import Store, renewal_s
 from autogate.studies import Reporter
-from autogate.system import Alive, code_version
+from autogate.system import ProcessHeartbeat, code_version
 
 
 class LeaseLostError(AutoGateError):
@@ -20,7 +20,7 @@ class LeavingError(AutoGateError):
     """This worker was told to leave."""
 
 
-class Presence:
+class WorkerSession:
     """Makes this process a worker of a study, until it is left; then what it holds is free again.
 
     Args:
@@ -36,7 +36,7 @@ class Presence:
         self.study = study
         self.device = device
         self.joined = joined
-        self._alive = Alive(worker)
+        self._alive = ProcessHeartbeat(worker)
         self.id = self._alive.id
         self._job: Job | None = None
         self._doing: str | None = None
@@ -45,7 +45,7 @@ class Presence:
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
-    def __enter__(self) -> Presence:
+    def __enter__(self) -> WorkerSession:
         self.store.add_worker(self.id, self.study, self.device, code_version(), joined=self.joined)
         self._thread.start()
         return self
@@ -121,19 +121,19 @@ class Presence:
         return None
 
 
-class WorkingReporter(Reporter):
+class JobReporter(Reporter):
     """Passes on what a training says, and stops it when its job is somebody else's.
 
     Args:
         reporter: Who is told.
-        presence: The worker.
+        session: The worker.
         job: Its job.
     """
 
-    def __init__(self, reporter: Reporter, presence: Presence, job: Job) -> None:
+    def __init__(self, reporter: Reporter, session: WorkerSession, job: Job) -> None:
         super().__init__()
         self._reporter = reporter
-        self._presence = presence
+        self._presence = session
         self._job = job
 
     def progress(self, fraction: float, text: str) -> None:

@@ -14,21 +14,21 @@ import torch
 
 from autogate.errors import StudyError
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import Judge, Own, evaluator_of, load_task, unpack
+from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator, unpack
 from autogate.nas.profiles import searched_space
-from autogate.nas.workers.jobs import do_job
-from autogate.nas.workers.session import LeavingError, Presence
+from autogate.nas.workers.jobs import run_job
+from autogate.nas.workers.session import LeavingError, WorkerSession
 from autogate.store import Store
 from autogate.studies import Reporter
 from autogate.system import code_version
-from autogate.training import Methods
+from autogate.training import TrainingBackend
 
 THREADS_VARIABLE = "AUTOGATE_TRAIN_THREADS"
 _WAIT_S = 0.1
 _LOOK_S = 2.0
 
 
-def work(
+def run_worker(
     store: Store,
     study: str,
     reporter: Reporter,
@@ -52,50 +52,52 @@ def work(
         StudyError: If this process cannot do what the study needs.
     """
     config = SearchConfig.model_validate(store.study(study)[0])
-    Own().check(study, config)
+    CallerInputs().check(study, config)
     check_code(store, study)
     if threads := os.environ.get(THREADS_VARIABLE):
         torch.set_num_threads(int(threads))
     device = train_device or config.train_device or config.device
-    with Presence(store, study, device, worker=worker, joined=worker is None) as presence:
+    with WorkerSession(store, study, device, worker=worker, joined=worker is None) as session:
         if worker is not None:
-            _follow_parent(presence)
-        _obey_signals(presence)
+            _follow_parent(session)
+        _obey_signals(session)
         try:
-            judge = judge_for(store, study, config, reporter, presence, train_device)
-            return _work(store, study, judge, presence, reporter, idle_s)
+            evaluator = load_evaluator(store, study, config, reporter, session, train_device)
+            return _work(store, study, evaluator, session, reporter, idle_s)
         except LeavingError:
             return 0
 
 
-def _work(store: Store, study: str, judge: Judge, presence: Presence, reporter: Reporter, idle_s: float | None) -> int:
+def _work(
+    store: Store, study: str, evaluator: Evaluator, session: WorkerSession, reporter: Reporter, idle_s: float | None
+) -> int:
     done, idle_since_s = 0, time.monotonic()
     try:
         while True:
-            presence.check()
-            job = presence.take()
+            session.check()
+            job = session.take()
             # After taking: a driver that starts with other code says so before it asks for anything.
             check_code(store, study)
             if job is not None:
                 reporter.note(f"trial {job.trial}, {job.key.fidelity}")
-                do_job(store, judge, job, presence, reporter)
+                run_job(store, evaluator, job, session, reporter)
                 done, idle_since_s = done + 1, time.monotonic()
             elif idle_s is not None and time.monotonic() - idle_since_s > idle_s:
                 return done
             else:
-                time.sleep(_WAIT_S if presence.joined is False else _LOOK_S / 4)
+                time.sleep(_WAIT_S if session.joined is False else _LOOK_S / 4)
     except LeavingError:
         return done
 
 
-def judge_for(
+def load_evaluator(
     store: Store,
     study: str,
     config: SearchConfig,
     reporter: Reporter,
-    presence: Presence,
+    session: WorkerSession,
     train_device: str | None = None,
-) -> Judge:
+) -> Evaluator:
     """Return what trains and scores a study's candidates in this process, as soon as its weights are there.
 
     Raises:
@@ -108,7 +110,7 @@ def judge_for(
     # Nothing is measured here, so the target need not be at hand.
     here = {} if train_device is None else {"device": train_device, "train_device": train_device}
     task = load_task(config.model_copy(update=here), reporter)
-    facts = _prepared(store, study, presence, reporter)
+    facts = _prepared(store, study, session, reporter)
     if task.digest != facts["task"]:
         raise StudyError(
             f"network, weights or data of study {study!r} are not the same here; give this host the same files"
@@ -117,17 +119,17 @@ def judge_for(
         unpack(store.artifact(facts["dense_artifact"]), task.network.model, {})
     artifact = facts["shared_artifact"]
     space = searched_space(config, task.network)
-    return evaluator_of(config, task, Methods(), space, store.artifact(artifact), artifact, facts["task"])
+    return make_evaluator(config, task, TrainingBackend(), space, store.artifact(artifact), artifact, facts["task"])
 
 
-def _prepared(store: Store, study: str, presence: Presence, reporter: Reporter) -> dict[str, Any]:
+def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> dict[str, Any]:
     """Return the study's facts when its shared weights are among them."""
     said = False
     while "shared_artifact" not in (facts := store.study(study)[1]):
         if not said:
             reporter.note("waiting for the study's shared weights")
             said = True
-        presence.check()
+        session.check()
         time.sleep(_LOOK_S)
     return facts
 
@@ -145,21 +147,21 @@ def check_code(store: Store, study: str) -> None:
         )
 
 
-def _follow_parent(presence: Presence) -> None:
+def _follow_parent(session: WorkerSession) -> None:
     """Leave when the process that started this one does: its end of the pipe is closed, however it ends."""
 
     def wait() -> None:
         sys.stdin.buffer.read()
-        presence.leave()
+        session.leave()
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
-def _obey_signals(presence: Presence) -> None:
+def _obey_signals(session: WorkerSession) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
-        presence.leave()
+        session.leave()
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, leave)
-        if not presence.joined:
+        if not session.joined:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides

@@ -2,4 +2,4 @@
 
 from autogate.space.bound.bound_space import DENSE_CHOICE, BoundSpace, Decision, bind
 
-__all__ = ["DENSE_CHOICE", "BoundSpace", "Decision", "bind"]
+__all__ = ["BoundSpace", "DENSE_CHOICE", "Decision", "bind"]

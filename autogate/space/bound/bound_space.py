@@ -236,10 +236,10 @@ def _fitting(gate: Gate, members: Iterable[Site], refused: list[str]) -> dict[st
     try:
         family = get_family(gate.family)
         for site in members:
-            reason = family.fits(site)
+            reason = family.unsupported_reason(site)
             if reason is None:
                 filled = family.fill(site, gate)
-                reason = family.suits(site, filled)
+                reason = family.invalid_reason(site, filled)
             if reason is not None:
                 refused.append(f"{family.name} at {site.name}: {reason}")
             elif not family.is_open(site, filled):

@@ -13,7 +13,7 @@ from autogate.store import tables
 from autogate.store.artifacts.folder import Folder
 from autogate.store.artifacts.rows import delete_parts, read_parts, write_parts
 from autogate.store.artifacts.shared import SharedFiles
-from autogate.store.retry import steadfast
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database
 from autogate.store.urls import sqlite_path
 
@@ -25,7 +25,7 @@ class Artifacts(Database):
     given a URL for them instead.
     """
 
-    @steadfast
+    @retry_on_disconnect
     def add_artifact(self, kind: str, content: bytes) -> str:
         """Store weights and return their SHA-256; on return they are safe.
 
@@ -50,7 +50,7 @@ class Artifacts(Database):
                 raise
         return sha256
 
-    @steadfast
+    @retry_on_disconnect
     def artifact(self, sha256: str) -> bytes:
         """Return stored weights.
 

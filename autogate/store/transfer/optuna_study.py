@@ -64,13 +64,19 @@ def add_optuna_trial(store: Store, study: optuna.Study, values: dict[str, Any]) 
         return None if values[name] is None else datetime.datetime.fromisoformat(values[name])
 
     trial = optuna.trial.FrozenTrial(
-        number=-1, trial_id=-1, state=optuna.trial.TrialState[values["state"]], value=None, values=values["values"],
-        datetime_start=moment("datetime_start"), datetime_complete=moment("datetime_complete"),
+        number=-1,
+        trial_id=-1,
+        state=optuna.trial.TrialState[values["state"]],
+        value=None,
+        values=values["values"],
+        datetime_start=moment("datetime_start"),
+        datetime_complete=moment("datetime_complete"),
         params=values["params"],
         distributions={name: json_to_distribution(text) for name, text in values["distributions"].items()},
-        user_attrs=values["user_attrs"], system_attrs=values["system_attrs"],
+        user_attrs=values["user_attrs"],
+        system_attrs=values["system_attrs"],
         intermediate_values={int(step): value for step, value in values["intermediate_values"].items()},
-    )  # fmt: skip
+    )
     with optuna_errors(store):
         study.add_trial(trial)
 

@@ -18,13 +18,22 @@ Row = tuple[str, dict[str, Any]]
 
 # What studies share comes first, under its own identity; then what belongs to the study.
 SHARED: dict[str, type[tables.Base]] = {
-    "space": tables.Space, "device": tables.Device, "profile": tables.Profile, "sample": tables.Sample,
-    "form": tables.Form, "policy": tables.Policy, "evaluation": tables.Evaluation,
-}  # fmt: skip
+    "space": tables.Space,
+    "device": tables.Device,
+    "profile": tables.Profile,
+    "sample": tables.Sample,
+    "form": tables.Form,
+    "policy": tables.Policy,
+    "evaluation": tables.Evaluation,
+}
 OWN: dict[str, type[tables.Base]] = {
-    "study": tables.Study, "trial": tables.Trial, "prediction": tables.Prediction, "front": tables.FrontPoint,
-    "finalist": tables.Finalist, "measurement": tables.Measurement,
-}  # fmt: skip
+    "study": tables.Study,
+    "trial": tables.Trial,
+    "prediction": tables.Prediction,
+    "front": tables.FrontPoint,
+    "finalist": tables.Finalist,
+    "measurement": tables.Measurement,
+}
 ARTIFACT = "artifact"
 PART_BYTES = 2**20
 # What means something in one database only.
@@ -98,6 +107,12 @@ def _artifact_rows(store: Store, sha256: str) -> Iterator[Row]:
     for start in range(0, max(1, len(content)), PART_BYTES):
         part = content[start : start + PART_BYTES]
         last = start + PART_BYTES >= len(content)
-        yield ARTIFACT, {
-            "sha256": sha256, "kind": kind, "content": base64.b64encode(part).decode("ascii"), "last": last,
-        }  # fmt: skip
+        yield (
+            ARTIFACT,
+            {
+                "sha256": sha256,
+                "kind": kind,
+                "content": base64.b64encode(part).decode("ascii"),
+                "last": last,
+            },
+        )

@@ -73,9 +73,12 @@ def _delete_evaluations(session: Session) -> int:
 
 def _delete_policies(session: Session) -> int:
     columns: tuple[Any, ...] = (
-        tables.Trial.policy, tables.Prediction.policy, tables.Finalist.policy, tables.Evaluation.policy,
+        tables.Trial.policy,
+        tables.Prediction.policy,
+        tables.Finalist.policy,
+        tables.Evaluation.policy,
         tables.Job.policy,
-    )  # fmt: skip
+    )
     used = {policy for column in columns for policy in session.scalars(select(column))}
     unused = set(session.scalars(select(tables.Policy.digest))) - used
     for policy in sorted(unused):

@@ -59,57 +59,113 @@ def _make_tables() -> None:
         "autogate_device_records", _key("digest", 16), _column("name", sa.String(200)), _column("kind", sa.String(20))
     )
     op.create_table(
-        "autogate_profiles", _key("digest", 16), _column("device", sa.String(16), "autogate_device_records.digest"),
-        _column("model", sa.String(200)), _column("input_shape", sa.JSON()), _column("torch_device", sa.String(40)),
-        _column("batch_size", sa.BigInteger()), _column("dtype", sa.String(20)), _column("layout", sa.String(20)),
-        _column("threads", sa.BigInteger()), _column("runtime", sa.String(40)), _column("versions", sa.JSON()),
-        _column("card", sa.JSON()), sa.Column("method", sa.JSON()), _column("created_utc", sa.String(40)),
-    )  # fmt: skip
+        "autogate_profiles",
+        _key("digest", 16),
+        _column("device", sa.String(16), "autogate_device_records.digest"),
+        _column("model", sa.String(200)),
+        _column("input_shape", sa.JSON()),
+        _column("torch_device", sa.String(40)),
+        _column("batch_size", sa.BigInteger()),
+        _column("dtype", sa.String(20)),
+        _column("layout", sa.String(20)),
+        _column("threads", sa.BigInteger()),
+        _column("runtime", sa.String(40)),
+        _column("versions", sa.JSON()),
+        _column("card", sa.JSON()),
+        sa.Column("method", sa.JSON()),
+        _column("created_utc", sa.String(40)),
+    )
     op.create_table(
-        "autogate_samples", _key("profile", 16, "autogate_profiles.digest"), _number("position"),
-        _column("network", sa.BigInteger()), _column("latency_ms", sa.Float()), _column("iqr_ms", sa.Float()),
-        _column("passes", sa.BigInteger()), sa.Column("unit", sa.String()), sa.Column("units", sa.JSON()),
-        sa.Column("policy", sa.JSON()), sa.Column("macs", sa.BigInteger()),
+        "autogate_samples",
+        _key("profile", 16, "autogate_profiles.digest"),
+        _number("position"),
+        _column("network", sa.BigInteger()),
+        _column("latency_ms", sa.Float()),
+        _column("iqr_ms", sa.Float()),
+        _column("passes", sa.BigInteger()),
+        sa.Column("unit", sa.String()),
+        sa.Column("units", sa.JSON()),
+        sa.Column("policy", sa.JSON()),
+        sa.Column("macs", sa.BigInteger()),
         *(sa.Column(name, sa.Float()) for name in ("host_ms", "low_ms", "high_ms")),
-        sa.Column("phase", sa.String(16)), sa.Column("decisions", sa.JSON()), sa.Column("executors", sa.JSON()),
-    )  # fmt: skip
+        sa.Column("phase", sa.String(16)),
+        sa.Column("decisions", sa.JSON()),
+        sa.Column("executors", sa.JSON()),
+    )
     op.create_table(
-        "autogate_forms", _key("profile", 16, "autogate_profiles.digest"), _number("position"),
-        _column("unit", sa.String()), _column("operators", sa.JSON()),
-    )  # fmt: skip
+        "autogate_forms",
+        _key("profile", 16, "autogate_profiles.digest"),
+        _number("position"),
+        _column("unit", sa.String()),
+        _column("operators", sa.JSON()),
+    )
     op.create_table(
-        "autogate_trial_records", _study(), _number("number"), _column("outcome", sa.String(10)),
+        "autogate_trial_records",
+        _study(),
+        _number("number"),
+        _column("outcome", sa.String(10)),
         sa.Column("policy", sa.String(16), sa.ForeignKey("autogate_policies.digest")),
-        sa.Column("val_accuracy", sa.Float()), sa.Column("macs_paper", sa.BigInteger()),
-        sa.Column("peak_memory_bytes", sa.BigInteger()), sa.Column("reason", sa.String()),
-        _column("seconds", sa.Float()), sa.Column("finished_utc", sa.String(40)),
-    )  # fmt: skip
+        sa.Column("val_accuracy", sa.Float()),
+        sa.Column("macs_paper", sa.BigInteger()),
+        sa.Column("peak_memory_bytes", sa.BigInteger()),
+        sa.Column("reason", sa.String()),
+        _column("seconds", sa.Float()),
+        sa.Column("finished_utc", sa.String(40)),
+    )
     op.create_table(
-        "autogate_front_history", _study(), _number("trial"), _key("profile", 16), _column("hypervolume", sa.Float()),
-        sa.Column("best_trial", sa.BigInteger()), sa.Column("best_val_accuracy", sa.Float()),
+        "autogate_front_history",
+        _study(),
+        _number("trial"),
+        _key("profile", 16),
+        _column("hypervolume", sa.Float()),
+        sa.Column("best_trial", sa.BigInteger()),
+        sa.Column("best_val_accuracy", sa.Float()),
         _column("front", sa.JSON()),
-    )  # fmt: skip
+    )
     op.create_table(
-        "autogate_finalists", _study(), _policy(), _key("profile", 16), _column("trial", sa.BigInteger()),
-        _column("val_accuracy", sa.Float()), _column("test_accuracy", sa.Float()),
-        *(sa.Column(name, sa.BigInteger()) for name in _COSTS), sa.Column("energy", sa.JSON()),
-        _column("realisation", sa.JSON()), _column("artifact", sa.String(64), "autogate_artifacts.sha256"),
+        "autogate_finalists",
+        _study(),
+        _policy(),
+        _key("profile", 16),
+        _column("trial", sa.BigInteger()),
+        _column("val_accuracy", sa.Float()),
+        _column("test_accuracy", sa.Float()),
+        *(sa.Column(name, sa.BigInteger()) for name in _COSTS),
+        sa.Column("energy", sa.JSON()),
+        _column("realisation", sa.JSON()),
+        _column("artifact", sa.String(64), "autogate_artifacts.sha256"),
         *(sa.Column(name, sa.Float()) for name in ("ratio", "ratio_low", "ratio_high")),
         sa.Column("setting", sa.JSON()),
-    )  # fmt: skip
+    )
     op.create_table(
-        "autogate_predictions", _study(), _policy(), _key("profile", 16), _key("latency_model", 40),
-        _key("fidelity", 16), *_statistics(), _column("upper_ms", sa.Float()), sa.Column("dense_ms", sa.Float()),
-    )  # fmt: skip
+        "autogate_predictions",
+        _study(),
+        _policy(),
+        _key("profile", 16),
+        _key("latency_model", 40),
+        _key("fidelity", 16),
+        *_statistics(),
+        _column("upper_ms", sa.Float()),
+        sa.Column("dense_ms", sa.Float()),
+    )
     op.create_table(
-        "autogate_measurements", _study(), _policy(), _key("profile", 16), _key("network", 8), *_statistics(),
-        _column("low_ms", sa.Float()), _column("high_ms", sa.Float()), _column("inputs", sa.BigInteger()),
+        "autogate_measurements",
+        _study(),
+        _policy(),
+        _key("profile", 16),
+        _key("network", 8),
+        *_statistics(),
+        _column("low_ms", sa.Float()),
+        _column("high_ms", sa.Float()),
+        _column("inputs", sa.BigInteger()),
         _column("repeats", sa.BigInteger()),
-    )  # fmt: skip
+    )
     op.create_table(
-        "autogate_artifact_parts", _key("sha256", 64, "autogate_artifacts.sha256"), _number("part"),
+        "autogate_artifact_parts",
+        _key("sha256", 64, "autogate_artifacts.sha256"),
+        _number("part"),
         _column("content", sa.LargeBinary()),
-    )  # fmt: skip
+    )
 
 
 def _add_columns() -> None:
@@ -133,10 +189,16 @@ def _split_study(row: Mapping[str, Any]) -> None:
     if space is not None:
         _insert_new("autogate_spaces", "digest", digest=digest(space), body=space)
     _update(
-        "autogate_studies", "name", row, config=config, space=None if space is None else digest(space),
-        latency_stat=config.pop("latency_stat", None), profile=facts.pop("profile", None), facts=facts,
+        "autogate_studies",
+        "name",
+        row,
+        config=config,
+        space=None if space is None else digest(space),
+        latency_stat=config.pop("latency_stat", None),
+        profile=facts.pop("profile", None),
+        facts=facts,
         latency_model=_LATENCY_MODEL,
-    )  # fmt: skip
+    )
 
 
 def _add_profile(row: Mapping[str, Any]) -> None:
@@ -146,10 +208,16 @@ def _add_profile(row: Mapping[str, Any]) -> None:
     _insert_new("autogate_device_records", "digest", digest=digest(device), **device)
     same = {key: setting[key] for key in ("batch_size", "dtype", "layout", "threads", "runtime", "versions")}
     _insert(
-        "autogate_profiles", digest=row["digest"], device=digest(device), model=header["model"],
-        input_shape=header["input_shape"], torch_device=setting["device"], **same, card=header["card"],
+        "autogate_profiles",
+        digest=row["digest"],
+        device=digest(device),
+        model=header["model"],
+        input_shape=header["input_shape"],
+        torch_device=setting["device"],
+        **same,
+        card=header["card"],
         created_utc=header["created_utc"],
-    )  # fmt: skip
+    )
     for position, sample in enumerate(samples):
         values = {"latency_ms": sample["ms"], **{key: sample[key] for key in ("network", "iqr_ms", "passes")}}
         if sample["t"] == "unit":
@@ -182,16 +250,26 @@ def _add_finalist(row: Mapping[str, Any]) -> None:
         found = compared[network]
         low, high = found["interval"]
         _insert(
-            "autogate_measurements", **place, network=network, low_ms=low, high_ms=high, inputs=found["inputs"],
-            repeats=found["repeats"], **{f"{name}_ms": found[name] for name in _STATISTICS},
-        )  # fmt: skip
+            "autogate_measurements",
+            **place,
+            network=network,
+            low_ms=low,
+            high_ms=high,
+            inputs=found["inputs"],
+            repeats=found["repeats"],
+            **{f"{name}_ms": found[name] for name in _STATISTICS},
+        )
 
 
 def _set_prediction(study: str, policy: str, profile: str, fidelity: str, predicted: Mapping[str, Any]) -> None:
     """Add a prediction; a policy that was proposed again has the one of the last time."""
     key = {
-        "study": study, "policy": policy, "profile": profile, "latency_model": _LATENCY_MODEL, "fidelity": fidelity,
-    }  # fmt: skip
+        "study": study,
+        "policy": policy,
+        "profile": profile,
+        "latency_model": _LATENCY_MODEL,
+        "fidelity": fidelity,
+    }
     table = sa.table("autogate_predictions", *map(sa.column, key))
     op.get_bind().execute(sa.delete(table).where(*(table.c[name] == value for name, value in key.items())))
     statistics = {f"{name}_ms": predicted[name] for name in (*_STATISTICS, "upper")}

@@ -26,23 +26,28 @@ def upgrade() -> None:
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("study", sa.String(200), sa.ForeignKey("autogate_studies.name"), nullable=False),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("trial", "attempts")),
-        sa.Column("holder", sa.String(64)), sa.Column("expires_s", sa.Float()), sa.Column("failure", sa.String()),
+        sa.Column("holder", sa.String(64)),
+        sa.Column("expires_s", sa.Float()),
+        sa.Column("failure", sa.String()),
         sa.UniqueConstraint(*_KEY),
-    )  # fmt: skip
+    )
     op.create_table(
         "autogate_workers",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("study", sa.String(200), sa.ForeignKey("autogate_studies.name"), nullable=False),
-        sa.Column("host", sa.String(200), nullable=False), sa.Column("pid", sa.BigInteger(), nullable=False),
+        sa.Column("host", sa.String(200), nullable=False),
+        sa.Column("pid", sa.BigInteger(), nullable=False),
         *(sa.Column(name, sa.String(40), nullable=False) for name in ("device", "code_version")),
-        sa.Column("joined", sa.Boolean(), nullable=False), sa.Column("seen_s", sa.Float(), nullable=False),
+        sa.Column("joined", sa.Boolean(), nullable=False),
+        sa.Column("seen_s", sa.Float(), nullable=False),
         sa.Column("doing", sa.String(200)),
-    )  # fmt: skip
+    )
     op.create_table(
         "autogate_checkpoints",
         sa.Column("slot", sa.String(16), primary_key=True),
         sa.Column("study", sa.String(200), sa.ForeignKey("autogate_studies.name"), nullable=False),
         sa.Column("artifact", sa.String(64), sa.ForeignKey("autogate_artifacts.sha256"), nullable=False),
-        sa.Column("images", sa.BigInteger(), nullable=False), sa.Column("saved_utc", sa.String(40), nullable=False),
-    )  # fmt: skip
+        sa.Column("images", sa.BigInteger(), nullable=False),
+        sa.Column("saved_utc", sa.String(40), nullable=False),
+    )
     op.execute("update autogate_meta set value = '3' where key = 'schema'")

@@ -1,0 +1,60 @@
+"""What may make a machine's times unsteady, in words: other work, and settings that let the clock move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from autogate.latency.hardware.machine import device_state
+from autogate.records import Profile
+
+# A load this far above the threads that measure is of something else.
+_OTHER_LOAD = 0.5
+_FULL_CLOCK = 0.9
+_OTHERS_CORES = 0.1
+NOTHING = "no busy process and no setting that would explain it was found: another guest of this host?"
+
+
+def noise_sources(profile: Profile) -> str:
+    """Return what may have disturbed a profile that was just taken, or that nothing was found."""
+    device = torch.device(profile.setting.device)
+    # The host hands out what a GPU runs, so that what disturbs the host counts too.
+    now = {**device_state(torch.device("cpu")), **(device_state(device) if device.type == "cuda" else {})}
+    beside = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
+    state = {**now, **profile.method, "busiest": list(dict.fromkeys(beside))}
+    found = suspicious(state, threads=profile.setting.threads)
+    return "; ".join(found) or NOTHING
+
+
+def suspicious(state: Mapping[str, Any], *, threads: int) -> list[str]:
+    """Return what of a device's state may make times unsteady, a line each.
+
+    Args:
+        state: As :func:`device_state` and :class:`HostLoad` tell it; facts that are absent are not suspicious.
+        threads: CPU threads that measure.
+    """
+    found = []
+    if state.get("busiest"):
+        found.append(f"running beside: {', '.join(state['busiest'])}")
+    found += [
+        f"{who} {cores:.1f} cores meanwhile"
+        for key, who in (("others_cores", "other work kept busy"), ("stolen_cores", "the hypervisor withheld"))
+        if (cores := state.get(key) or 0.0) > _OTHERS_CORES
+    ]
+    if (load := state.get("load")) is not None and load > threads + _OTHER_LOAD:
+        found.append(f"the load is {load:.1f}, and {threads} of it measures")
+    if (governor := state.get("governor")) not in (None, "performance"):
+        found.append(f"the CPU's governor is {governor}, not performance")
+    if state.get("turbo_off") == "0":
+        found.append("the CPU's turbo is on")
+    if state.get("smt") == "1":
+        found.append("SMT is on: two threads may share a core")
+    if state.get("other_processes"):
+        found.append(f"{state['other_processes']} other processes use the GPU")
+    found += [f"the GPU is {name.replace('_', ' ')}" for name in ("throttled", "power_capped") if state.get(name)]
+    clock, highest = state.get("sm_mhz"), state.get("max_sm_mhz")
+    if clock and highest and clock < _FULL_CLOCK * highest:
+        found.append(f"the GPU's clock is at {clock} of {highest} MHz, which --lock-clocks holds")
+    return found
