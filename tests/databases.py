@@ -14,8 +14,15 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
+from autogate.goals import SearchConfig, make_config
+
 RELEASED = Path(__file__).parent / "unit" / "store" / "released"
 SERVER_VARIABLE = "AUTOGATE_TEST_POSTGRES"
+
+
+def some_config(**changes: Any) -> SearchConfig:
+    """Return the configuration of a study about which nothing matters but what is given."""
+    return make_config(**{"space": {}, "pareto": True, **changes})
 
 
 @contextmanager

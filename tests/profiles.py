@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 from autogate.gates import get_family
-from autogate.latency.model import REMOVED, Unit, cut_into_units, keys_of
+from autogate.goals import Objective
+from autogate.latency.model import REMOVED, LatencyModel, Unit, cut_into_units, keys_of
+from autogate.nas.loop import SearchContext, fastest_policy
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import DeviceCard, NetworkSample, Profile, Setting, UnitSample
+from autogate.records import DeviceCard, NetworkSample, Profile, Setting, TargetFacts, UnitSample
 from autogate.sites import Network
+from autogate.space.bound import BoundSpace
 from autogate.surgery import canonical
 
 SETTING = Setting("cpu", "a made-up processor", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
@@ -85,3 +89,23 @@ def profile_of(
     )
     setting = Setting.from_json({**SETTING.to_json(), "batch_size": batch_size})
     return Profile(setting, CARD, model, network.input_shape, "2026-01-01T00:00:00+00:00", rows, tuple(samples))
+
+
+def some_target(**changes: Any) -> TargetFacts:
+    """Return what a study knows of its device, of which nothing matters but what is given."""
+    plain = {
+        "profile": "",
+        "latency_model": "",
+        "foreign": False,
+        "setting": SETTING,
+        "dense_latency_ms": 10.0,
+        "slowdown": 1.0,
+    }
+    return TargetFacts(**{**plain, **changes})
+
+
+def some_context(latency: LatencyModel, space: BoundSpace, objective: Objective, **known: Any) -> SearchContext:
+    """Return what a search of ``space`` works with, outside any study."""
+    target = some_target(dense_latency_ms=latency.dense_ms)
+    run: Any = None
+    return SearchContext(run, target, latency, space, fastest_policy(space, latency), objective, **known)

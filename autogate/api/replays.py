@@ -40,7 +40,6 @@ def replay(
         StudyError: If there is no such study, or it has nothing to replay.
     """
     from autogate.analysis import add_replay, run_replay
-    from autogate.goals import SearchConfig
 
     store, reporter = Store(storage or default_storage()), reporter or Reporter()
     check_name(name)
@@ -60,10 +59,10 @@ def replay(
                 trainings=None,
                 **changes,
             )
-        config = SearchConfig.model_validate(store.study(name)[0])
+        config = store.study(name).config
         if trials is not None and trials != config.trials:
             config = config.model_copy(update={"trials": trials})
-            store.set_config(name, config.to_json())
+            store.set_config(name, config)
         store.claim(name)
         reporter.begin(name, store.command("studies show", name))
         times = run_replay(store, name, config, reporter)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autogate.errors import PolicyError, StudyError
 from autogate.goals import SearchConfig
 from autogate.policy import Policy
-from autogate.records import FinalistRecord, Realisation, TrialRecord
+from autogate.records import FinalistRecord, Realisation, StudyFacts, TrialRecord
 from autogate.store import Store, default_storage
 from autogate.studies import Reporter, choose, search_document
 
@@ -39,12 +39,12 @@ class Study:
     @property
     def config(self) -> SearchConfig:
         """The resolved configuration."""
-        return SearchConfig.model_validate(self.store.study(self.name)[0])
+        return self.store.study(self.name).config
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> StudyFacts:
         """What was found out on the way: dense accuracies, budget, identities of profile and weights."""
-        return self.store.study(self.name)[1]
+        return self.store.study(self.name).facts
 
     def document(self) -> dict[str, Any]:
         """Return the study as one JSON-ready document."""
@@ -53,7 +53,7 @@ class Study:
     @property
     def best(self) -> FinalistRecord | None:
         """The measured winner, or None if no finalist meets the budget."""
-        return choose(self.store.finalists(self.name), self.config.budgets, self.config, self.facts)[0]
+        return choose(self.store.finalists(self.name), self.config.budgets, self.store.study(self.name))[0]
 
     def trials(self) -> list[TrialRecord]:
         """Return all proposals by number."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autogate.api.study import Study
 from autogate.errors import AutoGateError, StudyError
-from autogate.goals import BUDGETS, FREE, TARGET, SearchConfig, make_config
+from autogate.goals import BUDGETS, FREE, TARGET, make_config
 from autogate.space import load_space, parse_space
 from autogate.store import Store, check_name, default_storage, holds_studies
 from autogate.store.artifacts import checked_url
@@ -137,7 +137,7 @@ def resume(
     from autogate.nas.loop import start
 
     store = Store(storage or default_storage())
-    before = SearchConfig.model_validate(store.study(study)[0])
+    before = store.study(study).config
     if before.replay is not None:
         raise StudyError(f"study {study!r} is a replay; continue it with `autogate replay {before.replay} --as …`")
     if unknown := sorted(set(changes) - {*BUDGETS, *TARGET, *FREE}):
@@ -191,7 +191,7 @@ def show(study: str, which: str = "best", *, storage: str | None = None) -> dict
     document = opened.document()
     if which != "best":
         document["finalist"] = finalist_document(
-            opened.finalist(which), opened.config.budgets, floor_of(opened.config, opened.facts)
+            opened.finalist(which), opened.config.budgets, floor_of(opened.store.study(study))
         )
     return document
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from autogate.errors import ExportError
 from autogate.exporters.deliver import Deliverable, deliver, unsupported_reason
-from autogate.goals import SearchConfig
-from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import Task, unpack
+from autogate.nas.evaluating import Task
+from autogate.nas.loop import study_latency
 from autogate.records import ExecutionPlan, FinalistRecord
-from autogate.store import Store
+from autogate.store import Store, StudyRecord
 from autogate.studies import choose, finalist_document, floor_of
-from autogate.surgery import attach_gates, by_path, compact_form
+from autogate.surgery import restore_compact
 
 _VERIFY_IMAGES = 500
 
@@ -34,21 +33,23 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
+    record = store.study(study)
+    config, facts = record.config, record.facts
+    if facts.target is None or facts.dense is None or facts.task is None:
+        raise ExportError(f"study {study!r} is being moved to another device; run `{store.command('resume', study)}`")
     if (reason := unsupported_reason(finalist.policy, config.batch_size)) is not None:
-        raise ExportError(f"{reason}; {_other_way(store, study, config, facts)}")
-    plan = _plan(store, finalist, task)
-    compact = rebuild(store, finalist, task, plan)
+        raise ExportError(f"{reason}; {_other_way(store, study, record)}")
+    plan = _plan(store, study, finalist, task)
+    compact = restore_compact(task.network, finalist.policy, store.artifact(finalist.artifact), plan)
     images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=_VERIFY_IMAGES)])
     comparison = finalist.comparison
     report = {
         "study": study,
         "label": "predicted" if comparison is None else "measured",
-        "setting": facts["setting"] if comparison is None else comparison.setting.to_json(),
-        "result": finalist_document(finalist, config.budgets, floor_of(config, facts)),
-        "dense": {**facts["dense"], "measured_ms": None if comparison is None else comparison.dense.to_json()},
-        "class_names": facts["class_names"],
+        "setting": (facts.target.setting if comparison is None else comparison.setting).to_json(),
+        "result": finalist_document(finalist, config.budgets, floor_of(record)),
+        "dense": {**asdict(facts.dense), "measured_ms": None if comparison is None else comparison.dense.to_json()},
+        "class_names": list(facts.task.class_names),
         "executors": dict(plan),
         "torch": torch.__version__,
     }
@@ -66,24 +67,23 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     return deliver(item, to)
 
 
-def rebuild(store: Store, finalist: FinalistRecord, task: Task, plan: ExecutionPlan) -> nn.Module:
-    """Load a finalist's weights into the task's network and return its compact form."""
-    gates = attach_gates(task.network, finalist.policy)
-    unpack(store.artifact(finalist.artifact), task.network.model, by_path(gates))
-    return compact_form(task.network, finalist.policy, gates, plan=plan)
+def _plan(store: Store, study: str, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
+    """Return the executors with which the finalist was measured.
 
-
-def _plan(store: Store, finalist: FinalistRecord, task: Task) -> ExecutionPlan:
-    """Return the executors with which the finalist was measured: those its profile found fastest."""
+    A finalist of an older version has no plan stored; its study's latency model, which learned from the candidates that
+    were measured, chooses as it did then.
+    """
+    if finalist.plan is not None:
+        return finalist.plan
     profile = store.profile(finalist.profile)
     if profile is None:
         return {}
-    return LatencyModel(profile, task.network).plan(finalist.policy)
+    return study_latency(profile, task.network, store.study(study).facts).plan(finalist.policy)
 
 
-def _other_way(store: Store, study: str, config: SearchConfig, facts: dict[str, Any]) -> str:
-    able = [f for f in store.finalists(study) if unsupported_reason(f.policy, config.batch_size) is None]
-    best, _ = choose(able, config.budgets, config, facts)
+def _other_way(store: Store, study: str, record: StudyRecord) -> str:
+    able = [f for f in store.finalists(study) if unsupported_reason(f.policy, record.config.batch_size) is None]
+    best, _ = choose(able, record.config.budgets, record)
     if best is None:
         return "no finalist that meets the budget can be exported"
     return f"the best that can be exported is trial {best.trial}: add --trial {best.trial}"

@@ -4,12 +4,11 @@ from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_conf
 from autogate.goals.defaults import FINALISTS, SAMPLERS, TRIALS
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
 from autogate.goals.verdict import (
-    accepted,
     binds,
     choose_best,
     energy_excess,
+    judge,
     latency_excess,
-    pareto_front,
     standard_error,
 )
 
@@ -27,12 +26,11 @@ __all__ = [
     "SearchConfig",
     "TARGET",
     "TRIALS",
-    "accepted",
     "binds",
     "choose_best",
     "energy_excess",
+    "judge",
     "latency_excess",
     "make_config",
-    "pareto_front",
     "standard_error",
 ]

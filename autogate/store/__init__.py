@@ -8,7 +8,7 @@ from autogate.store.optuna_storage import add_params, has_known_tables, open_sto
 from autogate.store.retries import is_drop, retry
 from autogate.store.schema import NoStudiesError
 from autogate.store.store import Store
-from autogate.store.studies import check_name
+from autogate.store.studies import StudyRecord, check_name
 from autogate.store.study_lock import StudyRunningError
 from autogate.store.trials import COUNTED
 from autogate.store.urls import STORAGE_VARIABLE, default_storage
@@ -18,6 +18,7 @@ __all__ = [
     "NoStudiesError",
     "STORAGE_VARIABLE",
     "Store",
+    "StudyRecord",
     "StudyRunningError",
     "add_params",
     "check_name",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +110,17 @@ def test_a_worker_joins_a_study_that_leaves_all_training_to_others(
         wait_until(lambda: store.jobs("open"), search)
         # What another version of the code would train is not what was asked for.
         code = store.origin("open")["code_version"]
-        config = store.study("open")[0]
+        config = store.study("open").config
         store.set_config("open", config, code_version="0.0.1+older")
         with pytest.raises(StudyError, match=r"is run by autogate 0\.0\.1\+older, and this is"):
             api.worker("open", storage=url)
         store.set_config("open", config, code_version=code)
-        facts = store.study("open")[1]
-        store.set_facts("open", {"task": "other data"})
+        task = store.study("open").facts.task
+        assert task is not None
+        store.update_facts("open", lambda facts: replace(facts, task=replace(task, digest="other data")))
         with pytest.raises(StudyError, match="network, weights or data of study 'open' are not the same here"):
             api.worker("open", storage=url)
-        store.set_facts("open", {"task": facts["task"]})
+        store.update_facts("open", lambda facts: replace(facts, task=task))
         worker = start(workplace, url, "worker", "open")
         out, err = search.communicate(timeout=WAIT_S)
         assert search.returncode == 0, err

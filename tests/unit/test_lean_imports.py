@@ -55,7 +55,7 @@ def studies(tmp_path: Path) -> Path:
     """Return a directory whose database holds a study with two trials."""
     store = Store(f"sqlite:///{tmp_path / 'studies' / 'autogate.db'}", create=True)
     config = make_config(space=load_space("drop").to_json(), latency_budget="60%")
-    store.create_study("first", config.to_json())
+    store.create_study("first", config)
     policy = Policy({"block:layer1.1": Gate("drop")})
     predicted = {"mean": 1.0, "p50": 1.0, "p95": 1.0, "max": 1.0, "upper": 1.1}
     store.add_trial("first", TrialRecord(0, "complete", policy, 0.9, predicted, {"macs_paper": 1.0}, None, 1.0))

@@ -17,7 +17,6 @@ from autogate.nas.evaluating.task import (
     train_base,
 )
 from autogate.nas.evaluating.training_evaluator import Trained, TrainingEvaluator
-from autogate.nas.evaluating.weights import pack, unpack
 
 __all__ = [
     "CallerInputs",
@@ -34,12 +33,10 @@ __all__ = [
     "load_model_and_data",
     "load_task",
     "make_evaluator",
-    "pack",
     "replay_of",
     "rescore_trials",
     "smallest_choices",
     "traced_network",
     "train_base",
     "train_shared_weights",
-    "unpack",
 ]

@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from autogate.errors import ProfileError, TrainingError
-from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
-from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import CandidateMemory, Evaluator
+from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED
+from autogate.nas.evaluating import Evaluator
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
+from autogate.nas.loop.context import SearchContext
+from autogate.nas.profiles import searched_space
 from autogate.nas.proposing import (
     Candidates,
     Choices,
     OpenTrial,
     OptunaTrials,
+    ProposalLimits,
     Proposer,
     Sampler,
     SamplerTrial,
+    Sensitivity,
     TrialHandle,
 )
 from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation, TrialRecord, slot_of
 from autogate.resources import paper_macs, predicted_statistics
-from autogate.store import COUNTED, Store
-from autogate.studies import FrontHistory, Reporter, complete_history
+from autogate.store import COUNTED
+from autogate.studies import FrontHistory, complete_history
 from autogate.training import Fidelity
 
 _FAILURES_IN_A_ROW = 5
@@ -56,19 +59,13 @@ class Driver:
     """Proposes the candidates of one study, and learns what became of them.
 
     Args:
-        store: The study database.
-        study: Name of the study.
-        objective: What the search is after.
-        latency: Predicts latencies.
+        context: What the search works with.
         proposer: Draws candidates.
         evaluator: Knows under which key a candidate is evaluated.
         log: Optuna's trials of the study.
         sampler: Draws what the proposer does not.
-        reporter: Hears of every trial.
-        seed: Seed of the proposals.
         limits: When to stop.
-        feedback: Measures candidates that the latency model is not sure about; None if the target is not at hand.
-        memory: Peak memory of candidates; None where the target is another device.
+        measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
 
     Attributes:
         open: Trials that are being trained, by number.
@@ -77,39 +74,34 @@ class Driver:
 
     def __init__(
         self,
-        store: Store,
-        study: str,
-        objective: Objective,
-        latency: LatencyModel,
+        context: SearchContext,
         proposer: Proposer,
         evaluator: Evaluator,
         log: OptunaTrials,
         sampler: Sampler,
-        reporter: Reporter,
-        seed: int,
         limits: Limits,
-        feedback: CandidateMeasurer | None = None,
-        memory: CandidateMemory | None = None,
+        measurer: CandidateMeasurer | None = None,
     ) -> None:
-        self.store = store
-        self.name = study
-        self.objective = objective
-        self.latency = latency
+        run = context.run
+        self.store = run.store
+        self.name = run.name
+        self.reporter = run.reporter
+        self.objective = context.objective
+        self.latency = context.latency
+        self.memory = context.memory
         self.proposer = proposer
         self.evaluator = evaluator
         self.log = log
         self.sampler = sampler
-        self.reporter = reporter
         self.limits = limits
-        self.feedback = feedback
-        self.memory = memory
+        self.measurer = measurer
         self.open: dict[int, OpenTrial] = {}
-        self.history = FrontHistory(objective, latency.dense_ms)
-        complete_history(store, study, self.history)
-        self._records = store.trials(study)
+        self.history = FrontHistory(self.objective, self.latency.dense_ms)
+        complete_history(self.store, self.name, self.history)
+        self._records = self.store.trials(self.name)
         self._counts = Counter(record.outcome for record in self._records)
         choices = {trial.number: _choices(trial) for trial in log.trials}
-        self.candidates = Candidates(proposer, sampler, self.history, seed, choices)
+        self.candidates = Candidates(proposer, sampler, self.history, run.config.seed, choices)
         self._evaluated: set[str] = set()
         for record in self._records:
             self._remember(record)
@@ -140,8 +132,8 @@ class Driver:
         running = {trial.policy.digest for trial in self.open.values()}
         choices = self.candidates.next(len(self._records) + len(self.open), running)
         policy = self.proposer.policy(choices)
-        if self.feedback is not None:
-            self.feedback.maybe_measure(policy)
+        if self.measurer is not None:
+            self.measurer.maybe_measure(policy)
         fastest = self.latency.fastest(policy)
         constraints = self._constraints(policy, fastest)
         self.store.add_policy(policy)
@@ -383,3 +375,37 @@ class Driver:
 
 def _choices(trial: FrozenTrial) -> Choices:
     return {name: str(value) for name, value in trial.params.items()}
+
+
+def make_driver(
+    context: SearchContext,
+    evaluator: Evaluator,
+    sensitivity: Sensitivity,
+    limits: Limits,
+    measurer: CandidateMeasurer | None = None,
+) -> Driver:
+    """Return what drives a study: its proposer, its sampler and its Optuna trials, wired to each other.
+
+    Args:
+        context: What the search works with.
+        evaluator: Knows under which key a candidate is evaluated.
+        sensitivity: Cost and saving of each choice of the context's space alone.
+        limits: When to stop.
+        measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
+    """
+    config, latency, objective, memory = context.run.config, context.latency, context.objective, context.memory
+    keep_within = ProposalLimits(
+        lambda policy: latency.expected(policy).upper(objective.stat),
+        objective.limit_ms,
+        latency.dense_ms,
+        context.fastest,
+        None if memory is None or context.smallest is None else memory.fits,
+        context.smallest,
+    )
+    proposer = Proposer(context.space, latency.network.sites, keep_within, sensitivity, config.seed)
+    # Whatever pays on any device that the study may be continued for.
+    declared = searched_space(config, latency.network).all_choices()
+    log = OptunaTrials(context.run.store, context.run.name, objective.directions, declared)
+    choices = log.within(context.space.all_choices())
+    sampler = Sampler(config.sampler, config.seed, objective.directions, choices, parallel=config.has_team)
+    return Driver(context, proposer, evaluator, log, sampler, limits, measurer)

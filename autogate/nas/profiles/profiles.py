@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -31,7 +29,7 @@ from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store, holds_studies
-from autogate.studies import Reporter
+from autogate.studies import Reporter, StudyRun
 from autogate.system import shipped_folder
 
 QUICK_PROFILE_S = 40.0
@@ -207,20 +205,21 @@ def profile_called(name: str, url: str) -> Profile:
     if (known := known_profile(name, url)) is not None:
         return known
     if holds_studies(url) and name in (store := Store(url)).study_names():
-        return own_profile(store, name, store.study(name)[1])
+        return own_profile(store, name)
     raise ProfileError(
         f"cannot read profile {name}: it is no file, no recorded profile, and neither the digest of a profile in the "
         "study database nor one of its studies; `autogate profile` takes one, and prints the digest"
     )
 
 
-def own_profile(store: Store, study: str, facts: Mapping[str, Any]) -> Profile:
+def own_profile(store: Store, study: str) -> Profile:
     """Return the profile that a study searched with.
 
     Raises:
         ProfileError: If it has none yet.
     """
-    taken = store.profile(str(facts.get("profile")))
+    target = store.study(study).facts.target
+    taken = None if target is None else store.profile(target.profile)
     if taken is None:
         raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
     return taken
@@ -293,32 +292,22 @@ class FoundProfile:
     stale: bool = False
 
 
-def profile_for(
-    config: SearchConfig,
-    network: Network,
-    space: BoundSpace,
-    device: torch.device,
-    store: Store,
-    facts: dict[str, Any],
-    reporter: Reporter,
-) -> FoundProfile:
-    """Return the profile to search with: named, stored, or taken now.
+def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torch.device) -> FoundProfile:
+    """Return the profile to search with: the study's own, one that is named, one that is stored, or one taken now.
 
     Args:
-        config: The search's configuration.
+        run: The study.
         network: The traced network.
         space: The gates the profile must cover.
         device: The target device.
-        store: Where profiles are kept.
-        facts: Facts of the study; its ``profile`` is used if there.
-        reporter: Hears of progress.
 
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
     """
-    profile = store.profile(str(facts.get("profile")))
-    if profile is not None:
-        if facts.get("foreign"):
+    config, store, target = run.config, run.store, run.facts.target
+    profile = None if target is None else store.profile(target.profile)
+    if target is not None and profile is not None:
+        if target.foreign:
             return FoundProfile(profile, foreign=True)
         here = setting_here(profile, config, device)
         if profile.setting.agrees_with(here):
@@ -333,11 +322,11 @@ def profile_for(
         laid_out = config.layout in ("auto", profile.setting.layout)
         here = setting_here(profile, config, device)
         if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
-            reporter.note(f"using the profile of {profile.created_utc}")
+            run.reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     # A search needs a profile, however slow the network is.
     return FoundProfile(
-        profile_network(config, network, space, device, reporter, QUICK_PROFILE_S, strict_time_limit=False)
+        profile_network(config, network, space, device, run.reporter, QUICK_PROFILE_S, strict_time_limit=False)
     )
 
 

@@ -2,7 +2,7 @@
 
 from autogate.nas.proposing.candidates import Candidates
 from autogate.nas.proposing.optuna_trials import OpenTrial, OptunaTrials, TrialHandle
-from autogate.nas.proposing.proposals import Choices, Proposer, Sensitivity, paying_gates, savings
+from autogate.nas.proposing.proposals import Choices, ProposalLimits, Proposer, Sensitivity, paying_gates, savings
 from autogate.nas.proposing.ranking import Pick, picker
 from autogate.nas.proposing.sampler import Sampler, SamplerTrial
 
@@ -12,6 +12,7 @@ __all__ = [
     "OpenTrial",
     "OptunaTrials",
     "Pick",
+    "ProposalLimits",
     "Proposer",
     "Sampler",
     "SamplerTrial",

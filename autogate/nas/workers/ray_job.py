@@ -131,7 +131,7 @@ class Parts(TrainingCallback):
 @cache
 def _study(url: str, study: str) -> tuple[Store, SearchConfig]:
     store = Store(url)
-    return store, SearchConfig.model_validate(store.study(study)[0])
+    return store, store.study(study).config
 
 
 _judges: dict[tuple[Where, str], Evaluator] = {}

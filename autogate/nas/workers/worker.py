@@ -8,18 +8,19 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
 
 import torch
 
 from autogate.errors import StudyError
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator, unpack
+from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator
 from autogate.nas.profiles import searched_space
 from autogate.nas.workers.jobs import run_job
 from autogate.nas.workers.session import LeavingError, WorkerSession
+from autogate.records import StudyFacts
 from autogate.store import Store
 from autogate.studies import Reporter
+from autogate.surgery import unpack
 from autogate.system import code_version
 from autogate.training import TrainingBackend
 
@@ -51,7 +52,7 @@ def run_worker(
     Raises:
         StudyError: If this process cannot do what the study needs.
     """
-    config = SearchConfig.model_validate(store.study(study)[0])
+    config = store.study(study).config
     CallerInputs().check(study, config)
     check_code(store, study)
     if threads := os.environ.get(THREADS_VARIABLE):
@@ -111,21 +112,21 @@ def load_evaluator(
     here = {} if train_device is None else {"device": train_device, "train_device": train_device}
     task = load_task(config.model_copy(update=here), reporter)
     facts = _prepared(store, study, session, reporter)
-    if task.digest != facts["task"]:
+    if facts.task is None or task.digest != facts.task.digest:
         raise StudyError(
             f"network, weights or data of study {study!r} are not the same here; give this host the same files"
         )
-    if "dense_artifact" in facts:
-        unpack(store.artifact(facts["dense_artifact"]), task.network.model, {})
-    artifact = facts["shared_artifact"]
-    space = searched_space(config, task.network)
-    return make_evaluator(config, task, TrainingBackend(), space, store.artifact(artifact), artifact, facts["task"])
+    if facts.dense_artifact is not None:
+        unpack(store.artifact(facts.dense_artifact), task.network.model, {})
+    assert facts.shared_artifact is not None  # noqa: S101 - waited for
+    content = store.artifact(facts.shared_artifact)
+    return make_evaluator(config, facts, task, TrainingBackend(), searched_space(config, task.network), content)
 
 
-def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> dict[str, Any]:
+def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> StudyFacts:
     """Return the study's facts when its shared weights are among them."""
     said = False
-    while "shared_artifact" not in (facts := store.study(study)[1]):
+    while (facts := store.study(study).facts).shared_artifact is None:
         if not said:
             reporter.note("waiting for the study's shared weights")
             said = True

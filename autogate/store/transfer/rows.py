@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from autogate.policy import DENSE
 from autogate.store import tables
 from autogate.store.store import Store
+from autogate.store.studies import facts_of
 from autogate.store.transfer.optuna_study import optuna_rows
 
 Row = tuple[str, dict[str, Any]]
@@ -65,8 +66,7 @@ def study_rows(store: Store, study: str) -> Iterator[Row]:
 def weights_of(session: Session, row: tables.Study) -> set[str]:
     """Return the SHA-256 of all weights that a study refers to, but for those of evaluations."""
     finalists = select(tables.Finalist.artifact).where(tables.Finalist.study == row.name)
-    base = {str(value) for key, value in row.facts.items() if key.endswith("_artifact")}
-    return base | set(session.scalars(finalists))
+    return {*facts_of(row).artifacts, *session.scalars(finalists)}
 
 
 def _queries(session: Session, row: tables.Study) -> tuple[dict[str, Select[Any]], set[str]]:
@@ -75,7 +75,8 @@ def _queries(session: Session, row: tables.Study) -> tuple[dict[str, Select[Any]
     trials = set(session.scalars(select(t.Trial.policy).filter_by(study=row.name)))
     predicted = set(session.scalars(select(t.Prediction.policy).filter_by(study=row.name)))
     policies = (trials | predicted | {DENSE.digest}) - {None}
-    evaluations = select(e).where(e.task == row.facts.get("task", ""), e.policy.in_(policies)).order_by(e.id)
+    task = facts_of(row).task_digest
+    evaluations = select(e).where(e.task == task, e.policy.in_(policies)).order_by(e.id)
     profiles = set(session.scalars(select(t.Prediction.profile).filter_by(study=row.name))) | {row.profile}
     devices = select(t.Profile.device).where(t.Profile.digest.in_(profiles))
     artifacts = weights_of(session, row)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from autogate.store import tables
 from autogate.store.database import clear_errors
 from autogate.store.store import Store
+from autogate.store.studies import facts_of
 from autogate.store.transfer.rows import weights_of
 from autogate.store.urls import sqlite_path
 
@@ -55,7 +56,7 @@ def _delete_evaluations(session: Session) -> int:
     tasks: set[str] = set()
     tried: set[tuple[str, str]] = set()
     for study in session.scalars(select(tables.Study)):
-        task = str(study.facts.get("task", ""))
+        task = facts_of(study).task_digest
         tasks.add(task)
         policies = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
         tried |= {(policy, task) for policy in policies}

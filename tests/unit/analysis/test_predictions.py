@@ -7,7 +7,6 @@ import pytest
 
 import autogate
 from autogate.errors import PolicyError
-from autogate.goals import SearchConfig
 from autogate.nas.evaluating import load_model_and_data, traced_network
 from autogate.nas.profiles import searched_space
 from autogate.store import Store
@@ -17,7 +16,7 @@ from autogate.surgery import canonical
 def test_a_matrix_is_predicted_as_each_of_its_policies(recorded: str) -> None:
     known = autogate.predict_many("budget", storage=recorded)
     assert known["predicted_ms"].shape == (0,)
-    config = SearchConfig.model_validate(Store(recorded).study("budget")[0])
+    config = Store(recorded).study("budget").config
     module, images = load_model_and_data(config, None, None)
     network = traced_network(module, images.preprocessing)
     space = searched_space(config, network)

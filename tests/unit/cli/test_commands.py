@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Cli, Result
+from profiles import some_target
 
 from autogate.gates import FAMILIES
 from autogate.goals import make_config
@@ -79,8 +80,8 @@ def test_doctor(cli: Cli) -> None:
 
 def test_an_unfinished_study(cli: Cli) -> None:
     store = Store("sqlite:///studies/autogate.db", create=True)
-    store.create_study("first", make_config(space=load_space("drop").to_json(), latency_budget="60%").to_json())
-    store.set_facts("first", {"dense_predicted_ms": 10.0})
+    store.create_study("first", make_config(space=load_space("drop").to_json(), latency_budget="60%"))
+    store.update_facts("first", lambda facts: replace(facts, target=some_target(dense_latency_ms=10.0)))
     predicted = {"mean": 5.0, "p50": 5.0, "p95": 5.0, "max": 5.0, "upper": 5.5}
     policy = Policy({"block:layer1.1": Gate("drop")})
     store.add_trial("first", TrialRecord(0, "complete", policy, 0.875, predicted, {"macs_paper": 1.0}, None, 1.0))

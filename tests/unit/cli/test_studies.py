@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def url(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         "schema": "autogate.upgrade/1",
         "storage": url,
         "from": 1,
-        "to": 3,
+        "to": 4,
     }
     return url
 
@@ -42,8 +43,8 @@ def test_commands_on_an_older_database_name_the_one_that_helps(cli: Cli, tmp_pat
         assert refused.code == 2
         assert len(refused.err.splitlines()) == 1
         assert f"run `autogate studies upgrade --storage '{url}'`" in refused.err
-    assert "was brought from schema 1 to 3" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
-    assert "is up to date (schema 3)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "was brought from schema 1 to 4" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "is up to date (schema 4)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
 
 
 def test_listing_and_showing(cli: Cli, url: str) -> None:
@@ -144,6 +145,8 @@ def test_watching_without_a_terminal_looks_once(cli: Cli, url: str) -> None:
     assert document["finished"] is True
     assert [trial["trial"] for trial in document["latest"]] == list(range(7, -1, -1))
     assert cli("studies", "watch", "budget", "--every", "2").code == 2
-    Store(url).set_facts("budget", {"ended": False})  # as when it is interrupted while finalists are trained
+    Store(url).update_facts(
+        "budget", lambda facts: replace(facts, ended=False)
+    )  # as when it is interrupted while finalists are trained
     assert cli("studies", "watch", "budget", "--format", "json").json["finished"] is False
     assert "no process runs it now" in cli("studies", "watch", "budget").out

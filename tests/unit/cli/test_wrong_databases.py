@@ -20,7 +20,7 @@ def stored_study(**settings: object) -> None:
     """Store a study called ``first``, as ``search --latency-budget 60%`` would."""
     options = {"space": load_space("unified").to_json(), "latency_budget": "60%", **settings}
     store = Store(STORED, create=True)
-    store.create_study("first", make_config(**options).to_json())
+    store.create_study("first", make_config(**options))
     store.engine.dispose()
 
 
@@ -60,7 +60,7 @@ def test_a_study_of_another_configuration(cli: Cli) -> None:
         assert difference in result.err
         assert "autogate resume" in result.err
         assert len(result.err.splitlines()) == 1
-    assert Store(STORED).study("first")[0]["model"] == "resnet20"
+    assert Store(STORED).study("first").config.model == "resnet20"
 
 
 def test_a_study_without_results_yet(cli: Cli) -> None:

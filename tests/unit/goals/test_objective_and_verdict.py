@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from autogate.goals import Objective, binds, choose_best, latency_excess, make_config, pareto_front
+from autogate.goals import Objective, binds, choose_best, latency_excess, make_config
 from autogate.goals.verdict import judge
 from autogate.nas.proposing import picker
 from autogate.policy import Gate, Policy
@@ -20,6 +20,7 @@ from autogate.records import (
     TrialRecord,
 )
 from autogate.space import load_space
+from autogate.studies import pareto_front
 from autogate.units import Budgets, LatencyBudget
 
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
@@ -66,8 +67,8 @@ def test_a_relative_budget_is_judged_by_the_ratio_s_upper_end() -> None:
     # The ratio itself is within the budget, the end of its interval is not.
     missed = judge(measured(0.595), budget("60%"))
     assert not missed.met
-    assert missed.over == pytest.approx(0.605 / 0.6 - 1)
-    assert latency_excess(comparison(0.595), LatencyBudget.parse("60%")) == missed.over
+    assert missed.excess == pytest.approx(0.605 / 0.6 - 1)
+    assert latency_excess(comparison(0.595), LatencyBudget.parse("60%")) == missed.excess
     # The milliseconds of that run play no part.
     assert judge(measured(0.58, dense_ms=1000.0), budget("60%")).met
 
@@ -75,7 +76,7 @@ def test_a_relative_budget_is_judged_by_the_ratio_s_upper_end() -> None:
 def test_an_absolute_budget_is_judged_by_the_milliseconds() -> None:
     assert judge(measured(0.49), budget("5ms")).met
     assert not judge(measured(0.495), budget("5ms")).met
-    assert judge(measured(0.495), budget("5ms")).over == pytest.approx(0.01)
+    assert judge(measured(0.495), budget("5ms")).excess == pytest.approx(0.01)
     assert not judge(measured(0.49, dense_ms=20.0), budget("5ms")).met
 
 
@@ -87,7 +88,7 @@ def test_where_the_target_is_not_at_hand_the_prediction_s_bound_decides() -> Non
     foreign = replace(finalist(1, 0.9, 0.5), comparison=None)
     assert foreign.ratio == 0.5  # 1 ms against 2 ms dense
     assert judge(foreign, budget("55%")).met
-    assert judge(foreign, budget("54%")).over == pytest.approx(1.1 / 1.08 - 1)
+    assert judge(foreign, budget("54%")).excess == pytest.approx(1.1 / 1.08 - 1)
     assert judge(foreign, budget("1.1ms")).met
     assert not judge(foreign, budget("1.09ms")).met
     assert choose_best([foreign], budget("60%"), None) == (foreign, None)
@@ -144,7 +145,7 @@ def test_a_memory_budget_is_judged_by_the_peak() -> None:
         budgets = Budgets.parse(memory=text)
         scale = 1.0 if "%" in text else 1000.0
         assert judge(heavy(600 * scale, 1000 * scale), budgets).met
-        assert judge(heavy(660 * scale, 1000 * scale), budgets).over == pytest.approx(0.1)
+        assert judge(heavy(660 * scale, 1000 * scale), budgets).excess == pytest.approx(0.1)
     # What was never observed is never within a budget.
     assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(memory="99GiB")).met
 
@@ -166,7 +167,7 @@ def test_an_energy_budget_is_judged_by_the_upper_end() -> None:
     assert judge(drawing(0.69), Budgets.parse(energy="70%")).met
     assert not judge(drawing(0.695), Budgets.parse(energy="70%")).met
     assert judge(drawing(0.49), Budgets.parse(energy="1J")).met
-    assert judge(drawing(0.54), Budgets.parse(energy="1J")).over == pytest.approx(0.1)
+    assert judge(drawing(0.54), Budgets.parse(energy="1J")).excess == pytest.approx(0.1)
     assert not judge(finalist(1, 0.9, 0.5), Budgets.parse(energy="99J")).met
     dense = replace(drawing(1.01), policy=Policy())
     assert judge(dense, Budgets.parse(energy="100%")).met
@@ -176,8 +177,8 @@ def test_an_energy_budget_is_judged_by_the_upper_end() -> None:
 def test_the_worst_of_several_budgets_decides() -> None:
     both = replace(drawing(0.77), costs=heavy(900.0).costs)
     assert judge(both, Budgets.parse("60%", "95%", "80%")).met
-    assert judge(both, Budgets.parse("60%", "95%", "70%")).over == pytest.approx(0.78 / 0.7 - 1)
-    assert judge(both, Budgets.parse("60%", "50%", "70%")).over == pytest.approx(0.8)
+    assert judge(both, Budgets.parse("60%", "95%", "70%")).excess == pytest.approx(0.78 / 0.7 - 1)
+    assert judge(both, Budgets.parse("60%", "50%", "70%")).excess == pytest.approx(0.8)
     assert choose_best([both], Budgets.parse("60%", "50%", "70%"), None) == (None, both)
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from databases import some_config
 
 from autogate.errors import StorageError
 from autogate.store import Store, holds_studies
@@ -53,7 +54,7 @@ def test_optuna_s_own_database_can_be_shared(tmp_path: Path) -> None:
     optuna.create_study(storage=url, study_name="theirs")
     with pytest.raises(StorageError, match="holds no AutoGate study"):
         Store(url)
-    Store(url, create=True).create_study("ours", {})
+    Store(url, create=True).create_study("ours", some_config())
     assert Store(url).study_names() == ["ours"]
     assert optuna.get_all_study_names(url) == ["theirs"]
 

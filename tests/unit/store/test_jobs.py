@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from databases import execute
+from databases import execute, some_config
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
@@ -22,7 +22,7 @@ KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
 def opened(url: str, *studies: str) -> Store:
     store = Store(url, create=True)
     for study in studies or ("one",):
-        store.create_study(study, {})
+        store.create_study(study, some_config())
     store.add_policy(POLICY)
     return store
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy
-from databases import SERVER_VARIABLE, execute, restartable_server
+from databases import SERVER_VARIABLE, execute, restartable_server, some_config
 from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
@@ -93,37 +94,37 @@ def test_which_errors_are_drops(postgres: str) -> None:
 
 def test_a_dropped_connection_is_replaced(postgres: str) -> None:
     store = Store(postgres, create=True)
-    store.create_study("one", {})
+    store.create_study("one", some_config())
     execute(postgres, "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-    store.set_facts("one", {"a": 1})
-    assert store.study("one")[1] == {"a": 1}
+    store.update_facts("one", lambda facts: replace(facts, short_floor=0.5))
+    assert store.study("one").facts.short_floor == 0.5
 
 
 @pytest.mark.slow
 def test_a_server_that_is_started_anew_is_waited_for(own_server: tuple[str, object]) -> None:
     url, server = own_server
     store = Store(url, create=True)
-    store.create_study("one", {})
+    store.create_study("one", some_config())
     with store.running("one"):
         server.stop()  # type: ignore[attr-defined]
         later = threading.Timer(2.0, server.start)  # type: ignore[attr-defined]
         later.start()
         start = time.monotonic()
-        store.set_facts("one", {"a": 1})
+        store.update_facts("one", lambda facts: replace(facts, short_floor=0.5))
         assert time.monotonic() - start >= 1.5
         later.join()
         # The server forgot the lock; it is taken again before anybody else can.
         store.check_held()
         with pytest.raises(StudyRunningError), Store(url).running("one"):
             pass
-    assert store.study("one")[1] == {"a": 1}
+    assert store.study("one").facts.short_floor == 0.5
 
 
 @pytest.mark.slow
 def test_a_lock_that_another_took_meanwhile_stops_the_first(own_server: tuple[str, object]) -> None:
     url, server = own_server
     store = Store(url, create=True)
-    store.create_study("one", {})
+    store.create_study("one", some_config())
     with store.running("one"):
         server.stop()  # type: ignore[attr-defined]
         server.start()  # type: ignore[attr-defined]
@@ -137,10 +138,10 @@ def test_a_server_that_stays_away_is_one_clear_line(
 ) -> None:
     url, server = own_server
     store = Store(url, create=True)
-    store.create_study("one", {})
+    store.create_study("one", some_config())
     server.stop()  # type: ignore[attr-defined]
     no_waiting(monkeypatch)
     with pytest.raises(StorageError, match="cannot use the database .* resume when it works again") as raised:
-        store.set_facts("one", {"a": 1})
+        store.update_facts("one", lambda facts: replace(facts, short_floor=0.5))
     assert "\n" not in str(raised.value)
     server.start()  # type: ignore[attr-defined]

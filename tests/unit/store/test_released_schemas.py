@@ -6,7 +6,9 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -18,6 +20,7 @@ from sqlalchemy import MetaData, event
 from autogate import api
 from autogate.errors import StorageError
 from autogate.latency.profile import from_lines
+from autogate.records import StudyFacts
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base
 from autogate.store.views import VIEWS
@@ -72,6 +75,43 @@ def written(column: str, table: str) -> list[object]:
         connection.close()
 
 
+def check_facts(found: StudyFacts, before: dict[str, Any]) -> None:
+    """Check that everything that was known before is known still, under its new name."""
+    task, target, dense = found.task, found.target, found.dense
+    assert task is not None
+    assert target is not None
+    assert dense is not None
+    assert task.preprocessing is not None
+    known = {
+        "task": task.digest,
+        "methods": list(task.training_functions),
+        "val_images": task.val_images,
+        "preprocessing": task.preprocessing.to_json(),
+        "class_names": list(task.class_names),
+        "profile": target.profile,
+        "latency_model": target.latency_model,
+        "foreign": target.foreign,
+        "left_out": list(target.unpaying_gates),
+        "setting": target.setting.to_json(),
+        "dense_predicted_ms": target.dense_latency_ms,
+        "budget_ms_search": target.budget_ms,
+        "budget_binding": target.budget_binding,
+        "dense": asdict(dense),
+        "dense_artifact": found.dense_artifact,
+        "shared_artifact": found.shared_artifact,
+        "sensitivity": [[one.decision, one.choice, one.loss_increase] for one in found.sensitivity],
+        "short_floor": found.short_floor,
+        "seconds": dict(found.stage_seconds or {}),
+        "ended": found.ended,
+    }
+    assert set(before) <= set(known)
+    for key, value in before.items():
+        if key == "dense":
+            assert {part: known[key][part] for part in value} == value
+        else:
+            assert known[key] == value
+
+
 def test_every_older_schema_has_a_database_here() -> None:
     assert [(RELEASED / f"schema_{version}" / "studies.db").exists() for version in OLDER] == [True] * len(OLDER)
 
@@ -92,9 +132,9 @@ def test_upgrading_keeps_everything(older: str) -> None:
     for name, config, facts in zip(
         *(written(column, "autogate_studies") for column in ("name", "config", "facts")), strict=True
     ):
-        new_config, new_facts = store.study(str(name))
-        assert new_config == json.loads(str(config))
-        assert new_facts == {**json.loads(str(facts)), "latency_model": "1"}
+        record = store.study(str(name))
+        assert {key: record.config.to_json()[key] for key in json.loads(str(config))} == json.loads(str(config))
+        check_facts(record.facts, {**json.loads(str(facts)), "latency_model": "1"})
     trials = [trial for name in store.study_names() for trial in store.trials(name)]
     assert [trial.number for trial in trials] == written("number", "autogate_trials")
     assert [trial.policy.digest for trial in trials] == written("policy", "autogate_trials")
@@ -114,8 +154,8 @@ def test_upgrading_keeps_everything(older: str) -> None:
     assert api.upgrade_studies(storage=older) == {
         "schema": "autogate.upgrade/1",
         "storage": store.shown_url,
-        "from": 3,
-        "to": 3,
+        "from": SCHEMA_VERSION,
+        "to": SCHEMA_VERSION,
     }
 
 
@@ -168,7 +208,13 @@ def test_schema_2_gains_tables_and_loses_nothing(tmp_path: Path) -> None:
         connection.close()
         return found
 
-    changed = {VERSION_TABLE, "autogate_meta", "autogate_front_history"}
+    changed = {
+        VERSION_TABLE,
+        "autogate_meta",
+        "autogate_front_history",
+        "autogate_studies",
+        "autogate_finalists",
+    }
     before = rows()
     assert api.upgrade_studies(storage=url)["to"] == SCHEMA_VERSION
     after = rows()
@@ -176,12 +222,21 @@ def test_schema_2_gains_tables_and_loses_nothing(tmp_path: Path) -> None:
     assert {name: after[name] for name in before if name not in changed} == {
         name: found for name, found in before.items() if name not in changed
     }
-    assert Store(url).study_names() == ["budget", "largest drop"]
+    # Finalists gain what they were measured with, and the verdict; neither was kept then.
+    assert [row[:-2] for row in after["autogate_finalists"]] == before["autogate_finalists"]
+    assert {row[-2:] for row in after["autogate_finalists"]} == {(None, None)}
+    store = Store(url)
+    assert store.study_names() == ["budget", "largest drop"]
+    connection = sqlite3.connect(RELEASED / "schema_2" / "studies.db")
+    stored = connection.execute("select name, facts, profile, latency_model from autogate_studies").fetchall()
+    connection.close()
+    for name, facts, profile, model in stored:
+        check_facts(store.study(name).facts, {**json.loads(facts), "profile": profile, "latency_model": model})
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("goldnet")
-@pytest.mark.parametrize(("schema", "best"), [(1, 5), (2, 1)])
+@pytest.mark.parametrize(("schema", "best"), [(1, 5), (2, 1), (3, 1)])
 def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_path: Path) -> None:
     url = released(schema, tmp_path / "old")
     api.upgrade_studies(storage=url)
@@ -193,6 +248,14 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
     connection = sqlite3.connect(tmp_path / "old" / "studies.db")
     trained = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
     connection.close()
+    exported = api.export("budget", tmp_path / "out", storage=url)
+    assert exported["result"]["trial"] == best
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {
+        "policy.json",
+        "model.safetensors",
+        "model.pt2",
+        "report.json",
+    }
     for study in ("budget", "largest drop"):
         total = api.show(study, storage=url)["trials"]["total"]
         resumed = api.resume(study, trials=2, storage=url)
@@ -200,6 +263,10 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
         numbers = [front.trial for front in resumed.store.fronts(study)]
         assert numbers == [trial.number for trial in resumed.trials()]
     after = Store(url).trials("budget")[:8]
+    # The verdict is stored once a run of this version has judged the finalist.
+    judged = {f.trial: f.verdict for f in Store(url).finalists("budget")}
+    assert judged[best] is not None
+    assert judged[best].accepted
     # Predictions may be those of a newer latency model; nothing else changed.
     for name in ("number", "outcome", "policy", "val_accuracy", "reason", "seconds"):
         assert [getattr(trial, name) for trial in after] == [getattr(trial, name) for trial in before]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from databases import execute
+from databases import execute, some_config
 
 from autogate.errors import StudyError
 from autogate.store import Store, StudyRunningError, this_host
@@ -35,7 +35,7 @@ with Store(sys.argv[1]).running(sys.argv[2]):
 @pytest.fixture
 def store(anywhere: str) -> Store:
     store = Store(anywhere, create=True)
-    store.create_study("first", {})
+    store.create_study("first", some_config())
     return store
 
 

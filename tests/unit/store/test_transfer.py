@@ -302,7 +302,15 @@ def test_nothing_stored_is_unpickled_or_evaluated(source: str, tmp_path: Path) -
     """A database that was tampered with is text to us, whatever it says."""
     trap = tmp_path / "sprung"
     code = f"__import__('pathlib').Path({str(trap)!r}).touch()"
-    execute(source, f"""update autogate_studies set facts = '{json.dumps({"task": code}).replace("'", "''")}'""")  # noqa: S608
+    facts = json.dumps({"task": {"digest": code}}).replace("'", "''")
+    execute(source, f"update autogate_studies set facts = '{facts}'")  # noqa: S608
     api.describe_study("budget", storage=source)
     api.show("budget", storage=source)
     assert not trap.exists()
+
+
+def test_facts_that_cannot_be_read_are_one_line(source: str) -> None:
+    execute(source, """update autogate_studies set facts = '{"task": 7}' where name = 'budget'""")
+    with pytest.raises(StorageError, match="the facts of study 'budget' cannot be read .*; restore the database") as no:
+        api.show("budget", storage=source)
+    assert "\n" not in str(no.value)

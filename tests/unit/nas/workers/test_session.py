@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from databases import some_config
 
 from autogate.errors import AutoGateError, TrainingError
 from autogate.nas.workers import WorkerSession
@@ -19,7 +20,7 @@ KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
 @pytest.fixture
 def store(storage: str) -> Store:
     made = Store(storage, create=True)
-    made.create_study("one", {})
+    made.create_study("one", some_config())
     made.add_policy(Policy())
     made.add_job(KEY, "one", 0)
     return made

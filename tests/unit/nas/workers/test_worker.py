@@ -110,8 +110,7 @@ def test_a_worker_that_waits_ends_when_its_study_is_deleted(store: Store) -> Non
 
 def test_a_worker_that_trains_ends_when_its_study_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOGATE_LEASE_S", "1")
-    config = store.study(NAME)[0]
-    store.set_config(NAME, {**config, "replay_s": 20.0})
+    store.set_config(NAME, store.study(NAME).config.model_copy(update={"replay_s": 20.0}))
     monkeypatch.setattr(delete, "_check_untrained", lambda *_: None)
     hook = Hook(lambda: api.delete_study(NAME, storage=store.url))
     with joining(store, hook) as worker, pytest.raises(StudyError, match="there is no study 'joined' in"):
