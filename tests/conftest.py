@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from databases import postgres_database, postgres_server
 from sqlalchemy.engine import URL
 
-pytest.register_assert_rewrite("helpers", "profiles", "suite")
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from tests.support import ROOT
+from tests.support.databases import postgres_database, postgres_server
+
+SHARED = ROOT.parent / "shared"
 
 
 def pytest_configure() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 from autogate import api
 from autogate.latency.profile import read_profile
 from autogate.models import load_model
 from autogate.nas.profiles import profiles
+from tests.support.workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 
 @pytest.fixture(scope="package")

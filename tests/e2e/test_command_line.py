@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Cli, runner
-from workplace import Workplace, winner
 
 from autogate import api
+from tests.support.commands import Cli, runner
+from tests.support.workplace import Workplace, winner
 
 pytestmark = pytest.mark.slow
 

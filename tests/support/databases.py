@@ -14,7 +14,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
-RELEASED = Path(__file__).parent / "unit" / "store" / "released"
+from tests.support import ROOT
+
+RELEASED = ROOT / "tests" / "unit" / "store" / "released"
 SERVER_VARIABLE = "AUTOGATE_TEST_POSTGRES"
 
 

@@ -10,13 +10,22 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from helpers import FAST, assert_close, forms_of, images, known_network, options_at, own_copy, random_policy
 from torch import fx
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
+from tests.support.networks import (
+    FAST,
+    assert_close,
+    forms_of,
+    images,
+    known_network,
+    options_at,
+    own_copy,
+    random_policy,
+)
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 POLICIES = 5

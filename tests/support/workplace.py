@@ -13,6 +13,7 @@ from typing import Any
 from autogate.latency.profile import profile_digest, to_lines
 from autogate.records import Profile
 from autogate.store import Store
+from tests.support import ROOT
 
 NET = """
 import torch
@@ -114,11 +115,10 @@ def winner(document: dict[str, Any]) -> dict[str, Any]:
 
 def start(workplace: Workplace, storage: str, *arguments: str) -> subprocess.Popen[str]:
     """Run ``autogate`` in a process of its own."""
-    root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(
         [sys.executable, "-m", "autogate.cli.main", *arguments, "--storage", storage],
         cwd=workplace.root,
-        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         text=True,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

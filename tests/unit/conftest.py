@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import RELEASED, released
 
 from autogate import api
 from autogate.store import Store
+from tests.support.databases import RELEASED, released
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import lively
 
 import autogate
 from autogate.errors import PolicyError
 from autogate.models import load_model
+from tests.support.networks import lively
 
 BLOCK, MAP, SHAPE = "block:layer1.1", "map:layer2.0.conv1", (3, 32, 32)
 

@@ -10,7 +10,9 @@ from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "latency_model.py"
+from tests.support import ROOT
+
+FILE = ROOT / "benchmarks" / "latency_model.py"
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Cli, Refused, runner
 
 from autogate.nas.profiles import profiles
+from tests.support.commands import Cli, Refused, runner
 
 NET = """
 from torch import nn

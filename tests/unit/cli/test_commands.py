@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Cli, Result
 
 from autogate.gates import FAMILIES
 from autogate.goals import make_config
@@ -19,6 +18,7 @@ from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
 from autogate.space import load_space
 from autogate.store import Store
+from tests.support.commands import Cli, Result
 
 PLACE = ("--layout", "contiguous", "--threads", "1")
 

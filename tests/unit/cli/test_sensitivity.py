@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import Cli
+
+from tests.support.commands import Cli
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from helpers import forms_of, images, known_network
-from suite import FamilySuite
 from torch import nn
 
 from autogate.gates import FAMILIES
@@ -21,6 +19,8 @@ from autogate.sites import Network, find_sites
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.family_suite import FamilySuite
+from tests.support.networks import forms_of, images, known_network
 
 SITE = "block:layer1.1"
 

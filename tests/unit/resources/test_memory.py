@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import forms_of, images, known_network, random_policy
 from torch import nn
 
 from autogate.gates import get_family
@@ -17,6 +16,7 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Setting
 from autogate.resources import memory, peak_memory_bytes
 from autogate.surgery import canonical, compact_form, script_decisions
+from tests.support.networks import forms_of, images, known_network, random_policy
 
 NETWORK = known_network("resnet20")
 FLOAT = 4

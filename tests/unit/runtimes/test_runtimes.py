@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import assert_close, forms_of, images, known_network
 from torch import nn
 
 from autogate.errors import DeviceError
@@ -19,6 +18,7 @@ from autogate.runtimes import runnable
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
+from tests.support.networks import assert_close, forms_of, images, known_network
 
 CPU = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
 POLICY = Policy({"block:layer1.1": Gate("mod", {"c": 8}), "map:layer2.1.conv1": Gate("magnitude", {"ratio": 0.5})})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_close, forms_of, images, network_of
 from torch import Tensor, nn
 
 from autogate.gates import FAMILIES
@@ -13,6 +12,7 @@ from autogate.models import load_model
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network, is_exact_layer
 from autogate.surgery import canonical, compact_form
+from tests.support.networks import assert_close, forms_of, images, network_of
 
 
 class Standardised(nn.Conv2d):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import known_network
 from torch import Tensor, nn
 
 from autogate import api
@@ -17,6 +16,7 @@ from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.networks import known_network
 
 
 def of_kind(network: Network, kind: str) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from databases import RELEASED, execute, released
 from sqlalchemy import MetaData, event
 
 from autogate import api
@@ -21,6 +20,7 @@ from autogate.latency.profile import from_lines
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base
 from autogate.store.views import VIEWS
+from tests.support.databases import RELEASED, execute, released
 
 OLDER = range(1, SCHEMA_VERSION)
 

@@ -8,9 +8,9 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import optuna_dashboard
-from databases import released
 
 from autogate.store import upgrade_database
+from tests.support.databases import released
 
 
 def test_optuna_dashboard_shows_studies_and_trials(tmp_path: Path) -> None:

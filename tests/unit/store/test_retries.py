@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy
-from databases import SERVER_VARIABLE, execute, restartable_server
 from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
 from autogate.store import Store, StudyRunningError, is_drop, retry
 from autogate.store import retries as patience
 from autogate.store.retries import DroppedError, retry_on_disconnect
+from tests.support.databases import SERVER_VARIABLE, execute, restartable_server
 
 
 @pytest.fixture

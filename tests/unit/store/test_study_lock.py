@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from databases import execute
 
 from autogate.errors import StudyError
 from autogate.store import Store, StudyRunningError, this_host
 from autogate.store.host import same_host
 from autogate.store.network_files import on_network
+from tests.support import ROOT
+from tests.support.databases import execute
 
 HOLD = """
 import os, sys, time
@@ -41,9 +42,8 @@ def store(anywhere: str) -> Store:
 
 def hold(store: Store, study: str, *more: str) -> subprocess.Popen[str]:
     """Run a study in another process; return when it runs."""
-    root = Path(__file__).resolve().parents[3]
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, store.url, study, *more], cwd=root, text=True, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, store.url, study, *more], cwd=ROOT, text=True, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"

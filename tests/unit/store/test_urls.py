@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from databases import SERVER_VARIABLE, execute
 from sqlalchemy.engine import URL, make_url
 
 from autogate.errors import StorageError
 from autogate.store import Store
 from autogate.store.urls import parse_url, redact, redact_url, same_database
+from tests.support.databases import SERVER_VARIABLE, execute
 
 SECRET = "s3cret/pa@ss:word"  # noqa: S105
 

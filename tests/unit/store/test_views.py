@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from databases import released
 
 from autogate import api
 from autogate.store import Store
+from tests.support import ROOT
+from tests.support.databases import released
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "sql.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
 QUERIES = dict(re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
 
 

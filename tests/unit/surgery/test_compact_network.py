@@ -3,12 +3,22 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, lively, network_of, own_copy
 from torch import Tensor, fx, nn
 
 from autogate.gates import Overwriting
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
+from tests.support.networks import (
+    FAST,
+    SIZES,
+    assert_close,
+    forms_of,
+    images,
+    known_network,
+    lively,
+    network_of,
+    own_copy,
+)
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_close, forms_of, images, known_network, lively_gates, network_of
 from torch import Tensor, nn
 
 from autogate.errors import PolicyError
 from autogate.gates.gathered_conv import GatheredConv
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import canonical, compact_form, training_knobs
+from tests.support.networks import assert_close, forms_of, images, known_network, lively_gates, network_of
 
 RESNET, VGG = "resnet20", "vgg16_bn"
 INSIDE, BLOCK = "map:layer1.1.conv1", "block:layer1.1"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import known_network, own_copy
 
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.networks import known_network, own_copy
 
 
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import images, known_network, own_copy
 
 from autogate.errors import TrainingError
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, training_form
 from autogate.training import gates_of, loss_of
+from tests.support.networks import images, known_network, own_copy
 
 
 def test_the_gates_are_named_by_their_sites() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import assert_close, images, known_network, own_copy
 from torch import nn
 
 from autogate.data import load_data
@@ -20,6 +19,7 @@ from autogate.space.bound import bind
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
 from autogate.training import Fidelity, Recipe, TrainingBackend, make_bank, recalibrate, score, train_shared
+from tests.support.networks import assert_close, images, known_network, own_copy
 
 CPU = torch.device("cpu")
 SITES = ("map:layer1.0.conv1", "map:layer2.0.conv1")

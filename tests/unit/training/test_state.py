@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import known_network, own_copy
 from torch import nn
 
 from autogate.data import load_data
@@ -16,6 +15,7 @@ from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, training_form
 from autogate.training import Recipe, TrainingBackend, clone, make_bank, train_shared
+from tests.support.networks import known_network, own_copy
 
 CPU = torch.device("cpu")
 BLOCK, MAP = "block:layer1.1", "map:layer1.0.conv1"

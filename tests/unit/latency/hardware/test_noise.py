@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import known_network
-from profiles import profile_of
 
 import autogate
 from autogate.errors import ProfileError
@@ -21,6 +19,8 @@ from autogate.latency.timing import noise_reason
 from autogate.nas.profiles import profiles
 from autogate.policy import Gate
 from autogate.records import Profile
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 CALM = {"governor": "performance", "turbo_off": "1", "smt": "0", "load": 1.2, "busiest": []}
 CALM_GPU = {"other_processes": 0, "throttled": False, "power_capped": False, "sm_mhz": 1980, "max_sm_mhz": 1980}

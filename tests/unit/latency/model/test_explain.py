@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.latency.model import LatencyModel, explain_gates, explain_units
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 NETWORK = known_network("resnet20")
 MAP = "map:layer2.1.conv1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,9 @@ from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind
+from tests.support import ROOT
 
-FOLDER = Path(__file__).resolve().parents[3] / "hw_profiles"
+FOLDER = ROOT / "hw_profiles"
 # By how much of its time a form may be cheaper than one that keeps less.
 TOLERANCE = 0.01
 

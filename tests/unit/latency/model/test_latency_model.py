@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import known_network
-from profiles import base_ms, complete, profile_of, share
 
 from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel, cut_into_units
@@ -16,6 +14,8 @@ from autogate.latency.profile import PlannedNetwork
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Realisation
 from autogate.surgery import canonical
+from tests.support.networks import known_network
+from tests.support.profiles import base_ms, complete, profile_of, share
 
 NETWORK = known_network("resnet20")
 UNITS = cut_into_units(NETWORK)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import FAST, SIZES, known_network
-from profiles import profile_of
 
 from autogate.latency.model import LatencyModel, ManyPredictor
 from autogate.policy import Policy
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.surgery import canonical
+from tests.support.networks import FAST, SIZES, known_network
+from tests.support.profiles import profile_of
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel, cut_into_units
@@ -19,6 +17,8 @@ from autogate.records import Profile
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 DROP = ("block:layer1.1", Gate("drop"))
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import known_network
-from profiles import CARD, SETTING, profile_of
 
 from autogate.latency.model import REMOVED, LatencyModel, keys_of
 from autogate.latency.model.regression import Counts, FormRegression
 from autogate.policy import Gate, Policy
 from autogate.records import Operator, UnitForm, UnitSample
+from tests.support.networks import known_network
+from tests.support.profiles import CARD, SETTING, profile_of
 
 KEPT = (1.0, 0.75, 0.5, 0.25)
 

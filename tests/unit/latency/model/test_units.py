@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from helpers import FAST, SIZES, known_network, network_of
 from torch import nn
 
 from autogate.latency.model import REMOVED, cut_into_units, keys_of
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import UNIT, attach_gates, canonical, compact_form
+from tests.support.networks import FAST, SIZES, known_network, network_of
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from profiles import CARD
 
 from autogate.errors import ProfileError
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.timing import Pass
 from autogate.records import ALONE, MIXED
+from tests.support.profiles import CARD
 
 FIRST = [Pass(2.0, {0: 0.5, 1: 1.5}), Pass(1.0, {0: 0.5, 1: 0.5}, {0: 0.1, 1: 0.2})]
 SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.0, 1: 0.5})]

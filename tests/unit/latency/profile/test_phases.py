@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import known_network
-from profiles import CARD, profile_of
 
 from autogate import device_lock
 from autogate.errors import ProfileError
@@ -27,6 +25,8 @@ from autogate.records import ALONE, MIXED, WARM, Profile
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.studies import Reporter
+from tests.support.networks import known_network
+from tests.support.profiles import CARD, profile_of
 
 CPU = torch.device("cpu")
 NETWORK = known_network("resnet20")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from helpers import FAST, SIZES, known_network
 
 from autogate.gates import get_family
 from autogate.latency.model import cut_into_units, keys_of
@@ -15,6 +14,7 @@ from autogate.policy import DENSE
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
+from tests.support.networks import FAST, SIZES, known_network
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
 

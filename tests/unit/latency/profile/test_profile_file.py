@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel
 from autogate.latency.profile import from_lines, profile_digest, read_profile, to_lines
 from autogate.policy import Gate, canonical_json, digest
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 NETWORK = known_network("resnet20")
 PROFILE = profile_of(NETWORK, [("block:layer1.1", Gate("drop")), ("map:layer2.0.conv1", Gate("magnitude"))])

@@ -9,8 +9,9 @@ import pytest
 from autogate.latency.profile import read_profile
 from autogate.latency.profile.transfer import NOT_HERE
 from autogate.records import ALONE, MIXED
+from tests.support import ROOT
 
-FILES = sorted((Path(__file__).parents[3] / "hw_profiles").glob("*.jsonl"))
+FILES = sorted((ROOT / "hw_profiles").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import network_of
 from torch import Tensor, nn
 
 from autogate.gates import get_family
@@ -35,6 +34,7 @@ from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, compact_form, script_decisions
+from tests.support.networks import network_of
 
 
 class Residual(nn.Module):

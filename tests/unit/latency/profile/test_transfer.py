@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import known_network
-from profiles import SETTING, profile_of
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
@@ -21,6 +19,8 @@ from autogate.records import Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
+from tests.support.networks import known_network
+from tests.support.profiles import SETTING, profile_of
 
 
 def seen(**times: float) -> list[UnitSample]:

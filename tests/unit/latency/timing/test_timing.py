@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import images, known_network
 from torch import fx, nn
 
 from autogate.errors import DeviceError
@@ -12,6 +11,7 @@ from autogate.latency.timing import Clock, MarkedNetwork, compare, prepare, prep
 from autogate.policy import DENSE
 from autogate.records import Setting
 from autogate.surgery import compact_form
+from tests.support.networks import images, known_network
 
 
 def setting(**more: object) -> Setting:

@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import known_network
-from profiles import CARD, SETTING, profile_of
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +23,8 @@ from autogate.policy import DENSE, Policy
 from autogate.records import Operator
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
+from tests.support.networks import known_network
+from tests.support.profiles import CARD, SETTING, profile_of
 
 NETWORK = known_network("resnet20")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,9 @@ from autogate.records import MIXED, Profile
 from autogate.sites import Network, find_sites
 from autogate.space import load_space
 from autogate.space.bound import bind
+from tests.support import ROOT
 
-FOLDER = Path(__file__).resolve().parents[3] / "hw_profiles"
+FOLDER = ROOT / "hw_profiles"
 # The machine had become faster than its canaries said: every prediction is high by about 5 %, in the right order.
 BIASED = "amd-epyc-2-cores-resnet50-b1-float32-1-thread-eager-torch2.15"
 HELD_OUT, UNITS = ".held-out.json", ".units.json"

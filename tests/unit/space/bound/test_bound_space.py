@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 import pytest
-from helpers import known_network
 from torch import Tensor, nn
 
 from autogate.errors import SpaceError
@@ -12,6 +11,7 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import find_sites
 from autogate.space import load_space, parse_space
 from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
+from tests.support.networks import known_network
 
 SITES = known_network("resnet20").sites
 BLOCKS = [name for name, site in SITES.items() if site.kind == "block"]
