@@ -11,8 +11,7 @@ import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
-from autogate.store import Store, StudyRunningError, is_drop, retry
-from autogate.store import retries as patience
+from autogate.store import Store, StudyRunningError, is_drop, retries, retry
 from autogate.store.retries import DroppedError, retry_on_disconnect
 from tests.support.databases import SERVER_VARIABLE, execute, restartable_server
 
@@ -28,51 +27,40 @@ def own_server() -> Iterator[tuple[str, object]]:
         yield url, server
 
 
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def test_waits_grow_and_end() -> None:
     waited: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", waited.append)
-    return waited
-
-
-def test_waits_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = no_waiting(monkeypatch)
 
     def attempt() -> None:
         raise DroppedError("away")
 
     with pytest.raises(DroppedError, match="away"):
-        retry(attempt, lambda error: isinstance(error, DroppedError))
+        retry(attempt, lambda error: isinstance(error, DroppedError), sleep=waited.append)
     assert waited == sorted(waited)
     assert 30 <= sum(waited) <= 120
 
 
-def test_other_errors_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = no_waiting(monkeypatch)
+def test_other_errors_do_not_wait() -> None:
+    waited: list[float] = []
 
-    @retry_on_disconnect
     def attempt() -> None:
         raise StorageError("disk full")
 
     with pytest.raises(StorageError, match="disk full"):
-        attempt()
+        retry_on_disconnect(attempt, sleep=waited.append)()
     assert waited == []
 
 
-def test_nested_patience_is_not_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = no_waiting(monkeypatch)
+def test_nested_retries_are_not_multiplied() -> None:
+    waited: list[float] = []
     attempts = []
 
-    @retry_on_disconnect
-    def inner() -> None:
+    def fail() -> None:
         attempts.append(1)
         raise DroppedError("away")
 
-    @retry_on_disconnect
-    def outer() -> None:
-        inner()
-
+    inner = retry_on_disconnect(fail, sleep=waited.append)
     with pytest.raises(DroppedError):
-        outer()
+        retry_on_disconnect(lambda: inner(), sleep=waited.append)()
     assert len(attempts) == len(waited) + 1
 
 
@@ -139,7 +127,8 @@ def test_a_server_that_stays_away_is_one_clear_line(
     store = Store(url, create=True)
     store.create_study("one", {})
     server.stop()  # type: ignore[attr-defined]
-    no_waiting(monkeypatch)
+    # The methods of the store wait by themselves; a minute is too long for a test.
+    monkeypatch.setattr(retries, "_WAITS_S", (0.0, 0.0))
     with pytest.raises(StorageError, match="cannot use the database .* resume when it works again") as raised:
         store.set_facts("one", {"a": 1})
     assert "\n" not in str(raised.value)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.latency.hardware import HostLoad, host_load
-from autogate.latency.hardware.host_load import load_of_others
+from autogate.latency.hardware import HostLoad
+from autogate.latency.hardware.host_load import Readings, readings
 
 
 def work(seconds: float) -> None:
@@ -19,25 +19,23 @@ def work(seconds: float) -> None:
         pass
 
 
-def told(monkeypatch: pytest.MonkeyPatch, *readings: tuple[float, float, float, float] | None) -> dict[str, float]:
-    left = iter(readings)
-    monkeypatch.setattr(host_load, "_readings", lambda: next(left))
-    return HostLoad().facts()
+def told(*found: Readings | None) -> dict[str, float]:
+    left = iter(found)
+    return HostLoad(read=lambda: next(left)).facts()
 
 
-def test_own_work_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = told(monkeypatch, (10.0, 100.0, 5.0, 1.0), (20.0, 118.0, 7.0, 11.0))
+def test_own_work_is_not_that_of_others() -> None:
+    found = told((10.0, 100.0, 5.0, 1.0), (20.0, 118.0, 7.0, 11.0))
     assert found == {"others_cores": 0.8, "stolen_cores": 0.2}
     # The clocks of host and process differ by a tick.
-    assert told(monkeypatch, (0.0, 0.0, 0.0, 0.0), (1.0, 0.99, 0.0, 1.0))["others_cores"] == 0.0
+    assert told((0.0, 0.0, 0.0, 0.0), (1.0, 0.99, 0.0, 1.0))["others_cores"] == 0.0
 
 
-def test_a_host_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_load, "_STAT", tmp_path / "absent")
-    assert load_of_others(0.0) == {}
+def test_a_host_that_tells_nothing(tmp_path: Path) -> None:
+    assert readings(tmp_path / "absent") is None
     (tmp_path / "odd").write_text("intr 1 2\n", encoding="utf-8")
-    monkeypatch.setattr(host_load, "_STAT", tmp_path / "odd")
-    assert load_of_others(0.0) == {}
+    assert readings(tmp_path / "odd") is None
+    assert told(None, None) == {}
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the host has no /proc/stat")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-import autogate
-from autogate.errors import ProfileError
-from autogate.latency.hardware import noise as disturbers
 from autogate.latency.hardware.noise import NOTHING, suspicious
-from autogate.latency.timing import drift_filter as steadiness
 from autogate.latency.timing import noise_reason
-from autogate.nas.profiles import profiles
 from autogate.policy import Gate
 from autogate.records import Profile
 from tests.support.networks import known_network
@@ -36,14 +30,14 @@ def noisy(device: str = "cpu", **card_state: Any) -> Profile:
     )
 
 
-def simulate(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
-    """Have the machine's facts read as calm, but for ``facts``."""
+def simulated(**facts: Any) -> Callable[[torch.device], dict[str, Any]]:
+    """Return the state of devices that are calm, but for ``facts``."""
 
     def state(device: torch.device) -> dict[str, Any]:
         calm = CALM_GPU if device.type == "cuda" else CALM
         return {**calm, **{name: value for name, value in facts.items() if name in calm}}
 
-    monkeypatch.setattr(disturbers, "device_state", state)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -61,44 +55,22 @@ def simulate(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_may_disturb_a_machine_is_named(
-    monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], named: str
-) -> None:
-    simulate(monkeypatch, **facts)
+def test_what_may_disturb_a_machine_is_named(facts: dict[str, Any], named: str) -> None:
     device = "cpu" if facts.keys() <= CALM.keys() else "cuda:0"
-    wrong = str(noise_reason(noisy(device)))
+    wrong = str(noise_reason(noisy(device), state_of=simulated(**facts)))
     assert f"times of one network spread by 30% ({named}" in wrong
     assert NOTHING not in wrong
 
 
-def test_everything_that_is_suspicious_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(monkeypatch, busiest=["miner"], governor="ondemand", throttled=True)
-    wrong = str(noise_reason(noisy("cuda:0", busiest=["gcc", "miner"])))
+def test_everything_that_is_suspicious_is_named() -> None:
+    now = simulated(busiest=["miner"], governor="ondemand", throttled=True)
+    wrong = str(noise_reason(noisy("cuda:0", busiest=["gcc", "miner"]), state_of=now))
     assert (
         "(running beside: miner, gcc; the CPU's governor is ondemand, not performance; the GPU is throttled)" in wrong
     )
 
 
-def test_if_nothing_is_found_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(monkeypatch)
-    assert str(noise_reason(noisy())) == f"times of one network spread by 30% ({NOTHING})"
+def test_if_nothing_is_found_that_is_said() -> None:
+    assert str(noise_reason(noisy(), state_of=simulated())) == f"times of one network spread by 30% ({NOTHING})"
     # Facts that cannot be read are not suspicious.
     assert suspicious({**dict.fromkeys([*CALM, *CALM_GPU])}, threads=1) == []
-
-
-@pytest.mark.slow
-def test_a_machine_too_noisy_to_measure_is_refused_unless_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steadiness, "TOO_NOISY", 0.0)  # No machine is that steady.
-    simulate(monkeypatch, busiest=["miner"], governor="powersave")
-    monkeypatch.setattr(profiles, "QUICK_PROFILE_S", 1.0)
-    out = tmp_path / "profile.jsonl"
-    how: dict[str, Any] = {"space": "drop", "seconds": None, "batch_size": 1, "threads": 1, "layout": "contiguous"}
-    found = re.escape("the CPU's governor is powersave, not performance")
-    pattern = rf"the machine is too noisy to measure: .* spread by \d+% \(running beside: miner.*; {found}\); stop .*"
-    with pytest.raises(ProfileError, match=pattern):
-        autogate.profile("resnet20", out=out, **how)
-    assert not out.exists()
-    autogate.profile("resnet20", out=out, allow_noisy=True, **how)
-    assert out.exists()
