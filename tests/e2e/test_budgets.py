@@ -21,7 +21,6 @@ from autogate.resources import benchmark as bench
 from tests.support.commands import Cli, runner
 from tests.support.workplace import Workplace
 
-pytestmark = pytest.mark.slow
 BUDGET = "80%"
 
 

@@ -11,8 +11,6 @@ from autogate import api
 from tests.support.commands import Cli, runner
 from tests.support.workplace import Workplace, winner
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], study: api.Study) -> Cli:

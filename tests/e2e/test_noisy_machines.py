@@ -10,19 +10,18 @@ import pytest
 import autogate
 from autogate.errors import ProfileError
 from autogate.latency.timing import drift_filter
-from autogate.nas.profiles import profiles
+from tests.support.workplace import PLACE, Workplace
 
 
 def test_a_machine_too_noisy_to_measure_is_refused_unless_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drift_filter, "TOO_NOISY", 0.0)  # No machine is that steady.
-    monkeypatch.setattr(profiles, "QUICK_PROFILE_S", 1.0)
     out = tmp_path / "profile.jsonl"
-    how: dict[str, Any] = {"space": "drop", "seconds": None, "batch_size": 1, "threads": 1, "layout": "contiguous"}
+    how: dict[str, Any] = {"space": "drop.yaml", "seconds": 3.0, **PLACE}
     pattern = r"the machine is too noisy to measure: .* spread by \d+% \(.+\); stop .*"
     with pytest.raises(ProfileError, match=pattern):
-        autogate.profile("resnet20", out=out, **how)
+        autogate.profile("e2enet:build", out=out, **how)
     assert not out.exists()
-    autogate.profile("resnet20", out=out, allow_noisy=True, **how)
+    autogate.profile("e2enet:build", out=out, allow_noisy=True, **how)
     assert out.exists()

@@ -21,8 +21,6 @@ from autogate.store import Store
 from autogate.training import loop
 from tests.support.workplace import PLACE, Workplace
 
-pytestmark = pytest.mark.slow
-
 
 def run(workplace: Workplace, profile: str, **more: Any) -> api.Study:
     settings = {**workplace.quick, "profile": profile, "trials": 4, **more}

@@ -22,8 +22,6 @@ from autogate.system import code_version
 from tests.support.databases import SERVER_VARIABLE, execute, postgres_database
 from tests.support.workplace import Workplace, start, winner
 
-pytestmark = pytest.mark.slow
-
 NAME = "it's 🙂"
 
 

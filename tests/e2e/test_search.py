@@ -24,8 +24,6 @@ from autogate.policy import Policy
 from autogate.store import Store
 from tests.support.workplace import TRIALS, Workplace, start, winner
 
-pytestmark = pytest.mark.slow
-
 DOCUMENT = {
     "schema",
     "study",

@@ -21,7 +21,6 @@ from autogate.errors import AutoGateError, StudyError
 from autogate.store import Store, StudyRunningError
 from tests.support.workplace import Workplace, start
 
-pytestmark = pytest.mark.slow
 WAIT_S = 150
 
 

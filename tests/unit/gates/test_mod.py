@@ -137,7 +137,7 @@ def with_mod(module: nn.Module, size: int, **genes: str | int) -> tuple[nn.Modul
 
 def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str | int) -> Any:
     quick = label in ("R18 CIFAR-10", "VGG16 CIFAR-10")
-    return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.slow)
+    return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.e2e)
 
 
 WIDE = [

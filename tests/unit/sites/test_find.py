@@ -64,14 +64,14 @@ def test_resnet20() -> None:
         ("resnet50", 64, 2 + 3 + 5 + 2, 2 * 16, 1 + 4),
         # 64 128 256-256 512-512 512-512-512: convolutions that keep the width; a map between any two of the 13.
         # What the last one writes is read by a linear layer.
-        ("vgg16_bn", 64, 1 + 1 + 2 + 2 + 3, 12, 1),
+        pytest.param("vgg16_bn", 64, 1 + 1 + 2 + 2 + 3, 12, 1, marks=pytest.mark.e2e),
         # Repeats beyond the first of each stage. Maps: 16 expanded ones, the stem's before the depthwise
         # convolution, and the two linear bottlenecks that only one convolution reads.
         # Groups: the streams of the five stages with repeats, and the last convolution before the linear layer.
         ("mobilenet_v2", 64, 1 + 2 + 3 + 2 + 2, 16 + 1 + 2, 5 + 1),
         # 6 + 12 + 24 + 16 layers, each with a bottleneck map and a concatenated input, and three transitions.
         # Groups: the stem, what each layer adds to the concatenation, and the transitions.
-        ("densenet121", 64, 0, 58 + 58 + 3, 1 + 58 + 3),
+        pytest.param("densenet121", 64, 0, 58 + 58 + 3, 1 + 58 + 3, marks=pytest.mark.e2e),
         # Twelve layers per block and two transitions: each reads its own normalised view of what came before.
         ("densenet40", 32, 0, 3 * 12 + 2, 1 + 36 + 2),
         ("vgg16_bn_cifar", 32, 1 + 1 + 2 + 2 + 3, 12, 1),
@@ -340,7 +340,12 @@ def test_finding_sites_changes_nothing() -> None:
         # Every stage begins with a block that is no site.
         ("resnet50", 64, {"layer1.1": 1, "layer1.2": 2, "layer3.5": 5}),
         # Plain units: within a stage the first convolution widens, except in the last stage.
-        ("vgg16_bn", 64, {"features.3": 1, "features.17": 1, "features.20": 2, "features.34": 0, "features.37": 1}),
+        pytest.param(
+            "vgg16_bn",
+            64,
+            {"features.3": 1, "features.17": 1, "features.20": 2, "features.34": 0, "features.37": 1},
+            marks=pytest.mark.e2e,
+        ),
         ("mobilenet_v2", 64, {"features.3.conv": 1, "features.5.conv": 1, "features.6.conv": 2}),
     ],
 )

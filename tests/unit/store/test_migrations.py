@@ -177,35 +177,3 @@ def test_schema_2_gains_tables_and_loses_nothing(tmp_path: Path) -> None:
         name: found for name, found in before.items() if name not in changed
     }
     assert Store(url).study_names() == ["budget", "largest drop"]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("goldnet")
-@pytest.mark.parametrize(("schema", "best"), [(1, 5), (2, 1)])
-def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_path: Path) -> None:
-    url = released(schema, tmp_path / "old")
-    api.upgrade_studies(storage=url)
-    before = Store(url).trials("budget")
-    document = api.show("budget", storage=url)
-    assert document["trials"]["total"] == len(before) == 8
-    assert document["best"]["trial"] == best
-    assert best in [point["trial"] for point in api.pareto("budget", storage=url)["front"]]
-    connection = sqlite3.connect(tmp_path / "old" / "studies.db")
-    trained = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
-    connection.close()
-    for study in ("budget", "largest drop"):
-        total = api.show(study, storage=url)["trials"]["total"]
-        resumed = api.resume(study, trials=2, storage=url)
-        assert resumed.document()["trials"]["total"] == total + 2
-        numbers = [front.trial for front in resumed.store.fronts(study)]
-        assert numbers == [trial.number for trial in resumed.trials()]
-    after = Store(url).trials("budget")[:8]
-    # Predictions may be those of a newer latency model; nothing else changed.
-    for name in ("number", "outcome", "policy", "val_accuracy", "reason", "seconds"):
-        assert [getattr(trial, name) for trial in after] == [getattr(trial, name) for trial in before]
-    assert all(trial.predicted is not None for trial in after)
-    # The old evaluations count: only what is new was trained.
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-    evaluated = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
-    connection.close()
-    assert trained < evaluated <= trained + 4 + 2

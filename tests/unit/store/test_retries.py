@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
-from autogate.store import Store, StudyRunningError, is_drop, retries, retry
+from autogate.store import Store, is_drop, retry
 from autogate.store.retries import DroppedError, retry_on_disconnect
-from tests.support.databases import SERVER_VARIABLE, execute, restartable_server
-
-
-@pytest.fixture
-def own_server() -> Iterator[tuple[str, object]]:
-    """Return the URL of a database on a server of its own, and the server, which can be stopped and started."""
-    import os
-
-    if os.environ.get(SERVER_VARIABLE):
-        pytest.skip(f"needs a server of its own, and {SERVER_VARIABLE} names another one")
-    with restartable_server() as (url, server):
-        yield url, server
+from tests.support.databases import execute
 
 
 def test_waits_grow_and_end() -> None:
@@ -85,51 +70,3 @@ def test_a_dropped_connection_is_replaced(postgres: str) -> None:
     execute(postgres, "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
     store.set_facts("one", {"a": 1})
     assert store.study("one")[1] == {"a": 1}
-
-
-@pytest.mark.slow
-def test_a_server_that_is_started_anew_is_waited_for(own_server: tuple[str, object]) -> None:
-    url, server = own_server
-    store = Store(url, create=True)
-    store.create_study("one", {})
-    with store.running("one"):
-        server.stop()  # type: ignore[attr-defined]
-        later = threading.Timer(2.0, server.start)  # type: ignore[attr-defined]
-        later.start()
-        start = time.monotonic()
-        store.set_facts("one", {"a": 1})
-        assert time.monotonic() - start >= 1.5
-        later.join()
-        # The server forgot the lock; it is taken again before anybody else can.
-        store.check_held()
-        with pytest.raises(StudyRunningError), Store(url).running("one"):
-            pass
-    assert store.study("one")[1] == {"a": 1}
-
-
-@pytest.mark.slow
-def test_a_lock_that_another_took_meanwhile_stops_the_first(own_server: tuple[str, object]) -> None:
-    url, server = own_server
-    store = Store(url, create=True)
-    store.create_study("one", {})
-    with store.running("one"):
-        server.stop()  # type: ignore[attr-defined]
-        server.start()  # type: ignore[attr-defined]
-        with Store(url).running("one"), pytest.raises(StudyRunningError, match="another process took"):
-            store.check_held()
-
-
-@pytest.mark.slow
-def test_a_server_that_stays_away_is_one_clear_line(
-    own_server: tuple[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, server = own_server
-    store = Store(url, create=True)
-    store.create_study("one", {})
-    server.stop()  # type: ignore[attr-defined]
-    # The methods of the store wait by themselves; a minute is too long for a test.
-    monkeypatch.setattr(retries, "_WAITS_S", (0.0, 0.0))
-    with pytest.raises(StorageError, match="cannot use the database .* resume when it works again") as raised:
-        store.set_facts("one", {"a": 1})
-    assert "\n" not in str(raised.value)
-    server.start()  # type: ignore[attr-defined]

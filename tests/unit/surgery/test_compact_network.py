@@ -20,7 +20,7 @@ from tests.support.networks import (
     own_copy,
 )
 
-NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
 def calls(form: fx.GraphModule) -> list[str]:

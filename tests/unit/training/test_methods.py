@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from autogate.data import load_data
 from autogate.errors import TrainingError
 from autogate.gates.estimators import ESTIMATORS
 from autogate.nas.evaluating import Task, TrainingEvaluator
@@ -19,6 +18,7 @@ from autogate.space.bound import bind
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, compact_form, gate_path, training_form
 from autogate.training import Fidelity, Recipe, TrainingBackend, make_bank, recalibrate, score, train_shared
+from tests.support.data import few_digits
 from tests.support.networks import assert_close, images, known_network, own_copy
 
 CPU = torch.device("cpu")
@@ -31,8 +31,8 @@ def trained(family: str, fidelity: Fidelity, methods: TrainingBackend | None = N
     gates = attach_gates(network, policy)
     start = {site: gate.kept.clone() for site, gate in gates.items()}
     form = training_form(network, gates)
-    recipe = Recipe(images=40 * 32, lr=0.05, batch_size=32)
-    (methods or TrainingBackend()).train(form, load_data("digits").train, recipe, fidelity, seed=0, device=CPU)
+    recipe = Recipe(images=40 * 8, lr=0.05, batch_size=8)
+    (methods or TrainingBackend()).train(form, few_digits().train, recipe, fidelity, seed=0, device=CPU)
     compact = compact_form(network, policy, gates)
     x = images(network, 3)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_says_when_and_how_the_gates_stood() -> None:
     recipe = Recipe(images=4000, lr=1e20, batch_size=32)
     message = r"the loss became (nan|inf) in epoch \d; try a lower --lr \(gates: block:layer1\.1 "
     with pytest.raises(TrainingError, match=message):
-        TrainingBackend().train(form, load_data("digits").train, recipe, "full", seed=0, device=CPU)
+        TrainingBackend().train(form, few_digits().train, recipe, "full", seed=0, device=CPU)
 
 
 def test_gates_with_weights_can_be_copied_in_the_middle_of_their_training() -> None:
@@ -84,8 +84,8 @@ def test_gates_with_weights_can_be_copied_in_the_middle_of_their_training() -> N
     space = bind(load_space("unified"), network.sites)
     bank = make_bank(network, space, seed=0)
     fastest = Policy({"block:layer1.1": Gate("drop")})
-    recipe = Recipe(images=4 * 32, lr=0.01, batch_size=32)
-    train_shared(network, space, bank, load_data("digits").train, recipe, fastest=fastest, seed=0, device=CPU)
+    recipe = Recipe(images=4 * 8, lr=0.01, batch_size=8)
+    train_shared(network, space, bank, few_digits().train, recipe, fastest=fastest, seed=0, device=CPU)
     open_now = [gate for gate in bank.values() if getattr(gate, "opening", None) is not None]
     assert open_now
     for gate in open_now:
@@ -96,7 +96,7 @@ def test_gates_with_weights_can_be_copied_in_the_middle_of_their_training() -> N
 
 def test_a_candidate_starts_from_the_shared_gate_and_trains_it_with_its_own_knobs() -> None:
     network, site = own_copy(known_network("resnet20")), "block:layer1.1"
-    data = load_data("digits")
+    data = few_digits()
     gate = canonical(Policy({site: Gate("lcnet")}), network.sites).gates[site]
     bank = make_bank(network, bind(load_space("unified"), network.sites), seed=0)
     shared = bank[(site, gate)]
@@ -118,7 +118,7 @@ def test_recalibration_takes_the_statistics_of_the_gated_network() -> None:
     network = own_copy(known_network("resnet20"))
     policy = canonical(Policy(dict.fromkeys(SITES, Gate("magnitude", {"ratio": 0.5}))), network.sites)
     form = training_form(network, attach_gates(network, policy))
-    split = load_data("digits").train
+    split = few_digits().train
     recalibrate(form, split, seed=0, device=CPU)
     seen: list[torch.Tensor] = []
     norm = network.model.get_submodule("layer1.0.bn2")
@@ -142,7 +142,7 @@ def test_scoring_records_what_varying_gates_decide_image_by_image() -> None:
     gates = attach_gates(network, policy)
     for gate in gates.values():
         gate.predictor.score.weight.data.normal_()
-    form, split = training_form(network, gates), load_data("digits").val
+    form, split = training_form(network, gates), few_digits().val
     _, realisation = score(form, split, device=CPU)
     expected: dict[str, list[int]] = {block: [], place: []}
     with torch.no_grad():
@@ -174,4 +174,4 @@ def test_how_gates_stood_is_said(family: str, site: str, stood: str) -> None:
     form = training_form(network, attach_gates(network, policy))
     recipe = Recipe(images=4000, lr=1e20, batch_size=32)
     with pytest.raises(TrainingError, match=stood):
-        TrainingBackend().train(form, load_data("digits").train, recipe, "full", seed=0, device=CPU)
+        TrainingBackend().train(form, few_digits().train, recipe, "full", seed=0, device=CPU)

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from autogate.data import load_data
 from autogate.errors import TrainingError
 from autogate.policy import Gate, Policy
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, training_form
 from autogate.training import Recipe, TrainingBackend, clone, make_bank, train_shared
+from tests.support.data import few_digits
 from tests.support.networks import known_network, own_copy
 
 CPU = torch.device("cpu")
 BLOCK, MAP = "block:layer1.1", "map:layer1.0.conv1"
-STEPS = 12
+STEPS, BATCH = 12, 8
 GATES: dict[str, tuple[str, Gate, dict[str, Any]]] = {
     "antidote": (MAP, Gate("antidote", {"channel_ratio": 0.5}), {"targeted_dropout.antidote": 0.5}),
     "dce": (MAP, Gate("dce", {"ratio": 0.5}), {}),
@@ -61,10 +61,8 @@ def train(family: str, checkpointer: MemoryKeeper | None = None) -> dict[str, to
     with torch.random.fork_rng():
         torch.manual_seed(5)
         form = training_form(network, attach_gates(network, policy))
-    recipe = Recipe(images=STEPS * 32, lr=0.05, batch_size=32)
-    TrainingBackend().train(
-        form, load_data("digits").train, recipe, "full", seed=3, device=CPU, checkpointer=checkpointer
-    )
+    recipe = Recipe(images=STEPS * BATCH, lr=0.05, batch_size=BATCH)
+    TrainingBackend().train(form, few_digits().train, recipe, "full", seed=3, device=CPU, checkpointer=checkpointer)
     return dict(form.state_dict())
 
 
@@ -74,11 +72,11 @@ def test_an_interrupted_training_ends_as_one_that_was_not(family: str) -> None:
     checkpointer = MemoryKeeper(stop_after=7)
     with pytest.raises(Interrupted):
         train(family, checkpointer)
-    assert checkpointer.saved == [32 * step for step in range(1, 8)]
+    assert checkpointer.saved == [BATCH * step for step in range(1, 8)]
     rest = MemoryKeeper()
     rest.state = checkpointer.state
     resumed = train(family, rest)
-    assert rest.saved == [32 * step for step in range(8, STEPS + 1)]
+    assert rest.saved == [BATCH * step for step in range(8, STEPS + 1)]
     assert set(resumed) == set(whole)
     for name, value in whole.items():
         assert torch.equal(resumed[name], value), name
@@ -89,8 +87,8 @@ def test_shared_weights_too() -> None:
         network = clone(known_network("resnet20"))
         space = bind(load_space("mod"), network.sites)
         bank = make_bank(network, space, 0)
-        recipe = Recipe(images=5 * 32, lr=0.02, batch_size=32)
-        data = load_data("digits").train
+        recipe = Recipe(images=5 * BATCH, lr=0.02, batch_size=BATCH)
+        data = few_digits().train
         train_shared(
             network, space, bank, data, recipe, fastest=Policy(), seed=1, device=CPU, checkpointer=checkpointer
         )

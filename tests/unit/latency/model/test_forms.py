@@ -39,7 +39,7 @@ def never_measured(model: LatencyModel, unit: Unit, gates: dict[str, list[Gate]]
     ("name", "fewest"),
     [
         ("amd-epyc-2-cores-resnet50-b1-float32-1-thread-eager-torch2.15", 100),
-        ("intel-xeon-2-cores-vgg16_bn-b1-float32-1-thread-eager-torch2.15", 25),
+        pytest.param("intel-xeon-2-cores-vgg16_bn-b1-float32-1-thread-eager-torch2.15", 25, marks=pytest.mark.e2e),
     ],
 )
 def test_forms_never_measured_that_keep_more_are_not_cheaper(name: str, fewest: int) -> None:

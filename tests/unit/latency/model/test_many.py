@@ -13,7 +13,7 @@ from autogate.surgery import canonical
 from tests.support.networks import FAST, SIZES, known_network
 from tests.support.profiles import profile_of
 
-NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
 def drawn(space: BoundSpace, count: int, seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import UNIT, attach_gates, canonical, compact_form
 from tests.support.networks import FAST, SIZES, known_network, network_of
 
-NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -16,7 +16,7 @@ from autogate.space.bound import bind
 from autogate.surgery import canonical
 from tests.support.networks import FAST, SIZES, known_network
 
-NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -11,11 +11,10 @@ import torch
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency.hardware import setting_of
-from autogate.latency.model import LatencyModel
-from autogate.latency.profile import PlannedNetwork, revalidate, take_profile, transfer_profile
-from autogate.latency.profile.transfer import NOT_HERE, carried_over
-from autogate.policy import DENSE, Gate, Policy
-from autogate.records import Profile, Setting, UnitSample
+from autogate.latency.profile import revalidate, transfer_profile
+from autogate.latency.profile.transfer import carried_over
+from autogate.policy import Gate
+from autogate.records import Setting, UnitSample
 from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
@@ -58,47 +57,6 @@ def space(network: Network) -> BoundSpace:
     )
 
 
-@pytest.fixture(scope="module")
-def profile(network: Network, space: BoundSpace) -> Profile:
-    setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
-    return take_profile(network, space, setting, model="resnet20", seconds=8.0, strict_time_limit=False)
-
-
-@pytest.mark.slow
-def test_a_few_networks_make_a_profile_of_another_device(network: Network, space: BoundSpace, profile: Profile) -> None:
-    # The other device is five times as fast, and its gates save less.
-    fast = replace(
-        profile,
-        units=tuple(replace(u, ms=(0.2 if "|" not in u.key else 0.25) * u.ms) for u in profile.units),
-        networks=tuple(replace(n, ms=0.22 * n.ms) for n in profile.networks),
-    )
-    found = transfer_profile(fast, network, space, profile.setting, networks=8)
-    assert len(found.networks) == 8
-    assert found.setting == profile.setting
-    assert found.method["transferred_from"]["setting"] == profile.setting.to_json()
-    carried = [sample for sample in found.units if sample.network == NOT_HERE]
-    assert carried
-    assert all(sample.passes == 0 for sample in carried)
-    here, there = LatencyModel(found, network), LatencyModel(profile, network)
-    rng = np.random.default_rng(0)
-    ratios = []
-    for _ in range(20):
-        chosen = {d.name: str(rng.choice(d.choices)) for d in space.decisions}
-        policy = Policy(space.policy(chosen).gates)
-        ratios.append(here.predict(policy).p50 / there.predict(policy).p50)
-    # It describes this device as it was meanwhile,
-    own = [
-        here.predict(policy, PlannedNetwork(policy, one.decisions).realisation(network.sites, 1)).p50 / one.ms
-        for one in found.networks
-        for policy in [Policy.from_json(one.policy)]
-    ]
-    assert 0.8 < float(np.median(own)) < 1.25
-    # and as the own profile does, which saw it a minute earlier, and maybe at another speed.
-    assert 0.5 < float(np.median(ratios)) * there.dense_ms / here.dense_ms < 2.0
-    low, high = np.percentile(ratios, [25, 75])
-    assert high - low < 0.25 * float(np.median(ratios))
-
-
 def test_another_batch_size_cannot_be_transferred(network: Network, space: BoundSpace) -> None:
     there = profile_of(network, [("block:layer1.1", Gate("drop"))])
     setting = setting_of(torch.device("cpu"), batch_size=4, layout="contiguous", threads=1)
@@ -106,25 +64,13 @@ def test_another_batch_size_cannot_be_transferred(network: Network, space: Bound
         transfer_profile(there, network, space, setting)
 
 
-@pytest.mark.slow
-def test_networks_of_a_stale_profile_are_measured_again(network: Network, profile: Profile) -> None:
-    old = replace(profile, networks=tuple(replace(n, ms=n.ms / 8) for n in profile.networks))
-    since = revalidate(old, network, seconds=1.0)
-    assert 2 < since.slowdown < 32
-    assert since.error >= 0
-    now = LatencyModel(profile, network)
-    then = LatencyModel(profile, network, slowdown=since.slowdown, stale_error=0.1)
-    assert then.dense_ms == pytest.approx(since.slowdown * now.dense_ms)
-    assert 1 + then.error(DENSE) == pytest.approx(1.1 * (1 + now.error(DENSE)))
-
-
 def test_a_profile_that_does_not_say_what_ran_cannot_be_refreshed(network: Network) -> None:
     with pytest.raises(ProfileError, match="profile again"):
         revalidate(profile_of(network, [("block:layer1.1", Gate("drop"))]), network)
 
 
-def test_only_versions_and_modes_make_a_profile_stale(profile: Profile) -> None:
-    now = profile.setting
+def test_only_versions_and_modes_make_a_profile_stale() -> None:
+    now = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
     other = replace(now, versions={**now.versions, "torch": "1.0"})
     assert other.is_stale(now)
     assert not now.is_stale(now)

@@ -41,8 +41,20 @@ def document_of(name: str, suffix: str) -> dict[str, Any]:
     return found
 
 
+def by_size(found: list[str]) -> list[Any]:
+    """Return the names as parameters; large networks belong to the tier e2e."""
+    return [
+        pytest.param(name, marks=pytest.mark.e2e if "vgg16" in name or "resnet50" in name else ()) for name in found
+    ]
+
+
+@cache
+def traced(model: str, input_shape: tuple[int, int, int]) -> Network:
+    return find_sites(load_model(model).module, input_shape)
+
+
 def network_of(profile: Profile) -> Network:
-    return find_sites(load_model(profile.model).module, profile.input_shape)
+    return traced(profile.model, profile.input_shape)
 
 
 @cache
@@ -58,7 +70,7 @@ def test_every_network_and_batch_is_there() -> None:
         assert there == {(model, f"b{batch}") for model in models for batch in (1, 8)}
 
 
-@pytest.mark.parametrize("name", names(HELD_OUT))
+@pytest.mark.parametrize("name", by_size(names(HELD_OUT)))
 def test_networks_that_no_profile_has_seen_are_predicted(name: str) -> None:
     found = replayed(name)
     assert len(found.measured_ms) >= 30
@@ -76,6 +88,7 @@ def test_networks_that_no_profile_has_seen_are_predicted(name: str) -> None:
         assert ours.mape < baseline["mape"]
 
 
+@pytest.mark.e2e  # of all networks together
 @pytest.mark.parametrize("device", ["intel", "amd"])
 def test_bounds_hold_as_often_as_they_say_and_budgets_are_kept(device: str) -> None:
     found = [replayed(name) for name in names(HELD_OUT) if name.startswith(device)]
@@ -89,7 +102,7 @@ def test_bounds_hold_as_often_as_they_say_and_budgets_are_kept(device: str) -> N
     assert over.mean(axis=0)[1] <= 0.005
 
 
-@pytest.mark.parametrize("name", names(UNITS))
+@pytest.mark.parametrize("name", by_size(names(UNITS)))
 def test_single_units_with_gates_are_predicted(name: str) -> None:
     profile = read_profile(FOLDER / f"{name}.jsonl")
     found = recorded_unit_errors(profile, network_of(profile), document_of(name, UNITS))
@@ -97,7 +110,7 @@ def test_single_units_with_gates_are_predicted(name: str) -> None:
     assert found["with gates"] <= max(0.08, 1.5 * found["retest"]["with gates"])
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 64, 256])
+@pytest.mark.parametrize("batch_size", [1, 8, *(pytest.param(n, marks=pytest.mark.e2e) for n in (64, 256))])
 def test_a_profile_of_a_gpu_predicts_and_explains_without_the_gpu(batch_size: int) -> None:
     profile = read_profile(FOLDER / f"nvidia-h100-80gb-hbm3-resnet18-b{batch_size}-float32-cuda_graph-torch2.11.jsonl")
     network = network_of(profile)
