@@ -43,7 +43,7 @@ def waits_s() -> Iterator[float]:
     yield from _WAITS_S
 
 
-def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
+def retry_on_disconnect(method: Callable[P, R], *, sleep: Callable[[float], None] = time.sleep) -> Callable[P, R]:
     """Let a method that may run again do so when its connection is dropped, with longer and longer waits.
 
     What it writes must come out the same if a first attempt was stored and only the answer was lost.
@@ -55,14 +55,16 @@ def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
             return method(*args, **kwargs)
         _local.waiting = True
         try:
-            return retry(lambda: method(*args, **kwargs), lambda error: isinstance(error, DroppedError))
+            return retry(lambda: method(*args, **kwargs), lambda error: isinstance(error, DroppedError), sleep=sleep)
         finally:
             _local.waiting = False
 
     return persistent
 
 
-def retry(attempt: Callable[[], R], passes: Callable[[Exception], Any]) -> R:
+def retry(
+    attempt: Callable[[], R], passes: Callable[[Exception], Any], *, sleep: Callable[[float], None] = time.sleep
+) -> R:
     """Return what ``attempt`` returns; while it raises what ``passes`` with time, wait and try again."""
     for wait_s in waits_s():
         try:
@@ -70,5 +72,5 @@ def retry(attempt: Callable[[], R], passes: Callable[[Exception], Any]) -> R:
         except Exception as error:
             if not passes(error):
                 raise
-        time.sleep(wait_s)
+        sleep(wait_s)
     return attempt()

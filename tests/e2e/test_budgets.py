@@ -12,16 +12,15 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from commands import Cli, runner
-from workplace import Workplace
 
 from autogate import api
 from autogate.errors import AutoGateError, DeviceError, MemoryInfeasibleError, StudyError
 from autogate.nas.profiles import profiles
 from autogate.resources import EnergyCounter, compare_energy
 from autogate.resources import benchmark as bench
+from tests.support.commands import Cli, runner
+from tests.support.workplace import Workplace
 
-pytestmark = pytest.mark.slow
 BUDGET = "80%"
 
 

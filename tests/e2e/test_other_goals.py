@@ -11,7 +11,6 @@ import optuna
 import pytest
 import torch
 from torch import nn
-from workplace import PLACE, Workplace
 
 import autogate
 from autogate import api
@@ -20,8 +19,7 @@ from autogate.latency.profile import read_profile, write_profile
 from autogate.models import load_model
 from autogate.store import Store
 from autogate.training import loop
-
-pytestmark = pytest.mark.slow
+from tests.support.workplace import PLACE, Workplace
 
 
 def run(workplace: Workplace, profile: str, **more: Any) -> api.Study:

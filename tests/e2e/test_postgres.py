@@ -12,17 +12,15 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
-from databases import SERVER_VARIABLE, execute, postgres_database
 from sqlalchemy.engine import URL, make_url
-from workplace import Workplace, start, winner
 
 from autogate import api
 from autogate.errors import StudyError
 from autogate.latency.profile import profile_digest
 from autogate.store import Store
 from autogate.system import code_version
-
-pytestmark = pytest.mark.slow
+from tests.support.databases import SERVER_VARIABLE, execute, postgres_database
+from tests.support.workplace import Workplace, start, winner
 
 NAME = "it's 🙂"
 

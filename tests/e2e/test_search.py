@@ -16,15 +16,13 @@ import optuna
 import pytest
 import safetensors.torch
 import torch
-from workplace import TRIALS, Workplace, start, winner
 
 from autogate import api
 from autogate.errors import ExportError, StorageError
 from autogate.exporters import load_export
 from autogate.policy import Policy
 from autogate.store import Store
-
-pytestmark = pytest.mark.slow
+from tests.support.workplace import TRIALS, Workplace, start, winner
 
 DOCUMENT = {
     "schema",

@@ -16,13 +16,12 @@ from typing import Any
 import optuna
 import psutil
 import pytest
-from workplace import Workplace, start
 
 from autogate import api
 from autogate.errors import AutoGateError, StudyError
 from autogate.store import Store, StudyRunningError
+from tests.support.workplace import Workplace, start
 
-pytestmark = pytest.mark.slow
 WAIT_S = 150
 
 
@@ -102,7 +101,7 @@ def test_workers_die_and_the_driver_dies_and_nothing_is_lost(
 def test_a_worker_joins_a_study_that_leaves_all_training_to_others(
     workplace: Workplace, foreign: str, server: Any
 ) -> None:
-    from databases import postgres_database
+    from tests.support.databases import postgres_database
 
     with postgres_database(server) as url:
         search = start(workplace, url, "search", "--study=open", "--trials=3", *options(workplace, foreign, workers=0))

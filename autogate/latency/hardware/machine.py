@@ -13,7 +13,7 @@ import torch
 from autogate.latency.hardware.device import device_name, usable_cores
 from autogate.latency.hardware.host_load import load_of_others
 
-_PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray", "onnx")
+_PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray")
 _CPU = Path("/sys/devices/system/cpu")
 _QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3

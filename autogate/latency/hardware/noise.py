@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,11 +17,16 @@ _OTHERS_CORES = 0.1
 NOTHING = "no busy process and no setting that would explain it was found: another guest of this host?"
 
 
-def noise_sources(profile: Profile) -> str:
-    """Return what may have disturbed a profile that was just taken, or that nothing was found."""
+def noise_sources(profile: Profile, *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state) -> str:
+    """Return what may have disturbed a profile that was just taken, or that nothing was found.
+
+    Args:
+        profile: The profile.
+        state_of: Returns the state of a device as it is now.
+    """
     device = torch.device(profile.setting.device)
     # The host hands out what a GPU runs, so that what disturbs the host counts too.
-    now = {**device_state(torch.device("cpu")), **(device_state(device) if device.type == "cuda" else {})}
+    now = {**state_of(torch.device("cpu")), **(state_of(device) if device.type == "cuda" else {})}
     beside = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
     state = {**now, **profile.method, "busiest": list(dict.fromkeys(beside))}
     found = suspicious(state, threads=profile.setting.threads)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from autogate.device_lock import measuring_clock
 from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import LAYOUTS, check_runtime, setting_of
 from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_profile_matches, cut_into_units
 from autogate.latency.profile import (
+    REAL,
+    Instruments,
     begun_in,
     fastest_layout,
     profile_digest,
@@ -89,6 +90,7 @@ def profile_network(
     attempts: int = 3,
     strict_time_limit: bool = True,
     checkpoint_path: Path | None = None,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Profile a network on this device, for at most ``seconds``.
 
@@ -99,7 +101,7 @@ def profile_network(
     Raises:
         ProfileError: If the time is too short.
     """
-    start = measuring_clock()
+    start = instruments.clock()
     setting = None
     if checkpoint_path is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
@@ -108,7 +110,7 @@ def profile_network(
             network, space, settings, checkpoint_path, model=config.model, seconds=seconds, seed=config.seed
         )
     within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    setting = setting or target_setting(config, network, device, reporter, within_s)
+    setting = setting or target_setting(config, network, device, reporter, within_s, instruments)
     with reporter.stage("profile"):
         taken = take_profile(
             network,
@@ -119,9 +121,10 @@ def profile_network(
             seed=config.seed,
             progress=reporter.progress,
             checkpoint_path=checkpoint_path,
-            elapsed_s=measuring_clock() - start,
+            elapsed_s=instruments.clock() - start,
             strict_time_limit=strict_time_limit,
             attempts=attempts,
+            instruments=instruments,
         )
     if (made := max(taken.method["attempts"].values(), default=1)) > 1:
         reporter.note(f"the machine was noisy: the profile was begun {made} times")
@@ -139,6 +142,7 @@ def transfer_to_here(
     seconds: float,
     *,
     strict_time_limit: bool = True,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
 
@@ -147,13 +151,12 @@ def transfer_to_here(
     Raises:
         ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
     """
-    start = measuring_clock()
+    start = instruments.clock()
     if networks < MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
     there = read_profile(find_profile(name))
-    setting = target_setting(
-        config, network, device, reporter, _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    )
+    within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
+    setting = target_setting(config, network, device, reporter, within_s, instruments)
     with reporter.stage("profile"):
         taken = transfer_profile(
             there,
@@ -164,8 +167,9 @@ def transfer_to_here(
             seconds=seconds,
             seed=config.seed,
             progress=reporter.progress,
-            elapsed_s=measuring_clock() - start,
+            elapsed_s=instruments.clock() - start,
             strict_time_limit=strict_time_limit,
+            instruments=instruments,
         )
     if (measured := len(taken.networks)) < networks:
         reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
@@ -252,7 +256,12 @@ def named_profile(config: SearchConfig, network: Network | None = None) -> Profi
 
 
 def target_setting(
-    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, hard_limit_s: float = math.inf
+    config: SearchConfig,
+    network: Network,
+    device: torch.device,
+    reporter: Reporter,
+    hard_limit_s: float = math.inf,
+    instruments: Instruments = REAL,
 ) -> Setting:
     """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in.
 
@@ -262,7 +271,12 @@ def target_setting(
     if config.layout != "auto":
         return _setting(config, device, config.layout)
     with reporter.stage("choose layout"):
-        found = fastest_layout(network, lambda layout: _setting(config, device, layout), hard_limit_s=hard_limit_s)
+        found = fastest_layout(
+            network,
+            lambda layout: _setting(config, device, layout),
+            hard_limit_s=hard_limit_s,
+            instruments=instruments,
+        )
     return _setting(config, device, found)
 
 

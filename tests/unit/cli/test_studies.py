@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import Cli
-from databases import released
 
 from autogate.store import Store
+from tests.support.commands import Cli
+from tests.support.databases import released
 
 NAME = "it's 🙂 [/bold] :smile:"
 

@@ -6,12 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from commands import SEARCH, Cli, Refused
 
 from autogate.goals import make_config
 from autogate.space import load_space
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION
+from tests.support.commands import SEARCH, Cli, Refused
 
 STORED = "sqlite:///studies/autogate.db"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from commands import SEARCH, Refused
 from PIL import Image
 
 from autogate.models import load_model
+from tests.support.commands import SEARCH, Refused
 
 
 def yaml_file(text: str, name: str = "mine.yaml") -> Path:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import assert_close, known_network, lively_gates
-from helpers import images as noise
 
 from autogate.errors import ExportError
 from autogate.exporters import load_export
@@ -19,6 +17,8 @@ from autogate.gates.gathered_conv import GatheredConv
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, Preprocessing, Setting
 from autogate.surgery import canonical, compact_form
+from tests.support.networks import assert_close, known_network, lively_gates
+from tests.support.networks import images as noise
 
 BLOCK, MAP = "block:layer2.1", "map:layer1.0.conv1"
 POLICIES = {

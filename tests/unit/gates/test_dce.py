@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_close, images, known_network, own_copy
-from suite import SliceSuite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +10,8 @@ from autogate.policy import Gate, Policy
 from autogate.sites import Network
 from autogate.surgery import attach_gates, canonical, compact_form, selections, training_form
 from autogate.training import Recipe, optimiser_for
+from tests.support.family_suite import SliceSuite
+from tests.support.networks import assert_close, images, known_network, own_copy
 
 SITE = "map:layer2.0.conv1"
 RECIPE = Recipe(images=1, lr=0.1, weight_decay=0.1)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import FAST, SIZES, assert_close, forms_of, images, known_network, own_copy, random_policy
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES, get_family
 from autogate.policy import Gate, Policy
 from autogate.resources import dense_macs, paper_macs, realisable_macs
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.networks import FAST, SIZES, assert_close, forms_of, images, known_network, own_copy, random_policy
 
-NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SIZES]
+NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
 @pytest.mark.parametrize("seed", range(5))

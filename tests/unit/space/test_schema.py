@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import known_network
 
 from autogate.errors import SpaceError
 from autogate.space import list_spaces, load_space, parse_space
 from autogate.space.bound import bind
+from tests.support.networks import known_network
 
 SCHEMA = "autogate.space/1"
 SHIPPED = ["antidote", "dce", "drop", "gss", "lcnet", "magnitude", "mod", "mod_alternate", "unified"]

@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from databases import execute, some_config
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job, Realisation
 from autogate.store import Store
 from autogate.store.jobs import LEASE_VARIABLE
+from tests.support.databases import execute, some_config
 
 POLICY = Policy({"block:a": Gate("drop")})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)

@@ -11,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import execute, some_config
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
@@ -33,6 +30,10 @@ from autogate.records import (
 )
 from autogate.store import Store
 from autogate.store.artifacts import checked_url
+from tests.support import ROOT
+from tests.support.databases import execute, some_config
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -95,8 +96,7 @@ def test_everything_comes_back_in_another_process(store: Store) -> None:
         "print(json.dumps([s.study('first').facts.to_json(), s.study_names(), s.trials('first')[0].policy.digest,"
         " s.finalists('first')[0].comparison.ratio, s.artifact(s.finalists('first')[0].artifact).decode()]))"
     )
-    root = Path(__file__).resolve().parents[3]
-    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, cwd=root, check=True)
+    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(done.stdout) == [
         StudyFacts(dense=DenseFacts(0.9), short_floor=0.5).to_json(),
         ["first"],
@@ -320,12 +320,11 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
     file_store: Store, storage: str, tmp_path: Path, what: str
 ) -> None:
     file_store.add_trial("first", trial(0))
-    root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, storage, "500000", what],
         capture_output=True,
         text=True,
-        cwd=root,
+        cwd=ROOT,
         timeout=120,
         check=True,
     )
@@ -382,9 +381,8 @@ def test_two_writers(store: Store) -> None:
         "    p = Policy({f'block:{n % 100}': Gate('drop')})\n"
         "    s.add_trial('first', TrialRecord(n, 'complete', p, 0.5, {}, {}, None, 1.0))\n"
     )
-    root = Path(__file__).resolve().parents[3]
     running = [
-        subprocess.Popen([sys.executable, "-c", code, store.url, start], cwd=root, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code, store.url, start], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for start in ("0", "100")
     ]
     for process in running:

@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 import pytest
-from databases import execute, released
 
 from autogate import api
 from autogate.errors import StorageError, StudyError
@@ -17,6 +16,7 @@ from autogate.policy import Policy
 from autogate.records import EvaluationKey
 from autogate.store import Store, jobs
 from autogate.store.transfer import insert, study_rows
+from tests.support.databases import execute, released
 
 NAME = 'it\'s 🙂 "quoted"; drop table autogate_studies; --'
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from databases import SERVER_VARIABLE, execute, some_config
 from sqlalchemy.engine import URL, make_url
 
 from autogate.errors import StorageError
 from autogate.records import StudyFacts
 from autogate.store import Store, StudyRecord
 from autogate.store.urls import parse_url, redact, redact_url, same_database
+from tests.support.databases import SERVER_VARIABLE, execute, some_config
 
 SECRET = "s3cret/pa@ss:word"  # noqa: S105
 

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 
 import pytest
-from profiles import some_target
 from sqlalchemy import text
 
 from autogate import api
@@ -16,6 +15,7 @@ from autogate.records import FrontRecord, TrialRecord
 from autogate.space import load_space
 from autogate.store import Store
 from autogate.studies import Front, FrontHistory, complete_history, pareto_front
+from tests.support.profiles import some_target
 
 DENSE_MS = 10.0
 

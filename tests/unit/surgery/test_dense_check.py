@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import known_network, lively
 from torch import nn
 
 import autogate
@@ -13,6 +12,7 @@ from autogate.models import load_model
 from autogate.nas.evaluating import traced_network
 from autogate.records import Preprocessing
 from autogate.surgery import check_dense
+from tests.support.networks import known_network, lively
 
 
 def hooked() -> nn.Module:

@@ -6,8 +6,6 @@ import random
 
 import pytest
 import torch
-from helpers import known_network
-from profiles import profile_of, some_context
 
 from autogate.errors import BudgetInfeasibleError, MemoryInfeasibleError
 from autogate.goals import Objective, make_config
@@ -21,6 +19,8 @@ from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
 from autogate.units import MemoryBudget
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of, some_context
 
 NETWORK = known_network("resnet20")
 GATES = {

@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import some_config
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.goals import Objective
 from autogate.latency.hardware import setting_of
@@ -20,6 +17,9 @@ from autogate.records import MEASURED, Setting
 from autogate.store import Store
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import canonical
+from tests.support.databases import some_config
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 NETWORK = known_network("resnet20")
 MAPS = [site.name for site in NETWORK.sites.values() if site.kind == "map" and site.has_producer]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
-from databases import some_config
 
 from autogate.goals import make_config
 from autogate.nas.loop.study_start import reserve
 from autogate.space import load_space
 from autogate.store import Store, StudyRunningError
+from tests.support.databases import some_config
 
 CONFIG = make_config(space=load_space("drop").to_json(), latency_budget="60%")
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import ProfileError
 from autogate.latency.profile import write_profile
 from autogate.nas.profiles import keep_profile, profile_called
 from autogate.policy import Gate
 from autogate.store import Store
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 PROFILE = profile_of(known_network("resnet20"), [("block:layer1.1", Gate("drop"))])
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers import known_network
-from profiles import profile_of, some_context
 
 from autogate.errors import BudgetInfeasibleError
 from autogate.gates import brief
@@ -20,6 +18,8 @@ from autogate.nas.proposing import Choices, ProposalLimits, Proposer, Sensitivit
 from autogate.policy import Gate, Policy
 from autogate.space import parse_space
 from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of, some_context
 
 NETWORK = known_network("resnet20")
 BLOCKS = [name for name, site in NETWORK.sites.items() if site.kind == "block"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from databases import some_config
 
 from autogate.errors import AutoGateError, TrainingError
 from autogate.nas.workers import WorkerSession
@@ -13,6 +12,7 @@ from autogate.nas.workers.session import LeaseLostError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import Store
+from tests.support.databases import some_config
 
 KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
 

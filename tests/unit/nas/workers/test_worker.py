@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from databases import execute
 
 from autogate import api
 from autogate.analysis import add_replay, replay_driver
@@ -18,6 +17,7 @@ from autogate.nas.workers import Where, train_one
 from autogate.store import Store
 from autogate.store.transfer import delete
 from autogate.studies import Reporter
+from tests.support.databases import execute
 
 NAME = "joined"
 
