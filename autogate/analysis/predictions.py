@@ -44,7 +44,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     Args:
         config: What would be searched.
         url: Database in which the profile is kept; it is made once everything the configuration names was found.
-        reporter: Hears of progress.
+        reporter: Receives progress.
 
     Raises:
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
@@ -94,7 +94,7 @@ def reranked_document(
         profile: A profile file, or the name of a recorded profile, of the study's network.
         budgets: Budgets to judge by instead of the study's own; memory and energy are not known there.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         ProfileError: If the profile cannot be read, or is another network's.
@@ -219,7 +219,7 @@ def prediction_document(
         realisation: Decisions of varying gates; None counts them as fully open.
         profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         ProfileError: If there is no profile, or it does not fit the network or the policy.
@@ -261,7 +261,7 @@ def many_document(
         choices: For each decision, the position of its choice, int ``[policies, decisions]``; None for no policy.
         profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         PolicyError: If ``choices`` is no such matrix.

@@ -60,7 +60,7 @@ def run_replay(store: Store, study: str, config: SearchConfig, reporter: Reporte
         store: The study database; it holds the study.
         study: Name of the replay.
         config: Its configuration.
-        reporter: Hears of every trial.
+        reporter: Receives progress and every trial.
     """
     evaluator, here = replay_of(store, config), torch.device("cpu")
     with make_executor(config, store, study, evaluator, here, reporter) as executor, reporter.stage("search"):
@@ -81,7 +81,7 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
         store: The study database; it holds the study.
         study: Name of the replay.
         config: Its configuration.
-        reporter: Hears of every trial.
+        reporter: Receives progress and every trial.
 
     Raises:
         StudyError: If the profile of the recorded study is missing.

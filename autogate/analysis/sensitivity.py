@@ -58,7 +58,7 @@ def sensitivity_document(
         tie: Whether each site is judged on its own, or all sites of a stage together.
         values: Shares to leave out; None for a fixed few.
         images: Validation images to judge on.
-        reporter: Hears of progress.
+        reporter: Receives progress.
 
     Raises:
         PolicyError: If gates of the family must be trained before they mean anything, or it fits no site.

@@ -105,7 +105,7 @@ def _dense_document(facts: StudyFacts, measured: Comparison | None) -> dict[str,
 
 
 def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts: StudyFacts) -> float | None:
-    """The budget in milliseconds; a relative one refers to the dense network measured beside the winner."""
+    """The budget in milliseconds; a relative one refers to the dense latency measured with the winner."""
     if budget is None:
         return None
     if shown is not None and shown.comparison is not None:

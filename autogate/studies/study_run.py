@@ -17,7 +17,7 @@ class StudyRun:
         store: The study database.
         name: Name of the study.
         config: What is asked for.
-        reporter: Is told of progress.
+        reporter: Receives progress.
 
     Attributes:
         facts: What is known so far; :meth:`update` changes it, here and in the database.

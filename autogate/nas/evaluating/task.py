@@ -86,7 +86,7 @@ def load_task(
 
     Args:
         config: The search's configuration.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         model: The network itself, if it was not given by name.
         data: The data itself, if it was not given by name.
 

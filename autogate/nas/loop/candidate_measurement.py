@@ -61,7 +61,7 @@ class CandidateMeasurer:
         return abs(ms / limit_ms - 1) < _NEAR and self.latency.unseen_share(policy) > _UNLIKE
 
     def _measure(self, policy: Policy) -> Samples:
-        """Time a candidate beside dense; what the device is slower today than in the profile is taken out."""
+        """Time a candidate interleaved with dense, and scale it by how much slower dense is than in the profile."""
         profile = self.latency.profile
         plan = [PlannedNetwork(DENSE, {}), PlannedNetwork(policy, {}, self.latency.plan(policy))]
         found = time_networks(

@@ -74,7 +74,7 @@ def prepare_search(run: StudyRun, network: Network, device: torch.device) -> Sea
     space = bind(parse_space(config.space, "the search space"), network.sites)
     found = profile_for(run, network, searched_space(config, network), device)
     before = run.facts.target
-    # What is stored keeps its identity, whatever this version would write.
+    # A stored profile keeps its digest, even if this version would write it differently.
     known = before is not None and run.store.profile(before.profile) is not None
     profile = before.profile if before is not None and known else keep_profile(run.store, found.profile)
     slowdown = None if before is None else before.slowdown

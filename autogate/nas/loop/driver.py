@@ -16,17 +16,14 @@ from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED
 from autogate.nas.evaluating import Evaluator
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
 from autogate.nas.loop.context import SearchContext
-from autogate.nas.profiles import searched_space
 from autogate.nas.proposing import (
     Candidates,
     Choices,
     OpenTrial,
     OptunaTrials,
-    ProposalLimits,
     Proposer,
     Sampler,
     SamplerTrial,
-    Sensitivity,
     TrialHandle,
 )
 from autogate.policy import Policy
@@ -202,7 +199,7 @@ class Driver:
             self.reporter.note(f"time is up after {self._done()} trials")
 
     def _reopen(self) -> None:
-        """Settle what an earlier process left: told from what is stored, waited for, or proposed anew."""
+        """Settle trials that an earlier process left open: finish them from the database, wait, or propose again."""
         known = {record.number: record for record in self._records}
         for begun, frozen in self.log.running():
             record = known.get(begun.number)
@@ -285,7 +282,7 @@ class Driver:
         if self.objective.floor is not None:
             found[ACCURACY] = self.objective.floor - evaluation.val_accuracy
         values = self.objective.values(evaluation.val_accuracy, estimate.stat(self.objective.stat))
-        # Stored before it is told: after a kill between the two, the next start tells it.
+        # Stored before Optuna learns of it: after a kill between the two, the next start tells Optuna.
         self._keep(self._record(number, outcome, trial.policy, evaluation, estimate, None, trial.start_s))
         self.log.end(trial.begun, TrialState.COMPLETE, values, found)
         self.sampler.end(
@@ -359,7 +356,7 @@ class Driver:
         return constraints
 
     def _rejection_reason(self, policy: Policy, fastest: Estimate) -> str | None:
-        """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
+        """Return which budget the policy exceeds regardless of training; None if it is worth training."""
         if not self.objective.fits(fastest):
             return f"predicted {self.objective.excess_ms(fastest):.3f} ms over the budget"
         if self.memory is not None and not self.memory.fits(policy):
@@ -375,37 +372,3 @@ class Driver:
 
 def _choices(trial: FrozenTrial) -> Choices:
     return {name: str(value) for name, value in trial.params.items()}
-
-
-def make_driver(
-    context: SearchContext,
-    evaluator: Evaluator,
-    sensitivity: Sensitivity,
-    limits: Limits,
-    measurer: CandidateMeasurer | None = None,
-) -> Driver:
-    """Return what drives a study: its proposer, its sampler and its Optuna trials, wired to each other.
-
-    Args:
-        context: What the search works with.
-        evaluator: Knows under which key a candidate is evaluated.
-        sensitivity: Cost and saving of each choice of the context's space alone.
-        limits: When to stop.
-        measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
-    """
-    config, latency, objective, memory = context.run.config, context.latency, context.objective, context.memory
-    keep_within = ProposalLimits(
-        lambda policy: latency.expected(policy).upper(objective.stat),
-        objective.limit_ms,
-        latency.dense_ms,
-        context.fastest,
-        None if memory is None or context.smallest is None else memory.fits,
-        context.smallest,
-    )
-    proposer = Proposer(context.space, latency.network.sites, keep_within, sensitivity, config.seed)
-    # Whatever pays on any device that the study may be continued for.
-    declared = searched_space(config, latency.network).all_choices()
-    log = OptunaTrials(context.run.store, context.run.name, objective.directions, declared)
-    choices = log.within(context.space.all_choices())
-    sampler = Sampler(config.sampler, config.seed, objective.directions, choices, parallel=config.has_team)
-    return Driver(context, proposer, evaluator, log, sampler, limits, measurer)

@@ -1,4 +1,4 @@
-"""The last stage: train the best candidates fully, measure them beside dense, decide whether the budget is met."""
+"""The last stage: train the best candidates fully, measure them against dense, decide whether the budget is met."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from autogate.errors import StudyError
 from autogate.nas.evaluating import (
+    Evaluator,
     Task,
     TrainingEvaluator,
     has_weights_in,
@@ -16,9 +17,10 @@ from autogate.nas.evaluating import (
 from autogate.nas.executors import Executor, check_executor, make_executor, wait_for_evaluation
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
 from autogate.nas.loop.context import SearchContext, begin_search, prepare_search
-from autogate.nas.loop.driver import SHORT, Driver, Limits, make_driver
+from autogate.nas.loop.driver import SHORT, Driver, Limits
 from autogate.nas.loop.finalists import FinalStage
-from autogate.nas.proposing import Sensitivity, picker, savings
+from autogate.nas.profiles import searched_space
+from autogate.nas.proposing import OptunaTrials, ProposalLimits, Proposer, Sampler, Sensitivity, picker, savings
 from autogate.policy import DENSE
 from autogate.records import ChoiceLoss, DenseFacts, TaskFacts
 from autogate.resources import dense_macs, parameter_count
@@ -154,3 +156,37 @@ def _finish(context: SearchContext, evaluator: TrainingEvaluator, executor: Exec
     if dense is not None and dense.test_accuracy is None and store.finalists(run.name):
         score, _ = evaluator.backend.score(task.network.model, task.data.test, "test", device=task.trainer)
         run.update(lambda facts: replace(facts, dense=replace(dense, test_accuracy=score)))
+
+
+def make_driver(
+    context: SearchContext,
+    evaluator: Evaluator,
+    sensitivity: Sensitivity,
+    limits: Limits,
+    measurer: CandidateMeasurer | None = None,
+) -> Driver:
+    """Return what drives a study: its proposer, its sampler and its Optuna trials, wired to each other.
+
+    Args:
+        context: What the search works with.
+        evaluator: Knows under which key a candidate is evaluated.
+        sensitivity: Cost and saving of each choice of the context's space alone.
+        limits: When to stop.
+        measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
+    """
+    config, latency, objective, memory = context.run.config, context.latency, context.objective, context.memory
+    keep_within = ProposalLimits(
+        lambda policy: latency.expected(policy).upper(objective.stat),
+        objective.limit_ms,
+        latency.dense_ms,
+        context.fastest,
+        None if memory is None or context.smallest is None else memory.fits,
+        context.smallest,
+    )
+    proposer = Proposer(context.space, latency.network.sites, keep_within, sensitivity, config.seed)
+    # All choices that may pay on some device, since the study can continue for another one.
+    declared = searched_space(config, latency.network).all_choices()
+    log = OptunaTrials(context.run.store, context.run.name, objective.directions, declared)
+    choices = log.within(context.space.all_choices())
+    sampler = Sampler(config.sampler, config.seed, objective.directions, choices, parallel=config.has_team)
+    return Driver(context, proposer, evaluator, log, sampler, limits, measurer)

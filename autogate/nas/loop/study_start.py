@@ -34,7 +34,7 @@ def start(
         url: SQLAlchemy URL of the database.
         name: Name of the study, new or known; None for a fresh one.
         config: Its configuration.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         own: What the caller brings instead of naming it.
         artifacts: URL for the weights of the database; None for the usual place.
         judged_anew: Whether a known study may get other budgets, or another target.

@@ -28,7 +28,7 @@ def run_job(
         evaluator: Trains and scores.
         job: A job that ``session`` holds.
         session: This process as a worker.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         callback: Looks at the network while it is trained.
 
     Raises:

@@ -17,7 +17,7 @@ class LeaseLostError(AutoGateError):
 
 
 class LeavingError(AutoGateError):
-    """This worker was told to leave."""
+    """This worker was asked to stop."""
 
 
 class WorkerSession:
@@ -92,7 +92,7 @@ class WorkerSession:
             StorageError: If the database has been out of reach for long.
         """
         if self._left:
-            raise LeavingError("told to leave")
+            raise LeavingError("asked to stop")
         if self._failure is not None:
             raise self._failure
 
@@ -125,7 +125,7 @@ class JobReporter(Reporter):
     """Passes on what a training says, and stops it when its job is somebody else's.
 
     Args:
-        reporter: Who is told.
+        reporter: Receives progress.
         session: The worker.
         job: Its job.
     """

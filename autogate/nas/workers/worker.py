@@ -38,16 +38,16 @@ def run_worker(
     idle_s: float | None = None,
     worker: str | None = None,
 ) -> int:
-    """Train for a study until told to leave, and return how many jobs were done.
+    """Train jobs of a study until asked to stop; return how many were done.
 
     Args:
         store: The study database.
         study: Name of the study.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         train_device: Device to train on; None for the study's.
-        idle_s: Seconds without work after which to leave; None to wait for ever.
-        worker: Identity given by the process that started this one, which is followed when it goes; None for a
-            worker that joins by itself.
+        idle_s: Seconds without work after which to stop; None to wait forever.
+        worker: Identity given by the process that started this one; the worker stops when that process does. None
+            for a worker started by hand.
 
     Raises:
         StudyError: If this process cannot do what the study needs.
