@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/study.db"
         result: dict[str, Any] = {
-            "machine": api.doctor(storage=url)["cpu"],
+            "machine": api.doctor(storage=url).to_json()["cpu"],
             "python": platform.python_version(),
             "torch": torch.__version__,
             "autogate": autogate.__version__,

@@ -6,7 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.api.study import Study
+from autogate.api.progress import default_reporter
+from autogate.api.results import Measurement, Prediction, Predictions, Result
+from autogate.api.study import Study, open_store
 from autogate.errors import AutoGateError, ProfileError
 from autogate.goals import make_config
 from autogate.policy import Policy
@@ -55,7 +57,7 @@ def profile(
         allow_noisy: Keep what was measured on a noisy machine too.
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
         **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
 
     Raises:
@@ -86,7 +88,7 @@ def profile(
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
-        space_here, hears = searched_space(config, network), reporter or Reporter()
+        space_here, hears = searched_space(config, network), default_reporter(reporter)
         if transfer_from is not None:
             taken = transfer_to_here(
                 transfer_from,
@@ -144,7 +146,7 @@ def validate_profile(
     allow_stale: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
     Args:
@@ -158,7 +160,7 @@ def validate_profile(
         plot: HTML file to draw predicted against measured into.
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
 
     Raises:
         ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
@@ -178,13 +180,13 @@ def validate_profile(
         seed=seed,
         num_classes=num_classes,
         allow_stale=allow_stale,
-        reporter=reporter or Reporter(),
+        reporter=default_reporter(reporter),
     )
     if plot is not None:
         from autogate.report import write_validation_plot
 
         write_validation_plot(document, Path(plot))
-    return document
+    return Result(document)
 
 
 def predict(
@@ -195,7 +197,7 @@ def predict(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> Prediction:
     """Predict the latency of a policy on a study's network and device.
 
     Args:
@@ -207,13 +209,14 @@ def predict(
         data: The data the study was started with, if it was no name.
     """
     from autogate.analysis import prediction_document
-
-    opened = Study(study, storage)
     from autogate.nas.evaluating import CallerInputs
 
+    opened = Study(study, storage)
     CallerInputs(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
-    return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+    return Prediction(
+        prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+    )
 
 
 def predict_many(
@@ -224,10 +227,10 @@ def predict_many(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> Predictions:
     """Predict the latencies of many policies of a study's space at once, given as a matrix of genes.
 
-    ``decisions`` of the answer names the columns of the matrix and their choices, in order; ``predicted_ms`` holds the
+    ``decisions`` of the result names the columns of the matrix and their choices, in order; ``latency_ms`` holds the
     latencies in milliseconds, float64 ``[policies]``. Gates whose cost varies with the input count as fully open.
 
     Args:
@@ -244,12 +247,13 @@ def predict_many(
         ProfileError: If a policy holds a gate that was never profiled.
     """
     from autogate.analysis import many_document
-
-    opened = Study(study, storage)
     from autogate.nas.evaluating import CallerInputs
 
+    opened = Study(study, storage)
     CallerInputs(model, data).check(study, opened.config)
-    return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
+    document = many_document(opened.store, study, choices, profile=profile, model=model, data=data)
+    latency_ms = document.pop("predicted_ms")
+    return Predictions(document, latency_ms)
 
 
 def explain(
@@ -259,7 +263,7 @@ def explain(
     space: str | None = None,
     num_classes: int | None = None,
     storage: str | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Return where a network's time goes on a device, and which gates pay there, or why they do not.
 
     Args:
@@ -271,12 +275,14 @@ def explain(
     """
     from autogate.analysis import explanation_document
 
-    return explanation_document(
-        name,
-        storage or default_storage(),
-        model=model,
-        space=None if space is None else load_space(space),
-        num_classes=num_classes,
+    return Result(
+        explanation_document(
+            name,
+            storage or default_storage(),
+            model=model,
+            space=None if space is None else load_space(space),
+            num_classes=num_classes,
+        )
     )
 
 
@@ -291,7 +297,7 @@ def measure(
     seconds: float = 20.0,
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
-) -> dict[str, Any]:
+) -> Measurement:
     """Measure latency, peak memory and energy of an export beside its dense network on this device.
 
     Latency and energy are measured interleaved; energy is None where the device does not count it.
@@ -320,15 +326,15 @@ def measure(
         seconds=seconds,
         stat=latency_stat,
     )
-    return measurement_document(exported, comparison, measure_memory(exported, comparison.setting))
+    return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))
 
 
-def doctor(*, storage: str | None = None) -> dict[str, Any]:
+def doctor(*, storage: str | None = None) -> Result:
     """Return versions, devices and the state of the machine, as they matter for measuring."""
     from autogate.latency.hardware import machine_facts
 
     try:
-        known: Any = Store(storage or default_storage()).study_names()
+        known: Any = open_store(storage).study_names()
     except AutoGateError as error:
         known = str(error)
-    return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
+    return Result({"schema": "autogate.doctor/1", **machine_facts(), "studies": known})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from autogate.store import Store, check_name, default_storage
+from autogate.api.progress import default_reporter
+from autogate.api.results import Result
+from autogate.api.study import open_store
+from autogate.store import check_name
 from autogate.studies import Reporter
 
 
@@ -19,7 +20,7 @@ def replay(
     seconds: float = 0.0,
     storage: str | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Search a recorded study's space again and train nothing; return what was reached, and the time it took.
 
     Its evaluations answer in the place of trainings: to compare samplers and seeds, or to see what a team can do.
@@ -41,7 +42,7 @@ def replay(
     """
     from autogate.analysis import add_replay, run_replay
 
-    store, reporter = Store(storage or default_storage()), reporter or Reporter()
+    store, reporter = open_store(storage), default_reporter(reporter)
     check_name(name)
     store.study(study)
     with store.running(name):
@@ -67,15 +68,17 @@ def replay(
         reporter.begin(name, store.command("studies show", name))
         times = run_replay(store, name, config, reporter)
     fronts = store.fronts(name)
-    return {
-        "schema": "autogate.replay/1",
-        "study": name,
-        "of": study,
-        "sampler": config.sampler,
-        "seed": config.seed,
-        "trials": store.count_trials(name),
-        "best_trial": fronts[-1].best_trial if fronts else None,
-        "best_val_accuracy": fronts[-1].best_val_accuracy if fronts else None,
-        "hypervolume": fronts[-1].hypervolume if fronts else 0.0,
-        **times,
-    }
+    return Result(
+        {
+            "schema": "autogate.replay/1",
+            "study": name,
+            "of": study,
+            "sampler": config.sampler,
+            "seed": config.seed,
+            "trials": store.count_trials(name),
+            "best_trial": fronts[-1].best_trial if fronts else None,
+            "best_val_accuracy": fronts[-1].best_val_accuracy if fronts else None,
+            "hypervolume": fronts[-1].hypervolume if fronts else 0.0,
+            **times,
+        }
+    )

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.api.study import Study
+from autogate.api.progress import default_reporter
+from autogate.api.results import ExportReport, ParetoResult, ReachResult, Result, StudySummary
+from autogate.api.study import Study, open_store
 from autogate.errors import AutoGateError, StudyError
 from autogate.goals import BUDGETS, FREE, TARGET, make_config
 from autogate.space import load_space, parse_space
@@ -59,7 +61,7 @@ def search(
         space: Name of a shipped search space, a YAML file, or its content.
         artifacts: Where the weights go, a folder or a URL that all hosts reach; None for the folder beside a SQLite
             file, and for the database itself on a server.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
@@ -90,7 +92,7 @@ def search(
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
     own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn)
-    return Study(start(url, study, config, reporter or Reporter(), own, artifacts=place), url)
+    return Study(start(url, study, config, default_reporter(reporter), own, artifacts=place), url)
 
 
 def resume(
@@ -120,7 +122,7 @@ def resume(
         timeout_s: Seconds after which no new trial starts.
         allow_stale: Whether the study's profile may be of other versions; some of it is then measured again.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
@@ -136,7 +138,7 @@ def resume(
     from autogate.nas.evaluating import CallerInputs
     from autogate.nas.loop import start
 
-    store = Store(storage or default_storage())
+    store = open_store(storage)
     before = store.study(study).config
     if before.replay is not None:
         raise StudyError(f"study {study!r} is a replay; continue it with `autogate replay {before.replay} --as …`")
@@ -161,39 +163,39 @@ def resume(
         )
     own = CallerInputs(model, data, train_fn, score_fn)
     own.check(study, config)
-    return Study(start(store.url, study, config, reporter or Reporter(), own, judged_anew=True), store.url)
+    return Study(start(store.url, study, config, default_reporter(reporter), own, judged_anew=True), store.url)
 
 
 def dry_run(
     *, storage: str | None = None, space: str = "unified", reporter: Reporter | None = None, **settings: Any
-) -> dict[str, Any]:
+) -> ReachResult:
     """Return latency and peak memory, of dense and the lowest reachable, and size of the space; train nothing.
 
     Args:
         storage: SQLAlchemy URL of the database in which the profile is kept.
         space: As in :func:`search`.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
         **settings: As in :func:`search`.
     """
     from autogate.analysis import reach_document
 
     config = make_config(space=load_space(space).to_json(), **settings)
-    return reach_document(config, storage or default_storage(), reporter or Reporter())
+    return ReachResult(reach_document(config, storage or default_storage(), default_reporter(reporter)))
 
 
-def show(study: str, which: str = "best", *, storage: str | None = None) -> dict[str, Any]:
-    """Return a study's document; a finalist asked for by its trial number comes under ``finalist``.
+def show_study(study: str, trial: str = "best", *, storage: str | None = None) -> Result:
+    """Return a study with its front and its winner; a finalist asked for by its trial number comes with it.
 
     Raises:
         StudyError: If there is no such study or finalist.
     """
     opened = Study(study, storage)
     document = opened.document()
-    if which != "best":
+    if trial != "best":
         document["finalist"] = finalist_document(
-            opened.finalist(which), opened.config.budgets, floor_of(opened.store.study(study))
+            opened.finalist(trial), opened.config.budgets, floor_of(opened.store.study(study))
         )
-    return document
+    return Result(document)
 
 
 def pareto(
@@ -206,7 +208,7 @@ def pareto(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> ParetoResult:
     """Judge a stored study by other budgets or for another device, training nothing.
 
     Returns the front of trained candidates, the best candidate by prediction, and the best finalist by
@@ -228,20 +230,29 @@ def pareto(
     budgets = Budgets.parse(latency_budget, memory_budget, energy_budget)
     opened = Study(study, storage)
     if profile is None:
-        return pareto_document(opened.store, study, budgets.otherwise(opened.config.budgets))
+        return ParetoResult(pareto_document(opened.store, study, budgets.otherwise(opened.config.budgets)))
     if budgets.memory is not None or budgets.energy is not None:
         raise StudyError("a profile says nothing of memory and energy; leave --memory-budget and --energy-budget out")
     from autogate.analysis import reranked_document
     from autogate.nas.evaluating import CallerInputs
 
     CallerInputs(model, data).check(study, opened.config)
-    return reranked_document(opened.store, study, profile, budgets, model=model, data=data)
+    return ParetoResult(reranked_document(opened.store, study, profile, budgets, model=model, data=data))
 
 
-def studies(*, storage: str | None = None) -> list[dict[str, Any]]:
-    """Return a line of facts per study, oldest first."""
-    store = Store(storage or default_storage())
-    return [study_line(store, name) for name in store.study_names()]
+def list_studies(*, storage: str | None = None) -> list[StudySummary]:
+    """Return one summary per study of a database, oldest first."""
+    store = open_store(storage)
+    return [StudySummary(study_line(store, name)) for name in store.study_names()]
+
+
+def load_study(study: str, *, storage: str | None = None) -> Study:
+    """Open a stored study, finished or not.
+
+    Raises:
+        StudyError: If there is none of that name; names the closest ones.
+    """
+    return Study(study, storage)
 
 
 def export(
@@ -252,7 +263,7 @@ def export(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> ExportReport:
     """Write a finalist as policy, weights, program and report; reload and verify it.
 
     Args:
@@ -266,4 +277,4 @@ def export(
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return Study(study, storage).export(to, which, model=model, data=data)
+    return ExportReport(Study(study, storage).export(to, which, model=model, data=data))

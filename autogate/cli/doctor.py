@@ -9,7 +9,7 @@ from autogate.cli.printing import console, print_json, print_table
 
 def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Show versions, devices and whether the machine is quiet enough to measure."""
-    facts = autogate.doctor(storage=storage)
+    facts = autogate.doctor(storage=storage).to_json()
     if output is Format.json:
         print_json(facts)
         return

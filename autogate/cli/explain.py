@@ -23,7 +23,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Show where a network's time goes on a device, and which gates pay there, or why they do not."""
-    document = autogate.explain(name, model=model, space=space, num_classes=num_classes, storage=storage)
+    document = autogate.explain(name, model=model, space=space, num_classes=num_classes, storage=storage).to_json()
     if output is Format.json:
         print_json(document)
         return

@@ -9,6 +9,7 @@ import threading
 import typer
 from rich.console import Console
 
+from autogate.api import resume_command
 from autogate.cli import (
     doctor,
     explain,
@@ -27,7 +28,6 @@ from autogate.cli import (
     studies,
     worker,
 )
-from autogate.cli.progress import resume_command
 from autogate.errors import AutoGateError
 
 INTERRUPTED = 130

@@ -36,7 +36,7 @@ def command(
         runtime=runtime,
         seconds=parse_duration(time),
         latency_stat=latency_stat.value,
-    )
+    ).to_json()
     if output is Format.json:
         print_json(result)
         return

@@ -34,7 +34,7 @@ def command(
     if over_time or plot is not None:
         if any(asked is not None for asked in (latency_budget, memory_budget, energy_budget, profile)):
             raise AutoGateError("the history is that of the study's own goal; leave budgets and --profile out")
-        _print_history(autogate.history(study, storage=storage, plot=plot), output)
+        _print_history(autogate.history(study, storage=storage, plot=plot).to_json(), output)
         return
     document = autogate.pareto(
         study,
@@ -43,7 +43,7 @@ def command(
         energy_budget=energy_budget,
         profile=profile,
         storage=storage,
-    )
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

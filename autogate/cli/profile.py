@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import (
     AllowStale,
     BatchSize,
@@ -27,7 +28,6 @@ from autogate.cli.options import (
     Threads,
 )
 from autogate.cli.printing import print_json, print_table
-from autogate.cli.progress import TerminalReporter
 from autogate.records import MIXED
 from autogate.units import parse_duration
 
@@ -167,7 +167,7 @@ def validate(
         allow_stale=allow_stale,
         storage=storage,
         reporter=TerminalReporter(),
-    )
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

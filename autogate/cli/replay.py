@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import Format, FormatOption, Sampler, Storage, StudyName, Workers
 from autogate.cli.printing import print_json, print_table
-from autogate.cli.progress import TerminalReporter
 from autogate.units import parse_duration
 
 
@@ -35,7 +35,7 @@ def command(
         seconds=0.0 if delay in ("0", "0s") else parse_duration(delay),
         storage=storage,
         reporter=TerminalReporter(),
-    )
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

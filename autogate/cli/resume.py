@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import (
     AllowStale,
     Backend,
@@ -24,7 +25,6 @@ from autogate.cli.options import (
     Threads,
     Workers,
 )
-from autogate.cli.progress import TerminalReporter
 from autogate.cli.search import print_result
 from autogate.units import parse_duration
 

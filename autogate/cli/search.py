@@ -9,6 +9,7 @@ import typer
 import yaml
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import (
     AllowStale,
     Backend,
@@ -37,7 +38,6 @@ from autogate.cli.options import (
     triple,
 )
 from autogate.cli.printing import console, print_json, print_search, print_table
-from autogate.cli.progress import TerminalReporter
 from autogate.errors import AutoGateError, BudgetInfeasibleError
 from autogate.goals import FINALISTS, TRIALS
 from autogate.units import in_mib, parse_bytes, parse_duration
@@ -177,7 +177,7 @@ def command(
     settings["memory_limit_bytes"] = parse_bytes(str(options["memory_limit"]))
     reporter = TerminalReporter()
     if dry_run:
-        _print_dry_run(autogate.dry_run(reporter=reporter, **settings), output)
+        _print_dry_run(autogate.dry_run(reporter=reporter, **settings).to_json(), output)
         return 0
     try:
         found = autogate.search(study=options["study"], artifacts=options["artifacts"], reporter=reporter, **settings)

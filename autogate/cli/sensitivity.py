@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import Format, FormatOption, InputSize, Model, Seed, numbers
 from autogate.cli.printing import console, print_json, print_table
-from autogate.cli.progress import TerminalReporter
 
 
 class Tie(StrEnum):
@@ -53,7 +53,7 @@ def command(
         device=device,
         input_size=input_size,
         seed=seed,
-    )
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

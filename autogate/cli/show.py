@@ -18,7 +18,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Show a study, or one of its finalists: policy per site, cost columns, predicted and measured."""
-    document = autogate.show(study, which or "best", storage=storage)
+    document = autogate.show_study(study, which or "best", storage=storage).to_json()
     if output is Format.json:
         print_json(document)
     elif which is None or document.get("finalist", document["best"]) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import autogate
 from autogate.cli.options import Format, FormatOption, InputSize, Model, NumClasses
 from autogate.cli.printing import print_json, print_table
+from autogate.errors import ModelError
 
 
 def command(
@@ -14,7 +15,10 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """List the places in a network where gates can stand."""
-    rows = autogate.sites(model, input_size=input_size, num_classes=num_classes)
+    if input_size is not None and input_size < 1:
+        raise ModelError(f"input size {input_size} must be at least 1")
+    shape = None if input_size is None else (3, input_size, input_size)
+    rows = [site.to_json() for site in autogate.find_sites(model, shape, num_classes=num_classes)]
     if output is Format.json:
         print_json(rows)
         return

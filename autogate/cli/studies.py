@@ -54,7 +54,7 @@ def list_command(storage: Storage = None, output: FormatOption = Format.table) -
 @app.command("show")
 def show_command(study: StudyName, storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Show what is kept of a study: when, where and by which code it ran, its configuration, its size."""
-    document = autogate.describe_study(study, storage=storage)
+    document = autogate.describe_study(study, storage=storage).to_json()
     if output is Format.json:
         print_json(document)
         return
@@ -90,7 +90,7 @@ def copy_command(
     output: FormatOption = Format.table,
 ) -> None:
     """Copy a study with its trials and weights to another database, to be continued there."""
-    document = autogate.copy_study(study, to=to, name=name, storage=storage)
+    document = autogate.copy_study(study, to=to, name=name, storage=storage).to_json()
     _print(document, output, f"study {study} was copied to {document['to']} as {document['name']}")
 
 
@@ -102,7 +102,7 @@ def export_command(
     output: FormatOption = Format.table,
 ) -> None:
     """Write a study with its trials and weights to one file of JSON lines."""
-    document = autogate.export_study(study, to, storage=storage)
+    document = autogate.export_study(study, to, storage=storage).to_json()
     _print(document, output, f"study {study} was written to {to} ({document['rows']} rows)")
 
 
@@ -114,14 +114,14 @@ def import_command(
     output: FormatOption = Format.table,
 ) -> None:
     """Store a study from a file; continue it with `autogate resume`."""
-    document = autogate.import_study(file, name=name, storage=storage)
+    document = autogate.import_study(file, name=name, storage=storage).to_json()
     _print(document, output, f"study {document['study']} was stored in {document['storage']}")
 
 
 @app.command("upgrade")
 def upgrade_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Bring a database of an older version up to date; nothing is lost."""
-    document = autogate.upgrade_studies(storage=storage)
+    document = autogate.upgrade_studies(storage=storage).to_json()
     if document["from"] == document["to"]:
         text = f"{document['storage']} is up to date (schema {document['to']})"
     else:
@@ -132,7 +132,7 @@ def upgrade_command(storage: Storage = None, output: FormatOption = Format.table
 @app.command("vacuum")
 def vacuum_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Remove evaluations, policies and weights that no study uses, and free their space."""
-    document = autogate.vacuum_studies(storage=storage)
+    document = autogate.vacuum_studies(storage=storage).to_json()
     _print(
         document,
         output,
@@ -153,7 +153,7 @@ def watch_command(
 
 
 def _list(storage: str | None, output: Format) -> None:
-    rows = autogate.studies(storage=storage)
+    rows = [summary.to_json() for summary in autogate.list_studies(storage=storage)]
     if output is Format.json:
         print_json(rows)
         return

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import Storage, StudyName
 from autogate.cli.printing import console
-from autogate.cli.progress import TerminalReporter
 from autogate.units import parse_duration
 
 
@@ -21,7 +21,7 @@ def command(
     storage: Storage = None,
 ) -> None:
     """Help to train the candidates of a study that runs elsewhere, until stopped; it can be at any time."""
-    done = autogate.worker(
+    done = autogate.run_worker(
         study,
         storage=storage,
         train_device=train_device,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from autogate.errors import ExportError
 from autogate.exporters.deliver import Deliverable, deliver, unsupported_reason
@@ -40,7 +41,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     if (reason := unsupported_reason(finalist.policy, config.batch_size)) is not None:
         raise ExportError(f"{reason}; {_other_way(store, study, record)}")
     plan = _plan(store, study, finalist, task)
-    compact = restore_compact(task.network, finalist.policy, store.artifact(finalist.artifact), plan)
+    compact = restore_finalist(store, study, finalist, task)
     images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=_VERIFY_IMAGES)])
     comparison = finalist.comparison
     report = {
@@ -65,6 +66,22 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         task.network.model if config.model.startswith("python:") else None,
     )
     return deliver(item, to)
+
+
+def restore_finalist(store: Store, study: str, finalist: FinalistRecord, task: Task) -> nn.Module:
+    """Return a finalist's compact network with its trained weights, run by the executors it was measured with.
+
+    Args:
+        store: The study database.
+        study: Name of the study.
+        finalist: The finalist.
+        task: The study's network, whose weights are replaced by the finalist's.
+
+    Raises:
+        StorageError: If the stored weights do not fit the network.
+    """
+    plan = _plan(store, study, finalist, task)
+    return restore_compact(task.network, finalist.policy, store.artifact(finalist.artifact), plan)
 
 
 def _plan(store: Store, study: str, finalist: FinalistRecord, task: Task) -> ExecutionPlan:

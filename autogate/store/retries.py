@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from autogate.errors import StorageError
+from autogate.errors import ConnectionDroppedError
 
 _WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Of a server that is shut down, crashes, or is not ready yet; and of connections that break.
@@ -19,10 +19,6 @@ _local = threading.local()
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class DroppedError(StorageError):
-    """The database is out of reach for now, though it was reached before."""
 
 
 def is_drop(error: BaseException) -> bool:
@@ -55,7 +51,9 @@ def retry_on_disconnect(method: Callable[P, R], *, sleep: Callable[[float], None
             return method(*args, **kwargs)
         _local.waiting = True
         try:
-            return retry(lambda: method(*args, **kwargs), lambda error: isinstance(error, DroppedError), sleep=sleep)
+            return retry(
+                lambda: method(*args, **kwargs), lambda error: isinstance(error, ConnectionDroppedError), sleep=sleep
+            )
         finally:
             _local.waiting = False
 

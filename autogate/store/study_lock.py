@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from autogate.errors import StorageError, StudyError
+from autogate.errors import StorageError, StudyRunningError
 from autogate.policy import digest
 from autogate.store import tables
 from autogate.store.host import MOVE, check_same_host, this_host
@@ -27,10 +27,6 @@ except ImportError:  # a system without file locks: nothing is kept apart
 
 _WHOLE = "database"
 _handles: set[int] = set()
-
-
-class StudyRunningError(StudyError):
-    """Another process runs the study."""
 
 
 class Running(Database):

@@ -2,6 +2,6 @@
 
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.shipped_files import shipped_folder
-from autogate.system.version import code_version
+from autogate.system.version import VERSION, code_version
 
-__all__ = ["ProcessHeartbeat", "code_version", "is_dead", "new_id", "shipped_folder"]
+__all__ = ["VERSION", "ProcessHeartbeat", "code_version", "is_dead", "new_id", "shipped_folder"]

@@ -61,7 +61,7 @@ def scalar(url: str, query: str) -> Any:
 def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> None:
     document = searched.document()
     assert document["trials"]["total"] == 4
-    assert document == api.show(NAME, storage=database)
+    assert document == api.show_study(NAME, storage=database).to_json()
     assert winner(document)["measured_ms"]["p50"] > 0
     assert [f.trial for f in searched.store.fronts(NAME)] == [0, 1, 2, 3]
     assert searched.store.origin(NAME)["code_version"] == code_version()
@@ -71,15 +71,15 @@ def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> N
 
 
 def test_another_budget(searched: api.Study, database: str) -> None:
-    loose = api.pareto(NAME, latency_budget="95%", storage=database)
+    loose = api.pareto(NAME, latency_budget="95%", storage=database).to_json()
     assert loose["best_predicted"]["trial"] in {point["trial"] for point in loose["front"]}
 
 
 def test_resuming_and_exporting(searched: api.Study, database: str, workplace: Workplace) -> None:
-    before = searched.trials()
+    before = searched.trials
     resumed = api.resume(NAME, trials=2, storage=database)
     assert resumed.document()["trials"]["total"] == 6
-    assert resumed.trials()[:4] == before
+    assert resumed.trials[:4] == before
     states = [t.state.name for t in optuna.load_study(study_name=NAME, storage=database).get_trials(deepcopy=False)]
     assert len(states) == 6
     assert not {"RUNNING", "WAITING"} & set(states)
@@ -91,8 +91,8 @@ def test_resuming_and_exporting(searched: api.Study, database: str, workplace: W
 def test_a_copy_is_continued_in_a_file(searched: api.Study, database: str, workplace: Workplace) -> None:
     to = f"sqlite:///{workplace.root / 'copied' / 'studies.db'}"
     api.copy_study(NAME, to=to, name="copied", storage=database)
-    before = api.show("copied", storage=to)
-    assert before["front"] == api.show(NAME, storage=database)["front"]
+    before = api.show_study("copied", storage=to).to_json()
+    assert before["front"] == api.show_study(NAME, storage=database).to_json()["front"]
     resumed = api.resume("copied", trials=2, storage=to).document()
     assert resumed["trials"]["total"] == before["trials"]["total"] + 2
     assert resumed["seconds"]["train shared weights"] == before["seconds"]["train shared weights"]

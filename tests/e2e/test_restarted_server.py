@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from autogate.errors import StorageError
-from autogate.store import Store, StudyRunningError, retries
+from autogate.errors import StorageError, StudyRunningError
+from autogate.store import Store, retries
 from tests.support.databases import SERVER_VARIABLE, restartable_server, some_config
 
 

@@ -18,14 +18,14 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
     url = released(schema, tmp_path / "old")
     api.upgrade_studies(storage=url)
     before = Store(url).trials("budget")
-    document = api.show("budget", storage=url)
+    document = api.show_study("budget", storage=url).to_json()
     assert document["trials"]["total"] == len(before) == 8
     assert document["best"]["trial"] == best
-    assert best in [point["trial"] for point in api.pareto("budget", storage=url)["front"]]
+    assert best in [point["trial"] for point in api.pareto("budget", storage=url).to_json()["front"]]
     connection = sqlite3.connect(tmp_path / "old" / "studies.db")
     trained = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
     connection.close()
-    exported = api.export("budget", tmp_path / "out", storage=url)
+    exported = api.export("budget", tmp_path / "out", storage=url).to_json()
     assert exported["result"]["trial"] == best
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {
         "policy.json",
@@ -34,11 +34,11 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
         "report.json",
     }
     for study in ("budget", "largest drop"):
-        total = api.show(study, storage=url)["trials"]["total"]
+        total = api.show_study(study, storage=url).to_json()["trials"]["total"]
         resumed = api.resume(study, trials=2, storage=url)
         assert resumed.document()["trials"]["total"] == total + 2
         numbers = [front.trial for front in resumed.store.fronts(study)]
-        assert numbers == [trial.number for trial in resumed.trials()]
+        assert numbers == [trial.number for trial in resumed.trials]
     after = Store(url).trials("budget")[:8]
     # The verdict is stored once a run of this version has judged the finalist.
     judged = {f.trial: f.verdict for f in Store(url).finalists("budget")}

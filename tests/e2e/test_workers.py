@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from autogate import api
-from autogate.errors import AutoGateError, StudyError
-from autogate.store import Store, StudyRunningError
+from autogate.errors import AutoGateError, StudyError, StudyRunningError
+from autogate.store import Store
 from tests.support.workplace import Workplace, start
 
 WAIT_S = 150
@@ -112,13 +112,13 @@ def test_a_worker_joins_a_study_that_leaves_all_training_to_others(
         config = store.study("open").config
         store.set_config("open", config, code_version="0.0.1+older")
         with pytest.raises(StudyError, match=r"is run by autogate 0\.0\.1\+older, and this is"):
-            api.worker("open", storage=url)
+            api.run_worker("open", storage=url)
         store.set_config("open", config, code_version=code)
         task = store.study("open").facts.task
         assert task is not None
         store.update_facts("open", lambda facts: replace(facts, task=replace(task, digest="other data")))
         with pytest.raises(StudyError, match="network, weights or data of study 'open' are not the same here"):
-            api.worker("open", storage=url)
+            api.run_worker("open", storage=url)
         store.update_facts("open", lambda facts: replace(facts, task=task))
         worker = start(workplace, url, "worker", "open")
         out, err = search.communicate(timeout=WAIT_S)
@@ -154,23 +154,23 @@ def test_another_budget_and_another_device_train_nothing_again(workplace: Workpl
     url = f"sqlite:///{workplace.root / 'anew' / 'studies.db'}"
     study = api.search(latency_budget="45%", trials=6, study="anew", storage=url, profile=foreign, **workplace.quick)
     trained = study.store.count_trials("anew")["complete"]
-    before = {t.policy.digest: t.val_accuracy for t in study.trials() if t.policy and t.val_accuracy is not None}
-    rejected = [t.policy.digest for t in study.trials() if t.outcome == "rejected" and t.policy]
+    before = {t.policy.digest: t.val_accuracy for t in study.trials if t.policy and t.val_accuracy is not None}
+    rejected = [t.policy.digest for t in study.trials if t.outcome == "rejected" and t.policy]
     assert rejected
     # A wider budget: what was too slow may be tried now, what was trained stays.
     wider = api.resume("anew", latency_budget="1s", trials=2, storage=url)
     assert wider.config.latency_budget == "1s"
-    after = {t.policy.digest: t.val_accuracy for t in wider.trials() if t.policy and t.val_accuracy is not None}
+    after = {t.policy.digest: t.val_accuracy for t in wider.trials if t.policy and t.val_accuracy is not None}
     assert before.items() <= after.items()
     assert len(after) == len(before) + wider.store.count_trials("anew")["complete"] - trained
-    wider_trials = wider.trials()
+    wider_trials = wider.trials
     # Another device: the same accuracies under its own predictions.
     moved = api.resume("anew", profile=workplace.slower("slower.jsonl", 2.0), storage=url)
-    found = {t.policy.digest: t.val_accuracy for t in moved.trials() if t.policy and t.val_accuracy is not None}
+    found = {t.policy.digest: t.val_accuracy for t in moved.trials if t.policy and t.val_accuracy is not None}
     assert found == after
     assert moved.document()["device"] == "a slower device"
-    assert [trial.number for trial in moved.trials()] == [trial.number for trial in wider_trials]
-    for trial, same in zip(moved.trials(), wider_trials, strict=True):
+    assert [trial.number for trial in moved.trials] == [trial.number for trial in wider_trials]
+    for trial, same in zip(moved.trials, wider_trials, strict=True):
         assert trial.predicted is not None
         assert same.predicted is not None
         assert trial.predicted["p50"] == pytest.approx(2 * same.predicted["p50"], rel=0.05, abs=0.02)

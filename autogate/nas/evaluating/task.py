@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, replace
 from typing import Any
@@ -169,7 +170,8 @@ def load_model_and_data(
             new_head=config.new_head,
             seed=config.seed,
         )
-    module = model if loaded is None else loaded.module
+    # A caller's module stays as it was: it is neither moved to a device nor trained.
+    module = copy.deepcopy(model) if loaded is None else loaded.module
     assert module is not None  # noqa: S101 - one of the two is there
     outputs = head_classes(module)
     if outputs is not None and outputs < images.num_classes:

@@ -8,10 +8,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from autogate.errors import StudyError
+from autogate.errors import StudyError, StudyRunningError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs
-from autogate.store import Store, StudyRunningError, holds_studies
+from autogate.store import Store, holds_studies
 from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version
 

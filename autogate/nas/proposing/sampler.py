@@ -14,8 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from autogate.goals import SAMPLERS, Direction
+from autogate.store import quiet_optuna
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 _MOST = 1000
 # A window is made anew when this many more trials have gathered.
 _SLACK = 200
@@ -121,7 +121,8 @@ class Sampler:
     def _open_window(self) -> None:
         """Begin a study of the best and the latest trials, and of those that are running."""
         self._storage = optuna.storages.InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, directions=self._directions)
+        with quiet_optuna():
+            self._study = optuna.create_study(storage=self._storage, directions=self._directions)
         self._id = self._storage.get_study_id_from_name(self._study.study_name)
         self._identities, self._drawn = {}, None
         chosen = self._ended

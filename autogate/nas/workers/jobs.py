@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autogate.errors import StudyError, TrainingError
+from autogate.errors import LeaseLostError, StudyError, TrainingError
 from autogate.nas.evaluating import Evaluator, StoreCheckpointer
-from autogate.nas.workers.session import JobReporter, LeaseLostError, WorkerSession
+from autogate.nas.workers.session import JobReporter, WorkerSession
 from autogate.records import Job
 from autogate.store import Store
 from autogate.studies import Reporter

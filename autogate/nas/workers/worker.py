@@ -11,12 +11,12 @@ from types import FrameType
 
 import torch
 
-from autogate.errors import StudyError
+from autogate.errors import StudyError, WorkerStoppedError
 from autogate.goals import SearchConfig
 from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator
 from autogate.nas.profiles import searched_space
 from autogate.nas.workers.jobs import run_job
-from autogate.nas.workers.session import LeavingError, WorkerSession
+from autogate.nas.workers.session import WorkerSession
 from autogate.records import StudyFacts
 from autogate.store import Store
 from autogate.studies import Reporter
@@ -65,7 +65,7 @@ def run_worker(
         try:
             evaluator = load_evaluator(store, study, config, reporter, session, train_device)
             return _work(store, study, evaluator, session, reporter, idle_s)
-        except LeavingError:
+        except WorkerStoppedError:
             return 0
 
 
@@ -87,7 +87,7 @@ def _work(
                 return done
             else:
                 time.sleep(_WAIT_S if session.joined is False else _LOOK_S / 4)
-    except LeavingError:
+    except WorkerStoppedError:
         return done
 
 

@@ -15,28 +15,28 @@ from autogate.surgery import canonical
 
 def test_a_matrix_is_predicted_as_each_of_its_policies(recorded: str) -> None:
     known = autogate.predict_many("budget", storage=recorded)
-    assert known["predicted_ms"].shape == (0,)
+    assert known.latency_ms.shape == (0,)
     config = Store(recorded).study("budget").config
     module, images = load_model_and_data(config, None, None)
     network = traced_network(module, images.preprocessing)
     space = searched_space(config, network)
-    assert known["decisions"] == {decision.name: list(decision.choices) for decision in space.decisions}
+    assert known.decisions == {decision.name: list(decision.choices) for decision in space.decisions}
     rng = np.random.default_rng(0)
-    sizes = [len(choices) for choices in known["decisions"].values()]
+    sizes = [len(choices) for choices in known.decisions.values()]
     matrix = rng.integers(0, sizes, (8, len(sizes)))
     matrix[0] = 0
     found = autogate.predict_many("budget", matrix, storage=recorded)
-    assert (found["label"], found["batch_size"]) == ("predicted", config.batch_size)
-    assert found["predicted_ms"][0] == pytest.approx(found["dense_ms"])
-    for row, ms in zip(matrix, found["predicted_ms"], strict=True):
-        chosen = {name: choices[i] for (name, choices), i in zip(known["decisions"].items(), row, strict=True)}
-        alone = autogate.predict("budget", canonical(space.policy(chosen), network.sites), storage=recorded)
+    assert (found.to_json()["label"], found.to_json()["batch_size"]) == ("predicted", config.batch_size)
+    assert found.latency_ms[0] == pytest.approx(found.dense_ms)
+    for row, ms in zip(matrix, found.latency_ms, strict=True):
+        chosen = {name: choices[i] for (name, choices), i in zip(known.decisions.items(), row, strict=True)}
+        alone = autogate.predict("budget", canonical(space.policy(chosen), network.sites), storage=recorded).to_json()
         assert ms == pytest.approx(alone["predicted_ms"]["p50"], rel=1e-9)
-    assert len(set(found["predicted_ms"])) > 4
+    assert len(set(found.latency_ms)) > 4
 
 
 def test_what_is_no_matrix_of_choices_is_refused(recorded: str) -> None:
-    sizes = [len(choices) for choices in autogate.predict_many("budget", storage=recorded)["decisions"].values()]
+    sizes = [len(choices) for choices in autogate.predict_many("budget", storage=recorded).decisions.values()]
     count = len(sizes)
     for wrong in (np.zeros((2, count - 1), dtype=int), np.zeros(count, dtype=int), np.zeros((2, count))):
         with pytest.raises(PolicyError, match=rf"whole numbers \[policies, {count}\], one for each decision"):

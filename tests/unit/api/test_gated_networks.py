@@ -21,15 +21,17 @@ def policy(**gates: Any) -> autogate.Policy:
 
 def test_gates_that_are_always_shut_need_nothing_of_the_applied_network() -> None:
     model, dropped = lively(load_model("resnet20").module), policy(block=autogate.Gate("drop"))
-    applied = autogate.apply(model, dropped, SHAPE)
+    applied = autogate.apply_policy(model, dropped, SHAPE)
     x = torch.rand(2, *SHAPE)
     with torch.no_grad():
-        assert torch.allclose(autogate.compact(model, dropped, SHAPE, applied=applied)(x), applied.eval()(x), atol=1e-4)
+        assert torch.allclose(
+            autogate.compact_model(model, dropped, SHAPE, applied=applied)(x), applied.eval()(x), atol=1e-4
+        )
 
 
 def test_what_was_applied_has_to_belong_to_policy_and_network() -> None:
     model, half = load_model("resnet20").module, policy(map=autogate.Gate("magnitude", {"ratio": 0.5}))
-    applied = autogate.apply(model, half, SHAPE)
+    applied = autogate.apply_policy(model, half, SHAPE)
     for other in (
         policy(map=autogate.Gate("magnitude", {"ratio": 0.25})),
         policy(map=autogate.Gate("gss", {"ratio": 0.5})),
@@ -37,12 +39,12 @@ def test_what_was_applied_has_to_belong_to_policy_and_network() -> None:
         policy(),
     ):
         with pytest.raises(PolicyError, match="`applied` has other gates"):
-            autogate.compact(model, other, SHAPE, applied=applied)
+            autogate.compact_model(model, other, SHAPE, applied=applied)
     with pytest.raises(PolicyError, match="`applied` was made of another network"):
-        autogate.compact(load_model("resnet20").module, half, SHAPE, applied=applied)
+        autogate.compact_model(load_model("resnet20").module, half, SHAPE, applied=applied)
 
 
 @pytest.mark.parametrize("wrong", [None, {}, "drop", autogate.Gate("drop")])
 def test_a_policy_is_a_policy(wrong: Any) -> None:
     with pytest.raises(PolicyError, match=r"a policy must be an autogate.Policy, not"):
-        autogate.apply(load_model("resnet20").module, wrong, SHAPE)
+        autogate.apply_policy(load_model("resnet20").module, wrong, SHAPE)

@@ -145,7 +145,7 @@ def test_depthwise_convolutions_belong_to_the_map() -> None:
 
 
 def test_sites_command_lists_the_same() -> None:
-    rows = api.sites("resnet20")
+    rows = api.find_sites("resnet20")
     assert [row["name"] for row in rows if not row["reason"]] == list(known_network("resnet20").sites)
     assert rows[-1]["name"] == "group:conv1"
     assert rows[-1]["families"] == []

@@ -126,7 +126,7 @@ def test_older_schemas_are_refused_with_the_command_that_helps(schema_1: str, tm
 
 
 def test_upgrading_keeps_everything(older: str) -> None:
-    assert api.upgrade_studies(storage=older)["from"] == 1
+    assert api.upgrade_studies(storage=older).to_json()["from"] == 1
     store = Store(older)
     assert store.study_names() == written("name", "autogate_studies")
     for name, config, facts in zip(
@@ -151,7 +151,7 @@ def test_upgrading_keeps_everything(older: str) -> None:
     # What a study had reached after each trial was not kept then, and is worked out.
     for name in store.study_names():
         assert [front.trial for front in store.fronts(name)] == [trial.number for trial in store.trials(name)]
-    assert api.upgrade_studies(storage=older) == {
+    assert api.upgrade_studies(storage=older).to_json() == {
         "schema": "autogate.upgrade/1",
         "storage": store.shown_url,
         "from": SCHEMA_VERSION,
@@ -216,7 +216,7 @@ def test_schema_2_gains_tables_and_loses_nothing(tmp_path: Path) -> None:
         "autogate_finalists",
     }
     before = rows()
-    assert api.upgrade_studies(storage=url)["to"] == SCHEMA_VERSION
+    assert api.upgrade_studies(storage=url).to_json()["to"] == SCHEMA_VERSION
     after = rows()
     assert set(after) - set(before) == {"autogate_jobs", "autogate_workers", "autogate_checkpoints"}
     assert {name: after[name] for name in before if name not in changed} == {

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
-from autogate.errors import StorageError
+from autogate.errors import ConnectionDroppedError, StorageError
 from autogate.store import Store, is_drop, retry
-from autogate.store.retries import DroppedError, retry_on_disconnect
+from autogate.store.retries import retry_on_disconnect
 from tests.support.databases import execute, some_config
 
 
@@ -18,10 +18,10 @@ def test_waits_grow_and_end() -> None:
     waited: list[float] = []
 
     def attempt() -> None:
-        raise DroppedError("away")
+        raise ConnectionDroppedError("away")
 
-    with pytest.raises(DroppedError, match="away"):
-        retry(attempt, lambda error: isinstance(error, DroppedError), sleep=waited.append)
+    with pytest.raises(ConnectionDroppedError, match="away"):
+        retry(attempt, lambda error: isinstance(error, ConnectionDroppedError), sleep=waited.append)
     assert waited == sorted(waited)
     assert 30 <= sum(waited) <= 120
 
@@ -43,10 +43,10 @@ def test_nested_retries_are_not_multiplied() -> None:
 
     def fail() -> None:
         attempts.append(1)
-        raise DroppedError("away")
+        raise ConnectionDroppedError("away")
 
     inner = retry_on_disconnect(fail, sleep=waited.append)
-    with pytest.raises(DroppedError):
+    with pytest.raises(ConnectionDroppedError):
         retry_on_disconnect(lambda: inner(), sleep=waited.append)()
     assert len(attempts) == len(waited) + 1
 

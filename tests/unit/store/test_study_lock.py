@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.errors import StudyError
-from autogate.store import Store, StudyRunningError, this_host
+from autogate.errors import StudyError, StudyRunningError
+from autogate.store import Store, this_host
 from autogate.store.host import same_host
 from autogate.store.network_files import on_network
 from tests.support import ROOT

@@ -64,7 +64,7 @@ def test_the_answers_are_those_of_the_commands(searched: str) -> None:
     assert {name: row["trained"] for name, row in found.items()} == {n: c["complete"] for n, c in counts.items()}
     front = rows(searched, asked("The front of every study"))
     for name in store.study_names():
-        expected = api.pareto(name, storage=searched)["front"]
+        expected = api.pareto(name, storage=searched).to_json()["front"]
         mine = [row for row in front if row["study"] == name]
         assert [row["trial"] for row in mine] == [point["trial"] for point in expected]
         assert [row["predicted_ms"] for row in mine] == [point["predicted_ms"]["p95"] for point in expected]

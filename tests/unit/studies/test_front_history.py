@@ -109,7 +109,7 @@ def test_the_history_is_completed_and_shown(storage: str) -> None:
     assert [front.trial for front in store.fronts("first")] == [2]
     complete_history(store, "first", FrontHistory(budget_of(6.0), DENSE_MS))
     assert [front.front for front in store.fronts("first")] == [(0,), (1, 0), (2, 0)]
-    document = api.history("first", storage=storage)
+    document = api.history("first", storage=storage).to_json()
     assert document["schema"] == "autogate.history/1"
     assert [point["best_trial"] for point in document["points"]] == [None, 1, 2]
     assert document["points"][-1]["hypervolume"] == pytest.approx(0.2 * 0.9 + 0.3 * 0.7)

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from autogate.errors import StudyRunningError
 from autogate.goals import make_config
 from autogate.nas.loop.study_start import reserve
 from autogate.space import load_space
-from autogate.store import Store, StudyRunningError
+from autogate.store import Store
 from tests.support.databases import some_config
 
 CONFIG = make_config(space=load_space("drop").to_json(), latency_budget="60%")

@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from autogate.errors import AutoGateError, TrainingError
+from autogate.errors import AutoGateError, LeaseLostError, TrainingError
 from autogate.nas.workers import WorkerSession
-from autogate.nas.workers.session import LeaseLostError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import Store

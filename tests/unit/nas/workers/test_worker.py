@@ -59,7 +59,7 @@ def change_code(store: Store) -> None:
 def joining(store: Store, reporter: Reporter, idle_s: float | None = 0.0) -> Iterator[Future[int]]:
     # In a thread, where a worker leaves the signals of this process alone.
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(api.worker, NAME, storage=store.url, idle_s=idle_s, reporter=reporter)
+        yield pool.submit(api.run_worker, NAME, storage=store.url, idle_s=idle_s, reporter=reporter)
 
 
 def join(store: Store, begins: Callable[[], None]) -> int:

@@ -1,7 +1,8 @@
-"""Draw a search on the terminal: a bar per stage, a line per trial; quiet when nobody watches."""
+"""Where progress goes: to Python's logging, or to bars on a terminal or in a notebook."""
 
 from __future__ import annotations
 
+import logging
 import time
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from autogate.records import TrialRecord
 from autogate.studies import Reporter
 
+_HEARTBEAT_S = 30.0
+_log = logging.getLogger("autogate")
+_log.addHandler(logging.NullHandler())
 _resume: str | None = None
 
 
@@ -18,13 +22,63 @@ def resume_command() -> str | None:
     return _resume
 
 
+def default_reporter(reporter: Reporter | None, *, progress: bool = False) -> Reporter:
+    """Return the caller's reporter; without one, bars if ``progress`` is set, else one that logs."""
+    if reporter is not None:
+        return reporter
+    return TerminalReporter() if progress else LoggingReporter()
+
+
+class LoggingReporter(Reporter):
+    """Logs stages, trials and notes to the logger ``autogate``, and long stages about twice a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stage = ""
+        self._said_s = time.monotonic()
+
+    def begin(self, study: str, resume: str) -> None:
+        """Log the study's name and the command that resumes it."""
+        _log.info("study %s; continue it after an interruption with `%s`", study, resume)
+
+    def enter(self, name: str) -> None:
+        """Log that a stage begins."""
+        self._stage, self._said_s = name, time.monotonic()
+        _log.info("%s: started", name)
+
+    def leave(self, name: str) -> None:
+        """Log how long a stage took."""
+        _log.info("%s: done, %.1f s so far in this stage", name, self.seconds[name])
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Log how far a stage is, if nothing was logged for a while."""
+        if time.monotonic() - self._said_s >= _HEARTBEAT_S:
+            self._said_s = time.monotonic()
+            _log.info("%s: %.0f %%, %s", self._stage, 100 * fraction, text)
+
+    def note(self, text: str) -> None:
+        """Log one line for the user."""
+        _log.warning(text)
+
+    def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
+        """Log one line per proposal."""
+        self._said_s = time.monotonic()
+        accuracy = "" if record.val_accuracy is None else f", accuracy {record.val_accuracy:.2%}"
+        predicted = "" if record.predicted is None else f", predicted {record.predicted['p50']:.3f} ms"
+        leader = "" if best is None else f"; best so far {best.val_accuracy:.2%} (trial {best.number})"
+        _log.info("trial %d of %d: %s%s%s%s", record.number, wanted, record.outcome, accuracy, predicted, leader)
+
+
 class TerminalReporter(Reporter):
-    """Draws on standard error; nothing but the study's name is written when that is no terminal."""
+    """Draws on standard error, or in a notebook: a bar per stage, a line per trial.
+
+    Nothing but the study's name is written where nobody watches.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.console = Console(stderr=True, highlight=False)
-        self.watched = self.console.is_terminal
+        self.watched = self.console.is_terminal or self.console.is_jupyter
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._start = time.monotonic()
