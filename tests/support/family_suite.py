@@ -70,13 +70,13 @@ class FamilySuite:
             names = [name for name, count in self.sites.items() if count]
             marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in names]
             metafunc.parametrize("fitting", marked)
-        if "anywhere" in metafunc.fixturenames:
+        if "network_name" in metafunc.fixturenames:
             marked = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in self.sites]
-            metafunc.parametrize("anywhere", marked)
+            metafunc.parametrize("network_name", marked)
 
-    def test_it_fits_where_it_should(self, anywhere: str) -> None:
-        sites = known_network(anywhere).sites.values()
-        assert sum(FAMILIES[self.family].fits(site) for site in sites) == self.sites[anywhere]
+    def test_it_fits_where_it_should(self, network_name: str) -> None:
+        sites = known_network(network_name).sites.values()
+        assert sum(FAMILIES[self.family].fits(site) for site in sites) == self.sites[network_name]
 
     @pytest.mark.parametrize("seed", range(POLICIES))
     def test_training_form_in_evaluation_equals_compact_form(self, fitting: str, seed: int) -> None:
@@ -134,7 +134,7 @@ class FamilySuite:
         assert without == []
         # What stays of the dense network learns too.
         assert all(p.grad is not None and p.grad.isfinite().all() for p in form.parameters())
-        assert all(p.grad.any() for p in form.parameters())
+        assert all(p.grad is not None and p.grad.any() for p in form.parameters())
 
     @pytest.mark.parametrize("layout", LAYOUTS)
     @pytest.mark.parametrize("batch", BATCHES)

@@ -31,7 +31,7 @@ def share(gate: Gate, decision: int | None) -> float:
     if gate.family == "drop":
         return 0.0
     if decision is not None:
-        return 0.1 + 0.01 * decision**1.5
+        return 0.1 + 0.01 * float(decision**1.5)
     return 1.0 - 0.5 * float(gate.genes.get("ratio", 0.0)) - 0.25 * float(gate.genes.get("channel_ratio", 0.0))
 
 

@@ -108,7 +108,7 @@ class Workplace:
 
 def winner(document: dict[str, Any]) -> dict[str, Any]:
     """Return the finalist that is shown: on a noisy machine none may meet the budget."""
-    found = document["best"] or document["closest"]
+    found: dict[str, Any] | None = document["best"] or document["closest"]
     assert found is not None
     return found
 

@@ -46,3 +46,34 @@ def test_what_is_no_matrix_of_choices_is_refused(recorded: str) -> None:
         matrix[1, 0] = position
         with pytest.raises(PolicyError, match=f"policy 1 takes choice {position} of .*, which has the choices 0 to"):
             autogate.predict_many("budget", matrix, storage=recorded)
+
+
+def test_a_policy_is_predicted_as_its_trial_was(recorded: str) -> None:
+    store = Store(recorded)
+    [finalist] = store.finalists("budget")
+    found = autogate.predict("budget", finalist.policy, storage=recorded).to_json()
+    assert (found["label"], found["policy_digest"]) == ("predicted", finalist.policy.digest)
+    assert found["predicted_ms"]["p50"] == pytest.approx(finalist.predicted["p50"], rel=0.02)
+    assert found["ratio"] == pytest.approx(found["predicted_ms"]["p50"] / found["dense_ms"])
+    assert found["ratio"] < 1
+    dense = autogate.predict("budget", autogate.Policy(), storage=recorded).to_json()
+    assert dense["predicted_ms"]["p50"] == pytest.approx(dense["dense_ms"])
+    assert dense["unseen_share"] == 0
+
+
+def test_a_policy_of_another_network_is_refused(recorded: str) -> None:
+    other = autogate.Policy({"block:elsewhere": autogate.Gate("drop")})
+    with pytest.raises(PolicyError, match="block:elsewhere"):
+        autogate.predict("budget", other, storage=recorded)
+
+
+def test_an_explanation_shares_the_whole_time_among_units(recorded: str) -> None:
+    found = autogate.explain("budget", storage=recorded).to_json()
+    assert found["model"] == "goldnet:build"
+    assert sum(unit["share"] for unit in found["units"]) == pytest.approx(1.0)
+    for gate in found["gates"]:
+        assert (gate["saved_ms"] > 0) == (gate["reason"] is None)
+    # The gates of the best policy are among those that save time.
+    saving = {gate["site"] for gate in found["gates"] if gate["saved_ms"] > 0}
+    [finalist] = Store(recorded).finalists("budget")
+    assert {site for site, _ in finalist.policy} <= saving

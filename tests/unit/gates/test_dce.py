@@ -49,7 +49,10 @@ class TestDce(SliceSuite):
                     )
                     assert not torch.equal(old.index_select(dim, chosen), new.index_select(dim, chosen)), (path, kind)
 
-    @pytest.mark.parametrize("name", ["resnet20", "resnet50", "vgg16_bn", "mobilenet_v2"])
+    @pytest.mark.parametrize(
+        "name",
+        ["resnet20", *(pytest.param(n, marks=pytest.mark.e2e) for n in ("resnet50", "vgg16_bn", "mobilenet_v2"))],
+    )
     def test_a_training_step_runs_on_smaller_tensors(self, name: str) -> None:
         network, gates, form = prepared(name, 0.5)
         widths: dict[str, int] = {}

@@ -1,56 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from autogate.goals import Objective, binds, choose_best, latency_excess, make_config
+from autogate.goals import binds, choose_best, latency_excess
 from autogate.goals.verdict import judge
-from autogate.nas.proposing import picker
-from autogate.policy import Gate, Policy
+from autogate.policy import Policy
 from autogate.records import (
-    Comparison,
     EnergyComparison,
-    Estimate,
     FinalistRecord,
-    Measurement,
-    Realisation,
-    Setting,
-    TrialRecord,
 )
-from autogate.space import load_space
-from autogate.studies import pareto_front
 from autogate.units import Budgets, LatencyBudget
-
-SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
-SPACE = load_space("drop").to_json()
-
-
-def measurement(ms: float, half: float = 0.0) -> Measurement:
-    return Measurement(ms, ms, ms, ms, (ms - half, ms + half), 8, 30)
-
-
-def comparison(ratio: float, half: float = 0.01, dense_ms: float = 10.0) -> Comparison:
-    gated = measurement(ratio * dense_ms, half * dense_ms)
-    return Comparison(measurement(dense_ms), gated, ratio, (ratio - half, ratio + half), SETTING)
-
-
-def finalist(number: int, accuracy: float, ratio: float, half: float = 0.01) -> FinalistRecord:
-    policy = Policy({f"block:{number}": Gate("drop")})
-    predicted = {"mean": 1.0, "p50": 1.0, "p95": 1.0, "max": 1.0, "upper": 1.1, "dense": 2.0}
-    return FinalistRecord(
-        policy,
-        "profile",
-        number,
-        accuracy,
-        accuracy,
-        {},
-        predicted,
-        comparison(ratio, half),
-        Realisation(),
-        "sha",
-    )
+from tests.support.records import comparison, finalist
 
 
 def budget(text: str) -> Budgets:
@@ -189,136 +151,3 @@ def test_which_budgets_rule_dense_out() -> None:
     assert binds(Budgets.parse("120%", "99%"), 10.0, 1000.0)
     assert binds(Budgets.parse("120%", energy="120%"), 10.0, 1000.0)
     assert binds(Budgets(), 10.0, None)
-
-
-def estimate(ms: float, error: float = 0.1) -> Estimate:
-    return Estimate(ms, ms, 1.5 * ms, 2 * ms, error)
-
-
-def objective(**settings: object) -> Objective:
-    return Objective.of(make_config(space=SPACE, **settings), dense_ms=10.0)
-
-
-def test_budget_objective() -> None:
-    found = objective(latency_budget="60%", latency_stat="p95")
-    assert found.limit_ms == pytest.approx(6.0)
-    assert found.directions == ["maximize"]
-    # The bound that counts is the upper end of the chosen statistic: 1.5 * 3.6 * 1.1 = 5.94.
-    assert found.fits(estimate(3.6))
-    assert not found.fits(estimate(3.7))
-    assert found.excess_ms(estimate(3.7)) == pytest.approx(1.5 * 3.7 * 1.1 - 6.0)
-    assert found.excess_ms(estimate(3.6)) < 0
-    assert found.values(0.8, 3.0) == [0.8]
-    assert found.acceptable(0.1, 6.0)
-    assert not found.acceptable(0.99, 6.1)
-    assert found.rank(0.9, 5.0) < found.rank(0.8, 1.0)
-    assert found.rank(0.9, 4.0) < found.rank(0.9, 5.0)
-    assert objective(latency_budget="5ms").limit_ms == 5.0
-
-
-def test_drop_objective() -> None:
-    found = objective(max_drop="2%", latency_stat="p50")
-    assert found.limit_ms is None
-    assert found.floor is None  # until the dense network has been scored
-    found = replace(found, floor=0.88)
-    assert found.directions == ["minimize"]
-    assert found.fits(estimate(1e6))
-    assert found.values(0.8, 3.0) == [3.0]
-    assert found.acceptable(0.88, 1e6)
-    assert not found.acceptable(0.87, 1.0)
-    assert found.rank(0.88, 1.0) < found.rank(0.99, 2.0)
-
-
-def test_pareto_objective() -> None:
-    found = objective(pareto=True, latency_stat="mean")
-    assert found.directions == ["maximize", "minimize"]
-    assert found.values(0.8, 3.0) == [0.8, 3.0]
-    assert found.acceptable(0.0, 1e6)
-
-
-def trial(number: int, accuracy: float | None, ms: float, outcome: str = "complete") -> TrialRecord:
-    policy = Policy({f"block:{number}": Gate("drop")})
-    predicted = {"mean": ms, "p50": ms, "p95": ms, "max": ms, "upper": 1.1 * ms}
-    return TrialRecord(number, outcome, policy, accuracy, predicted, None, None, 1.0)
-
-
-def test_front_holds_what_nothing_beats() -> None:
-    trials = [
-        trial(0, 0.90, 10.0),
-        trial(1, 0.80, 5.0),
-        trial(2, 0.79, 6.0),  # slower and worse than 1
-        trial(3, 0.85, 7.0),
-        trial(4, 0.85, 7.5),  # as good as 3, but slower
-        trial(5, None, 1.0, "rejected"),
-        trial(6, 0.80, 5.0),  # the same point as 1
-    ]
-    assert [t.number for t in pareto_front(trials, "p95")] == [1, 3, 0]
-    assert pareto_front([], "p95") == []
-
-
-def test_front_against_brute_force() -> None:
-    import random
-
-    rng = random.Random(0)
-    trials = [trial(i, rng.randint(0, 20) / 20, float(rng.randint(1, 20))) for i in range(200)]
-
-    def beaten(t: TrialRecord) -> bool:
-        a, ms = t.val_accuracy, t.predicted["p50"]
-        return any(
-            o.val_accuracy >= a and o.predicted["p50"] <= ms and (o.val_accuracy > a or o.predicted["p50"] < ms)
-            for o in trials
-        )
-
-    points = {(t.val_accuracy, t.predicted["p50"]) for t in trials if not beaten(t)}
-    front = pareto_front(trials, "p50")
-    assert {(t.val_accuracy, t.predicted["p50"]) for t in front} == points
-    assert len(front) == len(points)
-
-
-def picked(trials: list[TrialRecord], found: Objective, gain: float = 0.0, **settings: Any) -> list[int]:
-    """Pick finalists until there are none left; full training adds ``gain`` to every candidate."""
-    pick = picker(trials, found, **{"binding": True, "val_images": 1000, "floor": None, **settings})
-    done: list[FinalistRecord] = []
-    tried: set[int] = set()
-    while (chosen := pick(done, tried)) is not None:
-        tried.add(chosen.number)
-        done.append(finalist(chosen.number, chosen.val_accuracy + gain, 0.5))
-    return [f.trial for f in done]
-
-
-def test_under_a_budget_the_most_accurate_come_first() -> None:
-    trials = [
-        trial(0, 0.90, 5.0),
-        trial(1, 0.95, 5.6),  # its upper bound is over the budget
-        trial(2, 0.92, 5.1),
-        trial(3, None, 1.0, "rejected"),
-        trial(4, 0.92, 4.0),
-        TrialRecord(5, "complete", Policy(), 0.99, trial(5, 0.99, 5.0).predicted, None, None, 1.0),  # dense
-    ]
-    assert picked(trials, objective(latency_budget="60%")) == [4, 2, 0]
-
-
-def test_a_budget_that_does_not_bind_prefers_speed_within_one_standard_error() -> None:
-    loose = objective(latency_budget="200%")
-    near = [trial(0, 0.920, 9.0), trial(1, 0.915, 5.0), trial(2, 0.900, 1.0)]  # the standard error is 0.0086
-    assert picked(near, loose, binding=False) == [1, 0, 2]
-    assert picked(near, loose, binding=True) == [0, 1, 2]
-
-
-def test_finalists_of_a_front_are_spread_over_it() -> None:
-    trials = [trial(i, 0.5 + 0.05 * i, 1.0 + i) for i in range(5)] + [trial(9, 0.4, 9.0)]  # 9 is beaten
-    order = picked(trials, objective(pareto=True))
-    assert order[0] == 2
-    assert sorted(order) == [0, 1, 2, 3, 4]
-    assert abs(order[1] - 2) + abs(order[2] - 2) >= 2
-
-
-def test_under_a_largest_drop_the_gain_of_full_training_is_learnt() -> None:
-    # Short training leaves dense at 0.86, full training brings it to 0.90; 0.88 is allowed.
-    found = replace(objective(max_drop="2%"), floor=0.84)
-    trials = [trial(0, 0.70, 3.0), trial(1, 0.80, 5.0), trial(2, 0.83, 6.0), trial(3, 0.85, 8.0), trial(4, 0.86, 9.0)]
-    # A gain of 0.04 is expected, so 3 is first. It gains 0.08: then 1 can make it, and 0 cannot.
-    assert picked(trials, found, gain=0.08, floor=0.88)[:2] == [3, 1]
-    # It gains nothing: then only the most accurate one is left to try, and so on.
-    assert picked(trials, found, gain=0.0, floor=0.88)[:3] == [3, 4, 2]
-    assert len(picked([trial(i, 0.5 + i / 100, 1.0 + i) for i in range(20)], found, floor=0.9)) == 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from autogate import api
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Policy
 from autogate.records import EvaluationKey
-from autogate.store import Store, jobs
+from autogate.store import Store
 from autogate.store.transfer import insert, study_rows
+from tests.support import ROOT
 from tests.support.databases import execute, released
 
 NAME = 'it\'s 🙂 "quoted"; drop table autogate_studies; --'
@@ -291,9 +294,15 @@ def test_a_study_that_workers_train_for_is_not_deleted(source: str, anywhere: st
     assert store.study_names() == []
 
 
-def test_a_study_whose_workers_died_is_deleted_at_once(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_a_job(Store(source), "worker")
-    monkeypatch.setattr(jobs, "is_dead", lambda worker: worker == "worker")
+def test_a_study_whose_workers_died_is_deleted_at_once(source: str) -> None:
+    live = "from autogate.system import ProcessHeartbeat; print(ProcessHeartbeat().id, flush=True)"
+    code = f"import time; {live}; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        take_a_job(Store(source), worker.stdout.readline().strip())
+        with pytest.raises(StudyError, match="is trained for right now"):
+            api.delete_study("budget", storage=source)
+        worker.kill()
     api.delete_study("budget", storage=source)
     assert Store(source).study_names() == ["largest drop"]
 

@@ -14,12 +14,20 @@ from autogate.errors import ProfileError
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.hardware import inference_setting, setting_of
 from autogate.latency.hardware.nvml import ThrottleWatch
-from autogate.latency.model import MIN_NETWORKS
-from autogate.latency.profile import Instruments, fastest_layout, take_profile, transfer_profile, write_profile
+from autogate.latency.model import MIN_NETWORKS, Unit
+from autogate.latency.profile import (
+    Instruments,
+    PlannedNetwork,
+    fastest_layout,
+    take_profile,
+    transfer_profile,
+    write_profile,
+)
 from autogate.latency.profile.timed_networks import TimedNetwork
 from autogate.latency.timing import Pass, interleave
 from autogate.nas.profiles import profile_network, transfer_to_here
-from autogate.records import ALONE, MIXED, WARM, Profile
+from autogate.records import ALONE, MIXED, WARM, Profile, Setting
+from autogate.sites import Network
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.studies import Reporter
@@ -29,6 +37,18 @@ from tests.support.profiles import CARD, profile_of
 CPU = torch.device("cpu")
 NETWORK = known_network("resnet20")
 SETTING = setting_of(CPU, batch_size=1, layout="contiguous", threads=1)
+
+
+BUILT: dict[tuple[object, ...], TimedNetwork] = {}
+
+
+def built(network: Network, units: tuple[Unit, ...], planned: PlannedNetwork, setting: Setting) -> TimedNetwork:
+    """Return a planned network, which takes much longer to build than to simulate, once for all tests."""
+    decided, plan = (tuple(sorted(told.items())) for told in (planned.decisions, planned.executors))
+    key = (planned.policy.digest, decided, plan, setting.layout)
+    if key not in BUILT:
+        BUILT[key] = TimedNetwork(network, units, planned, setting)
+    return BUILT[key]
 
 
 class Device:
@@ -57,7 +77,7 @@ class Device:
 
         class Slow(TimedNetwork):
             def __init__(self) -> None:
-                super().__init__(*args)
+                self.__dict__.update(vars(built(*args)))
                 device.now += device.build_s
 
             def run(self) -> float:

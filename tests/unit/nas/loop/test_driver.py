@@ -78,6 +78,12 @@ def check_whole(bench: DrivenReplay, answered: int) -> None:
     assert [front.trial for front in bench.store.fronts(NAME)] == bench.store.trial_order(NAME)
 
 
+@pytest.fixture(params=["recorded", pytest.param("recorded_on_postgres", marks=pytest.mark.e2e)])
+def recorded_anywhere(request: pytest.FixtureRequest) -> str:
+    """A recorded study in either kind of database; those on a server take long, and are of the tier e2e."""
+    return str(request.getfixturevalue(request.param))
+
+
 def test_a_search_without_interruption(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     answered = bench.finish(bench.driver())
