@@ -11,7 +11,7 @@ from torch import nn
 
 from autogate.errors import PolicyError, ProfileError, StudyError
 from autogate.gates import brief
-from autogate.goals import Objective, SearchConfig, pareto_front
+from autogate.goals import Budgets, Objective, SearchConfig, pareto_front
 from autogate.latency.hardware import resolve_device
 from autogate.latency.model import LatencyModel, ManyPredictor, explain_gates, explain_units
 from autogate.latency.profile import read_profile
@@ -36,7 +36,6 @@ from autogate.space.bound import bind
 from autogate.store import Store
 from autogate.studies import Reporter, best_within, point_document
 from autogate.surgery import canonical
-from autogate.units import Budgets
 
 
 def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
-from autogate.goals import make_config
+from autogate.goals import SearchConfig, SensitivitySettings, check_names, make_config, taken_by
 from autogate.space import SpaceSpec, list_spaces, load_space
 from autogate.studies import Reporter
 
@@ -51,6 +52,7 @@ def spaces() -> dict[str, SpaceSpec]:
     return list_spaces()
 
 
+@with_settings("sensitivity")
 def sensitivity(
     model: str | nn.Module = "resnet20",
     data: str | Path | OwnData = "digits",
@@ -61,7 +63,7 @@ def sensitivity(
     images: int = 512,
     plot: str | Path | None = None,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[SensitivitySettings],
 ) -> dict[str, Any]:
     """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
 
@@ -74,13 +76,14 @@ def sensitivity(
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
         reporter: Hears of progress.
-        **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
+        **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document
     from autogate.nas.evaluating import CallerInputs, config_names
     from autogate.report import check_plot_path
 
     check_plot_path(plot)
+    check_names(settings, taken_by(SearchConfig, "sensitivity"))
     config = make_config(
         **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True
     )

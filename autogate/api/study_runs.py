@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from autogate.api.signatures import with_settings
 from autogate.api.study import Study
 from autogate.errors import AutoGateError, StudyError
-from autogate.goals import BUDGETS, FREE, TARGET, SearchConfig, make_config
+from autogate.goals import (
+    Budgets,
+    ResumeSettings,
+    SearchConfig,
+    SearchSettings,
+    check_names,
+    make_config,
+    settings_of,
+    taken_by,
+)
 from autogate.space import load_space, parse_space
 from autogate.store import Store, check_name, default_storage, holds_studies
 from autogate.store.artifacts import checked_url
 from autogate.studies import Reporter, finalist_document, floor_of, pareto_document, study_line
-from autogate.units import Budgets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,15 +32,11 @@ if TYPE_CHECKING:
     from autogate.training import ScoreFunction, TrainFunction
 
 
+@with_settings("search")
 def search(
     model: str | nn.Module = "resnet20",
     data: str | Path | OwnData = "digits",
     *,
-    latency_budget: str | None = None,
-    max_drop: str | None = None,
-    pareto: bool = False,
-    memory_budget: str | None = None,
-    energy_budget: str | None = None,
     study: str | None = None,
     storage: str | None = None,
     space: str | Mapping[str, Any] = "unified",
@@ -39,7 +44,7 @@ def search(
     reporter: Reporter | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
-    **settings: Any,
+    **settings: Unpack[SearchSettings],
 ) -> Study:
     """Search gates for a network under a latency budget; stored as it goes.
 
@@ -47,12 +52,6 @@ def search(
         model: Network: a name, or a trained module of your own.
         data: Dataset: a name or directory, loaded data, or a tuple of datasets or loaders (train, test) or
             (train, val, test).
-        latency_budget: Such as ``5ms`` or ``60%`` of dense.
-        max_drop: Instead: find the fastest policy at most this far below dense, such as ``0.5%``.
-        pareto: Instead: accuracy and latency as two objectives.
-        memory_budget: Besides, the most peak memory: such as ``200MiB`` or ``60%`` of dense.
-        energy_budget: Besides, the most energy per image: such as ``80mJ`` or ``70%`` of dense; on a GPU only, and
-            judged on finalists, where it is measured.
         study: Name of the study; a fresh one is made if None. An existing study of the same configuration is
             continued.
         storage: SQLAlchemy URL of the database.
@@ -65,7 +64,8 @@ def search(
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
             ``val`` or ``test``.
-        **settings: Further fields of :class:`autogate.goals.config.SearchConfig`.
+        **settings: The goal (exactly one of ``latency_budget="60%"``, ``max_drop="0.5%"`` and ``pareto=True``) and all
+            other settings; docs/options.md lists them.
 
     Raises:
         BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
@@ -75,14 +75,7 @@ def search(
     from autogate.nas.loop import check_same_config, start
 
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
-    goal = {
-        "latency_budget": latency_budget,
-        "max_drop": max_drop,
-        "pareto": pareto,
-        "memory_budget": memory_budget,
-        "energy_budget": energy_budget,
-    }
-    config = make_config(**{**config_names(model, data), **settings}, **goal, space=spec.to_json())
+    config = make_config(**{**config_names(model, data), **settings}, space=spec.to_json())
     url = storage or default_storage()
     if study is not None:
         check_name(study)
@@ -93,20 +86,17 @@ def search(
     return Study(start(url, study, config, reporter or Reporter(), own, artifacts=place), url)
 
 
+@with_settings("resume")
 def resume(
     study: str,
     *,
-    trials: int | None = None,
-    trainings: int | None = None,
-    timeout_s: float | None = None,
-    allow_stale: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
-    **changes: Any,
+    **changes: Unpack[ResumeSettings],
 ) -> Study:
     """Continue a study after an interruption, with further trials, under other budgets, or for another device.
 
@@ -115,20 +105,14 @@ def resume(
 
     Args:
         study: Name of the study.
-        trials: Further proposals; None finishes the number asked for before.
-        trainings: New limit on trained candidates.
-        timeout_s: Seconds after which no new trial starts.
-        allow_stale: Whether the study's profile may be of other versions; some of it is then measured again.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of progress.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
         score_fn: As in :func:`search`.
-        **changes: New budgets (``latency_budget``, ``max_drop``, ``memory_budget``, ``energy_budget``), a new target
-            (``device``, ``batch_size``, ``dtype``, ``layout``, ``threads``, ``runtime``, ``profile``,
-            ``latency_stat``), or who trains (``workers``, ``backend``, ``ray_address``, ``gpus_per_trial``,
-            ``cpus_per_trial``, ``sampler``, ``finalists``).
+        **changes: Settings to change, as docs/options.md lists them; what is not given stays. ``trials`` is the number
+            of further candidates, without which the number asked for before is finished; ``timeout_s`` counts from now.
 
     Raises:
         StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
@@ -139,45 +123,55 @@ def resume(
     store = Store(storage or default_storage())
     before = SearchConfig.model_validate(store.study(study)[0])
     if before.replay is not None:
-        raise StudyError(f"study {study!r} is a replay; continue it with `autogate replay {before.replay} --as …`")
-    if unknown := sorted(set(changes) - {*BUDGETS, *TARGET, *FREE}):
-        raise StudyError(f"a study cannot be continued with another {unknown[0]}; start a new one")
-    changes["timeout_s"] = timeout_s
-    if allow_stale:
-        changes["allow_stale"] = True
-    if trials is not None:
-        if trials < 1:
-            raise AutoGateError(f"trials must be at least 1, not {trials}")
-        changes["trials"] = store.count_trials(study)["total"] + trials
-    if trainings is not None:
-        changes["trainings"] = trainings
-    if changes.get("backend") == "local":
-        changes |= {"ray_address": None, "gpus_per_trial": None}
-    config = make_config(**{**before.model_dump(), **changes})
-    if config.goal != before.goal:
         raise StudyError(
-            f"study {study!r} is after {before.goal}, and cannot change to {config.goal}; start a new one, which uses "
-            "what was trained"
+            f"study {study!r} is a replay; continue it with `autogate replay {before.replay} --name {study}`"
+        )
+    check_names(changes, settings_of(SearchConfig))
+    if fixed := sorted(set(changes) - set(taken_by(SearchConfig, "resume"))):
+        raise StudyError(f"a study cannot be continued with another {fixed[0]}; start a new one")
+    merged: dict[str, Any] = {**before.model_dump(), "timeout_s": None, **changes}
+    if (further := changes.get("trials")) is None:
+        merged["trials"] = before.trials
+    elif further < 1:
+        raise AutoGateError(f"--trials must be at least 1, not {further}")
+    else:
+        merged["trials"] = store.count_trials(study)["total"] + further
+    if changes.get("backend") == "local":
+        merged |= {"ray_address": None, "gpus_per_trial": None}
+    config = make_config(**merged)
+    if config.goal.mode != before.goal.mode:
+        raise StudyError(
+            f"the goal of study {study!r} cannot change from {before.goal.mode} to {config.goal.mode}; start a "
+            "new study, which reuses what was trained"
         )
     own = CallerInputs(model, data, train_fn, score_fn)
     own.check(study, config)
     return Study(start(store.url, study, config, reporter or Reporter(), own, judged_anew=True), store.url)
 
 
+@with_settings("search")
 def dry_run(
-    *, storage: str | None = None, space: str = "unified", reporter: Reporter | None = None, **settings: Any
+    model: str = "resnet20",
+    data: str | Path = "digits",
+    *,
+    storage: str | None = None,
+    space: str = "unified",
+    reporter: Reporter | None = None,
+    **settings: Unpack[SearchSettings],
 ) -> dict[str, Any]:
     """Return latency and peak memory, of dense and the lowest reachable, and size of the space; train nothing.
 
     Args:
-        storage: SQLAlchemy URL of the database in which the profile is kept.
+        model: Network, by name.
+        data: Dataset, by name or directory.
+        storage: SQLAlchemy URL of the database in which the profile is stored.
         space: As in :func:`search`.
-        reporter: Hears of progress.
+        reporter: Gets progress.
         **settings: As in :func:`search`.
     """
     from autogate.analysis import reach_document
 
-    config = make_config(space=load_space(space).to_json(), **settings)
+    config = make_config(model=model, data=str(data), space=load_space(space).to_json(), **settings)
     return reach_document(config, storage or default_storage(), reporter or Reporter())
 
 

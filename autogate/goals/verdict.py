@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from autogate.goals.goal import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
 from autogate.records import Comparison, EnergyComparison, FinalistRecord, TrialRecord
-from autogate.units import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from autogate.errors import StudyError
-from autogate.goals import SearchConfig, accepted, binds, choose_best, pareto_front, standard_error
+from autogate.goals import (
+    Budgets,
+    LatencyBudget,
+    MemoryBudget,
+    SearchConfig,
+    accepted,
+    binds,
+    choose_best,
+    pareto_front,
+    standard_error,
+)
 from autogate.policy import Policy
 from autogate.records import FinalistRecord, TrialRecord
 from autogate.store import Store
-from autogate.units import Budgets, LatencyBudget, MemoryBudget, parse_drop
 
 SCHEMA = "autogate.search/1"
 
@@ -76,9 +85,7 @@ def choose(
 
 def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
     """Return the lowest validation accuracy the study allows, or None."""
-    if config.max_drop is None or "dense" not in facts:
-        return None
-    return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
+    return config.goal.floor(float(facts["dense"]["val_accuracy"])) if "dense" in facts else None
 
 
 def tolerance_of(facts: dict[str, Any], budgets: Budgets) -> float:

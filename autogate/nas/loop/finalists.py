@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from autogate.errors import TrainingError
-from autogate.goals import accepted, energy_excess
+from autogate.goals import Budgets, accepted, energy_excess
 from autogate.latency.model import LatencyModel
 from autogate.nas.evaluating import CandidateMemory, Trained, TrainingEvaluator, pack
 from autogate.nas.executors import Executor, request_evaluation, wait_for_evaluation
@@ -25,7 +25,6 @@ from autogate.store import Store
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, compact_form, training_form
 from autogate.training import Fidelity, clone
-from autogate.units import Budgets
 
 FULL: Fidelity = "full"
 _FAILED = "failed_finalists"

@@ -31,7 +31,6 @@ from autogate.studies import Reporter, floor_of
 from autogate.surgery import compact_form
 from autogate.system import code_version
 from autogate.training import TrainingBackend
-from autogate.units import parse_drop
 
 
 def run_search(
@@ -168,10 +167,11 @@ def _short_floor(
 
     Short training leaves every candidate below what it can reach, dense too; so dense is what to compare with.
     """
-    assert config.max_drop is not None  # noqa: S101 - there is a floor
     with reporter.stage("score dense"):
         known = wait_for_evaluation(store, evaluator, study, 0, DENSE, SHORT, executor)
-    return min(floor, known.val_accuracy - parse_drop(config.max_drop))
+    short_floor = config.goal.floor(known.val_accuracy)
+    assert short_floor is not None  # noqa: S101 - there is a largest drop, since there is a floor
+    return min(floor, short_floor)
 
 
 def _proposer(
