@@ -42,7 +42,7 @@ def command(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, "
         f"{setting['layout']}, {setting['threads']} threads, {setting['runtime']}; "
         f"gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
-        ("ms", "mean", "p50", "p95", "max", f"95 % interval of {result['stat']}", "repeats"),
+        ("ms", "mean", "p50", "p95", "max", f"95 % interval of {settings['latency_stat'] or 'p95'}", "repeats"),
         rows,
     )
     memory = result["peak_memory"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
@@ -391,6 +391,12 @@ class SearchConfig(BaseModel):
             memory_budget=self.memory_budget,
             energy_budget=self.energy_budget,
         )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> SearchConfig:
+        """Return a copy with other values; its goal is parsed from them."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("goal", None)
+        return copied
 
     @property
     def budgets(self) -> Budgets:

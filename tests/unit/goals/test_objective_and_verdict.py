@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from autogate.goals import Objective, binds, choose_best, latency_excess, make_config, pareto_front
+from autogate.goals import (
+    Budgets,
+    LatencyBudget,
+    Objective,
+    binds,
+    choose_best,
+    latency_excess,
+    make_config,
+    pareto_front,
+)
 from autogate.goals.verdict import judge
 from autogate.nas.proposing import picker
 from autogate.policy import Gate, Policy
@@ -20,7 +29,6 @@ from autogate.records import (
     TrialRecord,
 )
 from autogate.space import load_space
-from autogate.units import Budgets, LatencyBudget
 
 SETTING = Setting("cpu", "a cpu", 1, "float32", "contiguous", 2, "eager", {"torch": "2.15"})
 SPACE = load_space("drop").to_json()

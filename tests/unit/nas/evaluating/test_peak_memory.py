@@ -10,7 +10,7 @@ from helpers import known_network
 from profiles import profile_of
 
 from autogate.errors import BudgetInfeasibleError, MemoryInfeasibleError
-from autogate.goals import Objective, make_config
+from autogate.goals import MemoryBudget, Objective, make_config
 from autogate.latency.model import LatencyModel
 from autogate.nas.evaluating import CandidateMemory, smallest_choices
 from autogate.nas.loop import fastest_policy
@@ -20,7 +20,6 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
-from autogate.units import MemoryBudget
 
 NETWORK = known_network("resnet20")
 GATES = {
