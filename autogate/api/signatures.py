@@ -17,7 +17,8 @@ def with_settings(command: str) -> Callable[[F], F]:
     Type checkers and editors read the same names from ``Unpack[...]`` of the function's ``**settings``.
 
     Args:
-        command: Name of the command whose settings the function takes.
+        command: Name of the command whose settings the function takes; those of ``resume`` have no default, as what
+            is not given stays.
     """
 
     def decorate(function: F) -> F:
@@ -27,7 +28,7 @@ def with_settings(command: str) -> Callable[[F], F]:
             inspect.Parameter(
                 setting.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=None if command == "resume" else setting.default,
+                default=... if command == "resume" else setting.default,
                 annotation=setting.type | None if setting.optional else setting.type,
             )
             for setting in taken_by(SearchConfig, command).values()

@@ -78,7 +78,9 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         asked = "autogate" if context is None else context.command_path
-        console.print(f"autogate: {error.format_message().rstrip('.')}; see {asked} --help", markup=False)
+        message = error.format_message().rstrip(".")
+        see = " See" if message.endswith("?") else "; see"
+        console.print(f"autogate: {message}{see} {asked} --help", markup=False)
         sys.exit(2)
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
         _interrupted(console)

@@ -260,7 +260,7 @@ def test_image_folders(refused: Refused, tmp_path: Path) -> None:
         (("show",), "Missing argument 'study'; see autogate show --help"),
         (("studies", "show"), "Missing argument 'study'; see autogate studies show --help"),
         (("search", "--colour", "red"), "; see autogate search --help"),
-        (("serach",), "No such command 'serach'. Did you mean 'search'?; see autogate --help"),
+        (("serach",), "No such command 'serach'. Did you mean 'search'? See autogate --help"),
         (("show", "first", "--format", "xml"), "xml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
