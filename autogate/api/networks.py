@@ -65,7 +65,7 @@ def sensitivity(
     reporter: Reporter | None = None,
     **settings: Unpack[SensitivitySettings],
 ) -> dict[str, Any]:
-    """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
+    """Return how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate.
 
     Args:
         model: Network: a name, or a trained module of your own; one by name without weights is trained first.

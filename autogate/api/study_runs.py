@@ -175,7 +175,7 @@ def dry_run(
     return reach_document(config, storage or default_storage(), reporter or Reporter())
 
 
-def show(study: str, which: str = "best", *, storage: str | None = None) -> dict[str, Any]:
+def show(study: str, trial: str = "best", *, storage: str | None = None) -> dict[str, Any]:
     """Return a study's document; a finalist asked for by its trial number comes under ``finalist``.
 
     Raises:
@@ -183,9 +183,9 @@ def show(study: str, which: str = "best", *, storage: str | None = None) -> dict
     """
     opened = Study(study, storage)
     document = opened.document()
-    if which != "best":
+    if trial != "best":
         document["finalist"] = finalist_document(
-            opened.finalist(which), opened.config.budgets, floor_of(opened.config, opened.facts)
+            opened.finalist(trial), opened.config.budgets, floor_of(opened.config, opened.facts)
         )
     return document
 
@@ -242,7 +242,7 @@ def export(
     study: str,
     to: str | Path,
     *,
-    which: str = "best",
+    trial: str = "best",
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
@@ -252,7 +252,7 @@ def export(
     Args:
         study: Name of the study.
         to: Directory to write.
-        which: ``best`` or the trial number of a finalist.
+        trial: ``best`` or the trial number of a finalist.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; its weights are replaced.
         data: The data the study was started with, if it was no name.
@@ -260,4 +260,4 @@ def export(
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return Study(study, storage).export(to, which, model=model, data=data)
+    return Study(study, storage).export(to, trial, model=model, data=data)

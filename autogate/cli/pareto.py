@@ -51,17 +51,17 @@ def command(
     if document["memory_budget_bytes"] is not None:
         out.print(f"memory budget {in_mib(document['memory_budget_bytes'])}")
     if document["energy_budget"] is not None:
-        out.print(f"energy budget {document['energy_budget']}, which only measured finalists can be judged by")
+        out.print(f"energy budget {document['energy_budget']}, which applies to measured finalists only")
     if not any(document[key] for key in ("budget_ms", "memory_budget_bytes", "energy_budget")):
         return
     best = document["best_predicted"]
     if best is None:
-        out.print("no trained candidate is predicted within it; search again with this budget")
+        out.print("no trained candidate is predicted to meet it; start a search with this budget")
     else:
         out.print(f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training")
     measured = document["best_measured"]
     if profile is not None:
-        out.print("take it there with `autogate export`, and measure it with `autogate measure`")
+        out.print("write it with `autogate export`, copy it to that device, and run `autogate measure` there")
     elif measured is None:
         out.print("no finalist meets it")
     else:

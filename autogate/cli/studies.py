@@ -148,7 +148,7 @@ def watch_command(
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Watch a study while it runs, with PostgreSQL from any host; without a terminal, print once."""
+    """Watch a study while it runs; with PostgreSQL, from any host; without a terminal, print once."""
     watch(study, storage, parse_duration(every), output)
 
 
