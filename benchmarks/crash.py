@@ -92,7 +92,7 @@ def _prepare(work: Path) -> None:
         space=str(work / "space.yaml"),
         out=work / "own.jsonl",
         allow_noisy=True,
-        seconds=6.0,
+        time_s=6.0,
         layout="contiguous",
         threads=1,
         batch_size=1,

@@ -80,7 +80,7 @@ def main() -> None:
 def record(url: str, model: str, **goal: Any) -> SearchConfig:
     """Store a study of ``model`` as if it had been searched: a profile, and candidates with drawn accuracies."""
     store = Store(url, create=True)
-    api.profile(model, storage=url, batch_size=1, threads=1, layout="contiguous", allow_noisy=True, seconds=8.0)
+    api.profile(model, storage=url, batch_size=1, threads=1, layout="contiguous", allow_noisy=True, time_s=8.0)
     profile = store.profiles(model)[0]
     network = find_sites(load_model(model).module, profile.input_shape)
     latency = LatencyModel(profile, network)
@@ -241,7 +241,7 @@ def many_workers(workers: int, trials: int) -> dict[str, Any]:
                     sampler=sampler,
                     seed=0,
                     workers=count,
-                    seconds=1.0,
+                    delay_s=1.0,
                     storage=place.url,
                 )
                 rates[count] = _rate(Store(place.url), sampler, count)

@@ -10,7 +10,7 @@ from torch import nn
 
 from autogate.errors import PolicyError, ProfileError, StudyError
 from autogate.gates import brief
-from autogate.goals import SearchConfig
+from autogate.goals import Budgets, SearchConfig
 from autogate.latency.hardware import resolve_device
 from autogate.latency.model import LatencyModel, ManyPredictor, explain_gates, explain_units
 from autogate.latency.profile import read_profile
@@ -35,7 +35,6 @@ from autogate.space.bound import bind
 from autogate.store import Store
 from autogate.studies import Reporter, StudyRun, best_within, pareto_front, point_document
 from autogate.surgery import canonical
-from autogate.units import Budgets
 
 
 def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[str, Any]:

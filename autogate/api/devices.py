@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from autogate.api.progress import default_reporter
 from autogate.api.results import Measurement, Prediction, Predictions, Result
+from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store
 from autogate.errors import AutoGateError, ProfileError
-from autogate.goals import make_config
+from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
 from autogate.store import Store, default_storage
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from autogate.records import LatencyStat, Profile
 
 
+@with_settings("profile")
 def profile(
     model: str = "resnet20",
     *,
     space: str = "unified",
     out: str | Path | None = None,
-    seconds: float | None = None,
+    time_s: float | None = None,
     num_classes: int | None = None,
     transfer_from: str | None = None,
     networks: int = 20,
@@ -37,7 +39,7 @@ def profile(
     lock_clocks: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[ProfileSettings],
 ) -> Profile:
     """Profile a network's units on this device; needs neither data nor weights.
 
@@ -48,8 +50,7 @@ def profile(
         space: The gates to cover.
         out: File to write; None stores the profile in the database, where a search finds it, and
             :func:`validate_profile` and :func:`explain` by its digest.
-        seconds: Time to spend; it is kept, and what does not fit is left out. None for 40, or as many as a slow network
-            needs.
+        time_s: Hard time limit in seconds; what does not fit is left out. None for 40, or longer for a slow network.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
@@ -58,7 +59,7 @@ def profile(
         lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
+        **settings: Target, seed and input size, as in :func:`search`.
 
     Raises:
         ProfileError: If the machine is too noisy to measure, after up to three attempts within the time; says what may
@@ -80,11 +81,12 @@ def profile(
     from autogate.sites import find_sites
     from autogate.surgery import check_dense
 
+    check_names(settings, taken_by(SearchConfig, "profile"))
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
     network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
-    device, strict_time_limit = resolve_device(config.device), seconds is not None
-    time_s = QUICK_PROFILE_S if seconds is None else seconds
+    device, strict_time_limit = resolve_device(config.device), time_s is not None
+    time_s = QUICK_PROFILE_S if time_s is None else time_s
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
@@ -115,8 +117,8 @@ def profile(
             )
     if not allow_noisy and (wrong := noise_reason(taken)) is not None:
         raise ProfileError(
-            f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
-            "profile all the same with --allow-noisy"
+            f"the machine is too noisy to measure: {wrong}; stop other programs, lower --threads, or accept the "
+            "profile with --allow-noisy"
         )
     if store is not None:
         keep_profile(store, taken)
@@ -139,7 +141,7 @@ def validate_profile(
     model: str | None = None,
     space: str = "unified",
     networks: int = 40,
-    seconds: float = 60.0,
+    time_s: float = 60.0,
     seed: int = 0,
     num_classes: int | None = None,
     plot: str | Path | None = None,
@@ -154,7 +156,7 @@ def validate_profile(
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`.
         networks: How many networks to measure.
-        seconds: Time to spend on measuring.
+        time_s: Time to measure for, in seconds.
         seed: Seed of the choice of networks.
         num_classes: Outputs of the classifier; None for the network's default.
         plot: HTML file to draw predicted against measured into.
@@ -176,7 +178,7 @@ def validate_profile(
         storage or default_storage(),
         model=model,
         networks=networks,
-        seconds=seconds,
+        seconds=time_s,
         seed=seed,
         num_classes=num_classes,
         allow_stale=allow_stale,
@@ -294,7 +296,7 @@ def measure(
     layout: str | None = None,
     threads: int | None = None,
     runtime: str = "eager",
-    seconds: float = 20.0,
+    time_s: float = 20.0,
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
 ) -> Measurement:
@@ -309,7 +311,7 @@ def measure(
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
         runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
-        seconds: Longest time to spend on the latency.
+        time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
     """
@@ -323,7 +325,7 @@ def measure(
         layout=layout,
         threads=threads,
         runtime=runtime,
-        seconds=seconds,
+        seconds=time_s,
         stat=latency_stat,
     )
     return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))

@@ -89,7 +89,7 @@ def copy_study(study: str, *, to: str, name: str | None = None, storage: str | N
     check_name(name)
     source.study(study)
     if name == study and source.is_at(to):
-        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --as")
+        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --name")
     with source.running(study):
         target = Store(to, create=True)
         with target.running(name):

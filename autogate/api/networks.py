@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from autogate.api.gated_networks import input_shape
 from autogate.api.progress import default_reporter
 from autogate.api.results import Result, SiteInfo
+from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
-from autogate.goals import make_config
+from autogate.goals import SearchConfig, SensitivitySettings, check_names, make_config, taken_by
 from autogate.space import load_space
 from autogate.studies import Reporter
 
@@ -65,6 +66,7 @@ def find_sites(
     return [*(info(site, "") for site in network.sites.values()), *refused]
 
 
+@with_settings("sensitivity")
 def sensitivity(
     model: str | nn.Module = "resnet20",
     data: str | Path | OwnData = "digits",
@@ -75,9 +77,9 @@ def sensitivity(
     images: int = 512,
     plot: str | Path | None = None,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[SensitivitySettings],
 ) -> Result:
-    """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
+    """Return how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate.
 
     Args:
         model: Network: a name, or a trained module of your own; one by name without weights is trained first.
@@ -88,13 +90,14 @@ def sensitivity(
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
+        **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document
     from autogate.nas.evaluating import CallerInputs, config_names
     from autogate.report import check_plot_path
 
     check_plot_path(plot)
+    check_names(settings, taken_by(SearchConfig, "sensitivity"))
     config = make_config(
         **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True
     )

@@ -17,7 +17,7 @@ def replay(
     sampler: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
-    seconds: float = 0.0,
+    delay_s: float = 0.0,
     storage: str | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
@@ -33,7 +33,7 @@ def replay(
         sampler: ``tpe`` or ``random``; None for the recorded one.
         seed: Seed of the proposals; None for the recorded one.
         workers: Processes that answer; None for this one.
-        seconds: How long each answer takes, as if it were a training.
+        delay_s: Seconds that each evaluation is made to take, as if it were a training.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of every trial.
 
@@ -55,7 +55,7 @@ def replay(
                 name,
                 workers=workers,
                 backend="local",
-                replay_s=seconds,
+                replay_s=delay_s,
                 timeout_s=None,
                 trainings=None,
                 **changes,

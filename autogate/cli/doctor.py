@@ -20,4 +20,4 @@ def command(storage: Storage = None, output: FormatOption = Format.table) -> Non
     print_table("this machine", ("", ""), rows)
     if not facts["quiet"]:
         busy = f"{facts['others_cores']:.1f} cores are busy" if "others_cores" in facts else f"load {facts['load']:.1f}"
-        console().print(f"{busy}: other work will disturb measurements; stop it first")
+        console().print(f"{busy}: stop other programs before measuring, they disturb it")

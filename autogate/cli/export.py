@@ -20,7 +20,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Write policy, weights, program and report of a finalist; reload and verify them."""
-    report = autogate.export(study, to, which=trial, storage=storage).to_json()
+    report = autogate.export(study, to, trial=trial, storage=storage).to_json()
     if output is Format.json:
         print_json(report)
         return

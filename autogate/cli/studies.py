@@ -35,7 +35,7 @@ _SHOWN = (
     "front",
     "hypervolume",
 )
-NewName = Annotated[str | None, typer.Option("--as", help="Its name there [default: the same].")]
+NewName = Annotated[str | None, typer.Option("--name", help="Name in the target database [default: same name].")]
 
 
 @app.callback(invoke_without_command=True)
@@ -53,7 +53,7 @@ def list_command(storage: Storage = None, output: FormatOption = Format.table) -
 
 @app.command("show")
 def show_command(study: StudyName, storage: Storage = None, output: FormatOption = Format.table) -> None:
-    """Show what is kept of a study: when, where and by which code it ran, its configuration, its size."""
+    """Show a study's records: when, where and with which code it ran, its configuration and size."""
     document = autogate.describe_study(study, storage=storage).to_json()
     if output is Format.json:
         print_json(document)
@@ -67,7 +67,7 @@ def show_command(study: StudyName, storage: Storage = None, output: FormatOption
 @app.command("delete")
 def delete_command(
     study: StudyName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -84,7 +84,7 @@ def delete_command(
 @app.command("copy")
 def copy_command(
     study: StudyName,
-    to: Annotated[str, typer.Option(help="URL of the other database; it is made if it is not there.")],
+    to: Annotated[str, typer.Option(help="URL of the target database; it is created if it does not exist.")],
     name: NewName = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
@@ -97,7 +97,7 @@ def copy_command(
 @app.command("export")
 def export_command(
     study: StudyName,
-    to: Annotated[Path, typer.Option(help="File to write; it must not be there.")],
+    to: Annotated[Path, typer.Option(help="File to write; it must not exist.")],
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -108,7 +108,7 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A file that `studies export` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file written by `studies export`.")],
     name: NewName = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
@@ -144,11 +144,11 @@ def vacuum_command(storage: Storage = None, output: FormatOption = Format.table)
 @app.command("watch")
 def watch_command(
     study: StudyName,
-    every: Annotated[str, typer.Option(help="Time between looks, such as 2s.")] = "2s",
+    every: Annotated[str, typer.Option(help="Time between updates, e.g. 5s.")] = "2s",
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Watch a study while it runs, with PostgreSQL from any host; without a terminal, look once."""
+    """Watch a study while it runs; with PostgreSQL, from any host; without a terminal, print once."""
     watch(study, storage, parse_duration(every), output)
 
 

@@ -1,8 +1,10 @@
-"""What is wanted of a search: its configuration, its objective, and the verdict on finalists; knows no torch."""
+"""What is wanted of a search: its settings, its goal, its objective, and the verdict on finalists; knows no torch."""
 
-from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_config
-from autogate.goals.defaults import FINALISTS, SAMPLERS, TRIALS
+from autogate.goals.config import BUDGETS, FREE, SAMPLERS, TARGET, SearchConfig, make_config
+from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
+from autogate.goals.option import GROUPS, Option, Setting, check_names, did_you_mean, settings_of, taken_by
+from autogate.goals.settings import ProfileSettings, ResumeSettings, SearchSettings, SensitivitySettings
 from autogate.goals.verdict import (
     binds,
     choose_best,
@@ -14,23 +16,39 @@ from autogate.goals.verdict import (
 
 __all__ = [
     "ACCURACY",
-    "BUDGETS",
-    "Direction",
-    "FINALISTS",
-    "FREE",
-    "MEMORY",
-    "Objective",
-    "PREDICTED",
-    "REALISED",
-    "SAMPLERS",
-    "SearchConfig",
-    "TARGET",
-    "TRIALS",
     "binds",
+    "Budget",
+    "BUDGETS",
+    "Budgets",
+    "check_names",
     "choose_best",
+    "did_you_mean",
+    "Direction",
     "energy_excess",
+    "EnergyBudget",
+    "FREE",
+    "Goal",
+    "GoalMode",
+    "GROUPS",
     "judge",
     "latency_excess",
+    "LatencyBudget",
     "make_config",
+    "MEMORY",
+    "MemoryBudget",
+    "Objective",
+    "Option",
+    "PREDICTED",
+    "ProfileSettings",
+    "REALISED",
+    "ResumeSettings",
+    "SAMPLERS",
+    "SearchConfig",
+    "SearchSettings",
+    "SensitivitySettings",
+    "Setting",
+    "settings_of",
     "standard_error",
+    "taken_by",
+    "TARGET",
 ]

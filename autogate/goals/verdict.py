@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from autogate.goals.goal import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
 from autogate.records import Comparison, EnergyComparison, FinalistRecord, Verdict
-from autogate.units import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
 
 
 def judge(finalist: FinalistRecord, budgets: Budgets, floor: float | None = None) -> Verdict:

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from autogate.errors import StudyError
-from autogate.goals import binds, choose_best, judge, standard_error
+from autogate.goals import Budgets, LatencyBudget, MemoryBudget, binds, choose_best, judge, standard_error
 from autogate.policy import Policy
 from autogate.records import Comparison, FinalistRecord, StudyFacts, TrialRecord
 from autogate.store import Store, StudyRecord
 from autogate.studies.front import pareto_front
-from autogate.units import Budgets, LatencyBudget, MemoryBudget, parse_drop
 
 SCHEMA = "autogate.search/1"
 
@@ -83,9 +82,8 @@ def choose(
 
 def floor_of(record: StudyRecord) -> float | None:
     """Return the lowest validation accuracy the study allows, or None."""
-    if record.config.max_drop is None or record.facts.dense is None:
-        return None
-    return record.facts.dense.val_accuracy - parse_drop(record.config.max_drop)
+    dense = record.facts.dense
+    return None if dense is None else record.config.goal.floor(dense.val_accuracy)
 
 
 def _tolerance(facts: StudyFacts, budgets: Budgets) -> float:

@@ -53,5 +53,5 @@ def document(study: api.Study) -> dict[str, Any]:
 @pytest.fixture(scope="package")
 def exported(workplace: Workplace, document: dict[str, Any], study: api.Study) -> Path:
     to = workplace.root / "out"
-    api.export("first", to, which=str(winner(document)["trial"]), storage=study.storage)
+    api.export("first", to, trial=str(winner(document)["trial"]), storage=study.storage)
     return to

@@ -92,14 +92,14 @@ def test_the_delivered_network_is_within_it(small: api.Study, workplace: Workpla
     report = small.export(out, which=str(shown["trial"]))
     assert report["result"]["peak_memory_bytes"] == shown["peak_memory_bytes"]
     assert report["dense"]["peak_memory_bytes"] == dense_bytes
-    measured = api.measure(out, seconds=0.5).to_json()
+    measured = api.measure(out, time_s=0.5).to_json()
     assert measured["peak_memory"] == {
         "dense_bytes": dense_bytes,
         "gated_bytes": shown["peak_memory_bytes"],
         "ratio": pytest.approx(shown["peak_memory_bytes"] / dense_bytes),
     }
     assert measured["energy"] is None
-    larger = api.measure(out, seconds=0.5, batch_size=64).to_json()["peak_memory"]
+    larger = api.measure(out, time_s=0.5, batch_size=64).to_json()["peak_memory"]
     assert larger["dense_bytes"] > dense_bytes
 
 

@@ -51,7 +51,7 @@ def test_another_device_stays_predicted_until_it_measures(workplace: Workplace, 
     report = study.export(out)
     assert report["label"] == "predicted"
     assert report["setting"]["device_name"] == "a device elsewhere"
-    measured = api.measure(out, seconds=0.5).to_json()
+    measured = api.measure(out, time_s=0.5).to_json()
     assert measured["label"] == "measured"
     assert measured["setting"]["device_name"] != "a device elsewhere"
 
@@ -158,8 +158,8 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     out = workplace.root / "brought"
     study.export(out, **brought)
     with pytest.raises(ExportError, match="given as a module"):
-        api.measure(out, seconds=0.2)
-    assert api.measure(out, seconds=0.2, model=module).to_json()["label"] == "measured"
+        api.measure(out, time_s=0.2)
+    assert api.measure(out, time_s=0.2, model=module).to_json()["label"] == "measured"
     assert api.predict("own", "best", storage=study.storage, **brought).to_json()["ratio"] < 1
 
 

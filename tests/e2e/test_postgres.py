@@ -84,7 +84,7 @@ def test_resuming_and_exporting(searched: api.Study, database: str, workplace: W
     assert len(states) == 6
     assert not {"RUNNING", "WAITING"} & set(states)
     to = workplace.root / "from-postgres"
-    api.export(NAME, to, which=str(winner(resumed.document())["trial"]), storage=database)
+    api.export(NAME, to, trial=str(winner(resumed.document())["trial"]), storage=database)
     assert json.loads((to / "report.json").read_text(encoding="utf-8"))["verified"]["changed_predictions"] == 0
 
 

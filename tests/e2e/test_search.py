@@ -206,13 +206,13 @@ def test_the_program_runs_where_there_is_no_autogate(exported: Path, tmp_path: P
 
 
 def test_an_export_is_measured_beside_its_dense_network(exported: Path, document: dict[str, Any]) -> None:
-    result = api.measure(exported, seconds=1.0).to_json()
+    result = api.measure(exported, time_s=1.0).to_json()
     assert result["label"] == "measured"
     assert result["policy_digest"] == winner(document)["policy_digest"]
     low, high = result["ratio_interval"]
     assert low <= high
     assert result["setting"]["batch_size"] == 32
-    assert api.measure(exported, seconds=0.5, batch_size=2).to_json()["setting"]["batch_size"] == 2
+    assert api.measure(exported, time_s=0.5, batch_size=2).to_json()["setting"]["batch_size"] == 2
     assert 0 < result["gated"]["p50"] < result["dense"]["p50"]
 
 
@@ -237,12 +237,12 @@ def test_damaged_exports_are_refused(exported: Path, tmp_path: Path) -> None:
         shutil.copytree(exported, copy)
         (copy / name).write_bytes(content)
         with pytest.raises(ExportError, match=name.partition(".")[0] + "|damaged"):
-            api.measure(copy, seconds=0.1)
+            api.measure(copy, time_s=0.1)
     copy = tmp_path / "other policy"
     shutil.copytree(exported, copy)
     (copy / "policy.json").write_text(json.dumps(Policy().to_json()), encoding="utf-8")
     with pytest.raises(ExportError, match="do not fit its policy"):
-        api.measure(copy, seconds=0.1)
+        api.measure(copy, time_s=0.1)
 
 
 def test_the_same_search_again_trains_nothing_and_proposes_the_same(workplace: Workplace, foreign: str) -> None:

@@ -174,7 +174,7 @@ def test_another_budget_and_another_device_train_nothing_again(workplace: Workpl
         assert trial.predicted is not None
         assert same.predicted is not None
         assert trial.predicted["p50"] == pytest.approx(2 * same.predicted["p50"], rel=0.05, abs=0.02)
-    with pytest.raises(StudyError, match="is after budget, and cannot change to drop"):
+    with pytest.raises(StudyError, match="cannot change from budget to drop"):
         api.resume("anew", latency_budget=None, max_drop="5%", storage=url)
     with pytest.raises(StudyError, match="cannot be continued with another seed"):
         api.resume("anew", seed=5, storage=url)

@@ -28,7 +28,6 @@ from autogate.studies import StudyRun, floor_of
 from autogate.surgery import compact_form
 from autogate.system import code_version
 from autogate.training import TrainingBackend
-from autogate.units import parse_drop
 
 
 def run_search(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
@@ -114,10 +113,11 @@ def _short_floor(run: StudyRun, floor: float, evaluator: TrainingEvaluator, exec
 
     Short training leaves every candidate below what it can reach, dense too; so dense is what to compare with.
     """
-    assert run.config.max_drop is not None  # noqa: S101 - there is a floor
     with run.reporter.stage("score dense"):
         known = wait_for_evaluation(run.store, evaluator, run.name, 0, DENSE, SHORT, executor)
-    return min(floor, known.val_accuracy - parse_drop(run.config.max_drop))
+    short_floor = run.config.goal.floor(known.val_accuracy)
+    assert short_floor is not None  # noqa: S101 - there is a largest drop, since there is a floor
+    return min(floor, short_floor)
 
 
 def _sensitivity(context: SearchContext, evaluator: TrainingEvaluator) -> Sensitivity:

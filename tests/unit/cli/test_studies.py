@@ -80,10 +80,10 @@ def test_the_history(cli: Cli, url: str) -> None:
 
 
 def test_copying_with_odd_names(cli: Cli, url: str, postgres: str) -> None:
-    copied = cli("studies", "copy", "budget", "--to", postgres, "--as", NAME)
+    copied = cli("studies", "copy", "budget", "--to", postgres, "--name", NAME)
     assert copied.code == 0, copied.err
     assert cli("show", NAME, "--storage", postgres, "--format", "json").json["best"]["trial"] == 5
-    again = cli("studies", "copy", "budget", "--to", postgres, "--as", NAME)
+    again = cli("studies", "copy", "budget", "--to", postgres, "--name", NAME)
     assert (again.code, "choose another name" in again.err) == (2, True)
     exported = cli("studies", "export", NAME, "--to", "study.jsonl", "--storage", postgres, "--format", "json").json
     assert exported["rows"] > 50
@@ -109,15 +109,15 @@ def test_copying_a_study_onto_itself(cli: Cli, url: str, tmp_path: Path) -> None
         refused = cli("studies", "copy", "budget", "--to", same)
         assert refused.code == 2
         assert refused.err == (
-            "autogate: study 'budget' cannot be copied onto itself; give the copy another name with --as\n"
+            "autogate: study 'budget' cannot be copied onto itself; give the copy another name with --name\n"
         )
-    assert cli("studies", "copy", "budget", "--to", url, "--as", "twice").code == 0
+    assert cli("studies", "copy", "budget", "--to", url, "--name", "twice").code == 0
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 201, "line\nbreak", "nul\0", "\udcff"])
 def test_names_that_no_database_could_keep(cli: Cli, url: str, name: str) -> None:
     for command in (
-        ("studies", "copy", "budget", "--to", url, "--as"),
+        ("studies", "copy", "budget", "--to", url, "--name"),
         ("search", "--latency-budget", "5ms", "--study"),
     ):
         refused = cli(*command, name)

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from autogate.goals import Objective, make_config
+from autogate.goals import Budgets, Objective, make_config
 from autogate.records import (
     Estimate,
     TrialRecord,
 )
 from autogate.space import load_space
 from autogate.studies import pareto_front
-from autogate.units import Budgets
 from tests.support.records import trial
 
 SPACE = load_space("drop").to_json()

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from autogate.goals import binds, choose_best, latency_excess
+from autogate.goals import Budgets, LatencyBudget, binds, choose_best, latency_excess
 from autogate.goals.verdict import judge
 from autogate.policy import Policy
 from autogate.records import (
     EnergyComparison,
     FinalistRecord,
 )
-from autogate.units import Budgets, LatencyBudget
 from tests.support.records import comparison, finalist
 
 

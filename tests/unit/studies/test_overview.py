@@ -9,7 +9,7 @@ from tests.support.databases import execute
 
 
 def test_a_list_names_every_study_and_its_goal(recorded: str) -> None:
-    lines = {line["study"]: line for line in api.list_studies(storage=recorded)}
+    lines = {line.name: line.to_json() for line in api.list_studies(storage=recorded)}
     assert {name: line["goal"] for name, line in lines.items()} == {"budget": "80%", "largest drop": "max drop 20%"}
     for name, line in lines.items():
         trials, finalists = Store(recorded).trials(name), Store(recorded).finalists(name)

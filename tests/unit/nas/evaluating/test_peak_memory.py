@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autogate.errors import BudgetInfeasibleError, MemoryInfeasibleError
-from autogate.goals import Objective, make_config
+from autogate.goals import MemoryBudget, Objective, make_config
 from autogate.latency.model import LatencyModel
 from autogate.nas.evaluating import CandidateMemory, smallest_choices
 from autogate.nas.loop import SearchContext, fastest_policy
@@ -18,7 +18,6 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
-from autogate.units import MemoryBudget
 from tests.support.networks import known_network
 from tests.support.profiles import profile_of, some_context
 
