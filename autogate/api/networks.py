@@ -75,7 +75,7 @@ def sensitivity(
         values: Shares to leave out, each in [0, 1); None for a fixed few.
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document

@@ -58,7 +58,7 @@ def search(
         space: Name of a shipped search space, a YAML file, or its content.
         artifacts: Where the weights go, a folder or a URL that all hosts reach; None for the folder beside a SQLite
             file, and for the database itself on a server.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
@@ -100,13 +100,12 @@ def resume(
 ) -> Study:
     """Continue a study after an interruption, with further trials, under other budgets, or for another device.
 
-    Under other budgets, and for another device, everything that was tried is judged anew first; nothing that was
-    trained is trained again.
+    Under other budgets, and for another device, all trials are judged again first; nothing is trained twice.
 
     Args:
         study: Name of the study.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
@@ -166,7 +165,7 @@ def dry_run(
         data: Dataset, by name or directory.
         storage: SQLAlchemy URL of the database in which the profile is stored.
         space: As in :func:`search`.
-        reporter: Gets progress.
+        reporter: Receives progress.
         **settings: As in :func:`search`.
     """
     from autogate.analysis import reach_document
