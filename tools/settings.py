@@ -122,11 +122,17 @@ def _value(setting: Setting) -> str:
         return ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.type is bool:
         return "flag"
-    bounds = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    parts = [f"{words} {setting.bounds[key]:,}" for key, words in bounds.items() if key in setting.bounds]
-    kind = "text" if setting.is_text or setting.option.positional else setting.kind.removeprefix("a ")
-    unit = "" if setting.option.unit is None or setting.is_text else f" ({setting.option.unit})"
-    return f"{kind}{unit}{', ' if parts and not setting.is_text else ''}{'' if setting.is_text else ', '.join(parts)}"
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    bounds = [f"{word} {_number(setting.bounds[key])}" for key, word in words.items() if key in setting.bounds]
+    unit = "" if setting.option.unit is None else f" ({setting.option.unit})"
+    number = ", ".join([f"{setting.kind.removeprefix('a ')}{unit}", *bounds])
+    if setting.option.parse is not None:
+        return f"text; in Python {number}"
+    return "text" if setting.is_text or setting.option.positional else number
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
 def _default(setting: Setting) -> str:

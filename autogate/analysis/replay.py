@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from autogate.errors import StudyError
-from autogate.goals import Objective, SearchConfig
+from autogate.goals import Objective, SearchConfig, make_config
 from autogate.models import load_model
 from autogate.nas.evaluating import replay_of
 from autogate.nas.executors import make_executor
@@ -45,7 +45,7 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
         raise StudyError(f"study {source!r} was started from Python with its own model; replay needs one by name")
     if not facts.sensitivity:
         raise StudyError(f"study {source!r} did not come to its search; run `{store.command('resume', source)}`")
-    new = SearchConfig.model_validate({**recorded.model_dump(), "replay": source, **changes})
+    new = make_config(**{**recorded.model_dump(), "replay": source, **changes})
     replay_of(store, new)
     task = None if facts.task is None else replace(facts.task, training_functions=())
     kept = StudyFacts(task, facts.target, facts.dense, sensitivity=facts.sensitivity, short_floor=facts.short_floor)

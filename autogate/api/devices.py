@@ -55,8 +55,8 @@ def profile(
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
         networks: How many are measured then, for about two seconds each; fewer if they do not fit into the time.
-        allow_noisy: Keep what was measured on a noisy machine too.
-        lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
+        allow_noisy: Accept a profile measured on a noisy machine.
+        lock_clocks: Lock the GPU at its maximum clock while profiling; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
         **settings: Target, seed and input size, as in :func:`search`.

@@ -102,8 +102,7 @@ def resume(
 ) -> Study:
     """Continue a study after an interruption, with further trials, under other budgets, or for another device.
 
-    Under other budgets, and for another device, everything that was tried is judged anew first; nothing that was
-    trained is trained again.
+    Under other budgets, and for another device, all trials are judged again first; nothing is trained twice.
 
     Args:
         study: Name of the study.

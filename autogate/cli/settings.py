@@ -44,7 +44,7 @@ def takes_settings(
             for name, setting in taken_by(model, command).items()
             if name not in named
         ]
-        # Options that have a heading come first, in the order of the headings.
+        # The order in the help is that of the headings, so options may come before an argument without a default.
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
 
         @functools.wraps(function)
@@ -62,7 +62,7 @@ def parsed(options: Mapping[str, Any], model: type[BaseModel] = SearchConfig) ->
     """Return the settings among ``options`` that were given, with texts such as ``30m`` as values.
 
     Raises:
-        UnitError: If a text is none of its setting; names the flag.
+        AutoGateError: If a text is none of the choices, or cannot be parsed; names the flag.
     """
     known = settings_of(model)
     given = {name: value for name, value in options.items() if value is not None and value is not False}

@@ -119,8 +119,10 @@ class Setting:
         """Return the value of what was typed.
 
         Raises:
-            UnitError: If the text is none of this setting; names the flag.
+            AutoGateError: If the text is none of the choices, or cannot be parsed; names the flag.
         """
+        if self.choices and text not in self.choices:
+            raise AutoGateError(f"{self.flag} must be {self.kind}, not {text!r}")
         if self.option.parse is None:
             return text
         try:
@@ -223,5 +225,5 @@ def _listed(words: tuple[str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else " ".join(repr(value).split())
+    text = f"{value:.10g}" if isinstance(value, float) else " ".join(repr(value).split())
     return text if len(text) < 60 else text[:57] + "..."

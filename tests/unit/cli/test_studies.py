@@ -150,3 +150,17 @@ def test_watching_without_a_terminal_looks_once(cli: Cli, url: str) -> None:
     )  # as when it is interrupted while finalists are trained
     assert cli("studies", "watch", "budget", "--format", "json").json["finished"] is False
     assert "no process runs it now" in cli("studies", "watch", "budget").out
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--trials", "0"), "--trials must be above zero, not 0"),
+        (("--workers", "5000"), "--workers must be between 0 and 1024, not 5000"),
+        (("--seed", "-1"), "--seed must be between 0 and 9223372036854775807, not -1"),
+    ],
+)
+def test_replays_with_wrong_settings(cli: Cli, url: str, options: tuple[str, str], complaint: str) -> None:
+    refused = cli("replay", "budget", "--name", "again", *options)
+    assert (refused.code, refused.err) == (2, f"autogate: {complaint}\n")
+    assert [line["study"] for line in cli("studies", "-f", "json").json] == ["budget", "largest drop"]

@@ -194,7 +194,7 @@ def test_each_bound_refuses_with_one_line(name: str, value: float) -> None:
         make_config(**{"space": SPACE, "pareto": True, name: value})
     line = str(raised.value)
     assert line.startswith(f"{SETTINGS[name].flag} must be ")
-    assert line.endswith(f", not {value:g}") or line.endswith(f", not {value}")
+    assert line.endswith(f", not {value:.10g}") or line.endswith(f", not {value}")
     assert "\n" not in line
 
 
