@@ -2,7 +2,7 @@
 
 from autogate.gates.family import CompactEditor, DenseParts, Family, Holder, Knobs, Overwriting, TrainingGate
 from autogate.gates.gene import Gene
-from autogate.gates.registry import FAMILIES, brief, get_family
+from autogate.gates.registry import FAMILIES, brief, get_family, register_family
 
 __all__ = [
     "CompactEditor",
@@ -16,4 +16,5 @@ __all__ = [
     "TrainingGate",
     "brief",
     "get_family",
+    "register_family",
 ]
