@@ -302,7 +302,7 @@ def measure(
         batch_size: Images per call; None likewise.
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
-        runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
+        runtime: Runtime of both networks: ``eager``, ``compiled`` by Inductor, ``cuda_graph``, or one of a plug-in.
         seconds: Longest time to spend on the latency.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.

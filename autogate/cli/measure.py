@@ -21,7 +21,9 @@ def command(
         str | None, typer.Option(help="Memory layout, or auto for dense's fastest [default: as searched].")
     ] = None,
     threads: Threads = None,
-    runtime: Annotated[str, typer.Option(help="How both run: eager, compiled or cuda_graph.")] = "eager",
+    runtime: Annotated[
+        str, typer.Option(help="Runtime of both: eager, compiled, cuda_graph, or one of a plug-in.")
+    ] = "eager",
     time: Annotated[str, typer.Option(help="Longest time to spend.")] = "20s",
     latency_stat: StatOption = Stat.p95,
     output: FormatOption = Format.table,

@@ -50,7 +50,7 @@ Layout = Annotated[
     str, typer.Option(help="Memory layout on the target: auto (dense's fastest), contiguous, channels_last.")
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads on the target [default: all cores].")]
-Runtime = Annotated[str, typer.Option(help="How networks run on the target: eager, or on a GPU cuda_graph.")]
+Runtime = Annotated[str, typer.Option(help="Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in.")]
 MemoryBudget = Annotated[
     str | None, typer.Option(help="Besides: most peak memory, such as 200MiB, 512MB or 60% of dense.")
 ]

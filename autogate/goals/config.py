@@ -57,7 +57,7 @@ class SearchConfig(BaseModel):
         dtype: Element type on the target.
         layout: Memory layout on the target, or ``auto`` for the one dense likes best.
         threads: CPU threads on the target; None for all cores.
-        runtime: How networks run on the target: ``eager``, or on a GPU as one ``cuda_graph``.
+        runtime: How networks run on the target: ``eager``, on a GPU as one ``cuda_graph``, or as a plug-in's name says.
         trials: Proposals to end complete, rejected or reused.
         trainings: Most candidates to train; None for no limit.
         finalists: Finalists that are fully trained and measured, more if none meets the budget.
@@ -105,7 +105,7 @@ class SearchConfig(BaseModel):
     dtype: str = "float32"
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: int | None = None
-    runtime: Literal["eager", "cuda_graph"] = "eager"
+    runtime: str = "eager"
     trials: int = TRIALS
     trainings: int | None = None
     finalists: int = FINALISTS
