@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +97,20 @@ class Study:
         raise StudyError(f"study {self.name!r} has no trial {which!r}; give a number, best, or a policy.json")
 
     def export(
-        self, to: str | Path, which: str = "best", *, model: nn.Module | None = None, data: OwnData | None = None
+        self,
+        to: str | Path,
+        which: str = "best",
+        *,
+        formats: Sequence[str] = ("pt2",),
+        model: nn.Module | None = None,
+        data: OwnData | None = None,
     ) -> dict[str, Any]:
         """Write a finalist to the directory ``to``; see :func:`autogate.export`."""
-        from autogate.exporters import export_finalist
+        from autogate.exporters import export_finalist, find_exporters
         from autogate.nas.evaluating import CallerInputs, load_task
 
+        exporters = find_exporters(formats)
         finalist = self.finalist(which)
         CallerInputs(model, data).check(self.name, self.config)
         task = load_task(self.config, Reporter(), model, data)
-        return export_finalist(self.store, self.name, finalist, task, Path(to))
+        return export_finalist(self.store, self.name, finalist, task, Path(to), exporters)

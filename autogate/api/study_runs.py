@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,16 +249,18 @@ def export(
     to: str | Path,
     *,
     which: str = "best",
+    formats: Sequence[str] = ("pt2",),
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
 ) -> dict[str, Any]:
-    """Write a finalist as policy, weights, program and report; reload and verify it.
+    """Write a finalist as policy, weights and report, and in formats that run without AutoGate; reload and verify it.
 
     Args:
         study: Name of the study.
         to: Directory to write.
         which: ``best`` or the trial number of a finalist.
+        formats: Names of the formats: ``pt2``, a program of ``torch.export``, or one of a plug-in.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; its weights are replaced.
         data: The data the study was started with, if it was no name.
@@ -266,4 +268,4 @@ def export(
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return Study(study, storage).export(to, which, model=model, data=data)
+    return Study(study, storage).export(to, which, formats=formats, model=model, data=data)
