@@ -89,10 +89,10 @@ class Sampler:
         start = time.perf_counter()
         self._drop_drawn()
         self._study.sampler = self._new_sampler(index)
-        identity = self._storage.create_new_trial(self._id)
-        trial = optuna.trial.Trial(self._study, identity)
+        # Asking makes Optuna look at all trials; a trial made by hand would be drawn from those of the first draw.
+        trial = self._study.ask()
         choices = {name: str(trial.suggest_categorical(name, options)) for name, options in self._choices.items()}
-        self._drawn = choices, identity
+        self._drawn = choices, trial._trial_id
         self.seconds += time.perf_counter() - start
         return dict(choices)
 

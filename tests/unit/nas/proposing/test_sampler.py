@@ -44,6 +44,19 @@ def test_a_proposal_is_the_same_whichever_process_draws_it(kind: str) -> None:
     assert one.draw(30) == other.draw(30)
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_trials_that_end_between_two_draws_are_learnt_from(parallel: bool) -> None:
+    asked, other = sampler(parallel=parallel), sampler(parallel=parallel)
+    before = history(200)
+    asked.draw(0)
+    for number, seen in enumerate(before):
+        asked.end(number, seen)
+    other.learn(before)
+    draws = [asked.draw(index) for index in range(200, 220)]
+    assert draws[0] == other.draw(200)
+    assert sum(choice == "drop" for choices in draws for choice in choices.values()) > 0.6 * 20 * len(CHOICES)
+
+
 def test_tpe_learns_and_random_does_not() -> None:
     share = {}
     for kind in ("tpe", "random"):
