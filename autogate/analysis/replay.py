@@ -14,7 +14,7 @@ from autogate.nas.evaluating import replay_of
 from autogate.nas.executors import make_executor
 from autogate.nas.loop import Driver, Limits, fastest_policy, study_latency
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import OptunaTrials, Proposer, Sampler, Sensitivity, paying_gates, savings
+from autogate.nas.proposing import OptunaTrials, Proposer, Sampler, Sensitivity, load_sampler, paying_gates, savings
 from autogate.sites import find_sites
 from autogate.store import Store
 from autogate.studies import Reporter, floor_of
@@ -61,6 +61,7 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
         raise StudyError(f"study {source!r} is a replay itself; name {recorded.replay!r}")
     if recorded.model.startswith("python:"):
         raise StudyError(f"study {source!r} was started from Python with its own model; replay needs one by name")
+    load_sampler(str(changes.get("sampler", recorded.sampler)), recorded.seed)
     if "sensitivity" not in facts:
         raise StudyError(f"study {source!r} did not come to its search; run `{store.command('resume', source)}`")
     new = SearchConfig.model_validate({**recorded.model_dump(), "replay": source, **changes})
@@ -129,7 +130,12 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     )
     log = OptunaTrials(store, study, objective.directions, declared.all_choices())
     sampler = Sampler(
-        config.sampler, config.seed, objective.directions, log.within(space.all_choices()), parallel=config.has_team
+        config.sampler,
+        config.seed,
+        objective.directions,
+        log.within(space.all_choices()),
+        parallel=config.has_team,
+        custom=load_sampler(config.sampler, config.seed, store.count_trials(study)["total"]),
     )
     limits = Limits(config.trials, config.trainings, config.timeout_s)
     return Driver(

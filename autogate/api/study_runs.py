@@ -17,6 +17,7 @@ from autogate.studies import Reporter, finalist_document, floor_of, pareto_docum
 from autogate.units import Budgets
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from torch import nn
 
     from autogate.nas.evaluating import OwnData
@@ -39,6 +40,7 @@ def search(
     reporter: Reporter | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
+    sampler: str | BaseSampler = "tpe",
     **settings: Any,
 ) -> Study:
     """Search gates for a network under a latency budget; stored as it goes.
@@ -65,13 +67,18 @@ def search(
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
             ``val`` or ``test``.
+        sampler: Who proposes candidates, with guided proposals between: ``tpe``, ``gp``, ``nsgaii``; ``random``, which
+            gets no guided ones; ``package.module:factory``, a function that returns an Optuna sampler; or such a
+            sampler itself. Built-in ones propose the same after an interruption as without. A sampler of your own is
+            used as it is: one object for the whole run, with its own seed; a continued study shows it the trials
+            again, but what else it had in memory is gone.
         **settings: Further fields of :class:`autogate.goals.config.SearchConfig`.
 
     Raises:
         BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.nas.evaluating import CallerInputs, config_names
+    from autogate.nas.evaluating import CallerInputs, config_names, sampler_name
     from autogate.nas.loop import check_same_config, start
 
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
@@ -82,14 +89,19 @@ def search(
         "memory_budget": memory_budget,
         "energy_budget": energy_budget,
     }
-    config = make_config(**{**config_names(model, data), **settings}, **goal, space=spec.to_json())
+    config = make_config(
+        **{**config_names(model, data), **settings},
+        **goal,
+        space=spec.to_json(),
+        sampler=sampler_name(sampler),
+    )
     url = storage or default_storage()
     if study is not None:
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
-    own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn)
+    own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
     return Study(start(url, study, config, reporter or Reporter(), own, artifacts=place), url)
 
 
@@ -106,6 +118,7 @@ def resume(
     data: OwnData | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
+    sampler: str | BaseSampler | None = None,
     **changes: Any,
 ) -> Study:
     """Continue a study after an interruption, with further trials, under other budgets, or for another device.
@@ -125,15 +138,16 @@ def resume(
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
         score_fn: As in :func:`search`.
+        sampler: As in :func:`search`; None for the one before. One that was passed as an object is passed again.
         **changes: New budgets (``latency_budget``, ``max_drop``, ``memory_budget``, ``energy_budget``), a new target
             (``device``, ``batch_size``, ``dtype``, ``layout``, ``threads``, ``runtime``, ``profile``,
             ``latency_stat``), or who trains (``workers``, ``backend``, ``ray_address``, ``gpus_per_trial``,
-            ``cpus_per_trial``, ``sampler``, ``finalists``).
+            ``cpus_per_trial``, ``finalists``).
 
     Raises:
         StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
     """
-    from autogate.nas.evaluating import CallerInputs
+    from autogate.nas.evaluating import CallerInputs, sampler_name
     from autogate.nas.loop import start
 
     store = Store(storage or default_storage())
@@ -143,6 +157,8 @@ def resume(
     if unknown := sorted(set(changes) - {*BUDGETS, *TARGET, *FREE}):
         raise StudyError(f"a study cannot be continued with another {unknown[0]}; start a new one")
     changes["timeout_s"] = timeout_s
+    if sampler is not None:
+        changes["sampler"] = sampler_name(sampler)
     if allow_stale:
         changes["allow_stale"] = True
     if trials is not None:
@@ -159,9 +175,13 @@ def resume(
             f"study {study!r} is after {before.goal}, and cannot change to {config.goal}; start a new one, which uses "
             "what was trained"
         )
-    own = CallerInputs(model, data, train_fn, score_fn)
+    own = CallerInputs(model, data, train_fn, score_fn, _object(sampler))
     own.check(study, config)
     return Study(start(store.url, study, config, reporter or Reporter(), own, judged_anew=True), store.url)
+
+
+def _object(sampler: str | BaseSampler | None) -> BaseSampler | None:
+    return None if isinstance(sampler, str) else sampler
 
 
 def dry_run(

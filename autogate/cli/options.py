@@ -68,7 +68,9 @@ Backend = Annotated[str | None, typer.Option(help="Who runs trainings: local, or
 RayAddress = Annotated[str | None, typer.Option(help="Ray cluster to use [default: one is started here].")]
 GpusPerTrial = Annotated[float | None, typer.Option(help="With ray: GPUs of each training [default: 1 on a GPU].")]
 CpusPerTrial = Annotated[float | None, typer.Option(help="With ray: CPU cores of each training [1].")]
-Sampler = Annotated[str | None, typer.Option(help="tpe, or random to compare with [tpe].")]
+Sampler = Annotated[
+    str | None, typer.Option(help="tpe, random (the baseline), gp, nsgaii or package.module:factory [tpe].")
+]
 AllowStale = Annotated[
     bool,
     typer.Option(

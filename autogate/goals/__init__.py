@@ -1,7 +1,7 @@
 """What is wanted of a search: its configuration, its objective, and the verdict on finalists; knows no torch."""
 
 from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_config
-from autogate.goals.defaults import FINALISTS, SAMPLERS, TRIALS
+from autogate.goals.defaults import FINALISTS, PYTHON, SAMPLERS, TRIALS
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
 from autogate.goals.verdict import (
     accepted,
@@ -22,6 +22,7 @@ __all__ = [
     "MEMORY",
     "Objective",
     "PREDICTED",
+    "PYTHON",
     "REALISED",
     "SAMPLERS",
     "SearchConfig",

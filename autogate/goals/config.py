@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from autogate.errors import AutoGateError
-from autogate.goals.defaults import FINALISTS, TRIALS
+from autogate.goals.defaults import FINALISTS, SAMPLERS, TRIALS
 from autogate.records import LatencyStat
 from autogate.units import Budgets, parse_drop
 
@@ -74,7 +74,7 @@ class SearchConfig(BaseModel):
         profile: Path of a profile of another device to search for; None to profile this one.
         allow_stale: Whether a profile made with other versions may be used, after some networks of it were measured
             again.
-        sampler: ``tpe``, or ``random`` to compare with.
+        sampler: ``tpe``, ``random``, ``gp``, ``nsgaii``, ``package.module:factory``, or ``python:CLASS`` for an object.
         workers: Processes that train: 1 is this one itself, 0 leaves it to workers that join. None is 1, and on a
             cluster as many as it has room for.
         backend: Who runs them: this host (``local``), or a ``ray`` cluster.
@@ -121,7 +121,7 @@ class SearchConfig(BaseModel):
     download: bool = False
     profile: str | None = None
     allow_stale: bool = False
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: str = "tpe"
     workers: int | None = None
     backend: Literal["local", "ray"] = "local"
     ray_address: str | None = None
@@ -138,6 +138,8 @@ class SearchConfig(BaseModel):
         Budgets.parse(self.latency_budget, self.memory_budget, self.energy_budget)
         if self.max_drop is not None:
             parse_drop(self.max_drop)
+        if self.sampler not in SAMPLERS and ":" not in self.sampler:
+            raise ValueError(f"sampler must be {', '.join(SAMPLERS)} or package.module:factory, not {self.sampler!r}")
         for name in (
             "batch_size",
             "threads",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autogate.errors import StudyError
 from autogate.goals import Objective, SearchConfig, binds
@@ -33,6 +33,9 @@ from autogate.system import code_version
 from autogate.training import TrainingBackend
 from autogate.units import parse_drop
 
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
 
 def run_search(
     store: Store,
@@ -43,6 +46,7 @@ def run_search(
     methods: TrainingBackend,
     *,
     trials: int,
+    sampler: BaseSampler | None = None,
 ) -> None:
     """Run or continue ``study`` until ``trials`` proposals are done and its finalists are measured.
 
@@ -56,6 +60,7 @@ def run_search(
         task: Network and data.
         methods: How to train and score.
         trials: Proposals to end complete, rejected or reused, those of earlier runs included.
+        sampler: A sampler to ask instead of the built-in one that the configuration names.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
@@ -89,6 +94,7 @@ def run_search(
             executor,
             Limits(trials, config.trainings, config.timeout_s),
             reporter,
+            sampler,
         )
         _finish(store, study, config, facts, ground, objective, evaluator, executor, reporter)
     store.set_facts(study, {"ended": True})
@@ -213,6 +219,7 @@ def _search(
     executor: Executor,
     limits: Limits,
     reporter: Reporter,
+    custom: BaseSampler | None,
 ) -> None:
     # Whatever pays on any device that the study may be continued for.
     declared = searched_space(config, ground.latency.network).all_choices()
@@ -223,6 +230,7 @@ def _search(
         objective.directions,
         log.within(ground.space.all_choices()),
         parallel=config.has_team,
+        custom=custom,
     )
     feedback = None if ground.foreign else CandidateMeasurer(store, study, ground.latency, objective, reporter)
     with reporter.stage("search"):

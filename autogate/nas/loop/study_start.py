@@ -49,6 +49,7 @@ def start(
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile
+    from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
@@ -59,6 +60,8 @@ def start(
     check_setting(config, task.network, task.target)
     if config.profile is not None and (not known or new_goal):
         named_profile(config, task.network)
+    drawn = Store(url).count_trials(name)["total"] if known and name is not None else 0
+    sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     store = Store(url, create=True)
     if artifacts is not None:
         store.place_artifacts(artifacts)
@@ -75,7 +78,7 @@ def start(
             before = dict(store.study(name)[1].get("seconds", {}))
         methods = TrainingBackend(own.train_fn, own.score_fn, name)
         try:
-            run_search(store, name, config, reporter, task, methods, trials=config.trials)
+            run_search(store, name, config, reporter, task, methods, trials=config.trials, sampler=sampler)
         finally:
             if name in store.study_names():
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
