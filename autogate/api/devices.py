@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -324,11 +325,15 @@ def measure(
 
 
 def doctor(*, storage: str | None = None) -> dict[str, Any]:
-    """Return versions, devices and the state of the machine, as they matter for measuring."""
+    """Return versions, devices and the state of the machine, as they matter for measuring, and what plug-ins add."""
+    from autogate.exporters import EXPORTERS
+    from autogate.gates import FAMILIES
     from autogate.latency.hardware import machine_facts
+    from autogate.runtimes import RUNTIMES
 
     try:
         known: Any = Store(storage or default_storage()).study_names()
     except AutoGateError as error:
         known = str(error)
-    return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
+    plugins = [asdict(plugin) for registry in (FAMILIES, RUNTIMES, EXPORTERS) for plugin in registry.plugins()]
+    return {"schema": "autogate.doctor/1", **machine_facts(), "plugins": plugins, "studies": known}

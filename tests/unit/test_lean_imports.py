@@ -106,7 +106,7 @@ def test_every_public_name_exists() -> None:
 
 def test_packages_do_not_hide_the_functions_of_the_same_name() -> None:
     import autogate
-    import autogate.exporters.files
+    import autogate.exporters.load
     import autogate.goals.config
     import autogate.sites
 
