@@ -14,7 +14,7 @@ from autogate.nas.evaluating import replay_of
 from autogate.nas.executors import make_executor
 from autogate.nas.loop import Driver, Limits, SearchContext, fastest_policy, make_driver, study_latency
 from autogate.nas.profiles import searched_space
-from autogate.nas.proposing import Sensitivity, paying_gates, savings
+from autogate.nas.proposing import Sensitivity, load_sampler, paying_gates, savings
 from autogate.records import StudyFacts
 from autogate.sites import find_sites
 from autogate.store import Store
@@ -43,6 +43,7 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
         raise StudyError(f"study {source!r} is a replay itself; name {recorded.replay!r}")
     if recorded.model.startswith("python:"):
         raise StudyError(f"study {source!r} was started from Python with its own model; replay needs one by name")
+    load_sampler(str(changes.get("sampler", recorded.sampler)), recorded.seed)
     if not facts.sensitivity:
         raise StudyError(f"study {source!r} did not come to its search; run `{store.command('resume', source)}`")
     new = make_config(**{**recorded.model_dump(), "replay": source, **changes})
@@ -103,4 +104,5 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     run = StudyRun(store, study, config, reporter)
     context = SearchContext(run, target, latency, space, fastest_policy(space, latency), objective)
     limits = Limits(config.trials, config.trainings, config.timeout_s)
-    return make_driver(context, replay_of(store, config), sensitivity, limits)
+    sampler = load_sampler(config.sampler, config.seed, store.count_trials(study)["total"])
+    return make_driver(context, replay_of(store, config), sensitivity, limits, sampler=sampler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -310,7 +311,7 @@ def measure(
         batch_size: Images per call; None likewise.
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
-        runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
+        runtime: Runtime of both networks: ``eager``, ``compiled`` by Inductor, ``cuda_graph``, or one of a plug-in.
         time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
@@ -332,11 +333,15 @@ def measure(
 
 
 def doctor(*, storage: str | None = None) -> Result:
-    """Return versions, devices and the state of the machine, as they matter for measuring."""
+    """Return versions, devices and the state of the machine, as they matter for measuring, and what plug-ins add."""
+    from autogate.exporters import EXPORTERS
+    from autogate.gates import FAMILIES
     from autogate.latency.hardware import machine_facts
+    from autogate.runtimes import RUNTIMES
 
     try:
         known: Any = open_store(storage).study_names()
     except AutoGateError as error:
         known = str(error)
-    return Result({"schema": "autogate.doctor/1", **machine_facts(), "studies": known})
+    plugins = [asdict(plugin) for registry in (FAMILIES, RUNTIMES, EXPORTERS) for plugin in registry.plugins()]
+    return Result({"schema": "autogate.doctor/1", **machine_facts(), "plugins": plugins, "studies": known})

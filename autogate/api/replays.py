@@ -30,7 +30,7 @@ def replay(
         study: Name of the recorded study.
         name: Name of the replay.
         trials: Proposals; None for as many as the recorded study had.
-        sampler: ``tpe`` or ``random``; None for the recorded one.
+        sampler: ``tpe``, ``random``, ``gp``, ``nsgaii`` or ``package.module:factory``; None for the recorded one.
         seed: Seed of the proposals; None for the recorded one.
         workers: Processes that answer; None for this one.
         delay_s: Seconds that each evaluation is made to take, as if it were a training.

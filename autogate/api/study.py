@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,13 +180,20 @@ class Study:
         raise StudyError(f"study {self.name!r} has no trial {which!r}; give a number, best, or a policy.json")
 
     def export(
-        self, to: str | Path, which: str = "best", *, model: nn.Module | None = None, data: OwnData | None = None
+        self,
+        to: str | Path,
+        which: str = "best",
+        *,
+        formats: Sequence[str] = ("pt2",),
+        model: nn.Module | None = None,
+        data: OwnData | None = None,
     ) -> dict[str, Any]:
         """Write a finalist to the directory ``to``; see :func:`autogate.export`."""
-        from autogate.exporters import export_finalist
+        from autogate.exporters import export_finalist, find_exporters
 
+        exporters = find_exporters(formats)
         finalist = self.finalist(which)
-        return export_finalist(self.store, self.name, finalist, self._task(model, data), Path(to))
+        return export_finalist(self.store, self.name, finalist, self._task(model, data), Path(to), exporters)
 
     def _task(self, model: nn.Module | None, data: OwnData | None) -> Task:
         from autogate.nas.evaluating import CallerInputs, load_task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -28,6 +28,7 @@ from autogate.store.artifacts import checked_url
 from autogate.studies import Reporter, finalist_document, floor_of, pareto_document, study_line
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from torch import nn
 
     from autogate.nas.evaluating import OwnData
@@ -46,6 +47,7 @@ def search(
     reporter: Reporter | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
+    sampler: str | BaseSampler = "tpe",
     **settings: Unpack[SearchSettings],
 ) -> Study:
     """Search gates for a network under a latency budget; stored as it goes.
@@ -66,6 +68,11 @@ def search(
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
             ``val`` or ``test``.
+        sampler: Who proposes candidates, with guided proposals between: ``tpe``, ``gp``, ``nsgaii``; ``random``, which
+            gets no guided ones; ``package.module:factory``, a function that returns an Optuna sampler; or such a
+            sampler itself. Built-in ones propose the same after an interruption as without. A sampler of your own is
+            used as it is: one object for the whole run, with its own seed; a continued study shows it the trials
+            again, but what else it had in memory is gone.
         **settings: The goal (exactly one of ``latency_budget="60%"``, ``max_drop="0.5%"`` and ``pareto=True``) and all
             other settings; docs/options.md lists them.
 
@@ -73,18 +80,20 @@ def search(
         BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.nas.evaluating import CallerInputs, config_names
+    from autogate.nas.evaluating import CallerInputs, config_names, sampler_name
     from autogate.nas.loop import check_same_config, start
 
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
-    config = make_config(**{**config_names(model, data), **settings}, space=spec.to_json())
+    config = make_config(
+        **{**config_names(model, data), **settings}, space=spec.to_json(), sampler=sampler_name(sampler)
+    )
     url = storage or default_storage()
     if study is not None:
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
-    own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn)
+    own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
     return Study(start(url, study, config, default_reporter(reporter), own, artifacts=place), url)
 
 
@@ -98,6 +107,7 @@ def resume(
     data: OwnData | None = None,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
+    sampler: str | BaseSampler | None = None,
     **changes: Unpack[ResumeSettings],
 ) -> Study:
     """Continue a study after an interruption, with further trials, under other budgets, or for another device.
@@ -112,6 +122,7 @@ def resume(
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
         score_fn: As in :func:`search`.
+        sampler: As in :func:`search`; None for the one before. One that was passed as an object is passed again.
         **changes: Settings to change, as docs/options.md lists them; what is not given stays. ``trials`` is the number
             of further candidates, without which the number asked for before is finished; ``timeout_s`` counts from now.
 
@@ -145,9 +156,13 @@ def resume(
             f"the goal of study {study!r} cannot change from {before.goal.mode} to {config.goal.mode}; start a "
             "new study, which reuses what was trained"
         )
-    own = CallerInputs(model, data, train_fn, score_fn)
+    own = CallerInputs(model, data, train_fn, score_fn, _object(sampler))
     own.check(study, config)
     return Study(start(store.url, study, config, default_reporter(reporter), own, judged_anew=True), store.url)
+
+
+def _object(sampler: str | BaseSampler | None) -> BaseSampler | None:
+    return None if isinstance(sampler, str) else sampler
 
 
 @with_settings("search")
@@ -253,16 +268,18 @@ def export(
     to: str | Path,
     *,
     trial: str = "best",
+    formats: Sequence[str] = ("pt2",),
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
 ) -> ExportReport:
-    """Write a finalist as policy, weights, program and report; reload and verify it.
+    """Write a finalist as policy, weights and report, and in formats that run without AutoGate; reload and verify it.
 
     Args:
         study: Name of the study.
         to: Directory to write.
         trial: ``best`` or the trial number of a finalist.
+        formats: Names of the formats: ``pt2``, a program of ``torch.export``, or one of a plug-in.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; its weights are replaced.
         data: The data the study was started with, if it was no name.
@@ -270,4 +287,4 @@ def export(
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return ExportReport(Study(study, storage).export(to, trial, model=model, data=data))
+    return ExportReport(Study(study, storage).export(to, trial, formats=formats, model=model, data=data))

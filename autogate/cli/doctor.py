@@ -15,9 +15,17 @@ def command(storage: Storage = None, output: FormatOption = Format.table) -> Non
         return
     rows = [("python", facts["python"]), ("cpu", facts["cpu"]), ("gpus", ", ".join(facts["gpus"]) or "none")]
     rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
+    rows += [
+        (f"{plugin['kind']} {plugin['name']}", f"{plugin['package']} {plugin['version']}{_broken(plugin['error'])}")
+        for plugin in facts["plugins"]
+    ]
     known = facts["studies"]
     rows.append(("studies", known if isinstance(known, str) else ", ".join(known) or "none"))
     print_table("this machine", ("", ""), rows)
     if not facts["quiet"]:
         busy = f"{facts['others_cores']:.1f} cores are busy" if "others_cores" in facts else f"load {facts['load']:.1f}"
         console().print(f"{busy}: stop other programs before measuring, they disturb it")
+
+
+def _broken(error: str | None) -> str:
+    return "" if error is None else f": cannot be used: {error}"

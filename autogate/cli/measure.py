@@ -17,7 +17,9 @@ from autogate.units import parse_duration
 @takes_settings("measure", unless_given="as searched")
 def command(
     path: Annotated[Path, typer.Argument(help="Directory written by autogate export.")],
-    runtime: Annotated[str, typer.Option(help="How both networks run: eager, compiled or cuda_graph.")] = "eager",
+    runtime: Annotated[
+        str, typer.Option(help="Runtime of both: eager, compiled, cuda_graph, or one of a plug-in.")
+    ] = "eager",
     time: Annotated[str, typer.Option(help="Time to measure latency for, at most.")] = "20s",
     output: FormatOption = Format.table,
     **settings: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from torch import nn
 
 from autogate.errors import ExportError
-from autogate.exporters.deliver import Deliverable, deliver, unsupported_reason
+from autogate.exporters.deliver import deliver
+from autogate.exporters.exporter import Deliverable, Exporter
 from autogate.nas.evaluating import Task
 from autogate.nas.loop import study_latency
+from autogate.policy import Policy
 from autogate.records import ExecutionPlan, FinalistRecord
 from autogate.store import Store, StudyRecord
 from autogate.studies import choose, finalist_document, floor_of
@@ -21,7 +24,9 @@ from autogate.surgery import restore_compact
 _VERIFY_IMAGES = 500
 
 
-def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Task, to: Path) -> dict[str, Any]:
+def export_finalist(
+    store: Store, study: str, finalist: FinalistRecord, task: Task, to: Path, exporters: Sequence[Exporter]
+) -> dict[str, Any]:
     """Write ``finalist`` to the directory ``to``, verify it there, and return its report.
 
     Args:
@@ -30,6 +35,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         finalist: What to export.
         task: The study's network, whose weights are replaced by the finalist's, and its data.
         to: Directory to write.
+        exporters: The formats to write.
 
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
@@ -38,8 +44,8 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
     config, facts = record.config, record.facts
     if facts.target is None or facts.dense is None or facts.task is None:
         raise ExportError(f"study {study!r} is being moved to another device; run `{store.command('resume', study)}`")
-    if (reason := unsupported_reason(finalist.policy, config.batch_size)) is not None:
-        raise ExportError(f"{reason}; {_other_way(store, study, record)}")
+    if (reason := _unsupported_reason(exporters, finalist.policy, config.batch_size)) is not None:
+        raise ExportError(f"{reason}; {_other_way(store, study, record, exporters)}")
     plan = _plan(store, study, finalist, task)
     compact = restore_finalist(store, study, finalist, task)
     images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=_VERIFY_IMAGES)])
@@ -65,7 +71,7 @@ def export_finalist(store: Store, study: str, finalist: FinalistRecord, task: Ta
         report,
         task.network.model if config.model.startswith("python:") else None,
     )
-    return deliver(item, to)
+    return deliver(item, to, exporters)
 
 
 def restore_finalist(store: Store, study: str, finalist: FinalistRecord, task: Task) -> nn.Module:
@@ -98,8 +104,14 @@ def _plan(store: Store, study: str, finalist: FinalistRecord, task: Task) -> Exe
     return study_latency(profile, task.network, store.study(study).facts).plan(finalist.policy)
 
 
-def _other_way(store: Store, study: str, record: StudyRecord) -> str:
-    able = [f for f in store.finalists(study) if unsupported_reason(f.policy, record.config.batch_size) is None]
+def _unsupported_reason(exporters: Sequence[Exporter], policy: Policy, batch_size: int) -> str | None:
+    reasons = (exporter.unsupported_reason(policy, batch_size) for exporter in exporters)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _other_way(store: Store, study: str, record: StudyRecord, exporters: Sequence[Exporter]) -> str:
+    size = record.config.batch_size
+    able = [f for f in store.finalists(study) if _unsupported_reason(exporters, f.policy, size) is None]
     best, _ = choose(able, record.config.budgets, record)
     if best is None:
         return "no finalist that meets the budget can be exported"

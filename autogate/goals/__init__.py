@@ -1,6 +1,6 @@
 """What is wanted of a search: its settings, its goal, its objective, and the verdict on finalists; knows no torch."""
 
-from autogate.goals.config import BUDGETS, FREE, SAMPLERS, TARGET, SearchConfig, make_config
+from autogate.goals.config import BUDGETS, FREE, PYTHON, SAMPLERS, TARGET, SearchConfig, make_config
 from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
 from autogate.goals.option import GROUPS, Option, Setting, check_names, did_you_mean, settings_of, taken_by
@@ -40,6 +40,7 @@ __all__ = [
     "Option",
     "PREDICTED",
     "ProfileSettings",
+    "PYTHON",
     "REALISED",
     "ResumeSettings",
     "SAMPLERS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,8 +14,9 @@ from autogate.goals.option import Option, changeable, check_names, in_words, set
 from autogate.records import LatencyStat
 from autogate.units import parse_bytes, parse_channels, parse_duration
 
-Sampler = Literal["tpe", "random"]
-SAMPLERS: tuple[str, ...] = get_args(Sampler)
+SAMPLERS = ("tpe", "random", "gp", "nsgaii")
+PYTHON = "python:"
+"""Begins the name of what a caller passed as an object: the name of its class follows."""
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _DATA = "digits, an image folder, a torchvision dataset, or package.module:factory."
@@ -184,9 +185,9 @@ class SearchConfig(BaseModel):
         Option("CPU threads on the target.", "target", on_resume="target", commands=_TIMED, default_help="all cores"),
     ] = None
     runtime: Annotated[
-        Literal["eager", "cuda_graph"],
+        str,
         Option(
-            "How networks run on the target; cuda_graph needs a GPU.",
+            "Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in.",
             "target",
             on_resume="target",
             commands=("search", "profile"),
@@ -268,12 +269,13 @@ class SearchConfig(BaseModel):
         ),
     ] = None
     sampler: Annotated[
-        Sampler,
+        str,
         Option(
-            "What proposes candidates: tpe, or random as a baseline.",
+            "What proposes candidates: tpe, random (the baseline), gp, nsgaii or package.module:factory.",
             "search",
             on_resume="free",
             commands=("search", "replay"),
+            positional=True,
         ),
     ] = "tpe"
     seed: Annotated[
@@ -375,6 +377,9 @@ class SearchConfig(BaseModel):
     def _check(self) -> SearchConfig:
         """Check what no field can check alone; the goal is parsed here."""
         _ = self.goal
+        if self.sampler not in SAMPLERS and ":" not in self.sampler:
+            known = ", ".join(SAMPLERS)
+            raise ValueError(f"--sampler must be {known} or package.module:factory, not {self.sampler!r}")
         if self.backend == "ray" and self.workers == 0:
             raise ValueError("--workers must be at least 1 with --backend ray, not 0")
         if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):

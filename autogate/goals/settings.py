@@ -44,8 +44,8 @@ class SearchSettings(TypedDict, total=False):
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None
     """CPU threads on the target."""
-    runtime: Literal["eager", "cuda_graph"]
-    """How networks run on the target; cuda_graph needs a GPU."""
+    runtime: str
+    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
     allow_stale: bool
@@ -58,8 +58,6 @@ class SearchSettings(TypedDict, total=False):
     """Number of finalists to train fully and measure; more if none meets the goal."""
     timeout_s: float | None
     """Propose no further candidate after this time, e.g. 30m or 2h."""
-    sampler: Literal["tpe", "random"]
-    """What proposes candidates: tpe, or random as a baseline."""
     seed: int
     """Seed of all random choices."""
     train_dense: bool
@@ -107,8 +105,8 @@ class ResumeSettings(TypedDict, total=False):
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None
     """CPU threads on the target."""
-    runtime: Literal["eager", "cuda_graph"]
-    """How networks run on the target; cuda_graph needs a GPU."""
+    runtime: str
+    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
     allow_stale: bool
@@ -121,8 +119,6 @@ class ResumeSettings(TypedDict, total=False):
     """Number of finalists to train fully and measure; more if none meets the goal."""
     timeout_s: float | None
     """Propose no further candidate after this time, e.g. 30m or 2h [default: no limit]."""
-    sampler: Literal["tpe", "random"]
-    """What proposes candidates: tpe, or random as a baseline."""
     workers: int | None
     """Local training processes; 0 = train only on `autogate worker`s."""
     backend: Literal["local", "ray"]
@@ -150,8 +146,8 @@ class ProfileSettings(TypedDict, total=False):
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None
     """CPU threads on the target."""
-    runtime: Literal["eager", "cuda_graph"]
-    """How networks run on the target; cuda_graph needs a GPU."""
+    runtime: str
+    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     seed: int
     """Seed of all random choices."""
 

@@ -20,7 +20,7 @@ class Setting:
         dtype: Element type, such as ``float32``.
         layout: ``contiguous`` or ``channels_last``.
         threads: CPU threads used by one call.
-        runtime: ``eager``.
+        runtime: Name of the runtime that ran it.
         versions: What runs the network, in which version and mode: torch, and on a GPU the driver, whether TF32 and
             cuDNN's benchmarking were on, and ``clocks`` where they were locked.
     """

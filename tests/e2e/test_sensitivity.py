@@ -57,7 +57,7 @@ def test_tables_and_wrong_input(cli: Cli, tiny: str) -> None:
     assert "block:2" in result.out
     for options, complaint in (
         (("--family", "mod"), "weights of their own"),
-        (("--family", "dorp"), "unknown gate family 'dorp'; did you mean 'drop'?"),
+        (("--family", "dorp"), "unknown gate family 'dorp'; did you mean drop?"),
         (("--family", "dce"), "gates of dce find their channels in training; sensitivity curves of magnitude show"),
         (("--family", "magnitude", "--plot", "nowhere/curves.html"), "cannot write nowhere/curves.html"),
         (("--family", "drop", "--images", "0"), "images must be at least 1"),

@@ -21,31 +21,6 @@ from autogate.surgery import attach_gates, canonical, compact_form, training_for
 SIZES = {"resnet20": 32, "resnet50": 64, "vgg16_bn": 64, "mobilenet_v2": 64, "densenet40": 32}
 FAST = ("resnet20", "densenet40")
 
-GENES: dict[tuple[str, str], list[dict[str, float | int | str]]] = {
-    ("drop", "block"): [{}],
-    ("mod", "block"): [
-        {"c": 8},
-        {"c": 16},
-        {"c": 8, "fusion": "last"},
-        {"c": 8, "fusion": "original"},
-        {"c": 8, "selector": "random"},
-    ],
-    ("lcnet", "block"): [{"tau": 0.9}, {"scale": "none", "tau": 0.899}],
-    ("lcnet", "map"): [{"tau": 0.9}, {"tau": 0.9, "scale": "2score"}],
-    ("magnitude", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("magnitude", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("dce", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("dce", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("gss", "map"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("gss", "group"): [{"ratio": 0.5}, {"ratio": 0.3}],
-    ("antidote", "map"): [
-        {"channel_ratio": 0.3},
-        {"column_ratio": 0.5},
-        {"channel_ratio": 0.5, "column_ratio": 0.25},
-        {"channel_ratio": 0.5, "column_ratio": 0.5, "strip": 2, "order": "channels_first"},
-    ],
-}
-
 
 def lively(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give normalisation layers statistics and scales that are not trivial, so that mistakes show."""
@@ -86,13 +61,11 @@ def images(network: Network, batch: int, seed: int = 0) -> Tensor:
 
 def options_at(site: Site, families: tuple[str, ...]) -> list[Gate]:
     """Every test gate of ``families`` that fits ``site``."""
-    return [
-        Gate(family, genes)
-        for family in families
-        if FAMILIES[family].fits(site)
-        for genes in GENES[(family, site.kind)]
-        if not (family == "mod" and int(genes["c"]) > site.channels)
-    ]
+    found = []
+    for family in (FAMILIES[name] for name in families if FAMILIES[name].fits(site)):
+        gates = [Gate(family.name, genes) for genes in family.test_genes(site.kind)]
+        found += [gate for gate in gates if family.invalid_reason(site, family.fill(site, gate)) is None]
+    return found
 
 
 def random_policy(network: Network, families: tuple[str, ...], seed: int, share: float = 0.6) -> Policy:

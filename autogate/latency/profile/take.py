@@ -23,6 +23,7 @@ from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_netwo
 from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, Profile, Setting, UnitSample
+from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
@@ -137,7 +138,7 @@ def take_profile(
         journal.keep_card(instruments.take_card(setting, seconds=card_s), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - kept above
 
-    captured = setting.runtime == "cuda_graph"
+    captured = not get_runtime(setting.runtime).waits_for_data
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
     left_s = phases.left_s()
     screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, hard_limit_s=_MOST_SCREEN_SHARE * left_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from autogate.errors import StudyError
 from autogate.nas.evaluating import (
@@ -29,8 +30,11 @@ from autogate.surgery import compact_form
 from autogate.system import code_version
 from autogate.training import TrainingBackend
 
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
-def run_search(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
+
+def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: BaseSampler | None = None) -> None:
     """Run or continue a study until its proposals are done and its finalists are measured.
 
     Every step is stored when it is finished.
@@ -39,6 +43,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
         run: The study; it is added to the database once the budget is known to be reachable.
         task: Network and data.
         backend: How to train and score.
+        sampler: A sampler to ask instead of the built-in one that the configuration names.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
@@ -68,7 +73,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
         measurer = None if context.target.foreign else CandidateMeasurer(run, context.latency, context.objective)
         with run.reporter.stage("search"):
             limits = Limits(config.trials, config.trainings, config.timeout_s)
-            driver = make_driver(context, evaluator, sensitivity, limits, measurer)
+            driver = make_driver(context, evaluator, sensitivity, limits, measurer, sampler)
             _drive(driver, executor)
         _finish(context, evaluator, executor)
     run.update(lambda facts: replace(facts, ended=True))
@@ -164,6 +169,7 @@ def make_driver(
     sensitivity: Sensitivity,
     limits: Limits,
     measurer: CandidateMeasurer | None = None,
+    sampler: BaseSampler | None = None,
 ) -> Driver:
     """Return what drives a study: its proposer, its sampler and its Optuna trials, wired to each other.
 
@@ -173,6 +179,7 @@ def make_driver(
         sensitivity: Cost and saving of each choice of the context's space alone.
         limits: When to stop.
         measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
+        sampler: A sampler to ask instead of the built-in one that the configuration names.
     """
     config, latency, objective, memory = context.run.config, context.latency, context.objective, context.memory
     keep_within = ProposalLimits(
@@ -188,5 +195,7 @@ def make_driver(
     declared = searched_space(config, latency.network).all_choices()
     log = OptunaTrials(context.run.store, context.run.name, objective.directions, declared)
     choices = log.within(context.space.all_choices())
-    sampler = Sampler(config.sampler, config.seed, objective.directions, choices, parallel=config.has_team)
-    return Driver(context, proposer, evaluator, log, sampler, limits, measurer)
+    asked = Sampler(
+        config.sampler, config.seed, objective.directions, choices, parallel=config.has_team, custom=sampler
+    )
+    return Driver(context, proposer, evaluator, log, asked, limits, measurer)

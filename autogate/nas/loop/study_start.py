@@ -47,6 +47,7 @@ def start(
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile
+    from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
@@ -57,6 +58,8 @@ def start(
     check_setting(config, task.network, task.target)
     if config.profile is not None and (not known or new_goal):
         named_profile(config, task.network)
+    drawn = Store(url).count_trials(name)["total"] if known and name is not None else 0
+    sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     store = Store(url, create=True)
     if artifacts is not None:
         store.place_artifacts(artifacts)
@@ -67,7 +70,7 @@ def start(
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
         before = dict(run.facts.stage_seconds or {})
         try:
-            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name))
+            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name), sampler)
         finally:
             if run.is_stored:
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}

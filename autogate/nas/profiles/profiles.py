@@ -11,7 +11,7 @@ import torch
 
 from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig
-from autogate.latency.hardware import LAYOUTS, check_runtime, setting_of
+from autogate.latency.hardware import LAYOUTS, setting_of
 from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_profile_matches, cut_into_units
 from autogate.latency.profile import (
     REAL,
@@ -25,7 +25,7 @@ from autogate.latency.profile import (
 )
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
-from autogate.runtimes import no_saving_reason
+from autogate.runtimes import check_profiled, check_runtime, no_saving_reason
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
@@ -55,6 +55,7 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     Raises:
         AutoGateError: With the first thing that is wrong.
     """
+    check_profiled(config.runtime)
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     _setting(config, device, layout)

@@ -4,7 +4,7 @@ from autogate.nas.proposing.candidates import Candidates
 from autogate.nas.proposing.optuna_trials import OpenTrial, OptunaTrials, TrialHandle
 from autogate.nas.proposing.proposals import Choices, ProposalLimits, Proposer, Sensitivity, paying_gates, savings
 from autogate.nas.proposing.ranking import Pick, picker
-from autogate.nas.proposing.sampler import Sampler, SamplerTrial
+from autogate.nas.proposing.sampler import Sampler, SamplerTrial, load_sampler
 
 __all__ = [
     "Candidates",
@@ -18,6 +18,7 @@ __all__ = [
     "SamplerTrial",
     "Sensitivity",
     "TrialHandle",
+    "load_sampler",
     "paying_gates",
     "picker",
     "savings",

@@ -130,7 +130,7 @@ def test_the_same_with_other_output(refused: Refused, option: str) -> None:
     [
         (
             "schema: autogate.space/1\nsites: {block: [{family: dorp}]}",
-            "unknown gate family 'dorp'; did you mean 'drop'",
+            "unknown gate family 'dorp'; did you mean drop",
         ),
         ("schema: autogate.space/1\nsites: {block: [{family: drop}]}\ncolour: red", "mine.yaml: colour"),
         (

@@ -5,7 +5,7 @@ from torch import nn
 
 from autogate.gates import DenseParts, Holder
 from autogate.gates.family import kept_count
-from autogate.gates.magnitude import filter_norms
+from autogate.gates.slices import filter_norms
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, training_form
 from tests.support.family_suite import SliceSuite

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency.hardware import check_runtime, setting_of
+from autogate.latency.hardware import setting_of
 from autogate.latency.model import cut_into_units
 from autogate.latency.profile.plan import plan_alone
 from autogate.policy import Gate, Policy
-from autogate.runtimes import runnable
+from autogate.runtimes import RUNTIMES, Runnable, Runtime, check_profiled, check_runtime, runnable
 from autogate.space import load_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
@@ -37,6 +37,40 @@ def test_runtimes_that_are_not_to_be_had() -> None:
         setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", runtime="fast")
     with pytest.raises(DeviceError, match="runs on a GPU, not on cpu; use --runtime eager"):
         check_runtime("cuda_graph", torch.device("cpu"))
+
+
+def test_a_runtime_that_profiles_nothing_cannot_be_searched_in() -> None:
+    check_profiled("eager")
+    check_profiled("cuda_graph")
+    with pytest.raises(
+        DeviceError, match="cannot be profiled or searched in runtime 'compiled'; use one of eager, cuda_"
+    ):
+        check_profiled("compiled")
+
+
+def test_element_types_packages_and_failures_of_a_runtime_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(Runtime):
+        name = "picky"
+        packages = {"torch": "torch", "no_such_module": "no-such-package"}
+        dtypes = frozenset({"float16"})
+
+        def prepare(self, module: nn.Module, example: torch.Tensor) -> Runnable:
+            return module
+
+        def unsupported_reason(self, device: torch.device) -> str | None:
+            raise OSError("no\ndriver")
+
+    monkeypatch.setitem(RUNTIMES._items, "picky", Picky())
+    cpu = torch.device("cpu")
+    with pytest.raises(DeviceError, match="runtime 'picky' cannot run dtype 'float32'; it runs float16"):
+        setting_of(cpu, batch_size=1, layout="contiguous", runtime="picky")
+    setting = setting_of(cpu, batch_size=1, layout="contiguous", dtype="float16", runtime="picky")
+    assert setting.versions["torch"]
+    with pytest.raises(DeviceError, match="picky needs no-such-package; install with `pip install no-such-package`"):
+        check_runtime("picky", cpu)
+    monkeypatch.setattr(Picky, "packages", {})
+    with pytest.raises(DeviceError, match="runtime picky failed: OSError: no driver; use --runtime eager"):
+        check_runtime("picky", cpu)
 
 
 def test_a_captured_network_has_no_executor_that_waits_for_data() -> None:

@@ -146,7 +146,7 @@ def test_restricted() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"block": [{"family": "dorp"}]}, "unknown gate family 'dorp'; did you mean 'drop'"),
+        ({"block": [{"family": "dorp"}]}, "unknown gate family 'dorp'; did you mean drop"),
         ({"map": [{"family": "magnitude", "genes": {"ratoi": [0.5]}}]}, "unknown gene 'ratoi'; known genes: ratio"),
         ({"map": [{"family": "magnitude", "genes": {"ratio": [1.5]}}]}, r"ratio must be in \[0, 0.97\], not 1.5"),
         ({"map": [{"family": "magnitude", "genes": {"ratio": ["half"]}}]}, "ratio must be a number, not 'half'"),
