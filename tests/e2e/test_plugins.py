@@ -14,8 +14,6 @@ import pytest
 
 from tests.support.workplace import NET
 
-pytestmark = pytest.mark.slow
-
 PACKAGE = Path(__file__).resolve().parents[1] / "plugin_package"
 SPACE = """
 schema: autogate.space/1
