@@ -40,6 +40,7 @@ def profile(
     lock_clocks: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
     **settings: Unpack[ProfileSettings],
 ) -> Profile:
     """Profile a network's units on this device; needs neither data nor weights.
@@ -60,6 +61,7 @@ def profile(
         lock_clocks: Lock the GPU at its maximum clock while profiling; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
         **settings: Target, seed and input size, as in :func:`search`.
 
     Raises:
@@ -91,7 +93,7 @@ def profile(
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
-        space_here, hears = searched_space(config, network), default_reporter(reporter)
+        space_here, hears = searched_space(config, network), default_reporter(reporter, progress=progress)
         if transfer_from is not None:
             taken = transfer_to_here(
                 transfer_from,
@@ -149,6 +151,7 @@ def validate_profile(
     allow_stale: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
 ) -> Result:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
@@ -164,6 +167,7 @@ def validate_profile(
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
 
     Raises:
         ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
@@ -183,7 +187,7 @@ def validate_profile(
         seed=seed,
         num_classes=num_classes,
         allow_stale=allow_stale,
-        reporter=default_reporter(reporter),
+        reporter=default_reporter(reporter, progress=progress),
     )
     if plot is not None:
         from autogate.report import write_validation_plot

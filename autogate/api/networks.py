@@ -77,6 +77,7 @@ def sensitivity(
     images: int = 512,
     plot: str | Path | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
     **settings: Unpack[SensitivitySettings],
 ) -> Result:
     """Return how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate.
@@ -90,6 +91,7 @@ def sensitivity(
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
         **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document
@@ -102,7 +104,9 @@ def sensitivity(
         **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True
     )
     own = CallerInputs.among(model, data)
-    document = sensitivity_document(config, own, family, tie, values, images, default_reporter(reporter))
+    document = sensitivity_document(
+        config, own, family, tie, values, images, default_reporter(reporter, progress=progress)
+    )
     if plot is not None:
         from autogate.report import write_sensitivity_plot
 

@@ -20,6 +20,7 @@ def replay(
     delay_s: float = 0.0,
     storage: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
 ) -> Result:
     """Search a recorded study's space again and train nothing; return what was reached, and the time it took.
 
@@ -35,14 +36,15 @@ def replay(
         workers: Processes that answer; None for this one.
         delay_s: Seconds that each evaluation is made to take, as if it were a training.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of every trial.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
 
     Raises:
         StudyError: If there is no such study, or it has nothing to replay.
     """
     from autogate.analysis import add_replay, run_replay
 
-    store, reporter = open_store(storage), default_reporter(reporter)
+    store, reporter = open_store(storage), default_reporter(reporter, progress=progress)
     check_name(name)
     store.study(study)
     with store.running(name):

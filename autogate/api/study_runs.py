@@ -45,6 +45,7 @@ def search(
     space: str | Mapping[str, Any] = "unified",
     artifacts: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
     train_fn: TrainFunction | None = None,
     score_fn: ScoreFunction | None = None,
     sampler: str | BaseSampler = "tpe",
@@ -63,6 +64,7 @@ def search(
         artifacts: Where the weights go, a folder or a URL that all hosts reach; None for the folder beside a SQLite
             file, and for the database itself on a server.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
@@ -94,7 +96,7 @@ def search(
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
     own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
-    return Study(start(url, study, config, default_reporter(reporter), own, artifacts=place), url)
+    return Study(start(url, study, config, default_reporter(reporter, progress=progress), own, artifacts=place), url)
 
 
 @with_settings("resume")
@@ -103,6 +105,7 @@ def resume(
     *,
     storage: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
     model: nn.Module | None = None,
     data: OwnData | None = None,
     train_fn: TrainFunction | None = None,
@@ -118,6 +121,7 @@ def resume(
         study: Name of the study.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
@@ -158,7 +162,9 @@ def resume(
         )
     own = CallerInputs(model, data, train_fn, score_fn, _object(sampler))
     own.check(study, config)
-    return Study(start(store.url, study, config, default_reporter(reporter), own, judged_anew=True), store.url)
+    return Study(
+        start(store.url, study, config, default_reporter(reporter, progress=progress), own, judged_anew=True), store.url
+    )
 
 
 def _object(sampler: str | BaseSampler | None) -> BaseSampler | None:
@@ -173,6 +179,7 @@ def dry_run(
     storage: str | None = None,
     space: str = "unified",
     reporter: Reporter | None = None,
+    progress: bool = False,
     **settings: Unpack[SearchSettings],
 ) -> ReachResult:
     """Return latency and peak memory, of dense and the lowest reachable, and size of the space; train nothing.
@@ -183,12 +190,15 @@ def dry_run(
         storage: SQLAlchemy URL of the database in which the profile is stored.
         space: As in :func:`search`.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
         **settings: As in :func:`search`.
     """
     from autogate.analysis import reach_document
 
     config = make_config(model=model, data=str(data), space=load_space(space).to_json(), **settings)
-    return ReachResult(reach_document(config, storage or default_storage(), default_reporter(reporter)))
+    return ReachResult(
+        reach_document(config, storage or default_storage(), default_reporter(reporter, progress=progress))
+    )
 
 
 def show_study(study: str, trial: str = "best", *, storage: str | None = None) -> Result:

@@ -15,6 +15,7 @@ def run_worker(
     idle_s: float | None = None,
     started_as: str | None = None,
     reporter: Reporter | None = None,
+    progress: bool = False,
 ) -> int:
     """Train candidates of a study that another process drives; return how many were trained.
 
@@ -28,6 +29,7 @@ def run_worker(
         idle_s: Seconds without work after which to return; None to wait for more until stopped.
         started_as: Identity that the process which started this one has given it; None for a worker of its own.
         reporter: Receives progress; None logs it to the logger ``autogate``.
+        progress: Whether to draw bars instead, on a terminal or in a notebook.
 
     Raises:
         StudyError: If there is no such study, it is run by another version, or network and data are others here.
@@ -39,5 +41,10 @@ def run_worker(
     if started_as is None:
         store.check_host(study)
     return train_jobs(
-        store, study, default_reporter(reporter), train_device=train_device, idle_s=idle_s, worker=started_as
+        store,
+        study,
+        default_reporter(reporter, progress=progress),
+        train_device=train_device,
+        idle_s=idle_s,
+        worker=started_as,
     )
