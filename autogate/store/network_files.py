@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_MOUNTS = Path("/proc/mounts")
+import psutil
+
 _SHARED = {
     "nfs",
     "nfs4",
     "cifs",
     "smb3",
+    "smbfs",
     "9p",
     "lustre",
     "beegfs",
@@ -21,21 +23,15 @@ _SHARED = {
 }
 
 
-def on_network(path: Path, mounts: Path = _MOUNTS) -> bool:
-    """Whether ``path`` lies on a network file system, as far as this host can tell.
+def on_network(path: Path) -> bool:
+    """Whether ``path``, a file that need not exist, lies on a network file system.
 
-    Args:
-        path: A file, which need not be there.
-        mounts: The host's table of mounted file systems; without one, nothing is known to be shared.
+    False where this host has no table of mounted file systems.
     """
     try:
-        rows = [line.split() for line in mounts.read_text(encoding="utf-8").splitlines()]
+        mounts = psutil.disk_partitions(all=True)
     except OSError:
         return False
-    place = path.resolve()
-    over = [(len(row[1]), row[2]) for row in rows if len(row) > 2 and place.is_relative_to(_unescaped(row[1]))]
-    return bool(over) and max(over)[1] in _SHARED
-
-
-def _unescaped(mounted: str) -> str:
-    return mounted.replace("\\040", " ")
+    path = path.resolve()
+    around = [(len(mount.mountpoint), mount.fstype) for mount in mounts if path.is_relative_to(mount.mountpoint)]
+    return bool(around) and max(around)[1] in _SHARED

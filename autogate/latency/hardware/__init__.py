@@ -10,8 +10,7 @@ from autogate.latency.hardware.device import (
     usable_cores,
 )
 from autogate.latency.hardware.exclusive import exclusive_inference, inference_setting
-from autogate.latency.hardware.host_load import HostLoad
-from autogate.latency.hardware.machine import device_state, machine_facts
+from autogate.latency.hardware.machine import HostLoad, device_state, machine_facts
 from autogate.latency.hardware.noise import noise_sources
 from autogate.latency.hardware.nvml import clocks_locked, handle_of, throttle_watch
 

@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from autogate.latency.hardware import HostLoad, host_load
-from autogate.latency.hardware.host_load import load_of_others
+from autogate.latency.hardware import HostLoad, machine
+from autogate.latency.hardware.machine import busiest_processes, load_of_others
 
 
 def work(seconds: float) -> None:
@@ -21,7 +22,7 @@ def work(seconds: float) -> None:
 
 def told(monkeypatch: pytest.MonkeyPatch, *readings: tuple[float, float, float, float] | None) -> dict[str, float]:
     left = iter(readings)
-    monkeypatch.setattr(host_load, "_readings", lambda: next(left))
+    monkeypatch.setattr(machine, "_readings", lambda: next(left))
     return HostLoad().facts()
 
 
@@ -33,10 +34,9 @@ def test_own_work_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_host_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(host_load, "_STAT", tmp_path / "absent")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
     assert load_of_others(0.0) == {}
-    (tmp_path / "odd").write_text("intr 1 2\n", encoding="utf-8")
-    monkeypatch.setattr(host_load, "_STAT", tmp_path / "odd")
+    (tmp_path / "stat").write_text("intr 1 2\n", encoding="utf-8")
     assert load_of_others(0.0) == {}
 
 
@@ -52,3 +52,27 @@ def test_the_work_of_another_process_is_seen() -> None:
             other.kill()
     # Less than a core where more runs than there are cores, but never nothing.
     assert others > 0.2 * min(1.0, 0.5 / elapsed)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the host has no /proc/stat")
+def test_the_load_is_what_the_host_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Columns: user, nice, system, idle, iowait, irq, softirq, steal, guest (already in user)."""
+    (tmp_path / "stat").write_text("cpu 100 20 30 4000 500 6 7 80 9 10\n", encoding="utf-8")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    readings = machine._readings()
+    assert readings is not None
+    assert readings[1:3] == pytest.approx((1.63, 0.8))
+
+
+def test_a_process_that_runs_is_among_the_busiest(tmp_path: Path) -> None:
+    name = "autogate-busy"
+    (tmp_path / name).symlink_to(sys.executable)
+    with subprocess.Popen([str(tmp_path / name), "-c", "while True: pass"]) as other:
+        try:
+            found, end = [], time.monotonic() + 20
+            while name not in found and time.monotonic() < end:
+                time.sleep(0.1)
+                found = busiest_processes(limit=10_000)
+        finally:
+            other.kill()
+    assert name in found
