@@ -16,8 +16,8 @@ from autogate.data.assemble import Options, assemble, check_labels
 from autogate.data.image_data import ImageData
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
-from autogate.models import one_line
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 _SAMPLED = 64
 
@@ -173,7 +173,9 @@ def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
         try:
             item = dataset[position]
         except Exception as problem:  # runs the user's code, which may fail in any way
-            raise DataError(f"cannot read {what}[{position}] ({one_line(problem)}); repair the dataset") from problem
+            raise DataError(
+                f"cannot read {what}[{position}] ({one_line(problem, with_type=True)}); repair the dataset"
+            ) from problem
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{what}[{position}] must be a pair (image, label), not {type(item).__name__}")
     return item[0], item[1]

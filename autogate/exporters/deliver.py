@@ -32,6 +32,7 @@ from autogate.exporters.program import program_of
 from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 _TOLERANCE = 1e-4
 _INPUT_BYTES = 4 * 2**20
@@ -95,7 +96,7 @@ def deliver(item: Deliverable, to: Path) -> dict[str, Any]:
             shutil.rmtree(to)
         draft.rename(to)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
+        reason = getattr(error, "strerror", None) or one_line(error, 150)
         raise ExportError(f"cannot write to {to}: {reason}; free space or choose another directory") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from torch import nn
 
 from autogate.errors import ModelError
@@ -12,6 +10,7 @@ from autogate.models import torchvision_models as _torchvision
 from autogate.models.factory import call_factory, is_factory
 from autogate.models.registry import INPUT_SIZE, NUM_CLASSES, build_builtin, list_models
 from autogate.models.source import Source
+from autogate.system import suggest
 
 
 class BuiltinSource(Source):
@@ -51,19 +50,19 @@ def find_source(name: str) -> Source:
         return BuiltinSource(name)
     if name.startswith(_timm.PREFIX):
         source = _timm.TimmSource(name)
-        similar = source.similar()
-        if similar is not None:
-            raise _unknown(name, similar)
+        suggestion = source.suggestion()
+        if suggestion is not None:
+            raise _unknown(name, suggestion)
         return source
     if is_factory(name):
         return FactorySource(name)
     if name in _torchvision.names():
         return _torchvision.TorchvisionSource(name)
-    raise _unknown(name, difflib.get_close_matches(name.lower(), list_models() + _torchvision.names(), n=3))
+    raise _unknown(name, suggest(name, list_models() + _torchvision.names()))
 
 
-def _unknown(name: str, close: list[str]) -> ModelError:
-    if close:
-        return ModelError(f"unknown model {name!r}; did you mean {', '.join(close)}?")
+def _unknown(name: str, suggestion: str) -> ModelError:
+    if suggestion:
+        return ModelError(f"unknown model {name!r}; {suggestion}")
     forms = "a torchvision name, timm:NAME or package.module:factory"
     return ModelError(f"unknown model {name!r}; use one of {', '.join(list_models())}, {forms}")

@@ -11,9 +11,9 @@ import torchvision
 from torch import Tensor, nn
 
 from autogate.errors import ModelError, WeightsError
-from autogate.models.factory import one_line
 from autogate.models.source import Pretrained, Source, download_error
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 # Networks with auxiliary heads, which only training from scratch uses, and how their entries begin.
 _AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
@@ -38,7 +38,9 @@ class TorchvisionSource(Source):
         try:
             module: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
         except Exception as problem:  # torchvision raises whatever the constructor met
-            raise ModelError(f"torchvision cannot build {self.name!r} ({one_line(problem)})") from problem
+            raise ModelError(
+                f"torchvision cannot build {self.name!r} ({one_line(problem, with_type=True)})"
+            ) from problem
         return module
 
     def input_size(self) -> int:

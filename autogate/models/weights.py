@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from autogate.errors import WeightsError
-from autogate.models.factory import one_line
+from autogate.system import one_line
 
 # Checkpoints often keep the weights under one of these, beside an optimiser or an epoch.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -57,7 +57,9 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as problem:
-        raise WeightsError(f"{path} is no readable safetensors file ({one_line(problem)}); copy it again") from problem
+        raise WeightsError(
+            f"{path} is no readable safetensors file ({one_line(problem, with_type=True)}); copy it again"
+        ) from problem
 
 
 def _read_torch(path: Path) -> Any:
@@ -67,7 +69,7 @@ def _read_torch(path: Path) -> Any:
         unsafe = _unsafe_content(problem)
         if unsafe is None:
             # Not the unpickler's own message: it advises to load without the safety.
-            detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem)})"
+            detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem, with_type=True)})"
             raise WeightsError(f"{path} is damaged or no file of weights{detail}; copy it again") from problem
         advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"
         raise WeightsError(f"{path} was refused: {unsafe}, and loading it could run code; {advice}") from problem

@@ -11,6 +11,7 @@ from autogate.errors import DeviceError
 from autogate.gates import get_family
 from autogate.policy import Gate
 from autogate.records import Setting, Site
+from autogate.system import one_line
 
 RUNTIMES = ("eager", "cuda_graph", "compiled")
 Runnable = Callable[[torch.Tensor], object]
@@ -37,7 +38,7 @@ def runnable(module: nn.Module, x: torch.Tensor, setting: Setting) -> Runnable:
     try:
         return make(module, x)
     except Exception as error:  # compilers and drivers raise what they like
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise DeviceError(f"the network cannot run as {setting.runtime}: {reason}; use --runtime eager") from None
 
 

@@ -16,6 +16,7 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.sites.exact_layer import is_one_of
 from autogate.sites.in_place import InPlaceProxy
+from autogate.system import one_line
 
 _MAX_RETRACES = 200
 
@@ -100,7 +101,7 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
         return tracer.trace(model)
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
         where = tracer.entered[-1] if tracer.entered else ""
-        raise _Untraceable(where, " ".join(str(error).split())[:200]) from error
+        raise _Untraceable(where, one_line(error)) from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -167,7 +168,7 @@ def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> N
             with torch.no_grad():
                 result = _ShapeRecorder(module).run(example)
         except Exception as error:  # any failure of the user's forward pass on this input
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ModelError(
                 f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
                 "check --input-size and --weights"

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.system import one_line
 
 # Of the largest output; rounding alone stays far below.
 _TOLERANCE = 1e-4
@@ -26,7 +27,7 @@ def randomised_copy(model: nn.Module) -> nn.Module:
     try:
         twin = copy.deepcopy(model)
     except Exception as error:  # of any module of the user's
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ModelError(
             f"{type(model).__name__} cannot be copied: {reason}; keep no results of a forward pass in it"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from autogate.store import tables
 from autogate.store.host import host_name
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database, now_utc
+from autogate.system import suggest
 
 _LONGEST_NAME = 200
 # What has a column of its own, so that SQL and views can use it.
@@ -76,9 +76,8 @@ class Studies(Database):
 
     def _no_study(self, name: str) -> StudyError:
         names = self.study_names()
-        close = difflib.get_close_matches(name, names, n=3) or names[-3:]
-        known = f"; known: {', '.join(close)}" if close else ""
-        return StudyError(f"there is no study {name!r} in {self.shown_url}{known}")
+        hint = suggest(name, names) or (f"known: {', '.join(names[-3:])}" if names else "")
+        return StudyError(f"there is no study {name!r} in {self.shown_url}" + (f"; {hint}" if hint else ""))
 
     def create_study(
         self,

@@ -14,6 +14,7 @@ from autogate.data import Split
 from autogate.device_lock import training_step
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
+from autogate.system import one_line
 from autogate.training.loop import Progress, TrainingCallback, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
 from autogate.training.state import Checkpointer
@@ -96,7 +97,7 @@ class TrainingBackend:
         except Exception as error:
             if self.train_fn is None:
                 raise
-            raise TrainingError(f"train_fn failed: {_one_line(error)}") from error
+            raise TrainingError(f"train_fn failed: {one_line(error, with_type=True)}") from error
         if not all(p.isfinite().all() for p in form.parameters()):
             raise TrainingError("weights are no longer finite after training; try a lower --lr")
 
@@ -112,7 +113,7 @@ class TrainingBackend:
         try:
             value = float(self.score_fn(form, part))
         except Exception as error:
-            raise TrainingError(f"score_fn failed: {_one_line(error)}") from error
+            raise TrainingError(f"score_fn failed: {one_line(error, with_type=True)}") from error
         if not math.isfinite(value):
             raise TrainingError(f"score_fn returned {value}")
         return value, trace_decisions(form, split, device=device)

@@ -10,6 +10,7 @@ from torch import nn
 
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
+from autogate.system import one_line
 
 _HOST_RNG, _DEVICE_RNG, _SEEN = "rng.host", "rng.device", "seen"
 
@@ -77,7 +78,7 @@ def unpack_training(
             torch.cuda.set_rng_state(state[_DEVICE_RNG], device)
         return int(state[_SEEN])
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error, 100)
         raise TrainingError(f"the stored state of the training does not fit the network ({reason})") from None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
 from autogate.records import DeviceCard, NetworkSample, Operator, Profile, Setting, UnitForm, UnitSample
+from autogate.system import one_line
 
 SCHEMA = "autogate.profile/3"
 _READABLE = ("autogate.profile/2", SCHEMA)
@@ -83,7 +84,7 @@ def from_lines(text: str, where: str) -> Profile:
         created, method = header["created_utc"], header.get("method", {})
         return Profile(setting, card, header["model"], (c, h, w), created, units, networks, method, forms)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        what = " ".join(str(error).split())[:100]
+        what = one_line(error, 100)
         raise ProfileError(f"{where} is not a profile ({what}); profile again") from None
 
 

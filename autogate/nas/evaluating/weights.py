@@ -11,6 +11,7 @@ from torch import nn
 from autogate.errors import StorageError
 from autogate.gates import TrainingGate
 from autogate.policy import Gate
+from autogate.system import one_line
 from autogate.training import SharedGates
 
 
@@ -34,7 +35,7 @@ def unpack(content: bytes, model: nn.Module, gates: Mapping[str, nn.Module]) -> 
         for path, gate in gates.items():
             gate.load_state_dict(_part(state, f"gate.{path}."))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StorageError(f"stored weights do not fit this network: {reason}") from None
 
 

@@ -13,6 +13,7 @@ import ray
 
 from autogate.errors import StorageError
 from autogate.nas.executors.ray_address import check_address
+from autogate.system import one_line
 
 
 def connect(address: str | None, study: str) -> bool:
@@ -34,7 +35,7 @@ def connect(address: str | None, study: str) -> bool:
         with _same_on_termination(), _shown_as(f"autogate, study {study}"):
             ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StorageError(
             f"there is no Ray cluster {address or 'on this host'}: {reason}; see --ray-address"
         ) from None

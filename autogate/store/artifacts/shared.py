@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autogate.errors import StorageError
+from autogate.system import one_line
 
 
 class SharedFiles:
@@ -29,7 +30,7 @@ class SharedFiles:
             self._files: Any
             self._files, self._root = url_to_fs(self.url)
         except (ImportError, ValueError, OSError) as error:
-            raise StorageError(f"cannot use --artifacts {self.url}: {_reason(error)}") from None
+            raise StorageError(f"cannot use --artifacts {self.url}: {one_line(error)}") from None
 
     def write(self, name: str, content: bytes) -> None:
         """Store ``content``, unless a file of this name and size is there.
@@ -45,7 +46,7 @@ class SharedFiles:
             with self._files.open(path, "wb") as file:
                 file.write(content)
         except Exception as error:  # every driver has errors of its own
-            raise StorageError(f"cannot write weights to {self.url}: {_reason(error)}") from None
+            raise StorageError(f"cannot write weights to {self.url}: {one_line(error)}") from None
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None if there is none.
@@ -58,7 +59,7 @@ class SharedFiles:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise StorageError(f"cannot read weights at {self.url}: {_reason(error)}") from None
+            raise StorageError(f"cannot read weights at {self.url}: {one_line(error)}") from None
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -86,7 +87,3 @@ def checked_url(text: str) -> str:
     if parts.scheme == "memory":
         raise StorageError("--artifacts in memory are lost with their process; give a folder or s3://…")
     return text
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

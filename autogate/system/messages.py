@@ -1,0 +1,36 @@
+"""Parts of error messages: another error's text on one line, and names close to one that is unknown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_MAX_NAMES = 3
+
+
+def one_line(error: object, limit: int = 200, *, with_type: bool = False) -> str:
+    """Return an error's message on one line, at most ``limit`` characters long.
+
+    Args:
+        error: An exception or a text; an exception without a message is given by its type.
+        limit: Largest number of characters.
+        with_type: Begin with the exception's type, such as ``ValueError: …``.
+    """
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    if not text:
+        return name
+    return (f"{name}: {text}" if with_type else text)[:limit]
+
+
+def suggest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return ``did you mean …?`` with the known names closest to ``name``, or an empty text if none is close.
+
+    Args:
+        name: The unknown name; upper and lower case count as equal.
+        known: The names there are.
+        prefix: Text to write before each suggested name.
+    """
+    by_lower_case = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=_MAX_NAMES)
+    return f"did you mean {', '.join(prefix + by_lower_case[one] for one in close)}?" if close else ""
