@@ -1,8 +1,28 @@
-"""The process and its host: heartbeats, the version of the code, files that ship with it, error texts."""
+"""The process and its host: heartbeats, code version, shipped files, error texts, other libraries' private parts."""
 
+from autogate.system.compat import (
+    allocation_sizes,
+    has_known_optuna_tables,
+    insert_optuna_params,
+    occupy_gpu,
+    ray_entrypoint,
+)
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.messages import one_line, suggest
 from autogate.system.shipped_files import shipped_folder
 from autogate.system.version import code_version
 
-__all__ = ["ProcessHeartbeat", "code_version", "is_dead", "new_id", "one_line", "shipped_folder", "suggest"]
+__all__ = [
+    "ProcessHeartbeat",
+    "allocation_sizes",
+    "code_version",
+    "has_known_optuna_tables",
+    "insert_optuna_params",
+    "is_dead",
+    "new_id",
+    "occupy_gpu",
+    "one_line",
+    "ray_entrypoint",
+    "shipped_folder",
+    "suggest",
+]

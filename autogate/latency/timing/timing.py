@@ -14,13 +14,13 @@ from autogate.latency.hardware import DTYPES, LAYOUTS, inference_setting
 from autogate.records import Setting
 from autogate.runtimes import Runnable, runnable
 from autogate.surgery import UNIT, attribute
+from autogate.system import occupy_gpu
 
 # Clocks rise and caches fill in about that time, however short a pass is.
 WARM_UP_S = 0.15
-# Holding a GPU back: by so much longer than the host needs, at the highest clocks that there are.
+# How much longer than the host needs a GPU is held back.
 _HOLD = 2.0
 _MIN_HOLD_MS = 0.05
-_CYCLES_PER_MS = 2_000_000
 # What a mark takes at the most, and from which share of the whole on it matters.
 _MARK_MS = 0.003
 _NEGLIGIBLE = 0.005
@@ -59,8 +59,7 @@ class Clock:
 
     def hold(self, ms: float) -> None:
         """Keep a GPU busy for at least so many milliseconds, so that the host gets ahead of it."""
-        with torch.cuda.device(self.device):
-            torch.cuda._sleep(int(ms * _CYCLES_PER_MS))  # type: ignore[no-untyped-call]
+        occupy_gpu(self.device, ms)
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def test_trials_stay_in_order_whatever_the_clocks_of_hosts_say(store: Store, mon
 
 def test_unknown_studies_suggest_others(store: Store) -> None:
     store.create_study("cifar-60", {})
-    with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; known: cifar-60"):
+    with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; did you mean cifar-60"):
         store.study("cifar60")
     with pytest.raises(StudyError, match="no study 'zzz'.*known: first, cifar-60"):
         store.study("zzz")
