@@ -13,7 +13,6 @@ from sqlalchemy.exc import OperationalError
 
 from autogate.errors import StorageError
 from autogate.store import Store, StudyRunningError, is_drop, retry
-from autogate.store import retries as patience
 from autogate.store.retries import DroppedError, retry_on_disconnect
 
 
@@ -30,7 +29,7 @@ def own_server() -> Iterator[tuple[str, object]]:
 
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    monkeypatch.setattr("time.sleep", waited.append)
     return waited
 
 
@@ -42,8 +41,31 @@ def test_waits_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(DroppedError, match="away"):
         retry(attempt, lambda error: isinstance(error, DroppedError))
-    assert waited == sorted(waited)
-    assert 30 <= sum(waited) <= 120
+    assert waited == [0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0]
+
+
+def test_waiting_ends_with_the_first_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = no_waiting(monkeypatch)
+    results = iter([DroppedError("away"), DroppedError("away"), None])
+
+    def attempt() -> str:
+        if (error := next(results)) is not None:
+            raise error
+        return "done"
+
+    assert retry(attempt, lambda error: isinstance(error, DroppedError)) == "done"
+    assert waited == [0.2, 0.5]
+
+
+def test_an_interruption_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = no_waiting(monkeypatch)
+
+    def attempt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retry(attempt, lambda error: True)
+    assert waited == []
 
 
 def test_other_errors_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
