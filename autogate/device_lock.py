@@ -10,22 +10,16 @@ Locks are taken in the order of their names, GPUs before the host, so that nobod
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # a system without file locks: nothing is kept apart
-    fcntl = None
+from autogate.system import FileLock, make_shared_folder
 
 _FOLDER = Path(tempfile.gettempdir()) / "autogate-locks"
 _HOST = "host"
@@ -102,30 +96,18 @@ def _shared(name: str) -> Iterator[None]:
 
 @contextmanager
 def _flock(name: str, *, exclusive: bool) -> Iterator[None]:
-    handle = _handle(name)
-    if fcntl is None or handle is None:
-        yield
-        return
-    fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    lock = _lock_file(name)
+    with suppress(OSError):  # no place for locks on this host: nothing is kept apart
+        lock.acquire(shared=not exclusive)
     try:
         yield
     finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)
+        lock.release()
 
 
 @cache
-def _handle(name: str) -> int | None:
-    """Open a lock file for the life of the process; None where the host has no place for it."""
-    try:
-        if not _FOLDER.exists():
-            _FOLDER.mkdir(parents=True, exist_ok=True)
-            _FOLDER.chmod(0o1777)
-        flags = os.O_RDONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        return os.open(_FOLDER / name, flags, 0o644)
-    except OSError:
-        return None
-
-
-# A forked process would share its parent's locks through inherited handles.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_handle.cache_clear)
+def _lock_file(name: str) -> FileLock:
+    """Return the lock of a name; its file stays open for the life of the process."""
+    with suppress(OSError):  # which taking the lock meets again
+        make_shared_folder(_FOLDER)
+    return FileLock(_FOLDER / name)

@@ -5,11 +5,9 @@ Locks end with the process that holds them, however it ends.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import digest
@@ -18,15 +16,9 @@ from autogate.store.host import MOVE, check_same_host, this_host
 from autogate.store.server_lock import ServerLock
 from autogate.store.session import Database
 from autogate.store.urls import DEFAULT_URL, sqlite_path
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # a system without file locks: nothing is kept apart
-    fcntl = None
+from autogate.system import FileLock
 
 _WHOLE = "database"
-_handles: set[int] = set()
 
 
 class StudyRunningError(StudyError):
@@ -133,42 +125,20 @@ class Running(Database):
 
 @contextmanager
 def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[bool]:
-    """Lock a file beside the database; the operating system frees it when its holder dies."""
-    if fcntl is None:
-        yield True
-        return
-    place = database.resolve().parent / "locks" / f"{database.name}-{digest(name)}"
-    try:
-        place.parent.mkdir(exist_ok=True)
-        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot make {place}: {error.strerror}; use --storage") from None
-    _handles.add(handle)
-    try:
+    """Lock a file in the folder ``locks`` next to the database; yield whether it is held."""
+    path = database.resolve().parent / "locks" / f"{database.name}-{digest(name)}"
+    lock = FileLock(path, writable=True)
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        except BlockingIOError:
-            held = False
+            path.parent.mkdir(exist_ok=True)
+            held = stack.enter_context(lock.held(shared=shared, wait=wait))
+        except OSError as error:
+            raise StorageError(f"cannot make {path}: {error.strerror}; use --storage") from None
         yield held
-    finally:
-        _handles.discard(handle)
-        os.close(handle)
 
 
 def _is_running(study: str) -> StudyRunningError:
     return StudyRunningError(
         f"study {study!r} is run by another process right now; wait for its end, or choose another --study; "
-        f"`autogate worker` helps it"
+        f"to speed it up, add workers: `autogate worker {study}`"
     )
-
-
-def _forget_handles() -> None:
-    for handle in _handles:
-        os.close(handle)
-    _handles.clear()
-
-
-# A forked process, such as one that decodes images, must not hold the locks of a driver that died.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_handles)

@@ -7,18 +7,21 @@ from autogate.system.compat import (
     occupy_gpu,
     ray_entrypoint,
 )
+from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.messages import one_line, suggest
 from autogate.system.shipped_files import shipped_folder
 from autogate.system.version import code_version
 
 __all__ = [
+    "FileLock",
     "ProcessHeartbeat",
     "allocation_sizes",
     "code_version",
     "has_known_optuna_tables",
     "insert_optuna_params",
     "is_dead",
+    "make_shared_folder",
     "new_id",
     "occupy_gpu",
     "one_line",

@@ -47,9 +47,9 @@ MEASURE_GPU = MEASURE.replace("with device_lock", "device_lock._name = lambda de
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(device_lock, "_FOLDER", tmp_path / "locks")
-    device_lock._handle.cache_clear()
+    device_lock._lock_file.cache_clear()
     yield tmp_path / "locks"
-    device_lock._handle.cache_clear()
+    device_lock._lock_file.cache_clear()
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def test_the_lock_of_a_dead_process_is_free(folder: Path) -> None:
 def test_without_a_place_for_locks_nothing_is_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setattr(device_lock, "_FOLDER", tmp_path / "file" / "locks")
-    device_lock._handle.cache_clear()
+    device_lock._lock_file.cache_clear()
     with measurement(CPU):
         pass
-    device_lock._handle.cache_clear()
+    device_lock._lock_file.cache_clear()

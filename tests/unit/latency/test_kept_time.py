@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from autogate.records import ALONE, MIXED, WARM, Profile
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.studies import Reporter
+from autogate.system import FileLock
 
 CPU = torch.device("cpu")
 NETWORK = known_network("resnet20")
@@ -74,10 +76,11 @@ class Device:
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Device:
     made = Device()
     monkeypatch.setattr(time, "monotonic", made.monotonic)
-    monkeypatch.setattr(device_lock, "_handle", lambda name: None)  # nobody else needs this device
+    unlocked = FileLock(tmp_path / "absent" / "lock")  # nobody else needs this device
+    monkeypatch.setattr(device_lock, "_lock_file", lambda name: unlocked)
     for module in (phases, profiling):
         monkeypatch.setattr(module, "timed", made.timed)
     for module in (profiling, transfer):
