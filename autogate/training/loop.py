@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -130,8 +130,7 @@ def train(
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
             with training_step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
-                for gate in gates.values():
-                    gate.set_progress(fraction)
+                set_training_progress(gates.values(), fraction)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
                     logits = form(images)
                 loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
@@ -159,7 +158,7 @@ def loss_of(
     Raises:
         TrainingError: If it is not finite; says in which epoch, and how the gates stood.
     """
-    loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(list(gates.values()))
+    loss = F.cross_entropy(logits.float(), labels) + gate_loss(gates.values())
     if not torch.isfinite(loss):
         stood = [f"{site_at(path)} {text}" for path, gate in gates.items() if (text := gate.describe())]
         raise TrainingError(
@@ -169,24 +168,18 @@ def loss_of(
     return loss
 
 
-def gate_loss(form: nn.Module, fraction: float) -> torch.Tensor | float:
-    """Return the gates' own loss terms for the last forward pass, for a training loop of your own to add.
-
-    Args:
-        form: A network with gates, or without.
-        fraction: How much of the training has passed, in [0, 1]; gates have schedules.
-    """
-    gates = list(gates_of(form).values())
+def set_training_progress(gates: Iterable[TrainingGate], fraction: float) -> None:
+    """Advance the schedules of gates to ``fraction`` of the training, in [0, 1], for the next forward pass."""
     for gate in gates:
         gate.set_progress(fraction)
-    return _loss_of_gates(gates)
 
 
-def _loss_of_gates(gates: Sequence[TrainingGate]) -> torch.Tensor | float:
-    alike: dict[Callable[..., torch.Tensor | None], list[TrainingGate]] = {}
+def gate_loss(gates: Iterable[TrainingGate]) -> torch.Tensor | float:
+    """Return the sum of the gates' loss terms for the last forward pass, a scalar; 0.0 if no gate has any."""
+    by_rule: dict[Callable[..., torch.Tensor | None], list[TrainingGate]] = {}
     for gate in gates:
-        alike.setdefault(type(gate).joint_loss, []).append(gate)
-    terms = [term for joint_loss, members in alike.items() if (term := joint_loss(members)) is not None]
+        by_rule.setdefault(type(gate).joint_loss, []).append(gate)
+    terms = [term for joint_loss, members in by_rule.items() if (term := joint_loss(members)) is not None]
     return sum(terms) if terms else 0.0
 
 

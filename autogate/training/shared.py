@@ -21,7 +21,15 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import attach_gates, canonical, dense_parts, training_form, training_knobs
-from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
+from autogate.training.loop import (
+    Progress,
+    cosine_lr,
+    loss_of,
+    optimiser_for,
+    set_lr,
+    set_training_progress,
+    training_batches,
+)
 from autogate.training.recipe import Recipe
 from autogate.training.state import Checkpointer, pack_training, unpack_training
 
@@ -80,8 +88,7 @@ def train_shared(
                     gates = attach_gates(network, policy, bank)
                     form = training_form(network, gates)
                     form.train()
-                    for gate in gates.values():
-                        gate.set_progress(fraction)
+                    set_training_progress(gates.values(), fraction)
                     loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
                     (loss / 3).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
