@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from databases import execute
+from databases import add_evaluation, execute
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
@@ -163,7 +163,7 @@ def test_the_first_of_two_equal_evaluations_stays(anywhere: str) -> None:
     store = opened(anywhere)
     store.add_job(KEY, "one", 0)
     job = taken(store, "slow")
-    store.add_evaluation(evaluation(accuracy=0.6))
+    add_evaluation(store, evaluation(accuracy=0.6))
     store.finish_job(job, evaluation(accuracy=0.7))
     found = store.find_evaluation(KEY)
     assert found is not None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import execute
+from databases import add_evaluation, execute
 from helpers import known_network
 from profiles import profile_of
 
@@ -85,7 +85,7 @@ def test_everything_comes_back_in_another_process(store: Store) -> None:
     store.set_facts("first", {"b": [0.5, None]})
     store.add_trial("first", trial(0))
     store.add_policy(POLICY)
-    store.add_evaluation(Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
+    add_evaluation(store, Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
     record = finalist(store)
     store.add_finalist("first", record)
     code = (
@@ -125,8 +125,8 @@ def test_decisions_for_every_image_are_kept_small_and_whole() -> None:
 
 def test_evaluations_are_unique_by_key(store: Store) -> None:
     store.add_policy(POLICY)
-    store.add_evaluation(Evaluation(KEY, 0.8, Realisation(), 1.0))
-    store.add_evaluation(Evaluation(KEY, 0.1, Realisation(), 1.0))
+    add_evaluation(store, Evaluation(KEY, 0.8, Realisation(), 1.0))
+    add_evaluation(store, Evaluation(KEY, 0.1, Realisation(), 1.0))
     assert store.find_evaluation(KEY).val_accuracy == 0.8
     others = [
         EvaluationKey(POLICY.digest, "other", "recipe", "short", 0),
@@ -136,7 +136,7 @@ def test_evaluations_are_unique_by_key(store: Store) -> None:
     ]
     for accuracy, key in enumerate(others):
         assert store.find_evaluation(key) is None
-        store.add_evaluation(Evaluation(key, accuracy / 10, Realisation(), 1.0))
+        add_evaluation(store, Evaluation(key, accuracy / 10, Realisation(), 1.0))
     assert [store.find_evaluation(key).val_accuracy for key in others] == [0.0, 0.1, 0.2, 0.3]
     assert store.find_evaluation(KEY).val_accuracy == 0.8
 
