@@ -13,6 +13,7 @@ from autogate.errors import PolicyError, StorageError
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base, Meta, SchemaVersion
 from autogate.store.urls import default_storage, redact_url
 from autogate.store.views import create_views, drop_views
+from autogate.system import one_line
 
 # Databases from before Alembic kept their version, always 1, in this table.
 _FIRST_VERSION_TABLE = "autogate_meta"
@@ -103,7 +104,7 @@ def upgrade_schema(engine: Engine) -> tuple[int, int]:
             create_views(connection)
     except (ValueError, KeyError, TypeError, AttributeError, PolicyError) as error:
         raise StorageError(
-            f"{redact_url(engine.url)} holds a row that cannot be read ({' '.join(str(error).split())[:150]}); nothing "
+            f"{redact_url(engine.url)} holds a row that cannot be read ({one_line(error, 150)}); nothing "
             "was changed, restore the database"
         ) from None
     return found, SCHEMA_VERSION
