@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from autogate.data.assemble import Options, assemble, check_labels
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options, assemble, check_labels
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
 from autogate.records import Preprocessing

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from autogate.data.assemble import Options, assemble
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options, assemble
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
 

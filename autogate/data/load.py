@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autogate.data.assemble import Options
 from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory

@@ -9,9 +9,8 @@ from typing import Any
 
 import torchvision
 
-from autogate.data.assemble import Options
 from autogate.data.datasets import from_datasets
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options
 from autogate.errors import DataError
 from autogate.records import Preprocessing
 from autogate.system import one_line

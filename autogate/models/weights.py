@@ -1,7 +1,8 @@
-"""Read a file of weights, without ever running code from it."""
+"""Read weights files safely, and give weights one identity, whatever file they came in."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -98,3 +99,19 @@ def _tensors(content: Any) -> dict[str, Tensor]:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 (64 hex digits) of a state dict's names, dtypes, shapes and bytes.
+
+    The order of the entries, their device and their memory layout make no difference.
+
+    Args:
+        state: Tensors of any shape and dtype by name.
+    """
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -13,8 +13,7 @@ from autogate.goals import latency_excess
 from autogate.latency.timing import compare
 from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, EnergyComparison, LatencyStat, Setting
-from autogate.resources.counter import energy_counter
-from autogate.resources.energy import compare_energy
+from autogate.resources.energy import compare_energy, energy_counter
 from autogate.sites import Network
 from autogate.surgery import compact_form
 from autogate.units import LatencyBudget

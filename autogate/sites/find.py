@@ -15,8 +15,6 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
-from autogate.sites.checks import check_network
-from autogate.sites.exact_layer import is_exact_layer
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -31,6 +29,7 @@ from autogate.sites.graph import (
 )
 from autogate.sites.groups import find_groups
 from autogate.sites.in_place import make_out_of_place
+from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
 from autogate.sites.trace_check import check_trace

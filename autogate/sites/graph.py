@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.records import ConvSpec
-from autogate.sites.exact_layer import is_exact_layer, is_one_of
+from autogate.sites.layers import is_exact_layer, is_one_of
 
 _ADDS: set[Callable[..., Any]] = {operator.add, torch.add}
 # Activations for which act(act(x)) == act(x), so that one of two in a row can go.

@@ -16,8 +16,8 @@ import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
-from autogate.sites.exact_layer import is_one_of
 from autogate.sites.graph import chw, conv_spec, is_depthwise
+from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
 from autogate.sites.trace_check import randomised_copy
 

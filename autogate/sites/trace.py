@@ -14,8 +14,8 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
-from autogate.sites.exact_layer import is_one_of
 from autogate.sites.in_place import InPlaceProxy
+from autogate.sites.layers import is_one_of
 from autogate.system import one_line
 
 _MAX_RETRACES = 200

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from autogate.errors import StorageError
-from autogate.store.network_files import on_network
+from autogate.store.host import on_network
 from autogate.store.retries import DroppedError, is_drop
 from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
 from autogate.store.urls import parse_url, redact, redact_url, sqlite_path

@@ -14,9 +14,9 @@ from autogate.errors import StorageError
 from autogate.policy import Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
-from autogate.store.clock import clock
 from autogate.store.policies import Policies, evaluation_row
 from autogate.store.retries import retry_on_disconnect
+from autogate.store.session import clock
 from autogate.system import is_dead
 
 LEASE_VARIABLE = "AUTOGATE_LEASE_S"

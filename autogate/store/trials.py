@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from autogate.policy import Policy
 from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
-from autogate.store.clock import clock_utc
 from autogate.store.policies import Policies
 from autogate.store.retries import retry_on_disconnect
+from autogate.store.session import clock_utc
 
 COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")

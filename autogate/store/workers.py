@@ -9,11 +9,10 @@ from sqlalchemy.exc import IntegrityError
 
 from autogate.records import WorkerRecord
 from autogate.store import tables
-from autogate.store.clock import clock
 from autogate.store.host import host_name, this_host
 from autogate.store.jobs import lease_s
 from autogate.store.retries import retry_on_disconnect
-from autogate.store.session import Database
+from autogate.store.session import Database, clock
 
 
 class Workers(Database):

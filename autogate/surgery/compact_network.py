@@ -26,8 +26,7 @@ from autogate.sites import (
     region,
 )
 from autogate.surgery.graph_copy import GraphCopy, assemble
-from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
-from autogate.surgery.slicing import slice_channels, width
+from autogate.surgery.slicing import SelectedConv, pick_factor, pick_index, slice_channels, width
 from autogate.surgery.training_network import gate_path
 
 UNIT = "unit"

@@ -9,9 +9,8 @@ from autogate.system.compat import (
 )
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
+from autogate.system.installation import code_version, shipped_folder
 from autogate.system.messages import one_line, suggest
-from autogate.system.shipped_files import shipped_folder
-from autogate.system.version import code_version
 
 __all__ = [
     "FileLock",

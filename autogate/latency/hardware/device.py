@@ -1,13 +1,16 @@
-"""The device at hand: what it is called, and the setting in which networks run on it."""
+"""The device at hand: its name, the settings it can run, and having it alone for a measurement."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from autogate.device_lock import measurement
 from autogate.errors import DeviceError
 from autogate.records import Setting
 from autogate.runtimes import RUNTIMES
@@ -70,7 +73,7 @@ def setting_of(
         raise DeviceError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     if device.type == "cuda":
-        from autogate.latency.hardware.gpu_modes import gpu_modes
+        from autogate.latency.hardware.gpu import gpu_modes
 
         versions |= {"driver": _driver_version(), **gpu_modes(device)}
     return Setting(
@@ -120,3 +123,22 @@ def _driver_version() -> str:
         return str(pynvml.nvmlSystemGetDriverVersion())
     finally:
         pynvml.nvmlShutdown()
+
+
+@contextmanager
+def inference_setting(setting: Setting) -> Iterator[None]:
+    """Run with the setting's thread count and in inference mode; restore both afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def exclusive_inference(setting: Setting) -> Iterator[None]:
+    """Have the device alone, as in use."""
+    with inference_setting(setting), measurement(torch.device(setting.device)):
+        yield

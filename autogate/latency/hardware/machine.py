@@ -43,7 +43,7 @@ def machine_facts() -> dict[str, Any]:
 def device_state(device: torch.device) -> dict[str, Any]:
     """Return what may change a device's speed from one moment to the next; None stands for what cannot be read."""
     if device.type == "cuda":
-        from autogate.latency.hardware.nvml import gpu_state
+        from autogate.latency.hardware.gpu import gpu_state
 
         return gpu_state(device)
     return {

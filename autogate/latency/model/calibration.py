@@ -1,4 +1,4 @@
-"""Correct what units add up to by what whole networks took, and say how far off it may be."""
+"""Correct what units add up to by what whole networks took, and bound how far off that may be."""
 
 from __future__ import annotations
 
@@ -7,11 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from autogate.errors import ProfileError
-from autogate.latency.model.conformal import is_enough, upper_residual
-from autogate.latency.model.device_limits import Regime
+from autogate.latency.model.operators import Regime
 from autogate.records import NetworkSample
+
+_LEVEL = 0.95
+
+
+def is_enough(count: int, level: float = _LEVEL) -> bool:
+    """Whether so many residuals bound a further one at this level, whatever their distribution."""
+    return math.ceil((count + 1) * level) <= count
+
+
+def upper_residual(residuals: np.ndarray, level: float = _LEVEL) -> float:
+    """Return what a further residual exceeds with probability ``1 - level`` at most.
+
+    With ``n`` residuals of networks that the prediction has not seen, it is the ``ceil((n + 1) * level)``-th smallest;
+    that promise needs no assumption on their distribution. With fewer than ``level / (1 - level)`` of them it cannot
+    be made: then it is at least the bound that normal residuals would have.
+
+    Args:
+        residuals: ``log(measured / predicted)``, float64 ``[n]``.
+        level: Probability in (0, 1).
+    """
+    n = len(residuals)
+    if is_enough(n, level):
+        return float(np.sort(residuals)[math.ceil((n + 1) * level) - 1])
+    spread = float(residuals.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    normal = float(residuals.mean()) + float(stats.t.ppf(level, n - 1)) * spread
+    return max(float(residuals.max()), normal)
+
 
 MIN_NETWORKS = 6
 _MIN_ERROR = 0.005

@@ -12,9 +12,8 @@ import numpy as np
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency.model.kernels import FastestKernels
-from autogate.latency.model.profile_match import check_profile_matches
 from autogate.latency.model.regression import Counts, FormRegression
-from autogate.latency.model.units import REMOVED, Region, Unit
+from autogate.latency.model.units import REMOVED, Region, Unit, check_profile_matches
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, NetworkSample, Operator, Profile
 from autogate.sites import Network

@@ -13,8 +13,8 @@ import numpy as np
 
 from autogate.gates import Family, get_family
 from autogate.latency.model.calibration import Calibration, calibrate
-from autogate.latency.model.device_limits import Regime, roofline, sum_of
 from autogate.latency.model.forms import FormTime, FormTimes
+from autogate.latency.model.operators import Regime, roofline, sum_of
 from autogate.latency.model.timelines import Timelines
 from autogate.latency.model.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.gaussian_process.kernels import RBF
 
-from autogate.latency.model.device_limits import roofline
+from autogate.latency.model.operators import roofline
 from autogate.records import DeviceCard, Operator, Setting
 
 # Chosen on measured profiles: variance and length scale of deviations from the linear part, over standardised counts;

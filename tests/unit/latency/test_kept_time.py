@@ -17,7 +17,7 @@ from autogate import device_lock
 from autogate.errors import ProfileError
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.hardware import setting_of
-from autogate.latency.hardware.nvml import ThrottleWatch
+from autogate.latency.hardware.gpu import ThrottleWatch
 from autogate.latency.model import MIN_NETWORKS
 from autogate.latency.profile import phases, take_profile, transfer, transfer_profile
 from autogate.latency.profile import take as profiling

@@ -15,12 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autogate.errors import ProfileError
 from autogate.latency.model import LatencyModel, record_operators, roofline
-from autogate.latency.model.device_limits import Roofline, sum_of
+from autogate.latency.model.operators import Roofline, sum_of
 from autogate.latency.profile import drift_networks, slowdown_of
 from autogate.latency.timing import noise_reason, stationary
 from autogate.latency.validation import HeldOut, coverage, plan_held_out, score, validation_document
-from autogate.latency.validation.baselines import baselines
-from autogate.latency.validation.metrics import best_constant, budget_violations
+from autogate.latency.validation.metrics import baselines, best_constant, budget_violations
 from autogate.policy import DENSE, Policy
 from autogate.records import Operator
 from autogate.space import load_space

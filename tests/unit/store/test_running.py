@@ -13,8 +13,7 @@ from databases import execute
 
 from autogate.errors import StudyError
 from autogate.store import Store, StudyRunningError, this_host
-from autogate.store.host import same_host
-from autogate.store.network_files import on_network
+from autogate.store.host import on_network, same_host
 
 HOLD = """
 import os, sys, time
