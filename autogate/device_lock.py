@@ -1,11 +1,11 @@
-"""Keep training and measuring on one host apart: training steps share a device, a measurement has it alone.
+"""Locks between training and measuring on one host: training steps share a device, a measurement has it alone.
 
 Locks are files of the host that the operating system releases when their holder dies. Training on any device also
 uses the host, which is what a measurement on the CPU takes for itself. A measurement on a GPU shares the host with
 training on other GPUs and with measurements there, but keeps training on the CPU out: the host sets the pace of a
 network that runs operator by operator. A CPU step shares every GPU for that, as far as one was ever used here.
 
-Locks are taken in the order of their names, GPUs before the host, so that nobody waits in a circle.
+Locks are taken in the order of their names, GPUs before the host, so that no two processes wait for each other.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def measuring_clock() -> float:
 
 
 def _name(device: torch.device) -> str:
-    """Name a device as every process of the host does, whatever it calls it."""
+    """Return a name of a device that all processes of the host agree on."""
     return f"gpu-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else _HOST
 
 
@@ -97,7 +97,7 @@ def _shared(name: str) -> Iterator[None]:
 @contextmanager
 def _flock(name: str, *, exclusive: bool) -> Iterator[None]:
     lock = _lock_file(name)
-    with suppress(OSError):  # no place for locks on this host: nothing is kept apart
+    with suppress(OSError):  # no place for locks on this host: training and measuring may overlap
         lock.acquire(shared=not exclusive)
     try:
         yield

@@ -113,7 +113,7 @@ def profile(
             )
     if not allow_noisy and (wrong := noise_reason(taken)) is not None:
         raise ProfileError(
-            f"the machine is too noisy to measure: {wrong}; stop what else runs, give --threads fewer, or keep the "
+            f"the machine is too noisy to measure: {wrong}; stop other programs, lower --threads, or keep the "
             "profile all the same with --allow-noisy"
         )
     if store is not None:

@@ -73,7 +73,7 @@ def from_datasets(
 
     A dataset yields (image, label): a PIL image, or a tensor ``[3, H, W]`` or ``[1, H, W]`` of uint8, or of
     floats in [0, 1]. It should neither normalise nor augment, because AutoGate does both. Of a data loader
-    only its dataset is used, unless that can only be iterated; then all its batches are kept in memory.
+    only its dataset is used, unless that can only be iterated; then all its batches are held in memory.
 
     Args:
         train: Training data.
@@ -146,7 +146,7 @@ def _map_style(data: Any, what: str) -> Any:
 
 
 def _labels(dataset: Any, what: str) -> Tensor:
-    """Return all labels, int64 ``[N]``; from the dataset's own list if it has one, which saves decoding."""
+    """Return all labels, int64 ``[N]``; from the dataset's list if it has one, which saves decoding."""
     if not len(dataset):
         raise DataError(f"the {what} dataset is empty; add images")
     # With a target transform the list is not what the dataset yields.

@@ -1,4 +1,4 @@
-"""An image folder: ``train/<class>/*.jpg`` beside ``test/`` or ``val/``."""
+"""An image folder: ``train/<class>/*.jpg`` next to ``test/`` or ``val/``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPLITS = {
     "test": ("test", "testing"),
 }
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-_LAYOUT = "an image folder has train/<class>/*.jpg beside test/ or val/"
+_LAYOUT = "an image folder has train/<class>/*.jpg next to test/ or val/"
 
 
 class FolderSource(ImageSource):

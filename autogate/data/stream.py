@@ -1,4 +1,4 @@
-"""A split that decodes its images anew each time, for data larger than memory."""
+"""A split that decodes its images each time, for data larger than memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Get a network: a CIFAR network of AutoGate's own, a torchvision or timm name, or your own factory."""
+"""Get a network: a CIFAR network built in, a torchvision or timm name, or your own factory."""
 
 from autogate.models.cifar_networks import list_models
 from autogate.models.factory import call_factory, is_factory

@@ -40,24 +40,24 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, l
         module: The network.
         state: Tensors by name, of any floating dtype.
         label: What the weights are called in an error.
-        leave_out: Name of a submodule that keeps its own weights.
+        leave_out: Name of a submodule that keeps its weights.
 
     Raises:
         WeightsError: If names or shapes do not match.
     """
-    own = module.state_dict()
-    kept = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
+    expected = module.state_dict()
+    given = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
     shapes = [
-        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
-        for key, value in kept.items()
-        if key in own and own[key].shape != value.shape
+        f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
+        for key, value in given.items()
+        if key in expected and expected[key].shape != value.shape
     ]
     if shapes:
         raise _mismatch(label, [f"of another shape: {some(shapes)}"])
-    entries: Any = OrderedDict(kept)
+    entries: Any = OrderedDict(given)
     # The version of the whole network: torchvision's MNASNet does not load without, and safetensors has none.
     # Parts keep none, so that they accept the older names they know.
-    entries._metadata = {"": getattr(own, "_metadata", {}).get("", {})}
+    entries._metadata = {"": getattr(expected, "_metadata", {}).get("", {})}
     try:
         # Not strict, because the modules may know older names; what is left over is judged below.
         result = module.load_state_dict(entries, strict=False)

@@ -22,7 +22,7 @@ from autogate.system import suggest
 
 
 class BuiltinSource(Source):
-    """One of AutoGate's own CIFAR networks."""
+    """One of AutoGate's built-in CIFAR networks."""
 
     def build(self, num_classes: int | None) -> nn.Module:
         """Build the network."""

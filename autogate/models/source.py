@@ -34,7 +34,7 @@ class Source(ABC):
         """Build the network with random weights.
 
         Args:
-            num_classes: Outputs of the classifier; None takes the network's own default.
+            num_classes: Outputs of the classifier; None takes the network's default.
 
         Raises:
             ModelError: If it cannot be built.

@@ -17,7 +17,7 @@ from torch import Tensor
 from autogate.errors import WeightsError
 from autogate.system import one_line
 
-# Checkpoints often keep the weights under one of these, beside an optimiser or an epoch.
+# Checkpoints often keep the weights under one of these, next to an optimiser or an epoch.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 # DataParallel and torch.compile put these before every name.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -49,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def some(names: list[str], limit: int = 3) -> str:
-    """Return the first few names and how many there are besides."""
+    """Return the first few names and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
@@ -69,7 +69,7 @@ def _read_torch(path: Path) -> Any:
     except Exception as problem:  # torch.load raises many types for damaged files
         unsafe = _unsafe_content(problem)
         if unsafe is None:
-            # Not the unpickler's own message: it advises to load without the safety.
+            # The unpickler's message is left out: it advises to load unsafely.
             detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem, with_type=True)})"
             raise WeightsError(f"{path} is damaged or no file of weights{detail}; copy it again") from problem
         advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"

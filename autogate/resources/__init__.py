@@ -1,4 +1,4 @@
-"""What compact networks take besides time: peak memory, and energy where the device counts it."""
+"""What compact networks need apart from time: peak memory, and energy where the device counts it."""
 
 from autogate.resources.benchmark import (
     FIXED_INPUTS,

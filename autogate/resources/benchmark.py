@@ -1,4 +1,4 @@
-"""Measure finalists beside dense on the target: latency, and energy where the device counts it."""
+"""Compare finalists with dense on the target: latency, and energy where the device counts it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIXED_INPUTS = 8
 
 
 class FinalistBenchmark:
-    """Runs gated networks beside the dense one, on validation images.
+    """Runs gated networks in turns with the dense one, on validation images.
 
     Args:
         network: The traced network, with its dense weights.

@@ -1,4 +1,4 @@
-"""Measure the energy per image of a gated network beside the dense one, in windows that take turns."""
+"""Measure the energy per image of a gated network and the dense one, in windows that take turns."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def compare_energy(
 
     Args:
         dense: The dense compact network; it is moved to the setting's device.
-        gated: The gated compact network; likewise.
+        gated: The gated compact network, prepared in the same way.
         inputs: Input batches, float32 ``[batch, C, H, W]`` each; they take turns.
         setting: How to run.
         counter: The energy counter of the setting's device.

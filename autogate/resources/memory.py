@@ -1,4 +1,4 @@
-"""Peak memory of a compact network in one forward pass, observed at the device's own allocator."""
+"""Peak memory of a compact network in one forward pass, observed at the device's allocator."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Decisions = Mapping[str, int | None]
 def peak_memory_bytes(compact: nn.Module, policy: Policy, network: Network, setting: Setting) -> int:
     """Return the most bytes that one forward pass needs at a time, for the input that needs most.
 
-    Counted are the weights and buffers, the input batch, and whatever the pass allocates while it runs: activations,
-    gathered weights and the scratch space of its kernels. Not counted are the code, what libraries keep for the life of
+    Counted are the weights and buffers, the input batch, and all that the pass allocates while it runs: activations,
+    gathered weights and the scratch space of its kernels. Not counted are the code, what libraries hold for the life of
     the process, and what an allocator holds in reserve. The values of weights and images do not matter, so that the
     answer is the same before and after training, and each time.
 
     Args:
         compact: The compact network; it stays as it is.
-        policy: Its canonical policy. Gates whose cost varies are told to open as far as takes most memory.
+        policy: Its canonical policy. Gates whose cost varies take the decisions that need most memory.
         network: The dense network.
         setting: How it runs: device, batch size, dtype, layout and threads.
     """

@@ -95,7 +95,7 @@ def _stages(sites: Iterator[Site]) -> dict[str, str]:
 def _indices(graph: fx.Graph, model: nn.Module, blocks: list[tuple[Site, BlockNodes]]) -> dict[str, int]:
     """Number the blocks of equal width and resolution, those that are no sites included.
 
-    Whatever comes before the first residual site with convolutions of its own is a block, unless it is a stem.
+    Everything before the first residual site, if it has convolutions, is a block, unless it is a stem.
     """
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     convs = [node for node in graph.nodes if isinstance(module_of(node, model), nn.Conv2d)]
@@ -160,7 +160,7 @@ def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, 
 
 
 def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
-    """Whether the node is a layer that can be made anew with fewer channels."""
+    """Whether the node is a layer that can be built again with fewer channels."""
     conv = conv_of(node, model)
     if conv is not None:
         return conv.groups == 1 or is_depthwise(conv)

@@ -12,7 +12,7 @@ from autogate.errors import ModelError
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
-# What decides the result; a convolution's forward pass is in a method of its own.
+# What decides the result; a convolution's forward pass is in a separate method.
 _DECIDING = ("__call__", "forward", "_conv_forward")
 
 
@@ -56,7 +56,7 @@ def check_network(model: Any, input_shape: Any) -> None:
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
             raise ModelError(f"{name}: {path} is {parameter.dtype}; pass model.float()")
     for path, module in model.named_modules():
-        # The hooks of weight and spectral norm and of torch's pruning compute the weight anew in every pass.
+        # The hooks of weight and spectral norm and of torch's pruning compute the weight again in every pass.
         if parametrize.is_parametrized(module) or (module._forward_pre_hooks and hasattr(module, "weight")):
             raise ModelError(
                 f"{name}: the weight of {path} is computed in every pass (weight norm, spectral norm, pruning); "

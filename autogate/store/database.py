@@ -72,14 +72,14 @@ def upgrade_database(url: str) -> tuple[int, int]:
 
 
 def connect(url: URL, *, create: bool = False) -> Engine:
-    """Return an engine for ``url``, whatever the database holds.
+    """Return an engine for ``url``, without checking what the database holds.
 
     Raises:
         StorageError: If there is no driver for it, or it is a file that is not there and is not to be made.
     """
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
-        raise StorageError(f"studies are kept in SQLite or PostgreSQL, not in {backend}; give another --storage")
+        raise StorageError(f"studies are stored in SQLite or PostgreSQL, not in {backend}; give another --storage")
     if backend == "sqlite":
         _prepare_file(sqlite_path(url), redact_url(url), create)
     options = engine_options(backend)
@@ -93,7 +93,7 @@ def connect(url: URL, *, create: bool = False) -> Engine:
 
 
 def engine_options(backend: str) -> dict[str, Any]:
-    """Return how to open connections to a kind of database; Optuna's own engine takes them too."""
+    """Return how to open connections to a kind of database; Optuna's engine takes them too."""
     if backend == "sqlite":
         return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
     # A server may have been restarted since a connection was last used.
@@ -130,7 +130,7 @@ def _is_frozen(path: Path) -> bool:
 
 
 def _connect_frozen(path: Path) -> sqlite3.Connection:
-    # Reading a file with a write-ahead log writes beside it, unless SQLite knows that nobody changes it.
+    # Reading a file with a write-ahead log writes next to it, unless SQLite knows that nobody changes it.
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         raise sqlite3.OperationalError(

@@ -24,7 +24,7 @@ def this_host() -> str:
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two hosts are one: by identity; or by boot, where each container has a name of its own."""
+    """Whether two hosts are one: by identity; or by boot, where each container has another name."""
     _, machine, boot = one.rsplit("/", 2)
     _, other_machine, other_boot = other.rsplit("/", 2)
     return machine == other_machine or (boot == other_boot != "")

@@ -182,7 +182,7 @@ class Jobs(Policies):
 
     @retry_on_disconnect
     def begin_anew(self, study: str) -> None:
-        """Let jobs that nobody holds have all their attempts again: a study is started anew."""
+        """Reset the attempts and failures of jobs that no worker holds, when a study starts again."""
         with self.session() as session, session.begin():
             free = _free(session)
             session.execute(

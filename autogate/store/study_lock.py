@@ -97,10 +97,10 @@ class Running(Database):
 
     @contextmanager
     def running(self, study: str) -> Iterator[None]:
-        """Be the only driver of a study, which need not be there yet.
+        """Hold the lock of a study, which need not exist yet, as its only driver.
 
         Raises:
-            StudyRunningError: If another process is.
+            StudyRunningError: If another process holds it.
             StorageError: If the whole database is locked.
         """
         with ExitStack() as stack:
@@ -111,23 +111,24 @@ class Running(Database):
             yield
 
     def check_held(self) -> None:
-        """Take locks again that a server forgot, because it was started anew.
+        """Take locks again that the server lost when it restarted.
 
         Raises:
-            StudyRunningError: If another process was quicker.
+            StudyRunningError: If another process took one first.
         """
         for lock in self._server_locks:
             if not lock.is_held() and not lock.take(again=True):
                 raise StudyRunningError(
-                    f"the database was started anew, and another process took the {lock.name}; nothing is lost"
+                    f"the database restarted, and another process took the {lock.name} meanwhile; nothing is "
+                    "lost, resume when that process has ended"
                 )
 
     @contextmanager
     def nothing_running(self) -> Iterator[None]:
-        """Keep all drivers out.
+        """Lock the whole database, so that no study can run.
 
         Raises:
-            StorageError: If there is one.
+            StorageError: If a study runs.
         """
         with self._lock(_WHOLE, shared=False) as held:
             if not held:
@@ -135,7 +136,7 @@ class Running(Database):
             yield
 
     def claim(self, study: str) -> None:
-        """Note that this host runs a study from now on.
+        """Record this host as the one that runs a study.
 
         Raises:
             StudyError: If another host does, and the database is a file.
@@ -145,14 +146,14 @@ class Running(Database):
             session.get_one(tables.Study, study).host = this_host()
 
     def check_host(self, study: str, instead: str = MOVE) -> None:
-        """Refuse what is safe only on the host that runs a study, if that is another one and the database is a file.
+        """Check that a study in a database file is run by this host; a file cannot be shared between hosts.
 
         Args:
             study: Name of the study.
-            instead: What the user is to do instead.
+            instead: Advice at the end of the error.
 
         Raises:
-            StudyError: If it is so.
+            StudyError: If another host runs it.
         """
         with self.session() as session:
             host = session.get_one(tables.Study, study).host
@@ -161,7 +162,7 @@ class Running(Database):
 
     @contextmanager
     def making_tables(self) -> Iterator[None]:
-        """Wait until no other process makes tables here, and let none begin: Optuna makes its own unguarded."""
+        """Hold the lock for making tables, after waiting for it: Optuna makes its tables without one."""
         with self._lock("tables", shared=False, wait=True):
             yield
 

@@ -39,7 +39,7 @@ class Trials(Policies):
             seconds=trial.seconds,
         )
         with self.session() as session, session.begin():
-            # Trials are told in the order in which they ended, whichever hosts drove the study.
+            # Trials are read in the order in which they ended, on any host.
             row.finished_utc = clock_utc(session)
             session.merge(row)
             profile, model = judged_by(session, study)

@@ -37,7 +37,7 @@ SharedGates = dict[tuple[str, Gate], TrainingGate]
 
 
 def make_bank(network: Network, space: BoundSpace, seed: int) -> SharedGates:
-    """Return one gate for each site and gene value of the families that have weights of their own."""
+    """Return one gate for each site and gene value of the families that have weights."""
     bank: SharedGates = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -76,8 +76,8 @@ def train_shared(
     optimiser = optimiser_for(parameters, recipe, holder)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept = None if checkpointer is None else checkpointer.load()
-        start = 0 if kept is None else unpack_training(kept, holder, {}, optimiser, device)
+        stored = None if checkpointer is None else checkpointer.load()
+        start = 0 if stored is None else unpack_training(stored, holder, {}, optimiser, device)
         for _ in range(0, start, recipe.batch_size):  # the policies of the steps that are over
             random_policy(space, network, rng)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):

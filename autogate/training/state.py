@@ -31,7 +31,7 @@ class Checkpointer(Protocol):
 def pack_training(
     form: nn.Module, gates: dict[str, TrainingGate], optimiser: torch.optim.Optimizer, device: torch.device, images: int
 ) -> bytes:
-    """Return weights, momenta, what gates keep beside their weights, random numbers to come, and images seen."""
+    """Return weights, momenta, the further state of gates, random numbers to come, and images seen."""
     state = {f"value.{name}": value for name, value in _values(form).items()}
     for name, parameter in form.named_parameters():
         momentum = optimiser.state.get(parameter, {}).get("momentum_buffer")

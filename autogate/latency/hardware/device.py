@@ -104,7 +104,7 @@ def usable_cores() -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the hardware's own name."""
+    """Return the name of the hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

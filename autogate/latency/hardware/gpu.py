@@ -148,7 +148,7 @@ def _tf32(allowed: Callable[[], bool], precision: Callable[[], str]) -> str:
     try:
         return _switch(allowed())
     except RuntimeError:
-        # Torch refuses to say it the old way once it was told the new way.
+        # Torch refuses to read the old setting once the new one was written.
         return _switch(precision() == "tf32")
 
 

@@ -17,7 +17,7 @@ _LEVEL = 0.95
 
 
 def is_enough(count: int, level: float = _LEVEL) -> bool:
-    """Whether so many residuals bound a further one at this level, whatever their distribution."""
+    """Whether ``count`` residuals bound a further one with probability ``level`` without assuming a distribution."""
     return math.ceil((count + 1) * level) <= count
 
 
@@ -49,10 +49,10 @@ class Calibration:
     """Latency of a whole network: ``offset_ms + slope * composed``.
 
     Attributes:
-        offset_ms: What it takes besides its units, in milliseconds.
-        slope: What marks between units and the rest of the network change, as a factor.
-        error: By which share a latency exceeds that with a probability of 5 % at most.
-        error_in: The same among networks of one regime, where it differs and they are enough to say.
+        offset_ms: Time outside the units, in milliseconds.
+        slope: Factor by which times of units with marks between them differ from those of the whole network.
+        error: Relative error that a latency exceeds with a probability of at most 5 %.
+        error_in: The same for networks of one regime, for regimes with enough networks.
     """
 
     offset_ms: float
@@ -71,7 +71,7 @@ def calibrate(
     composed_ms: Callable[[NetworkSample], float],
     regime: Callable[[NetworkSample], Regime | None],
 ) -> Calibration:
-    """Fit whole networks to what is composed without their own samples.
+    """Fit measured latencies of whole networks to latencies that were composed without those measurements.
 
     The bounds come from leaving each network out in turn, so that they hold for networks never seen.
 

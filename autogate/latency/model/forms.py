@@ -159,10 +159,10 @@ class FormTimes:
         )
 
     def _work(self, region: Region, unit: Unit, gate: Gate, decisions: Decisions) -> tuple[float, float]:
-        """Return what a gated block's own layers take of its time, and its time without any, in milliseconds.
+        """Return how much of a gated block's time its layers take, and its time without them, in milliseconds.
 
-        Deciding, and gathering and scattering images, stay whatever else the layers are gated by. A block that runs for
-        some of the images does as much of its whole work.
+        The time to decide, and to gather and scatter images, stays the same when the layers have further gates.
+        A block that runs for some of the images does the same share of its whole work.
         """
         ladder = get_family(gate.family).decisions(self._network.sites[region.site], gate, self._batch_size)
         full = ladder[-1]

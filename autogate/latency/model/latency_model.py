@@ -94,7 +94,7 @@ class LatencyModel:
         return (1 + error) * (1 + self._stale_error) - 1
 
     def learn(self, units: Sequence[UnitSample], networks: Sequence[NetworkSample], forms: Sequence[UnitForm]) -> None:
-        """Add what further networks showed to the profile, and fit anew."""
+        """Add measurements of further networks to the profile, and fit the model again."""
         known = self.profile
         self._fit(
             replace(
@@ -155,7 +155,7 @@ class LatencyModel:
         return self._forms.dense_ms(unit)
 
     def form_time(self, unit: Unit, policy: Policy, decisions: Mapping[str, int | None]) -> FormTime:
-        """Return the time of one unit under a canonical policy whose varying gates decide as told."""
+        """Return the time of one unit under a canonical policy whose varying gates take given decisions."""
         return self._forms.time(unit, policy.gates, decisions)
 
     def open_time(self, unit: Unit, policy: Policy) -> FormTime:

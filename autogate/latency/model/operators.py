@@ -102,7 +102,7 @@ class Roofline:
 
 
 def sum_of(parts: Iterable[tuple[Roofline, float]]) -> Roofline:
-    """Return a roofline whose limits share the times, in milliseconds, of parts as the parts' own limits do."""
+    """Return the sum of rooflines, each scaled to a total time in milliseconds."""
     compute = bandwidth = launch = 0.0
     for part, ms in parts:
         scale = ms / part.total_ms if part.total_ms else 0.0

@@ -2,7 +2,7 @@
 
 What is regressed is log(measured / roofline): how far the device stays behind its limits. It is linear in the same of
 what the gates alone leave of the time, multiplied, but for what a Gaussian process over the counts of a form carries
-from the measured forms to those between and beside them.
+from the measured forms to similar ones.
 
 It is not monotone by construction: nothing forbids the process to say that a form takes longer than one that keeps more
 channels. Guaranteed is that the same samples give the same times, all of them positive; that a form that was measured

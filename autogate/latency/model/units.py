@@ -40,7 +40,7 @@ class Region:
         site: The block's site.
         type: Name shared by regions of equal units.
         units: Positions of its units in the network; the last one stands for all of them if the block has a gate.
-        sites: Names of the sites whose gates change the region, its own first.
+        sites: Names of the sites whose gates change the region, the one at the region first.
     """
 
     site: str

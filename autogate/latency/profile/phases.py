@@ -137,7 +137,7 @@ class Phases:
         interrupted profile has to build again does not count.
 
         Raises:
-            ProfileError: If the time is to be kept and the networks cannot run once.
+            ProfileError: If the time limit is strict and too short to run each network once.
         """
         begun = measuring_clock()
         rounds = self.journal.rounds(phase)

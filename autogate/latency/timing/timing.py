@@ -49,16 +49,16 @@ class Clock:
         return float(start.elapsed_time(end))
 
     def host_ms(self) -> float:
-        """Return the host's own time, in milliseconds."""
+        """Return the host's clock, in milliseconds."""
         return time.perf_counter_ns() * 1e-6
 
     def settle(self) -> None:
-        """Wait until the device has nothing left to do."""
+        """Wait until the device has finished all work."""
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
     def hold(self, ms: float) -> None:
-        """Keep a GPU busy for at least so many milliseconds, so that the host gets ahead of it."""
+        """Keep a GPU busy for at least ``ms`` milliseconds, so that the host gets ahead of it."""
         occupy_gpu(self.device, ms)
 
 

@@ -1,4 +1,4 @@
-"""Judge a latency model by gated networks it has never seen, beside simpler predictors."""
+"""Judge a latency model by gated networks it has never seen, and compare it with simpler predictors."""
 
 from autogate.latency.validation.document import validation_document
 from autogate.latency.validation.held_out import HeldOut, measure_held_out, plan_held_out

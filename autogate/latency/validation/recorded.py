@@ -1,4 +1,4 @@
-"""Judge profiles by held-out networks that were measured once and kept, without the device."""
+"""Judge profiles by held-out networks that were measured and recorded before, without the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights under the SHA-256 of their content, wherever a database keeps them."""
+"""Weights under the SHA-256 of their content, in the artifact store of a database."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from autogate.store.urls import sqlite_path
 class Artifacts(Database):
     """The weights of a study database.
 
-    They lie beside a database that is a file. A server keeps them itself, so that every host finds them. Both may be
-    given a URL for them instead.
+    They are files next to a database that is a file. A server stores them itself, so that every host finds them. Both
+    may be given a URL for them instead.
     """
 
     @retry_on_disconnect
@@ -101,8 +101,8 @@ class Artifacts(Database):
         if place == url:
             return
         if self.artifacts():
-            usual = "beside it" if self.engine.dialect.name == "sqlite" else "in itself"
-            raise StorageError(f"{self.shown_url} keeps its weights {place or usual}; leave --artifacts out")
+            usual = "next to it" if self.engine.dialect.name == "sqlite" else "in itself"
+            raise StorageError(f"{self.shown_url} stores its weights {place or usual}; leave --artifacts out")
         with self.session() as session, session.begin():
             session.merge(tables.Meta(key="artifacts", value=url))
 
@@ -114,7 +114,7 @@ class Artifacts(Database):
         return default_artifact_folder(self.engine.url) if self.engine.dialect.name == "sqlite" else RowArtifacts()
 
     def _store_of(self, row: tables.Artifact) -> ArtifactStore:
-        """Return where the weights of a row are: a server that kept them in files before may keep new ones itself."""
+        """Return where the weights of a row are: a server may have older ones in files and newer ones in its rows."""
         if row.path is None:
             return RowArtifacts()
         store = self._store()

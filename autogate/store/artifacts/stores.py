@@ -1,4 +1,4 @@
-"""Where a database keeps weights: in a folder of this host, at a URL that several hosts reach, or in its own rows."""
+"""Where a database keeps weights: in a folder of this host, at a URL that several hosts reach, or in its rows."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class UrlArtifacts:
             self._files.makedirs(self._root, exist_ok=True)
             with self._files.open(path, "wb") as file:
                 file.write(content)
-        except Exception as error:  # every driver has its own errors
+        except Exception as error:  # every driver has other errors
             raise StorageError(f"cannot write weights to {self.url}: {one_line(error)}") from None
 
     def read(self, session: Session, row: Artifact) -> bytes | None:
@@ -193,7 +193,7 @@ def checked_url(text: str) -> str:
         return f"file://{Path(text).resolve()}"
     parts = urlsplit(text)
     if parts.password:
-        raise StorageError("--artifacts must hold no password; give it as the place's own tools do, in the environment")
+        raise StorageError("--artifacts must hold no password; set it in the environment, as its driver documents")
     if "::" in text:
         raise StorageError("--artifacts must be a plain URL, not one inside another")
     if parts.scheme == "memory":

@@ -104,7 +104,7 @@ def test_databases_of_others(refused: Refused, command: tuple[str, ...]) -> None
     connection.commit()
     connection.close()
     line = refused(*command, "--storage", "sqlite:///foreign.db")
-    assert "foreign.db is a database of another program; give AutoGate its own with --storage" in line
+    assert "foreign.db is a database of another program; give AutoGate another one with --storage" in line
 
 
 @pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: "-".join(command[:2]))

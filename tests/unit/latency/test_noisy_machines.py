@@ -15,7 +15,7 @@ from profiles import profile_of
 import autogate
 from autogate.errors import ProfileError
 from autogate.latency.hardware import noise as disturbers
-from autogate.latency.hardware.noise import NOTHING, suspicious
+from autogate.latency.hardware.noise import NOTHING, noise_sources_in
 from autogate.latency.timing import drift_filter as steadiness
 from autogate.latency.timing import noise_reason
 from autogate.nas.profiles import profiles
@@ -49,8 +49,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> None:
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
-        ({"busiest": ["miner", "cc1plus"]}, "running beside: miner, cc1plus"),
-        ({"load": 6.25}, "the load is 6.2, and 2 of it measures"),
+        ({"busiest": ["miner", "cc1plus"]}, "other programs are running: miner, cc1plus"),
+        ({"load": 6.25}, "the load is 6.2, of which 2 is the measurement"),
         ({"governor": "powersave"}, "the CPU's governor is powersave, not performance"),
         ({"turbo_off": "0"}, "the CPU's turbo is on"),
         ({"smt": "1"}, "SMT is on"),
@@ -74,16 +74,15 @@ def test_what_may_disturb_a_machine_is_named(
 def test_everything_that_is_suspicious_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(monkeypatch, busiest=["miner"], governor="ondemand", throttled=True)
     wrong = str(noise_reason(noisy("cuda:0", busiest=["gcc", "miner"])))
-    assert (
-        "(running beside: miner, gcc; the CPU's governor is ondemand, not performance; the GPU is throttled)" in wrong
-    )
+    causes = "other programs are running: miner, gcc; the CPU's governor is ondemand, not performance"
+    assert f"({causes}; the GPU is throttled)" in wrong
 
 
 def test_if_nothing_is_found_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(monkeypatch)
     assert str(noise_reason(noisy())) == f"times of one network spread by 30% ({NOTHING})"
     # Facts that cannot be read are not suspicious.
-    assert suspicious({**dict.fromkeys([*CALM, *CALM_GPU])}, threads=1) == []
+    assert noise_sources_in({**dict.fromkeys([*CALM, *CALM_GPU])}, threads=1) == []
 
 
 @pytest.mark.slow
@@ -96,7 +95,8 @@ def test_a_machine_too_noisy_to_measure_is_refused_unless_told_otherwise(
     out = tmp_path / "profile.jsonl"
     how: dict[str, Any] = {"space": "drop", "seconds": None, "batch_size": 1, "threads": 1, "layout": "contiguous"}
     found = re.escape("the CPU's governor is powersave, not performance")
-    pattern = rf"the machine is too noisy to measure: .* spread by \d+% \(running beside: miner.*; {found}\); stop .*"
+    found = rf"other programs are running: miner.*; {found}"
+    pattern = rf"the machine is too noisy to measure: .* spread by \d+% \({found}\); stop .*"
     with pytest.raises(ProfileError, match=pattern):
         autogate.profile("resnet20", out=out, **how)
     assert not out.exists()
