@@ -91,7 +91,7 @@ def load_folder(root: Path, options: Options) -> ImageData:
         DataError: If the layout is wrong, the classes of the splits differ, or an image cannot be read.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no directory; {_LAYOUT}")
+        raise DataError(f"{root} is not a directory; {_LAYOUT}")
     folders = {split: _find(root, names) for split, names in _SPLITS.items()}
     if folders["train"] is None:
         present = ", ".join(sorted(entry.name for entry in _visible(root))[:5]) or "nothing"

@@ -59,7 +59,7 @@ def _read_safetensors(path: Path) -> Any:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as problem:
         raise WeightsError(
-            f"{path} is no readable safetensors file ({one_line(problem, with_type=True)}); copy it again"
+            f"{path} is not a readable safetensors file ({one_line(problem, with_type=True)}); copy it again"
         ) from problem
 
 

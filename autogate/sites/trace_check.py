@@ -52,7 +52,7 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
         ModelError: If it does not, or if the network cannot be copied.
     """
     twin = randomised_copy(model)
-    apart = difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
+    apart = output_difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
     if apart is not None:
         raise ModelError(
             f"tracing changes the results of {type(model).__name__}, by {apart:.2g} of the largest; avoid in-place "
@@ -61,7 +61,7 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
         )
 
 
-def difference(found: nn.Module, expected: nn.Module, input_shape: tuple[int, int, int]) -> float | None:
+def output_difference(found: nn.Module, expected: nn.Module, input_shape: tuple[int, int, int]) -> float | None:
     """Return how far two networks are apart on a random image, relative to the largest output; None if they agree."""
     parameter = next(expected.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autogate.errors import ModelError
 from autogate.policy import DENSE
-from autogate.sites import Network, difference, randomised_copy
+from autogate.sites import Network, output_difference, randomised_copy
 from autogate.surgery.compact_network import compact_form
 
 
@@ -19,7 +19,7 @@ def check_dense(network: Network) -> Network:
         ModelError: If their results differ.
     """
     twin = replace(network, model=randomised_copy(network.model))
-    apart = difference(compact_form(twin, DENSE, {}, share_weights=True), twin.model, network.input_shape)
+    apart = output_difference(compact_form(twin, DENSE, {}, share_weights=True), twin.model, network.input_shape)
     if apart is not None:
         raise ModelError(
             f"{type(network.model).__name__} cannot be rebuilt: without any gate the results of its compact form "

@@ -115,7 +115,7 @@ class TrainingBackend:
         except Exception as error:
             raise TrainingError(f"score_fn failed: {one_line(error, with_type=True)}") from error
         if not math.isfinite(value):
-            raise TrainingError(f"score_fn returned {value}")
+            raise TrainingError(f"score_fn returned {value}; it must return a finite number")
         return value, trace_decisions(form, split, device=device)
 
 

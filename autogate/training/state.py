@@ -1,4 +1,4 @@
-"""The state of a training as bytes, so that an interrupted one goes on as if nothing had happened."""
+"""The state of a training as bytes, so that an interrupted one continues with equal results."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def setting_of(
         raise DeviceError(f"batch size {batch_size} must be at most {_MOST_IMAGES}")
     cores = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= cores:
-        raise DeviceError(f"threads {threads} must be at least 1, and at most the {cores} cores there are")
+        raise DeviceError(f"--threads {threads} must be between 1 and {cores}, the number of cores")
     if dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:

@@ -31,7 +31,7 @@ class FormTime:
 
     Attributes:
         device_ms: On the device, in milliseconds.
-        host_ms: For the host to hand it out; 0 where they are one.
+        host_ms: For the host to launch it, in milliseconds; 0 on a CPU.
         waits: Whether the host needs the device's results first.
     """
 

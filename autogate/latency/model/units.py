@@ -204,7 +204,7 @@ def check_profile_matches(profile: Profile, network: Network, units: Sequence[Un
     if not (different := _differences(profile, network, units)):
         return
     raise ProfileError(
-        f"the profile of {profile.model!r} is of another network: {'; '.join(different)}; use it with its own network, "
+        f"the profile of {profile.model!r} is of another network: {'; '.join(different)}; use it with that network, "
         "or profile this one with `autogate profile`"
     )
 

@@ -108,7 +108,7 @@ def _no_constant(name: str) -> float:
 
 
 def _check_whole(rows: Sequence[Any], where: str) -> None:
-    """Refuse another number of samples than the last line promises, and a profile without a last line."""
+    """Check that the profile has a last line, and as many samples as that line counts."""
     end = rows[-1]
     if end.get("t") != "end":
         samples = len(rows) - 1

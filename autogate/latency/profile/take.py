@@ -123,7 +123,7 @@ def take_profile(
         attempts=attempts,
     )
     if journal.card is None:
-        journal.keep_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), phases.elapsed_s())
+        journal.add_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - stored above
 
     captured = setting.runtime == "cuda_graph"

@@ -69,10 +69,10 @@ class Pass:
     Attributes:
         whole_ms: Time from the start to the last result, in milliseconds.
         units_ms: Time of each unit on the device, in milliseconds, by position.
-        host_ms: Time that the host takes to hand each unit to a device that has nothing else to do, likewise; empty
-            where they are one. If the host needs results of the unit before it can go on, they are part of it.
-        group: Which of its round's groups it ran in.
-        throttled: Whether the device was throttled meanwhile.
+        host_ms: Time the host takes to launch each unit on an idle device, in milliseconds, by position; empty on CPUs.
+            Includes waiting for results of the unit that the host needs before it can go on.
+        group: Number of the group within its round.
+        throttled: Whether the device was throttled during the run.
     """
 
     whole_ms: float
@@ -83,7 +83,7 @@ class Pass:
 
 
 class _Mark(nn.Module):
-    """Says that the graph has reached the end of a unit."""
+    """Reports that the graph has reached the end of a unit."""
 
     def __init__(self, unit: int, reached: Callable[[int], None]) -> None:
         super().__init__()
@@ -91,12 +91,12 @@ class _Mark(nn.Module):
         self.reached = reached
 
     def forward(self) -> None:
-        """Say so."""
+        """Report it."""
         self.reached(self.unit)
 
 
 class MarkedNetwork:
-    """A compact network that also tells how long each of its units took.
+    """A compact network that also measures the time of each of its units.
 
     Args:
         compact: The network.
@@ -193,7 +193,7 @@ class MarkedNetwork:
         return found
 
     def _device_times(self, x: torch.Tensor, host_ms: Mapping[int, float]) -> dict[int, float]:
-        """Let the device wait before every unit until the host has handed it out."""
+        """Let the device wait before every unit until the host has launched it."""
         clock, spans = self.clock, list[tuple[int, Any, Any]]()
         units = iter([*host_ms.values(), 0.0])
 

@@ -51,7 +51,7 @@ SAMPLES = len(LINES) - 2
         (LINES[:5] + LINES[6:], f"is truncated: it has {SAMPLES - 1} of the {SAMPLES} samples that its last line"),
         (LINES[:5] + LINES[4:], f"was edited: it has {SAMPLES + 1} samples, but its last line counts {SAMPLES}"),
         ([*LINES[:-1], LINES[-1][:-10]], f"is truncated: it ends within line {len(LINES)}"),
-        ([*LINES[:4], "{", *LINES[5:]], "was edited: line 5 is no JSON"),
+        ([*LINES[:4], "{", *LINES[5:]], "was edited: line 5 is not JSON"),
     ],
     ids=["no end", "a few", "header alone", "a line removed", "a line added", "a line cut", "a line broken"],
 )
