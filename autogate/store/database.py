@@ -1,4 +1,4 @@
-"""Open a study database, or say clearly why it cannot be used."""
+"""Open a study database, or raise one clear error if it cannot be used."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def upgrade_database(url: str) -> tuple[int, int]:
     """Bring a database of an older schema up to date; return the versions before and after.
 
     Raises:
-        StorageError: If there is none, or it is newer or another program's.
+        StorageError: If there is none, or its schema is newer or another program's.
     """
     parsed = parse_url(url)
     engine = connect(parsed)
@@ -75,7 +75,7 @@ def connect(url: URL, *, create: bool = False) -> Engine:
     """Return an engine for ``url``, without checking what the database holds.
 
     Raises:
-        StorageError: If there is no driver for it, or it is a file that is not there and is not to be made.
+        StorageError: If there is no driver for it, or its file does not exist and ``create`` is False.
     """
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
@@ -102,7 +102,7 @@ def engine_options(backend: str) -> dict[str, Any]:
 
 @contextmanager
 def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
-    """Turn what a database refuses into one clear error, but for rows that are there already."""
+    """Turn SQLAlchemy's errors into one clear error; integrity errors pass unchanged."""
     postgres = "for PostgreSQL: pip install 'autogate[postgres]'"
     try:
         yield
@@ -125,7 +125,7 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
 
 
 def _is_frozen(path: Path) -> bool:
-    """Whether a file lies where nothing can be written, as on a medium or in another user's folder."""
+    """Whether neither a file nor its folder can be written, as on a read-only medium."""
     return path.exists() and not any(os.access(place, os.W_OK) for place in (path, path.parent))
 
 

@@ -82,9 +82,9 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Open a session; what the database refuses becomes one clear error, but for rows that are there already.
+        """Open a session; errors of the database become one clear error, except integrity errors.
 
-        A server that is away for a moment is waited for.
+        Waits for a server that is away for a moment.
         """
         if self.engine.dialect.name != "sqlite":
             self._wait_for_server()

@@ -1,6 +1,6 @@
-"""Who runs a study: one driver at a time, and with SQLite on one host only.
+"""Locks of studies: one driver at a time, and with SQLite on one host only.
 
-Locks end with the process that holds them, however it ends.
+The operating system or the server releases a lock when the process that holds it ends.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class StudyRunningError(StudyError):
     """Another process runs the study."""
 
 
-class Running(Database):
+class StudyLocks(Database):
     """Locks of a database and its studies."""
 
     def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
