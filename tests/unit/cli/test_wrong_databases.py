@@ -43,7 +43,7 @@ def test_unknown_studies(cli: Cli, refused: Refused, command: tuple[str, ...]) -
     result = cli(*command)
     assert result.code == 2
     assert "there is no study 'frist'" in result.err
-    assert "known: first" in result.err
+    assert "did you mean first?" in result.err
     assert len(result.err.splitlines()) == 1
 
 
