@@ -6,15 +6,24 @@ Names are resolved when they are first used, so that ``import autogate`` loads n
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autogate.api import (
+        ExportReport,
+        LoggingReporter,
+        Measurement,
+        ParetoResult,
+        Prediction,
+        Predictions,
+        ReachResult,
+        Reporter,
+        Result,
+        SiteInfo,
         Study,
-        apply,
-        compact,
+        StudySummary,
+        apply_policy,
+        compact_model,
         copy_study,
         delete_study,
         describe_study,
@@ -23,9 +32,14 @@ if TYPE_CHECKING:
         explain,
         export,
         export_study,
+        find_sites,
         gate_loss,
         history,
         import_study,
+        list_spaces,
+        list_studies,
+        load,
+        load_study,
         measure,
         pareto,
         predict,
@@ -33,16 +47,13 @@ if TYPE_CHECKING:
         profile,
         replay,
         resume,
+        run_worker,
         search,
         sensitivity,
-        show,
-        sites,
-        spaces,
-        studies,
+        show_study,
         upgrade_studies,
         vacuum_studies,
         validate_profile,
-        worker,
     )
     from autogate.errors import AutoGateError, BudgetInfeasibleError
     from autogate.policy import Gate, Policy
@@ -52,19 +63,27 @@ _HOMES = {
     "BudgetInfeasibleError": "autogate.errors",
     "Gate": "autogate.policy",
     "Policy": "autogate.policy",
-    "apply": "autogate.api.gated_networks",
-    "compact": "autogate.api.gated_networks",
-    "gate_loss": "autogate.api.gated_networks",
 }
 
 __all__ = [
     "AutoGateError",
     "BudgetInfeasibleError",
+    "ExportReport",
     "Gate",
+    "LoggingReporter",
+    "Measurement",
+    "ParetoResult",
     "Policy",
+    "Prediction",
+    "Predictions",
+    "ReachResult",
+    "Reporter",
+    "Result",
+    "SiteInfo",
     "Study",
-    "apply",
-    "compact",
+    "StudySummary",
+    "apply_policy",
+    "compact_model",
     "copy_study",
     "delete_study",
     "describe_study",
@@ -73,9 +92,14 @@ __all__ = [
     "explain",
     "export",
     "export_study",
+    "find_sites",
     "gate_loss",
     "history",
     "import_study",
+    "list_spaces",
+    "list_studies",
+    "load",
+    "load_study",
     "measure",
     "pareto",
     "predict",
@@ -83,36 +107,23 @@ __all__ = [
     "profile",
     "replay",
     "resume",
+    "run_worker",
     "search",
     "sensitivity",
-    "show",
-    "sites",
-    "spaces",
-    "studies",
+    "show_study",
     "upgrade_studies",
     "vacuum_studies",
     "validate_profile",
-    "worker",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("autogate.system").VERSION
     if name in __all__:
         return getattr(importlib.import_module(_HOMES.get(name, "autogate.api")), name)
     raise AttributeError(f"module 'autogate' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
-
-
-class _Package(ModuleType):
-    """This package, where some sub-packages have the name of a function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Importing the package autogate.search must not hide the function autogate.search.
-        if name not in __all__ or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+    return sorted([*globals(), *__all__, "__version__"])

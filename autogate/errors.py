@@ -53,6 +53,18 @@ class StorageError(AutoGateError):
     """A database or directory that cannot be used."""
 
 
+class NoStudiesError(StorageError):
+    """There is no study database yet where one was looked for."""
+
+
+class ConnectionDroppedError(StorageError):
+    """The connection to the database was lost, and did not come back in time."""
+
+
+class StudyRunningError(StudyError):
+    """Another process drives the study, or uses the database as a whole."""
+
+
 class ExportError(AutoGateError):
     """A deliverable that cannot be written, or does not reproduce the live model."""
 
@@ -63,6 +75,14 @@ class ReportError(AutoGateError):
 
 class TrainingError(AutoGateError):
     """Training that cannot start or went wrong (for example a loss that is not finite)."""
+
+
+class LeaseLostError(AutoGateError):
+    """A worker's job was given to another worker, or nobody wants it any more."""
+
+
+class WorkerStoppedError(AutoGateError):
+    """A worker was asked to stop."""
 
 
 class BudgetInfeasibleError(AutoGateError):

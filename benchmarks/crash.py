@@ -33,11 +33,11 @@ from crashing.places import Place, children, postgres_place, sqlite_place
 from crashing.plain_ray import plain_ray
 
 from autogate import api
-from autogate.goals import pareto_front
 from autogate.latency.hardware import machine_facts
 from autogate.latency.profile import read_profile, to_lines
 from autogate.models import load_model
 from autogate.store import Store
+from autogate.studies import pareto_front
 from autogate.system import code_version
 
 HERE = Path(__file__).parent
@@ -92,7 +92,7 @@ def _prepare(work: Path) -> None:
         space=str(work / "space.yaml"),
         out=work / "own.jsonl",
         allow_noisy=True,
-        seconds=6.0,
+        time_s=6.0,
         layout="contiguous",
         threads=1,
         batch_size=1,

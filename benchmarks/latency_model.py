@@ -117,13 +117,15 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
             autogate.profile(
                 network,
                 out=profile,
-                seconds=parse_duration(args.time),
+                time_s=parse_duration(args.time),
                 device=args.device,
                 batch_size=batch_size,
                 threads=args.threads,
                 runtime=args.runtime,
             )
-        document = autogate.validate_profile(str(profile), networks=args.networks, seconds=held_out_s, seed=args.seed)
+        document = autogate.validate_profile(
+            str(profile), networks=args.networks, time_s=held_out_s, seed=args.seed
+        ).to_json()
         taken_s = round(read_profile(profile).method["seconds"])
         document["per_second"] = speed(network, profile, args.seed)
         document["units_with_gates"] = units_with_gates(
@@ -251,8 +253,8 @@ def transferred(network: str, profile: Path, held_out_s: float, args: argparse.N
             runtime=args.runtime,
         )
         document = autogate.validate_profile(
-            str(there), networks=args.networks // 2, seconds=held_out_s / 2, seed=args.seed
-        )
+            str(there), networks=args.networks // 2, time_s=held_out_s / 2, seed=args.seed
+        ).to_json()
     return {"threads": args.transfer, **{k: document[k] for k in TRANSFER_KEYS}}
 
 

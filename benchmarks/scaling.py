@@ -29,13 +29,13 @@ from autogate import api
 from autogate.analysis import add_replay, replay_driver
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.hardware import machine_facts
-from autogate.latency.model import LatencyModel
+from autogate.latency.model import VERSION, LatencyModel
 from autogate.latency.profile import profile_digest
 from autogate.models import load_model
 from autogate.nas.loop import Driver
 from autogate.nas.profiles import searched_space
 from autogate.nas.proposing import paying_gates
-from autogate.records import TrialRecord
+from autogate.records import ChoiceLoss, StudyFacts, TargetFacts, TaskFacts, TrialRecord
 from autogate.resources import predicted_statistics
 from autogate.sites import find_sites
 from autogate.space import load_space
@@ -80,7 +80,7 @@ def main() -> None:
 def record(url: str, model: str, **goal: Any) -> SearchConfig:
     """Store a study of ``model`` as if it had been searched: a profile, and candidates with drawn accuracies."""
     store = Store(url, create=True)
-    api.profile(model, storage=url, batch_size=1, threads=1, layout="contiguous", allow_noisy=True, seconds=8.0)
+    api.profile(model, storage=url, batch_size=1, threads=1, layout="contiguous", allow_noisy=True, time_s=8.0)
     profile = store.profiles(model)[0]
     network = find_sites(load_model(model).module, profile.input_shape)
     latency = LatencyModel(profile, network)
@@ -90,23 +90,19 @@ def record(url: str, model: str, **goal: Any) -> SearchConfig:
     space, _ = paying_gates(searched_space(config, network), latency)
     rng = random.Random(0)
     sensitivity = [
-        [decision.name, choice, rng.uniform(0.01, 0.5)]
+        ChoiceLoss(decision.name, choice, rng.uniform(0.01, 0.5))
         for decision in space.decisions
         for choice in decision.choices
         if choice != "dense"
     ]
     store.create_study(
         _SOURCE,
-        config.to_json(),
-        {
-            "task": "0" * 16,
-            "profile": profile_digest(profile),
-            "latency_model": "1",
-            "sensitivity": sensitivity,
-            "class_names": [str(i) for i in range(10)],
-            "dense_predicted_ms": latency.dense_ms,
-            "slowness": 1.0,
-        },
+        config,
+        StudyFacts(
+            TaskFacts("0" * 16, class_names=tuple(str(i) for i in range(10))),
+            TargetFacts(profile_digest(profile), VERSION, False, profile.setting, latency.dense_ms, slowdown=1.0),
+            sensitivity=tuple(sensitivity),
+        ),
     )
     for number in range(_RECORDED):
         policy = canonical(space.policy(space.draw(lambda _, choices: rng.choice(choices))), network.sites)
@@ -245,7 +241,7 @@ def many_workers(workers: int, trials: int) -> dict[str, Any]:
                     sampler=sampler,
                     seed=0,
                     workers=count,
-                    seconds=1.0,
+                    delay_s=1.0,
                     storage=place.url,
                 )
                 rates[count] = _rate(Store(place.url), sampler, count)

@@ -25,12 +25,12 @@ from autogate import api
 from autogate.goals import make_config
 from autogate.latency.model import LatencyModel
 from autogate.models import load_model
-from autogate.nas.loop import prepare_ground
-from autogate.nas.proposing import Proposer, Sensitivity
+from autogate.nas.loop import prepare_search
+from autogate.nas.proposing import ProposalLimits, Proposer, Sensitivity
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.store import Store
-from autogate.studies import Reporter
+from autogate.studies import Reporter, StudyRun
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/study.db"
         result: dict[str, Any] = {
-            "machine": api.doctor(storage=url)["cpu"],
+            "machine": api.doctor(storage=url).to_json()["cpu"],
             "python": platform.python_version(),
             "torch": torch.__version__,
             "autogate": autogate.__version__,
@@ -84,13 +84,17 @@ def _predict(url: str) -> dict[str, float]:
     """Median over random policies, each predicted for the first time, and again."""
     latency = _latency(url)
     config = make_config(space=load_space("unified").to_json(), pareto=True)
-    ground = prepare_ground(config, latency.network, torch.device("cpu"), Store(url), {}, Reporter())
+    context = prepare_search(StudyRun(Store(url), "", config, Reporter()), latency.network, torch.device("cpu"))
 
     rng = random.Random(0)
     proposer = Proposer(
-        ground.space, latency.network.sites, lambda policy: 0.0, 1.0, 1.0, Sensitivity({}, {}), ground.fastest, 0
+        context.space,
+        latency.network.sites,
+        ProposalLimits(lambda policy: 0.0, 1.0, 1.0, context.fastest),
+        Sensitivity({}, {}),
+        0,
     )
-    policies = [proposer.policy(ground.space.draw(lambda _, choices: rng.choice(choices))) for _ in range(300)]
+    policies = [proposer.policy(context.space.draw(lambda _, choices: rng.choice(choices))) for _ in range(300)]
     first, again = [], []
     for times in (first, again):
         for policy in policies:

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from databases import postgres_database, postgres_server
 from sqlalchemy.engine import URL
 
-pytest.register_assert_rewrite("helpers", "profiles", "suite")
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from autogate import api
+from autogate.store import Store
+from tests.support import ROOT
+from tests.support.commands import TINY, Cli, runner
+from tests.support.databases import RELEASED, postgres_database, postgres_server, released
+
+SHARED = ROOT.parent / "shared"
+E2E = ROOT / "tests" / "e2e"
 
 
 def pytest_configure() -> None:
@@ -21,10 +28,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
+    """Mark tests by their folder, unit or e2e; one of unit that runs on a large network bears the mark e2e itself."""
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if E2E in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+        elif not item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.unit)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
@@ -74,3 +84,67 @@ def cifar_test_folder(shared: Callable[[str], Path], tmp_path_factory: pytest.Te
     with tarfile.open(shared("data/cifar10-jpeg-test.tar.gz")) as archive:
         archive.extractall(root, filter="data")
     return root / "cifar10" / "test"
+
+
+@pytest.fixture
+def goldnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the network of the released studies be found."""
+    monkeypatch.syspath_prepend(str(RELEASED))
+    yield
+    sys.modules.pop("goldnet", None)
+
+
+@pytest.fixture(scope="session")
+def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the study of :func:`recorded`, which nobody may change."""
+    folder = tmp_path_factory.mktemp("released") / "recorded"
+    url = released(2, folder)
+    api.upgrade_studies(storage=url)
+    Store(url).engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def recorded(recorded_folder: Path, tmp_path: Path, goldnet: None) -> str:
+    """Return the URL of a database with a finished study called ``budget``."""
+    shutil.copytree(recorded_folder, tmp_path / "recorded")
+    return f"sqlite:///{tmp_path / 'recorded' / 'studies.db'}"
+
+
+@pytest.fixture(scope="session")
+def recorded_template(recorded_folder: Path, server: URL) -> Iterator[str]:
+    """Return the URL of the same study on a server, which nobody may change or stay connected to."""
+    with postgres_database(server) as url:
+        api.copy_study("budget", to=url, storage=f"sqlite:///{recorded_folder / 'studies.db'}")
+        Store(url).engine.dispose()
+        yield url
+
+
+@pytest.fixture
+def recorded_on_postgres(recorded_template: str, server: URL, goldnet: None) -> Iterator[str]:
+    """The same study on a server."""
+    with postgres_database(server, recorded_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["recorded", "recorded_on_postgres"])
+def recorded_anywhere(request: pytest.FixtureRequest) -> str:
+    """The same study in either kind of database."""
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Return a function that runs ``autogate ARGUMENTS`` in an empty directory."""
+    where = tmp_path / "cwd"
+    where.mkdir()
+    monkeypatch.chdir(where)
+    return runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def tiny(cli: Cli) -> Iterator[str]:
+    """Return the name of a network in the current directory."""
+    Path("tinynet.py").write_text(TINY, encoding="utf-8")
+    yield "tinynet:build"
+    sys.modules.pop("tinynet", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,13 +10,13 @@ from torch import nn
 
 from autogate.errors import PolicyError, ProfileError, StudyError
 from autogate.gates import brief
-from autogate.goals import Objective, SearchConfig, pareto_front
+from autogate.goals import Budgets, SearchConfig
 from autogate.latency.hardware import resolve_device
 from autogate.latency.model import LatencyModel, ManyPredictor, explain_gates, explain_units
 from autogate.latency.profile import read_profile
 from autogate.models import load_model
 from autogate.nas.evaluating import CallerInputs, OwnData, load_model_and_data, load_task, traced_network
-from autogate.nas.loop import learn_again, prepare_ground, study_latency
+from autogate.nas.loop import prepare_search, study_latency
 from autogate.nas.profiles import (
     check_resources,
     check_setting,
@@ -28,15 +27,14 @@ from autogate.nas.profiles import (
     searched_space,
 )
 from autogate.policy import Policy
-from autogate.records import Profile, Realisation
+from autogate.records import Profile, Realisation, StudyFacts
 from autogate.resources import predicted_statistics
 from autogate.sites import find_sites
 from autogate.space import SpaceSpec, load_space, parse_space
 from autogate.space.bound import bind
 from autogate.store import Store
-from autogate.studies import Reporter, best_within, point_document
+from autogate.studies import Reporter, StudyRun, best_within, pareto_front, point_document
 from autogate.surgery import canonical
-from autogate.units import Budgets
 
 
 def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     Args:
         config: What would be searched.
         url: Database in which the profile is kept; it is made once everything the configuration names was found.
-        reporter: Hears of progress.
+        reporter: Receives progress.
 
     Raises:
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
@@ -55,25 +53,26 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     check_setting(config, task.network, task.target)
     if config.profile is not None:
         named_profile(config, task.network)
-    ground = prepare_ground(config, task.network, task.target, Store(url, create=True), {}, reporter)
-    objective = Objective.of(config, ground.latency.dense_ms)
-    fastest = ground.latency.fastest(ground.fastest)
-    memory, smallest = ground.memory, ground.smallest_policy
+    # A study of no name is none that is stored.
+    context = prepare_search(StudyRun(Store(url, create=True), "", config, reporter), task.network, task.target)
+    objective = context.objective
+    fastest = context.latency.fastest(context.fastest)
+    memory, smallest = context.memory, context.smallest_policy
     return {
         "schema": "autogate.dry-run/1",
         "label": "predicted",
-        "device": ground.latency.profile.setting.device_name,
+        "device": context.latency.profile.setting.device_name,
         "batch_size": config.batch_size,
-        "dense_ms": ground.latency.dense_ms,
+        "dense_ms": context.latency.dense_ms,
         "lightest_ms": fastest.stat(config.latency_stat),
         "budget_ms": objective.limit_ms,
         "dense_peak_memory_bytes": None if memory is None else memory.dense_bytes,
         "smallest_peak_memory_bytes": None if memory is None or smallest is None else memory.peak_bytes(smallest),
         "memory_budget_bytes": None if memory is None else memory.limit_bytes,
         "reachable": objective.fits(fastest) and (memory is None or smallest is None or memory.fits(smallest)),
-        "decisions": len(ground.space.all_choices()),
-        "combinations": ground.space.size,
-        "cannot_pay": ground.unpaying,
+        "decisions": len(context.space.all_choices()),
+        "combinations": context.space.size,
+        "cannot_pay": list(context.target.unpaying_gates),
     }
 
 
@@ -94,17 +93,16 @@ def reranked_document(
         profile: A profile file, or the name of a recorded profile, of the study's network.
         budgets: Budgets to judge by instead of the study's own; memory and energy are not known there.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         ProfileError: If the profile cannot be read, or is another network's.
         StudyError: If there is no such study, or no candidate whose gates the profile knows.
     """
-    stored, _ = store.study(study)
-    config = SearchConfig.model_validate(stored)
+    config = store.study(study).config
     budget = budgets.latency or config.budgets.latency
     taken = read_profile(find_profile(profile))
-    latency = _latency_model(taken, config, model, data, {})
+    latency = _latency_model(taken, config, model, data, None)
     trials, unknown = [], 0
     for trial in store.trials(study):
         if trial.policy is None or trial.val_accuracy is None:
@@ -143,23 +141,20 @@ def reranked_document(
 
 
 def _latency_model(
-    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, facts: Mapping[str, Any]
+    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, facts: StudyFacts | None
 ) -> LatencyModel:
-    """Return the model of a study's own device, or with no ``facts`` of the profile's."""
+    """Return the model of a study's own device, or without ``facts`` of the profile's."""
     module, images = load_model_and_data(config, model, data)
-    latency = study_latency(profile, traced_network(module, images.preprocessing), facts)
-    learn_again(latency, facts)
-    return latency
+    return study_latency(profile, traced_network(module, images.preprocessing), facts)
 
 
 def _study_model(
     store: Store, study: str, profile: str | None, model: nn.Module | None, data: OwnData | None
 ) -> tuple[SearchConfig, LatencyModel]:
     """Return a study's configuration, and the model of its own device, or of that of another ``profile``."""
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
-    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study, facts)
-    return config, _latency_model(taken, config, model, data, {} if profile else facts)
+    record = store.study(study)
+    taken = read_profile(find_profile(profile)) if profile else own_profile(store, study)
+    return record.config, _latency_model(taken, record.config, model, data, None if profile else record.facts)
 
 
 def explanation_document(
@@ -184,10 +179,10 @@ def explanation_document(
         spec = space or load_space("unified")
     else:
         store = Store(url)
-        stored, facts = store.study(name)
-        config = SearchConfig.model_validate(stored)
+        record = store.study(name)
+        config = record.config
         CallerInputs().check(name, config)
-        latency = _latency_model(own_profile(store, name, facts), config, None, None, facts)
+        latency = _latency_model(own_profile(store, name), config, None, None, record.facts)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {
@@ -223,7 +218,7 @@ def prediction_document(
         realisation: Decisions of varying gates; None counts them as fully open.
         profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         ProfileError: If there is no profile, or it does not fit the network or the policy.
@@ -265,7 +260,7 @@ def many_document(
         choices: For each decision, the position of its choice, int ``[policies, decisions]``; None for no policy.
         profile: A profile file, or the name of a recorded profile, to predict with; None for the study's own.
         model: The network itself, if the study was not started by name.
-        data: The data itself, likewise.
+        data: The data itself, if the study was not started by name.
 
     Raises:
         PolicyError: If ``choices`` is no such matrix.

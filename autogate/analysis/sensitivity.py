@@ -58,7 +58,7 @@ def sensitivity_document(
         tie: Whether each site is judged on its own, or all sites of a stage together.
         values: Shares to leave out; None for a fixed few.
         images: Validation images to judge on.
-        reporter: Hears of progress.
+        reporter: Receives progress.
 
     Raises:
         PolicyError: If gates of the family must be trained before they mean anything, or it fits no site.
@@ -101,9 +101,10 @@ def _policies(
             f"gates of {family.name} have weights of their own, which must be trained first; sensitivity curves need "
             "a family without, such as antidote, magnitude or drop"
         )
-    if (slice_family := family.profile_alias(Gate(family.name)).family) != family.name:
+    if family.sensitivity_stand_in is not None:
         raise PolicyError(
-            f"gates of {family.name} find their channels in training; sensitivity curves of {slice_family} show what "
+            f"gates of {family.name} find their channels in training; sensitivity curves of "
+            f"{family.sensitivity_stand_in} show what "
             "such slices cost without"
         )
     policies: dict[tuple[str, str | None], dict[float, dict[str, Gate]]] = {}

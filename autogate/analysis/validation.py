@@ -49,7 +49,7 @@ def validate_profile(
         seed: Seed of the choice of networks.
         num_classes: Outputs of the classifier; None for the network's default.
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
-        reporter: Hears of progress.
+        reporter: Receives progress.
 
     Raises:
         ProfileError: If there is no such profile, or it is another device's, or another network's.

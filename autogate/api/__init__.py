@@ -4,7 +4,8 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 """
 
 from autogate.api.devices import doctor, explain, measure, predict, predict_many, profile, validate_profile
-from autogate.api.gated_networks import apply, compact, gate_loss
+from autogate.api.exports import load
+from autogate.api.gated_networks import apply_policy, compact_model, gate_loss
 from autogate.api.manage import (
     copy_study,
     delete_study,
@@ -15,16 +16,42 @@ from autogate.api.manage import (
     upgrade_studies,
     vacuum_studies,
 )
-from autogate.api.networks import sensitivity, sites, spaces
+from autogate.api.networks import find_sites, sensitivity
+from autogate.api.progress import LoggingReporter, TerminalReporter, resume_command
 from autogate.api.replays import replay
+from autogate.api.results import (
+    ExportReport,
+    Measurement,
+    ParetoResult,
+    Prediction,
+    Predictions,
+    ReachResult,
+    Result,
+    SiteInfo,
+    StudySummary,
+)
 from autogate.api.study import Study
-from autogate.api.study_runs import dry_run, export, pareto, resume, search, show, studies
-from autogate.api.workers import worker
+from autogate.api.study_runs import dry_run, export, list_studies, load_study, pareto, resume, search, show_study
+from autogate.api.workers import run_worker
+from autogate.space import list_spaces
+from autogate.studies import Reporter
 
 __all__ = [
+    "ExportReport",
+    "LoggingReporter",
+    "Measurement",
+    "ParetoResult",
+    "Prediction",
+    "Predictions",
+    "ReachResult",
+    "Reporter",
+    "Result",
+    "SiteInfo",
     "Study",
-    "apply",
-    "compact",
+    "StudySummary",
+    "TerminalReporter",
+    "apply_policy",
+    "compact_model",
     "copy_study",
     "delete_study",
     "describe_study",
@@ -33,9 +60,14 @@ __all__ = [
     "explain",
     "export",
     "export_study",
+    "find_sites",
     "gate_loss",
     "history",
     "import_study",
+    "list_spaces",
+    "list_studies",
+    "load",
+    "load_study",
     "measure",
     "pareto",
     "predict",
@@ -43,14 +75,12 @@ __all__ = [
     "profile",
     "replay",
     "resume",
+    "resume_command",
+    "run_worker",
     "search",
     "sensitivity",
-    "show",
-    "sites",
-    "spaces",
-    "studies",
+    "show_study",
     "upgrade_studies",
     "vacuum_studies",
     "validate_profile",
-    "worker",
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from autogate.api.study import Study
+from autogate.api.progress import default_reporter
+from autogate.api.results import Measurement, Prediction, Predictions, Result
+from autogate.api.signatures import with_settings
+from autogate.api.study import Study, open_store
 from autogate.errors import AutoGateError, ProfileError
-from autogate.goals import make_config
+from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
 from autogate.store import Store, default_storage
@@ -22,12 +26,13 @@ if TYPE_CHECKING:
     from autogate.records import LatencyStat, Profile
 
 
+@with_settings("profile")
 def profile(
     model: str = "resnet20",
     *,
     space: str = "unified",
     out: str | Path | None = None,
-    seconds: float | None = None,
+    time_s: float | None = None,
     num_classes: int | None = None,
     transfer_from: str | None = None,
     networks: int = 20,
@@ -35,7 +40,7 @@ def profile(
     lock_clocks: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
-    **settings: Any,
+    **settings: Unpack[ProfileSettings],
 ) -> Profile:
     """Profile a network's units on this device; needs neither data nor weights.
 
@@ -46,17 +51,16 @@ def profile(
         space: The gates to cover.
         out: File to write; None stores the profile in the database, where a search finds it, and
             :func:`validate_profile` and :func:`explain` by its digest.
-        seconds: Time to spend; it is kept, and what does not fit is left out. None for 40, or as many as a slow network
-            needs.
+        time_s: Hard time limit in seconds; what does not fit is left out. None for 40, or longer for a slow network.
         num_classes: Outputs of the classifier; None for the network's default.
         transfer_from: A profile of the network from another device, as a file or by the name of a recorded one: then
             only a few networks are measured here, and the rest is carried over.
         networks: How many are measured then, for about two seconds each; fewer if they do not fit into the time.
-        allow_noisy: Keep what was measured on a noisy machine too.
-        lock_clocks: Hold a GPU's clock at its highest meanwhile; it is restored afterwards.
+        allow_noisy: Accept a profile measured on a noisy machine.
+        lock_clocks: Lock the GPU at its maximum clock while profiling; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
-        **settings: As in :func:`search`: device, batch_size, dtype, layout, threads, runtime, seed, input_size.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
+        **settings: Target, seed and input size, as in :func:`search`.
 
     Raises:
         ProfileError: If the machine is too noisy to measure, after up to three attempts within the time; says what may
@@ -78,15 +82,16 @@ def profile(
     from autogate.sites import find_sites
     from autogate.surgery import check_dense
 
+    check_names(settings, taken_by(SearchConfig, "profile"))
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
     size = config.input_size or default_input_size(model)
     network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
-    device, strict_time_limit = resolve_device(config.device), seconds is not None
-    time_s = QUICK_PROFILE_S if seconds is None else seconds
+    device, strict_time_limit = resolve_device(config.device), time_s is not None
+    time_s = QUICK_PROFILE_S if time_s is None else time_s
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = Store(storage or default_storage(), create=True) if out is None else None
-        space_here, hears = searched_space(config, network), reporter or Reporter()
+        space_here, hears = searched_space(config, network), default_reporter(reporter)
         if transfer_from is not None:
             taken = transfer_to_here(
                 transfer_from,
@@ -113,8 +118,8 @@ def profile(
             )
     if not allow_noisy and (wrong := noise_reason(taken)) is not None:
         raise ProfileError(
-            f"the machine is too noisy to measure: {wrong}; stop other programs, lower --threads, or keep the "
-            "profile all the same with --allow-noisy"
+            f"the machine is too noisy to measure: {wrong}; stop other programs, lower --threads, or accept the "
+            "profile with --allow-noisy"
         )
     if store is not None:
         keep_profile(store, taken)
@@ -137,14 +142,14 @@ def validate_profile(
     model: str | None = None,
     space: str = "unified",
     networks: int = 40,
-    seconds: float = 60.0,
+    time_s: float = 60.0,
     seed: int = 0,
     num_classes: int | None = None,
     plot: str | Path | None = None,
     allow_stale: bool = False,
     storage: str | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
     Args:
@@ -152,13 +157,13 @@ def validate_profile(
         model: Network by name; None for the one the profile names.
         space: As in :func:`search`.
         networks: How many networks to measure.
-        seconds: Time to spend on measuring.
+        time_s: Time to measure for, in seconds.
         seed: Seed of the choice of networks.
         num_classes: Outputs of the classifier; None for the network's default.
         plot: HTML file to draw predicted against measured into.
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         storage: SQLAlchemy URL of the database.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
 
     Raises:
         ProfileError: If there is no such profile, or it was made on another device, in another setting or of another
@@ -174,17 +179,17 @@ def validate_profile(
         storage or default_storage(),
         model=model,
         networks=networks,
-        seconds=seconds,
+        seconds=time_s,
         seed=seed,
         num_classes=num_classes,
         allow_stale=allow_stale,
-        reporter=reporter or Reporter(),
+        reporter=default_reporter(reporter),
     )
     if plot is not None:
         from autogate.report import write_validation_plot
 
         write_validation_plot(document, Path(plot))
-    return document
+    return Result(document)
 
 
 def predict(
@@ -195,7 +200,7 @@ def predict(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> Prediction:
     """Predict the latency of a policy on a study's network and device.
 
     Args:
@@ -207,13 +212,14 @@ def predict(
         data: The data the study was started with, if it was no name.
     """
     from autogate.analysis import prediction_document
-
-    opened = Study(study, storage)
     from autogate.nas.evaluating import CallerInputs
 
+    opened = Study(study, storage)
     CallerInputs(model, data).check(study, opened.config)
     found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
-    return prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+    return Prediction(
+        prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
+    )
 
 
 def predict_many(
@@ -224,10 +230,10 @@ def predict_many(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
-) -> dict[str, Any]:
+) -> Predictions:
     """Predict the latencies of many policies of a study's space at once, given as a matrix of genes.
 
-    ``decisions`` of the answer names the columns of the matrix and their choices, in order; ``predicted_ms`` holds the
+    ``decisions`` of the result names the columns of the matrix and their choices, in order; ``latency_ms`` holds the
     latencies in milliseconds, float64 ``[policies]``. Gates whose cost varies with the input count as fully open.
 
     Args:
@@ -244,12 +250,13 @@ def predict_many(
         ProfileError: If a policy holds a gate that was never profiled.
     """
     from autogate.analysis import many_document
-
-    opened = Study(study, storage)
     from autogate.nas.evaluating import CallerInputs
 
+    opened = Study(study, storage)
     CallerInputs(model, data).check(study, opened.config)
-    return many_document(opened.store, study, choices, profile=profile, model=model, data=data)
+    document = many_document(opened.store, study, choices, profile=profile, model=model, data=data)
+    latency_ms = document.pop("predicted_ms")
+    return Predictions(document, latency_ms)
 
 
 def explain(
@@ -259,7 +266,7 @@ def explain(
     space: str | None = None,
     num_classes: int | None = None,
     storage: str | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Return where a network's time goes on a device, and which gates pay there, or why they do not.
 
     Args:
@@ -271,12 +278,14 @@ def explain(
     """
     from autogate.analysis import explanation_document
 
-    return explanation_document(
-        name,
-        storage or default_storage(),
-        model=model,
-        space=None if space is None else load_space(space),
-        num_classes=num_classes,
+    return Result(
+        explanation_document(
+            name,
+            storage or default_storage(),
+            model=model,
+            space=None if space is None else load_space(space),
+            num_classes=num_classes,
+        )
     )
 
 
@@ -288,10 +297,10 @@ def measure(
     layout: str | None = None,
     threads: int | None = None,
     runtime: str = "eager",
-    seconds: float = 20.0,
+    time_s: float = 20.0,
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
-) -> dict[str, Any]:
+) -> Measurement:
     """Measure latency, peak memory and energy of an export beside its dense network on this device.
 
     Latency and energy are measured interleaved; energy is None where the device does not count it.
@@ -302,8 +311,8 @@ def measure(
         batch_size: Images per call; None likewise.
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
-        runtime: How both networks run: ``eager``, ``compiled`` by Inductor, or ``cuda_graph``.
-        seconds: Longest time to spend on the latency.
+        runtime: Runtime of both networks: ``eager``, ``compiled`` by Inductor, ``cuda_graph``, or one of a plug-in.
+        time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
     """
@@ -317,18 +326,22 @@ def measure(
         layout=layout,
         threads=threads,
         runtime=runtime,
-        seconds=seconds,
+        seconds=time_s,
         stat=latency_stat,
     )
-    return measurement_document(exported, comparison, measure_memory(exported, comparison.setting))
+    return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))
 
 
-def doctor(*, storage: str | None = None) -> dict[str, Any]:
-    """Return versions, devices and the state of the machine, as they matter for measuring."""
+def doctor(*, storage: str | None = None) -> Result:
+    """Return versions, devices and the state of the machine, as they matter for measuring, and what plug-ins add."""
+    from autogate.exporters import EXPORTERS
+    from autogate.gates import FAMILIES
     from autogate.latency.hardware import machine_facts
+    from autogate.runtimes import RUNTIMES
 
     try:
-        known: Any = Store(storage or default_storage()).study_names()
+        known: Any = open_store(storage).study_names()
     except AutoGateError as error:
         known = str(error)
-    return {"schema": "autogate.doctor/1", **machine_facts(), "studies": known}
+    plugins = [asdict(plugin) for registry in (FAMILIES, RUNTIMES, EXPORTERS) for plugin in registry.plugins()]
+    return Result({"schema": "autogate.doctor/1", **machine_facts(), "plugins": plugins, "studies": known})

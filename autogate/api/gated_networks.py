@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from autogate.errors import PolicyError
+from autogate.errors import ModelError, PolicyError
 from autogate.policy import Policy
 
 if TYPE_CHECKING:
@@ -14,57 +14,65 @@ if TYPE_CHECKING:
     from autogate.gates import TrainingGate
     from autogate.sites import Network
 
+    ExampleInputs = torch.Tensor | tuple[int, int, int]
+
 _POLICY = "autogate_policy"
 
 
-def apply(model: nn.Module, policy: Policy, input_shape: tuple[int, int, int] = (3, 224, 224)) -> fx.GraphModule:
+def apply_policy(model: nn.Module, policy: Policy, example_inputs: ExampleInputs) -> fx.GraphModule:
     """Return ``model`` with the policy's gates in training form; it shares the model's weights.
 
     Args:
         model: A network that takes one image batch.
         policy: The policy; every gate must fit its site.
-        input_shape: Channels, height and width of one input.
+        example_inputs: A batch such as the network takes, ``[N, C, H, W]``, or the shape ``(C, H, W)`` of one input.
 
     Raises:
         ModelError: If the network cannot be traced or rebuilt.
         PolicyError: If a gate does not fit.
+
+    Example:
+        >>> policy = Policy({"block:layer1.1": Gate("drop")})
+        >>> gated = apply_policy(model, policy, torch.zeros(1, 3, 32, 32))
     """
     from autogate.surgery import training_form
 
-    network, complete, gates = _gated(model, policy, input_shape)
+    network, complete, gates = _gated(model, policy, example_inputs)
     form = training_form(network, gates)
     form.meta[_POLICY] = complete.execution_digest
     return form
 
 
-def compact(
+def compact_model(
     model: nn.Module,
     policy: Policy,
-    input_shape: tuple[int, int, int] = (3, 224, 224),
+    example_inputs: ExampleInputs,
     *,
     applied: fx.GraphModule | None = None,
 ) -> fx.GraphModule:
     """Return ``model`` rebuilt without the gated work, as it would run; it has weights of its own.
 
     Args:
-        model: As in :func:`apply`.
-        policy: As in :func:`apply`.
-        input_shape: As in :func:`apply`.
-        applied: What :func:`apply` made of ``model`` and ``policy``, after training; without it, gates that have
+        model: As in :func:`apply_policy`.
+        policy: As in :func:`apply_policy`.
+        example_inputs: As in :func:`apply_policy`.
+        applied: What :func:`apply_policy` made of ``model`` and ``policy``, after training; without it, gates that have
             weights start untrained.
 
     Raises:
         ModelError: If the network cannot be traced or rebuilt.
-        PolicyError: If a gate does not fit.
+        PolicyError: If a gate does not fit, or ``applied`` belongs to another network or policy.
     """
     from autogate.surgery import compact_form, gate_path
 
-    network, complete, gates = _gated(model, policy, input_shape)
+    network, complete, gates = _gated(model, policy, example_inputs)
     if applied is not None:
         if applied.meta.get(_POLICY) != complete.execution_digest:
-            raise PolicyError("`applied` has other gates; pass what apply(model, policy) made of this policy")
+            raise PolicyError("`applied` has other gates; pass what apply_policy(model, policy, …) made of this policy")
         if not {id(p) for p in model.parameters()} & {id(p) for p in applied.parameters()}:
-            raise PolicyError("`applied` was made of another network; pass what apply(model, policy) made of this one")
+            raise PolicyError(
+                "`applied` was made of another network; pass what apply_policy(model, policy, …) made of this one"
+            )
         # A gate that is always shut is not in the form: there is nothing it could have learnt.
         gates |= {
             site: cast("TrainingGate", applied.get_submodule(gate_path(site)))
@@ -92,14 +100,31 @@ def gate_loss(network: nn.Module, fraction: float) -> torch.Tensor | float:
     return gate_loss(gates)
 
 
+def input_shape(example_inputs: ExampleInputs) -> tuple[int, int, int]:
+    """Return channels, height and width of one input.
+
+    Raises:
+        ModelError: If ``example_inputs`` is neither a batch ``[N, C, H, W]`` nor a shape ``(C, H, W)``.
+    """
+    shape = tuple(getattr(example_inputs, "shape", example_inputs))
+    if hasattr(example_inputs, "shape") and len(shape) == 4:
+        shape = shape[1:]
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ModelError(
+            f"example_inputs must be a batch [N, C, H, W] or the shape (C, H, W) of one input, not {list(shape)}"
+        )
+    channels, height, width = shape
+    return channels, height, width
+
+
 def _gated(
-    model: nn.Module, policy: Policy, input_shape: tuple[int, int, int]
+    model: nn.Module, policy: Policy, example_inputs: ExampleInputs
 ) -> tuple[Network, Policy, dict[str, TrainingGate]]:
     from autogate.sites import find_sites
     from autogate.surgery import attach_gates, canonical, check_dense
 
     if not isinstance(policy, Policy):
         raise PolicyError(f"a policy must be an autogate.Policy, not {type(policy).__name__}; see Policy.from_json")
-    network = check_dense(find_sites(model, input_shape))
+    network = check_dense(find_sites(model, input_shape(example_inputs)))
     complete = canonical(policy, network.sites, strict=True)
     return network, complete, attach_gates(network, complete)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from autogate.api.results import Result
+from autogate.api.study import open_store
 from autogate.errors import StudyError
 from autogate.store import Store, check_name, default_storage, upgrade_database
 from autogate.studies import describe_document, history_document
@@ -12,7 +13,7 @@ from autogate.studies import describe_document, history_document
 _ELSEWHERE = "do it there; if that host is gone, copy what you need with `autogate studies copy`, and remove the file"
 
 
-def describe_study(study: str, *, storage: str | None = None) -> dict[str, Any]:
+def describe_study(study: str, *, storage: str | None = None) -> Result:
     """Return what is kept of a study: when, where and by which code it ran, its configuration, and its size.
 
     Args:
@@ -22,10 +23,10 @@ def describe_study(study: str, *, storage: str | None = None) -> dict[str, Any]:
     Raises:
         StudyError: If there is no such study.
     """
-    return describe_document(Store(storage or default_storage()), study)
+    return Result(describe_document(open_store(storage), study))
 
 
-def history(study: str, *, storage: str | None = None, plot: str | Path | None = None) -> dict[str, Any]:
+def history(study: str, *, storage: str | None = None, plot: str | Path | None = None) -> Result:
     """Return what a study had reached after each trial: hypervolume, best within the budget, size of the front.
 
     Args:
@@ -40,12 +41,12 @@ def history(study: str, *, storage: str | None = None, plot: str | Path | None =
     from autogate.report import check_plot_path
 
     check_plot_path(plot)
-    document = history_document(Store(storage or default_storage()), study)
+    document = history_document(open_store(storage), study)
     if plot is not None:
         from autogate.report import write_history_plot
 
         write_history_plot(document, Path(plot))
-    return document
+    return Result(document)
 
 
 def delete_study(study: str, *, storage: str | None = None) -> None:
@@ -61,13 +62,13 @@ def delete_study(study: str, *, storage: str | None = None) -> None:
     """
     from autogate.store import transfer
 
-    store = Store(storage or default_storage())
+    store = open_store(storage)
     store.study(study)
     store.check_host(study, _ELSEWHERE)
     transfer.delete_study(store, study)
 
 
-def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> dict[str, Any]:
+def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> Result:
     """Copy a study with all it needs, so that it can be continued there.
 
     Saves to the other database on completion; it is made if it is not there.
@@ -84,19 +85,19 @@ def copy_study(study: str, *, to: str, name: str | None = None, storage: str | N
     """
     from autogate.store import transfer
 
-    source, name = Store(storage or default_storage()), study if name is None else name
+    source, name = open_store(storage), study if name is None else name
     check_name(name)
     source.study(study)
     if name == study and source.is_at(to):
-        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --as")
+        raise StudyError(f"study {study!r} cannot be copied onto itself; give the copy another name with --name")
     with source.running(study):
         target = Store(to, create=True)
         with target.running(name):
             transfer.add_study(target, transfer.study_rows(source, study), name)
-    return {"schema": "autogate.copy/1", "study": study, "to": target.shown_url, "name": name}
+    return Result({"schema": "autogate.copy/1", "study": study, "to": target.shown_url, "name": name})
 
 
-def export_study(study: str, to: str | Path, *, storage: str | None = None) -> dict[str, Any]:
+def export_study(study: str, to: str | Path, *, storage: str | None = None) -> Result:
     """Write a study with all it needs, weights included, to one file of JSON lines.
 
     Args:
@@ -109,14 +110,14 @@ def export_study(study: str, to: str | Path, *, storage: str | None = None) -> d
     """
     from autogate.store import transfer
 
-    store, path = Store(storage or default_storage()), Path(to)
+    store, path = open_store(storage), Path(to)
     store.study(study)
     with store.running(study):
         count = transfer.write_rows(path, study, transfer.study_rows(store, study))
-    return {"schema": "autogate.study-file/1", "study": study, "file": str(path), "rows": count}
+    return Result({"schema": "autogate.study-file/1", "study": study, "file": str(path), "rows": count})
 
 
-def import_study(file: str | Path, *, name: str | None = None, storage: str | None = None) -> dict[str, Any]:
+def import_study(file: str | Path, *, name: str | None = None, storage: str | None = None) -> Result:
     """Store a study that :func:`export_study` wrote.
 
     Saves to the database on completion; it is made if it is not there.
@@ -134,13 +135,13 @@ def import_study(file: str | Path, *, name: str | None = None, storage: str | No
     found, rows = transfer.read_rows(Path(file))
     name = name or found
     check_name(name)
-    store = Store(storage or default_storage(), create=True)
+    store = open_store(storage, create=True)
     with store.running(name):
         transfer.add_study(store, rows, name)
-    return {"schema": "autogate.study-file/1", "study": name, "file": str(file), "storage": store.shown_url}
+    return Result({"schema": "autogate.study-file/1", "study": name, "file": str(file), "storage": store.shown_url})
 
 
-def upgrade_studies(*, storage: str | None = None) -> dict[str, Any]:
+def upgrade_studies(*, storage: str | None = None) -> Result:
     """Bring a database of an older schema up to date; nothing that it holds is lost.
 
     Saves to the database on completion, all or nothing.
@@ -158,10 +159,10 @@ def upgrade_studies(*, storage: str | None = None) -> dict[str, Any]:
     store = Store(url)
     for study in store.study_names():
         write_history(store, study)
-    return {"schema": "autogate.upgrade/1", "storage": store.shown_url, "from": before, "to": after}
+    return Result({"schema": "autogate.upgrade/1", "storage": store.shown_url, "from": before, "to": after})
 
 
-def vacuum_studies(*, storage: str | None = None) -> dict[str, Any]:
+def vacuum_studies(*, storage: str | None = None) -> Result:
     """Remove what no study uses any more: evaluations, policies and weights; profiles stay.
 
     Args:
@@ -173,7 +174,7 @@ def vacuum_studies(*, storage: str | None = None) -> dict[str, Any]:
     """
     from autogate.store import transfer
 
-    store = Store(storage or default_storage())
+    store = open_store(storage)
     for study in store.study_names():
         store.check_host(study, _ELSEWHERE)
-    return {"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)}
+    return Result({"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)})

@@ -5,52 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
+from autogate.api.gated_networks import input_shape
+from autogate.api.progress import default_reporter
+from autogate.api.results import Result, SiteInfo
+from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
-from autogate.goals import make_config
-from autogate.space import SpaceSpec, list_spaces, load_space
+from autogate.goals import SearchConfig, SensitivitySettings, check_names, make_config, taken_by
+from autogate.space import load_space
 from autogate.studies import Reporter
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from autogate.api.gated_networks import ExampleInputs
     from autogate.nas.evaluating import OwnData
 
 
-def sites(
-    model: str = "resnet20", *, input_size: int | None = None, num_classes: int | None = None
-) -> list[dict[str, Any]]:
+def find_sites(
+    model: str | nn.Module = "resnet20",
+    example_inputs: ExampleInputs | None = None,
+    *,
+    num_classes: int | None = None,
+) -> list[SiteInfo]:
     """Return the sites of a network with shapes and MACs, and the families that fit each.
 
-    Channels that look like a site but cannot be cut come last, with the reason; for sites it is empty.
+    Channels that look like a site but cannot be cut come last, with the reason.
+
+    Args:
+        model: Network: a name, or a module of your own.
+        example_inputs: A batch ``[N, C, H, W]``, or the shape ``(C, H, W)`` of one input; None for the usual size of a
+            network by name.
+        num_classes: Outputs of the classifier of a network by name; None for its default.
 
     Raises:
         ModelError: If the network is unknown, cannot be traced, or has no site.
+
+    Example:
+        >>> [site.name for site in find_sites(model, (3, 32, 32)) if "mod" in site.families]
     """
     from autogate.gates import FAMILIES
     from autogate.models import default_input_size, load_model
     from autogate.records import Site
     from autogate.sites import find_sites
 
-    if input_size is not None and input_size < 1:
-        raise ModelError(f"input size {input_size} must be at least 1")
-    size = input_size or default_input_size(model)
-    network = find_sites(load_model(model, num_classes=num_classes).module, (3, size, size))
+    if example_inputs is None:
+        if not isinstance(model, str):
+            raise ModelError("give example_inputs with a module of your own, such as (3, 224, 224)")
+        size = default_input_size(model)
+        example_inputs = (3, size, size)
+    module = load_model(model, num_classes=num_classes).module if isinstance(model, str) else model
+    network = find_sites(module, input_shape(example_inputs))
 
-    def row(site: Site, reason: str) -> dict[str, Any]:
+    def info(site: Site, reason: str) -> SiteInfo:
         families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site)]
-        return {**asdict(site), "families": families, "reason": reason}
+        return SiteInfo({**asdict(site), "families": families, "reason": reason})
 
-    refused = [row(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
-    return [*(row(site, "") for site in network.sites.values()), *refused]
-
-
-def spaces() -> dict[str, SpaceSpec]:
-    """Return the search spaces that ship with AutoGate, by name."""
-    return list_spaces()
+    refused = [info(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
+    return [*(info(site, "") for site in network.sites.values()), *refused]
 
 
+@with_settings("sensitivity")
 def sensitivity(
     model: str | nn.Module = "resnet20",
     data: str | Path | OwnData = "digits",
@@ -61,9 +77,9 @@ def sensitivity(
     images: int = 512,
     plot: str | Path | None = None,
     reporter: Reporter | None = None,
-    **settings: Any,
-) -> dict[str, Any]:
-    """Return how much accuracy gates at one place alone cost, the harder they prune; trains no gate.
+    **settings: Unpack[SensitivitySettings],
+) -> Result:
+    """Return how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate.
 
     Args:
         model: Network: a name, or a trained module of your own; one by name without weights is trained first.
@@ -73,21 +89,22 @@ def sensitivity(
         values: Shares to leave out, each in [0, 1); None for a fixed few.
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
-        reporter: Hears of progress.
-        **settings: As in :func:`search`: weights, device, seed, input_size, mean, std.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
+        **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document
     from autogate.nas.evaluating import CallerInputs, config_names
     from autogate.report import check_plot_path
 
     check_plot_path(plot)
+    check_names(settings, taken_by(SearchConfig, "sensitivity"))
     config = make_config(
         **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True
     )
     own = CallerInputs.among(model, data)
-    document = sensitivity_document(config, own, family, tie, values, images, reporter or Reporter())
+    document = sensitivity_document(config, own, family, tie, values, images, default_reporter(reporter))
     if plot is not None:
         from autogate.report import write_sensitivity_plot
 
         write_sensitivity_plot(document, Path(plot))
-    return document
+    return Result(document)

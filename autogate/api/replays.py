@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from autogate.store import Store, check_name, default_storage
+from autogate.api.progress import default_reporter
+from autogate.api.results import Result
+from autogate.api.study import open_store
+from autogate.store import check_name
 from autogate.studies import Reporter
 
 
@@ -16,10 +17,10 @@ def replay(
     sampler: str | None = None,
     seed: int | None = None,
     workers: int | None = None,
-    seconds: float = 0.0,
+    delay_s: float = 0.0,
     storage: str | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
+) -> Result:
     """Search a recorded study's space again and train nothing; return what was reached, and the time it took.
 
     Its evaluations answer in the place of trainings: to compare samplers and seeds, or to see what a team can do.
@@ -29,10 +30,10 @@ def replay(
         study: Name of the recorded study.
         name: Name of the replay.
         trials: Proposals; None for as many as the recorded study had.
-        sampler: ``tpe`` or ``random``; None for the recorded one.
+        sampler: ``tpe``, ``random``, ``gp``, ``nsgaii`` or ``package.module:factory``; None for the recorded one.
         seed: Seed of the proposals; None for the recorded one.
         workers: Processes that answer; None for this one.
-        seconds: How long each answer takes, as if it were a training.
+        delay_s: Seconds that each evaluation is made to take, as if it were a training.
         storage: SQLAlchemy URL of the database.
         reporter: Hears of every trial.
 
@@ -40,9 +41,8 @@ def replay(
         StudyError: If there is no such study, or it has nothing to replay.
     """
     from autogate.analysis import add_replay, run_replay
-    from autogate.goals import SearchConfig
 
-    store, reporter = Store(storage or default_storage()), reporter or Reporter()
+    store, reporter = open_store(storage), default_reporter(reporter)
     check_name(name)
     store.study(study)
     with store.running(name):
@@ -55,28 +55,30 @@ def replay(
                 name,
                 workers=workers,
                 backend="local",
-                replay_s=seconds,
+                replay_s=delay_s,
                 timeout_s=None,
                 trainings=None,
                 **changes,
             )
-        config = SearchConfig.model_validate(store.study(name)[0])
+        config = store.study(name).config
         if trials is not None and trials != config.trials:
             config = config.model_copy(update={"trials": trials})
-            store.set_config(name, config.to_json())
+            store.set_config(name, config)
         store.claim(name)
         reporter.begin(name, store.command("studies show", name))
         times = run_replay(store, name, config, reporter)
     fronts = store.fronts(name)
-    return {
-        "schema": "autogate.replay/1",
-        "study": name,
-        "of": study,
-        "sampler": config.sampler,
-        "seed": config.seed,
-        "trials": store.count_trials(name),
-        "best_trial": fronts[-1].best_trial if fronts else None,
-        "best_val_accuracy": fronts[-1].best_val_accuracy if fronts else None,
-        "hypervolume": fronts[-1].hypervolume if fronts else 0.0,
-        **times,
-    }
+    return Result(
+        {
+            "schema": "autogate.replay/1",
+            "study": name,
+            "of": study,
+            "sampler": config.sampler,
+            "seed": config.seed,
+            "trials": store.count_trials(name),
+            "best_trial": fronts[-1].best_trial if fronts else None,
+            "best_val_accuracy": fronts[-1].best_val_accuracy if fronts else None,
+            "hypervolume": fronts[-1].hypervolume if fronts else 0.0,
+            **times,
+        }
+    )

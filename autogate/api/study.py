@@ -1,26 +1,38 @@
-"""A study in its database, as those who read it see it."""
+"""A study in its database: read, plotted, loaded as a network, exported."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.errors import PolicyError, StudyError
+from autogate.errors import AutoGateError, PolicyError, StudyError
 from autogate.goals import SearchConfig
 from autogate.policy import Policy
-from autogate.records import FinalistRecord, Realisation, TrialRecord
+from autogate.records import FinalistRecord, Realisation, StudyFacts, TrialRecord
 from autogate.store import Store, default_storage
-from autogate.studies import Reporter, choose, search_document
+from autogate.studies import Reporter, choose, pareto_front, search_document
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
     from torch import nn
 
-    from autogate.nas.evaluating import OwnData
+    from autogate.nas.evaluating import OwnData, Task
+
+
+def open_store(storage: str | None, *, create: bool = False) -> Store:
+    """Open the study database at an SQLAlchemy URL; None for the default one.
+
+    Raises:
+        StorageError: If it is not there and is not to be made, or cannot be used.
+    """
+    return Store(storage or default_storage(), create=create)
 
 
 class Study:
-    """A search in a database.
+    """A search in a database, running, finished or interrupted; every attribute is read when it is asked for.
 
     Args:
         name: Name of the study.
@@ -28,6 +40,11 @@ class Study:
 
     Raises:
         StudyError: If there is no such study.
+
+    Example:
+        >>> study = autogate.load_study("first")
+        >>> study.best_trial.test_accuracy, study.best_trial.comparison.ratio
+        >>> network = study.load_best_model()
     """
 
     def __init__(self, name: str, storage: str | None = None) -> None:
@@ -39,25 +56,92 @@ class Study:
     @property
     def config(self) -> SearchConfig:
         """The resolved configuration."""
-        return SearchConfig.model_validate(self.store.study(self.name)[0])
+        return self.store.study(self.name).config
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What was found out on the way: dense accuracies, budget, identities of profile and weights."""
-        return self.store.study(self.name)[1]
+    def facts(self) -> StudyFacts:
+        """What was found out on the way: the dense network, the device, identities of profile and weights."""
+        return self.store.study(self.name).facts
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All proposals by number."""
+        return tuple(self.store.trials(self.name))
+
+    @property
+    def finalists(self) -> tuple[FinalistRecord, ...]:
+        """Candidates that were fully trained, and measured if the target is at hand."""
+        return tuple(self.store.finalists(self.name))
+
+    @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """Trained candidates that no other beats in both accuracy and predicted latency, fastest first."""
+        return tuple(pareto_front(self.trials, self.config.latency_stat))
+
+    @property
+    def best_trial(self) -> FinalistRecord | None:
+        """The winner among the finalists, or None if none meets the budgets."""
+        record = self.store.study(self.name)
+        return choose(list(self.finalists), record.config.budgets, record)[0]
+
+    @property
+    def best_policy(self) -> Policy | None:
+        """The winner's policy, or None if no finalist meets the budgets."""
+        best = self.best_trial
+        return None if best is None else best.policy
 
     def document(self) -> dict[str, Any]:
         """Return the study as one JSON-ready document."""
         return search_document(self.store, self.name)
 
-    @property
-    def best(self) -> FinalistRecord | None:
-        """The measured winner, or None if no finalist meets the budget."""
-        return choose(self.store.finalists(self.name), self.config.budgets, self.config, self.facts)[0]
+    def trials_dataframe(self) -> pd.DataFrame:
+        """Return one row per trial: number, outcome, accuracy, predicted latencies, costs, policy digest.
 
-    def trials(self) -> list[TrialRecord]:
-        """Return all proposals by number."""
-        return self.store.trials(self.name)
+        Raises:
+            AutoGateError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise AutoGateError("a data frame needs pandas: pip install pandas") from None
+        return pd.DataFrame(
+            [
+                {
+                    "trial": trial.number,
+                    "outcome": trial.outcome,
+                    "val_accuracy": trial.val_accuracy,
+                    **{f"predicted_{name}_ms": value for name, value in (trial.predicted or {}).items()},
+                    **(trial.costs or {}),
+                    "seconds": trial.seconds,
+                    "reason": trial.reason,
+                    "policy": None if trial.policy is None else trial.policy.digest,
+                }
+                for trial in self.trials
+            ]
+        )
+
+    def plot_front(self) -> go.Figure:
+        """Return a figure of the trained candidates, their front, dense, the budget, and what was measured."""
+        from autogate.report import front_figure
+
+        return front_figure(self.document(), self.trials, self.config.latency_stat)
+
+    def load_best_model(self, *, model: nn.Module | None = None, data: OwnData | None = None) -> nn.Module:
+        """Return the winner as a network: compact, with its trained weights, in evaluation mode, on the CPU.
+
+        It takes batches ``[N, C, H, W]`` and returns scores ``[N, classes]``.
+
+        Args:
+            model: The module the study was started with, if it was one.
+            data: The data the study was started with, if it was no name.
+
+        Raises:
+            StudyError: If no finalist meets the budgets, or ``model`` or ``data`` is needed.
+        """
+        from autogate.exporters import restore_finalist
+
+        finalist = self.finalist("best")
+        return restore_finalist(self.store, self.name, finalist, self._task(model, data)).cpu().eval()
 
     def finalist(self, which: str) -> FinalistRecord:
         """Return the measured finalist ``best``, or the one of a trial number.
@@ -66,7 +150,7 @@ class Study:
             StudyError: If there is none; says which trials are finalists.
         """
         finalists = self.store.finalists(self.name)
-        found = self.best if which == "best" else next((f for f in finalists if str(f.trial) == which), None)
+        found = self.best_trial if which == "best" else next((f for f in finalists if str(f.trial) == which), None)
         if found is None:
             known = ", ".join(str(f.trial) for f in finalists) or "none yet"
             what = "no finalist that meets the budget" if which == "best" else f"no finalist of trial {which}"
@@ -90,19 +174,29 @@ class Study:
         if which == "best":
             finalist = self.finalist(which)
             return finalist.policy, finalist.realisation
-        for trial in self.trials():
+        for trial in self.trials:
             if str(trial.number) == which and trial.policy is not None:
                 return trial.policy, self.store.realisation(trial.policy)
         raise StudyError(f"study {self.name!r} has no trial {which!r}; give a number, best, or a policy.json")
 
     def export(
-        self, to: str | Path, which: str = "best", *, model: nn.Module | None = None, data: OwnData | None = None
+        self,
+        to: str | Path,
+        which: str = "best",
+        *,
+        formats: Sequence[str] = ("pt2",),
+        model: nn.Module | None = None,
+        data: OwnData | None = None,
     ) -> dict[str, Any]:
         """Write a finalist to the directory ``to``; see :func:`autogate.export`."""
-        from autogate.exporters import export_finalist
+        from autogate.exporters import export_finalist, find_exporters
+
+        exporters = find_exporters(formats)
+        finalist = self.finalist(which)
+        return export_finalist(self.store, self.name, finalist, self._task(model, data), Path(to), exporters)
+
+    def _task(self, model: nn.Module | None, data: OwnData | None) -> Task:
         from autogate.nas.evaluating import CallerInputs, load_task
 
-        finalist = self.finalist(which)
         CallerInputs(model, data).check(self.name, self.config)
-        task = load_task(self.config, Reporter(), model, data)
-        return export_finalist(self.store, self.name, finalist, task, Path(to))
+        return load_task(self.config, Reporter(), model, data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from autogate.store import Store, default_storage
+from autogate.api.progress import default_reporter
+from autogate.api.study import open_store
 from autogate.studies import Reporter
 
 
-def worker(
+def run_worker(
     study: str,
     *,
     storage: str | None = None,
@@ -26,15 +27,17 @@ def worker(
         train_device: Device to train on; None for the study's.
         idle_s: Seconds without work after which to return; None to wait for more until stopped.
         started_as: Identity that the process which started this one has given it; None for a worker of its own.
-        reporter: Hears of progress.
+        reporter: Receives progress; None logs it to the logger ``autogate``.
 
     Raises:
         StudyError: If there is no such study, it is run by another version, or network and data are others here.
     """
-    from autogate.nas.workers import run_worker
+    from autogate.nas.workers import run_worker as train_jobs
 
-    store = Store(storage or default_storage())
+    store = open_store(storage)
     store.study(study)
     if started_as is None:
         store.check_host(study)
-    return run_worker(store, study, reporter or Reporter(), train_device=train_device, idle_s=idle_s, worker=started_as)
+    return train_jobs(
+        store, study, default_reporter(reporter), train_device=train_device, idle_s=idle_s, worker=started_as
+    )

@@ -1,5 +1,5 @@
 """The command line: parse, call :mod:`autogate.api`, print."""
 
-from autogate.cli.progress import TerminalReporter
+from autogate.api import TerminalReporter
 
 __all__ = ["TerminalReporter"]

@@ -14,16 +14,19 @@ from autogate.cli.printing import print_json, print_table
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="A study, a profile file, name of a recorded one, digest of a stored one.")
+        str,
+        typer.Argument(help="A study, a profile file, the name of a recorded profile, or the digest of a stored one."),
     ],
     model: Annotated[str | None, typer.Option(help="Network [default: the profile's].")] = None,
-    space: Annotated[str | None, typer.Option(help="Gates to ask about [default: the study's, or unified].")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space whose gates are shown [default: the study's, or unified].")
+    ] = None,
     num_classes: NumClasses = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Show where a network's time goes on a device, and which gates pay there, or why they do not."""
-    document = autogate.explain(name, model=model, space=space, num_classes=num_classes, storage=storage)
+    document = autogate.explain(name, model=model, space=space, num_classes=num_classes, storage=storage).to_json()
     if output is Format.json:
         print_json(document)
         return
@@ -36,7 +39,7 @@ def command(
         ],
     )
     print_table(
-        "gates, alone at one site and at their lightest",
+        "each gate alone, at its strongest setting",
         ("gate", "at", "of dense", "why not"),
         [
             (gate, f"{len(found)} {kind}s", _range([row["saved_share"] for row in found]), found[0]["reason"] or "")

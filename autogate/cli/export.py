@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.options import Storage, StudyName
 from autogate.cli.printing import console, print_json
 
 
@@ -16,17 +16,22 @@ def command(
     study: StudyName,
     to: Annotated[Path, typer.Option(help="Directory to write.")],
     trial: Annotated[str, typer.Option(help="best, or the trial number of a finalist.")] = "best",
+    formats: Annotated[
+        str, typer.Option("--format", "-f", help="Formats to write, with commas between: pt2, or those of plug-ins.")
+    ] = "pt2",
     storage: Storage = None,
-    output: FormatOption = Format.table,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
-    """Write policy, weights, program and report of a finalist; reload and verify them."""
-    report = autogate.export(study, to, which=trial, storage=storage)
-    if output is Format.json:
+    """Write policy, weights and report of a finalist, and the network in the formats; reload and verify them."""
+    report = autogate.export(study, to, trial=trial, formats=formats.split(","), storage=storage).to_json()
+    if as_json:
         print_json(report)
         return
     verified = report["verified"]
+    formats_files = [file for one in report["formats"].values() for file in one["files"]]
+    files = ["policy.json", "model.safetensors", *formats_files, "report.json", "inputs.safetensors"]
     console().print(
-        f"wrote {to}: policy.json, model.safetensors, model.pt2, report.json, inputs.safetensors\n"
+        f"wrote {to}: {', '.join(files)}\n"
         f"reloaded and compared on {verified['images']} images: largest difference {verified['max_difference']:.1e}, "
         f"{verified['changed_predictions']} predictions changed\n"
         f"measure it with: autogate measure {to}",

@@ -9,6 +9,7 @@ import threading
 import typer
 from rich.console import Console
 
+from autogate.api import resume_command
 from autogate.cli import (
     doctor,
     explain,
@@ -27,7 +28,7 @@ from autogate.cli import (
     studies,
     worker,
 )
-from autogate.cli.progress import resume_command
+from autogate.cli.settings import Command
 from autogate.errors import AutoGateError
 
 INTERRUPTED = 130
@@ -56,7 +57,7 @@ for module in (
     spaces,
     doctor,
 ):
-    app.command(module.__name__.rsplit(".", 1)[1])(module.command)
+    app.command(module.__name__.rsplit(".", 1)[1], cls=Command)(module.command)
 app.add_typer(profile.app, name="profile")
 app.add_typer(studies.app, name="studies")
 
@@ -68,14 +69,18 @@ def main() -> None:
         # Whoever asks a search to end, as cluster managers do, interrupts it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="autogate", standalone_mode=False)
     except AutoGateError as error:
         console.print(f"autogate: {error}", markup=False)
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _interrupted(console)
     except typer.TyperException as error:
-        console.print(f"autogate: {error.format_message()}; see autogate --help", markup=False)
+        context = getattr(error, "ctx", None)
+        asked = "autogate" if context is None else context.command_path
+        message = error.format_message().rstrip(".")
+        see = " See" if message.endswith("?") else "; see"
+        console.print(f"autogate: {message}{see} {asked} --help", markup=False)
         sys.exit(2)
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
         _interrupted(console)

@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, Stat, StatOption, Threads
+from autogate.cli.options import Format, FormatOption
 from autogate.cli.printing import print_json, print_table, resource_rows
+from autogate.cli.settings import parsed, takes_settings
 from autogate.units import parse_duration
 
 
+@takes_settings("measure", unless_given="as searched")
 def command(
     path: Annotated[Path, typer.Argument(help="Directory written by autogate export.")],
-    device: Annotated[str | None, typer.Option(help="Device [default: the one it was searched for].")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per call [default: as searched].")] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="Memory layout, or auto for dense's fastest [default: as searched].")
-    ] = None,
-    threads: Threads = None,
-    runtime: Annotated[str, typer.Option(help="How both run: eager, compiled or cuda_graph.")] = "eager",
-    time: Annotated[str, typer.Option(help="Longest time to spend.")] = "20s",
-    latency_stat: StatOption = Stat.p95,
+    runtime: Annotated[
+        str, typer.Option(help="Runtime of both: eager, compiled, cuda_graph, or one of a plug-in.")
+    ] = "eager",
+    time: Annotated[str, typer.Option(help="Time to measure latency for, at most.")] = "20s",
     output: FormatOption = Format.table,
+    **settings: Any,
 ) -> None:
     """Measure latency, peak memory and energy of an export beside its dense network, on this device."""
-    result = autogate.measure(
-        path,
-        device=device,
-        batch_size=batch_size,
-        layout=layout,
-        threads=threads,
-        runtime=runtime,
-        seconds=parse_duration(time),
-        latency_stat=latency_stat.value,
-    )
+    result = autogate.measure(path, runtime=runtime, time_s=parse_duration(time), **parsed(settings)).to_json()
     if output is Format.json:
         print_json(result)
         return
@@ -55,7 +44,7 @@ def command(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['dtype']}, "
         f"{setting['layout']}, {setting['threads']} threads, {setting['runtime']}; "
         f"gated / dense = {result['ratio']:.3f} [{low:.3f}, {high:.3f}]",
-        ("ms", "mean", "p50", "p95", "max", f"95 % interval of {latency_stat.value}", "repeats"),
+        ("ms", "mean", "p50", "p95", "max", f"95 % interval of {settings['latency_stat'] or 'p95'}", "repeats"),
         rows,
     )
     memory = result["peak_memory"]

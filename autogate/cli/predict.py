@@ -19,7 +19,7 @@ def command(
     output: FormatOption = Format.table,
 ) -> None:
     """Predict the latency of a policy."""
-    result = autogate.predict(study, policy, profile=profile, storage=storage)
+    result = autogate.predict(study, policy, profile=profile, storage=storage).to_json()
     if output is Format.json:
         print_json(result)
         return

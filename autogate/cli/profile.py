@@ -9,29 +9,14 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.cli.options import (
-    AllowStale,
-    BatchSize,
-    Device,
-    Dtype,
-    Format,
-    FormatOption,
-    InputSize,
-    Layout,
-    Model,
-    NumClasses,
-    Runtime,
-    Seed,
-    Space,
-    Storage,
-    Threads,
-)
+from autogate.api import TerminalReporter
+from autogate.cli.options import Format, FormatOption, NumClasses, Storage
 from autogate.cli.printing import print_json, print_table
-from autogate.cli.progress import TerminalReporter
+from autogate.cli.settings import Command, CommandGroup, parsed, takes_settings
 from autogate.records import MIXED
 from autogate.units import parse_duration
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, cls=CommandGroup)
 _SCORES = {
     "mape": "MAPE",
     "p95_ape": "p95",
@@ -46,58 +31,48 @@ _RANKS = ("spearman", "kendall", "skill")
 
 
 @app.callback(invoke_without_command=True)
+@takes_settings("profile")
 def profile(
     context: typer.Context,
-    model: Model = "resnet20",
-    space: Space = "unified",
     out: Annotated[Path | None, typer.Option(help="File to write [default: the database].")] = None,
     time: Annotated[
-        str | None, typer.Option(help="Time to spend; it is kept [default: 40s, or what a slow network needs].")
+        str | None, typer.Option(help="Hard time limit, e.g. 2m [default: 40s, longer for slow networks].")
     ] = None,
-    device: Device = "auto",
-    batch_size: BatchSize = 1,
-    dtype: Dtype = "float32",
-    layout: Layout = "auto",
-    threads: Threads = None,
-    runtime: Runtime = "eager",
-    input_size: InputSize = None,
     num_classes: NumClasses = None,
-    seed: Seed = 0,
     transfer_from: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="Carry this profile of another device over, measuring little here."),
+        typer.Option(
+            metavar="PROFILE", help="Adapt this profile of another device; only a few networks are measured here."
+        ),
     ] = None,
-    networks: Annotated[int, typer.Option(help="Networks to measure when a profile is carried over.")] = 20,
-    allow_noisy: Annotated[bool, typer.Option(help="Keep what was measured on a noisy machine too.")] = False,
-    lock_clocks: Annotated[bool, typer.Option(help="Hold a GPU's clock at its highest meanwhile.")] = False,
+    networks: Annotated[int, typer.Option(help="Number of networks to measure with --transfer-from.")] = 20,
+    allow_noisy: Annotated[
+        bool, typer.Option("--allow-noisy", help="Accept a profile measured on a noisy machine.")
+    ] = False,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Lock the GPU at its maximum clock while profiling.")
+    ] = False,
     storage: Storage = None,
     output: FormatOption = Format.table,
+    **settings: Any,
 ) -> None:
     """Measure a network's units, dense and gated, on this device; needs neither data nor weights."""
     if context.invoked_subcommand is not None:
         return
     from autogate.latency.profile import profile_digest
 
+    model = settings["model"]
     taken = autogate.profile(
-        model,
-        space=space,
         out=out,
-        seconds=None if time is None else parse_duration(time),
-        storage=storage,
-        reporter=TerminalReporter(),
-        device=device,
-        batch_size=batch_size,
-        dtype=dtype,
-        layout=layout,
-        threads=threads,
-        runtime=runtime,
-        input_size=input_size,
+        time_s=None if time is None else parse_duration(time),
         num_classes=num_classes,
-        seed=seed,
         transfer_from=transfer_from,
         networks=networks,
         allow_noisy=allow_noisy,
         lock_clocks=lock_clocks,
+        storage=storage,
+        reporter=TerminalReporter(),
+        **parsed(settings),
     )
     dense, mixed = taken.networks[0], [sample for sample in taken.networks if sample.phase == MIXED]
     facts = {
@@ -123,7 +98,7 @@ def profile(
         ("unit forms seen", facts["unit_forms"]),
         ("whole networks", f"{facts['networks']} x {dense.passes} passes"),
         ("dense, measured p50", f"{dense.ms:.3f} ms (IQR {dense.iqr_ms:.3f} ms)"),
-        *([("other work meanwhile", _other_work(facts))] if facts["others_cores"] is not None else []),
+        *([("other work while profiling", _other_work(facts))] if facts["others_cores"] is not None else []),
         ("written to", str(out) if out is not None else f"the study database, as {facts['digest']}"),
     ]
     setting = taken.setting
@@ -135,7 +110,8 @@ def _other_work(facts: Mapping[str, Any]) -> str:
     return f"{facts['others_cores']:.2f} cores busy{withheld}"
 
 
-@app.command()
+@app.command(cls=Command)
+@takes_settings("profile validate")
 def validate(
     file: Annotated[
         str,
@@ -144,30 +120,26 @@ def validate(
         ),
     ],
     model: Annotated[str | None, typer.Option(help="Network [default: the profile's].")] = None,
-    space: Space = "unified",
-    networks: Annotated[int, typer.Option(help="Held-out networks to measure.")] = 40,
-    time: Annotated[str, typer.Option(help="Time to spend on measuring.")] = "60s",
+    networks: Annotated[int, typer.Option(help="Number of networks to measure that the profile has not seen.")] = 40,
+    time: Annotated[str, typer.Option(help="Time to measure for, e.g. 2m.")] = "60s",
     num_classes: NumClasses = None,
-    seed: Seed = 0,
-    plot: Annotated[Path | None, typer.Option(help="HTML file for predicted against measured.")] = None,
-    allow_stale: AllowStale = False,
+    plot: Annotated[Path | None, typer.Option(help="HTML file for a plot of measured against predicted.")] = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
+    **settings: Any,
 ) -> None:
     """Measure gated networks that a profile has not seen, and score its predictions."""
     document = autogate.validate_profile(
         file,
         model=model,
-        space=space,
         networks=networks,
-        seconds=parse_duration(time),
-        seed=seed,
+        time_s=parse_duration(time),
         num_classes=num_classes,
         plot=plot,
-        allow_stale=allow_stale,
         storage=storage,
         reporter=TerminalReporter(),
-    )
+        **parsed(settings),
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return
@@ -200,14 +172,14 @@ def validate(
         [
             ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
             (
-                "budgets exceeded, by more than 3 %",
+                "budget violations, of those above 3 %",
                 f"{found['violations']:.1%}, {found['violations_over_3_percent']:.1%}",
             ),
             (
-                "the same, had the second measurement decided",
+                "budget violations of the second measurement",
                 f"{again['violations']:.1%}, {again['violations_over_3_percent']:.1%}",
             ),
-            ("dense before measuring, over the profile's", f"{document['canary'] - 1:+.1%}"),
-            ("measured over predicted after that, median", f"{document['drift']:+.1%}"),
+            ("dense drift against the profile", f"{document['canary'] - 1:+.1%}"),
+            ("measured over predicted without that drift, median", f"{document['drift']:+.1%}"),
         ],
     )

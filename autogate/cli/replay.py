@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, Sampler, Storage, StudyName, Workers
+from autogate.api import TerminalReporter
+from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import print_json, print_table
-from autogate.cli.progress import TerminalReporter
+from autogate.cli.settings import parsed, takes_settings
 from autogate.units import parse_duration
 
 
+@takes_settings("replay", unless_given="the study's")
 def command(
     study: StudyName,
-    name: Annotated[str, typer.Option("--as", help="Name of the replay, a study of its own.")],
-    trials: Annotated[int | None, typer.Option(help="Proposals [default: as many as the study had].")] = None,
-    sampler: Sampler = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the proposals [default: the study's].")] = None,
-    workers: Workers = None,
-    delay: Annotated[str, typer.Option(help="How long each answer takes, such as 1s.")] = "0s",
+    name: Annotated[str, typer.Option(help="Name of the replay, which is stored as another study.")],
+    delay: Annotated[str, typer.Option(help="Time that each evaluation is made to take, e.g. 1s.")] = "0s",
     storage: Storage = None,
     output: FormatOption = Format.table,
+    **settings: Any,
 ) -> None:
-    """Search a recorded study again with another sampler or seed; its evaluations answer, nothing is trained."""
+    """Search a recorded study again with another sampler or seed; its evaluations are reused, nothing is trained."""
     document = autogate.replay(
         study,
         name=name,
-        trials=trials,
-        sampler=sampler,
-        seed=seed,
-        workers=workers,
-        seconds=0.0 if delay in ("0", "0s") else parse_duration(delay),
+        delay_s=0.0 if delay in ("0", "0s") else parse_duration(delay),
         storage=storage,
         reporter=TerminalReporter(),
-    )
+        **parsed(settings),
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

@@ -4,56 +4,44 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, InputSize, Model, Seed, numbers
+from autogate.api import TerminalReporter
+from autogate.cli.options import Format, FormatOption, numbers
 from autogate.cli.printing import console, print_json, print_table
-from autogate.cli.progress import TerminalReporter
+from autogate.cli.settings import parsed, takes_settings
 
 
 class Tie(StrEnum):
-    """What gates stand at together."""
+    """Which sites are gated together."""
 
     site = "site"
     stage = "stage"
 
 
+@takes_settings("sensitivity")
 def command(
     family: Annotated[str, typer.Option(help="Gate family: drop, magnitude or antidote.")],
-    model: Model = "resnet20",
-    data: Annotated[
-        str, typer.Option(help="digits, an image folder, a torchvision dataset or package.module:factory.")
-    ] = "digits",
-    weights: Annotated[str | None, typer.Option(help="Trained weights; without, the network is trained first.")] = None,
-    tie: Annotated[Tie, typer.Option(help="What is judged: each site on its own, or each stage.")] = Tie.site,
-    values: Annotated[str | None, typer.Option(help="Shares to leave out, such as 0.1,0.3,0.5.")] = None,
-    images: Annotated[int, typer.Option(help="Validation images to judge on.")] = 512,
-    plot: Annotated[Path | None, typer.Option(help="HTML file to draw the curves into.")] = None,
-    train_dense: Annotated[bool, typer.Option(help="Train a network without weights on a large dataset too.")] = False,
-    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda:0.")] = "auto",
-    input_size: InputSize = None,
-    seed: Seed = 0,
+    tie: Annotated[Tie, typer.Option(help="Gate one site at a time, or all sites of a stage together.")] = Tie.site,
+    values: Annotated[str | None, typer.Option(help="Pruning ratios to try, e.g. 0.1,0.3,0.5.")] = None,
+    images: Annotated[int, typer.Option(help="Number of validation images to score on.")] = 512,
+    plot: Annotated[Path | None, typer.Option(help="HTML file for a plot of the curves.")] = None,
     output: FormatOption = Format.table,
+    **settings: Any,
 ) -> None:
-    """Show how much accuracy gates at one place alone cost, the harder they prune; trains no gate."""
+    """Show how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate."""
     document = autogate.sensitivity(
-        model,
-        data,
         family=family,
         tie=tie.value,
         values=None if values is None else numbers(values, "values"),
         images=images,
         plot=plot,
         reporter=TerminalReporter(),
-        weights=weights,
-        train_dense=train_dense,
-        device=device,
-        input_size=input_size,
-        seed=seed,
-    )
+        **parsed(settings),
+    ).to_json()
     if output is Format.json:
         print_json(document)
         return

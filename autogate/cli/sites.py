@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import autogate
-from autogate.cli.options import Format, FormatOption, InputSize, Model, NumClasses
+from autogate.cli.options import Format, FormatOption, NumClasses
 from autogate.cli.printing import print_json, print_table
+from autogate.cli.settings import parsed, takes_settings
 
 
-def command(
-    model: Model = "resnet20",
-    input_size: InputSize = None,
-    num_classes: NumClasses = None,
-    output: FormatOption = Format.table,
-) -> None:
+@takes_settings("sites")
+def command(num_classes: NumClasses = None, output: FormatOption = Format.table, **settings: Any) -> None:
     """List the places in a network where gates can stand."""
-    rows = autogate.sites(model, input_size=input_size, num_classes=num_classes)
+    given = parsed(settings)
+    size = given.get("input_size")
+    shape = None if size is None else (3, size, size)
+    rows = [site.to_json() for site in autogate.find_sites(given["model"], shape, num_classes=num_classes)]
     if output is Format.json:
         print_json(rows)
         return
     print_table(
-        f"{sum(not row['reason'] for row in rows)} sites of {model}",
+        f"{sum(not row['reason'] for row in rows)} sites of {settings['model']}",
         ("site", "stage", "shape", "MACs", "families"),
         [
             (

@@ -9,7 +9,7 @@ from autogate.cli.printing import print_json, print_table
 
 def command(output: FormatOption = Format.table) -> None:
     """List the search spaces that ship with AutoGate."""
-    found = autogate.spaces()
+    found = autogate.list_spaces()
     if output is Format.json:
         print_json({name: spec.to_json() for name, spec in found.items()})
         return

@@ -35,7 +35,7 @@ _SHOWN = (
     "front",
     "hypervolume",
 )
-NewName = Annotated[str | None, typer.Option("--as", help="Its name there [default: the same].")]
+NewName = Annotated[str | None, typer.Option("--name", help="Name in the target database [default: same name].")]
 
 
 @app.callback(invoke_without_command=True)
@@ -53,8 +53,8 @@ def list_command(storage: Storage = None, output: FormatOption = Format.table) -
 
 @app.command("show")
 def show_command(study: StudyName, storage: Storage = None, output: FormatOption = Format.table) -> None:
-    """Show what is kept of a study: when, where and by which code it ran, its configuration, its size."""
-    document = autogate.describe_study(study, storage=storage)
+    """Show a study's records: when, where and with which code it ran, its configuration and size."""
+    document = autogate.describe_study(study, storage=storage).to_json()
     if output is Format.json:
         print_json(document)
         return
@@ -67,7 +67,7 @@ def show_command(study: StudyName, storage: Storage = None, output: FormatOption
 @app.command("delete")
 def delete_command(
     study: StudyName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
@@ -84,44 +84,44 @@ def delete_command(
 @app.command("copy")
 def copy_command(
     study: StudyName,
-    to: Annotated[str, typer.Option(help="URL of the other database; it is made if it is not there.")],
+    to: Annotated[str, typer.Option(help="URL of the target database; it is created if it does not exist.")],
     name: NewName = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Copy a study with its trials and weights to another database, to be continued there."""
-    document = autogate.copy_study(study, to=to, name=name, storage=storage)
+    document = autogate.copy_study(study, to=to, name=name, storage=storage).to_json()
     _print(document, output, f"study {study} was copied to {document['to']} as {document['name']}")
 
 
 @app.command("export")
 def export_command(
     study: StudyName,
-    to: Annotated[Path, typer.Option(help="File to write; it must not be there.")],
+    to: Annotated[Path, typer.Option(help="File to write; it must not exist.")],
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Write a study with its trials and weights to one file of JSON lines."""
-    document = autogate.export_study(study, to, storage=storage)
+    document = autogate.export_study(study, to, storage=storage).to_json()
     _print(document, output, f"study {study} was written to {to} ({document['rows']} rows)")
 
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A file that `studies export` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file written by `studies export`.")],
     name: NewName = None,
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
     """Store a study from a file; continue it with `autogate resume`."""
-    document = autogate.import_study(file, name=name, storage=storage)
+    document = autogate.import_study(file, name=name, storage=storage).to_json()
     _print(document, output, f"study {document['study']} was stored in {document['storage']}")
 
 
 @app.command("upgrade")
 def upgrade_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Bring a database of an older version up to date; nothing is lost."""
-    document = autogate.upgrade_studies(storage=storage)
+    document = autogate.upgrade_studies(storage=storage).to_json()
     if document["from"] == document["to"]:
         text = f"{document['storage']} is up to date (schema {document['to']})"
     else:
@@ -132,7 +132,7 @@ def upgrade_command(storage: Storage = None, output: FormatOption = Format.table
 @app.command("vacuum")
 def vacuum_command(storage: Storage = None, output: FormatOption = Format.table) -> None:
     """Remove evaluations, policies and weights that no study uses, and free their space."""
-    document = autogate.vacuum_studies(storage=storage)
+    document = autogate.vacuum_studies(storage=storage).to_json()
     _print(
         document,
         output,
@@ -144,16 +144,16 @@ def vacuum_command(storage: Storage = None, output: FormatOption = Format.table)
 @app.command("watch")
 def watch_command(
     study: StudyName,
-    every: Annotated[str, typer.Option(help="Time between looks, such as 2s.")] = "2s",
+    every: Annotated[str, typer.Option(help="Time between updates, e.g. 5s.")] = "2s",
     storage: Storage = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Watch a study while it runs, with PostgreSQL from any host; without a terminal, look once."""
+    """Watch a study while it runs; with PostgreSQL, from any host; without a terminal, print once."""
     watch(study, storage, parse_duration(every), output)
 
 
 def _list(storage: str | None, output: Format) -> None:
-    rows = autogate.studies(storage=storage)
+    rows = [summary.to_json() for summary in autogate.list_studies(storage=storage)]
     if output is Format.json:
         print_json(rows)
         return

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import autogate
+from autogate.api import TerminalReporter
 from autogate.cli.options import Storage, StudyName
 from autogate.cli.printing import console
-from autogate.cli.progress import TerminalReporter
+from autogate.cli.settings import parsed, takes_settings
 from autogate.units import parse_duration
 
 
+@takes_settings("worker", unless_given="the study's")
 def command(
     study: StudyName,
-    train_device: Annotated[str | None, typer.Option(help="Device to train on [default: the study's].")] = None,
-    idle: Annotated[str | None, typer.Option(help="Leave after this long without work, such as 10m.")] = None,
+    idle: Annotated[
+        str | None, typer.Option(help="Stop after this time without work, e.g. 10m [default: never].")
+    ] = None,
     started_as: Annotated[str | None, typer.Option("--as", hidden=True)] = None,
     storage: Storage = None,
+    **settings: Any,
 ) -> None:
-    """Help to train the candidates of a study that runs elsewhere, until stopped; it can be at any time."""
-    done = autogate.worker(
+    """Train candidates of a study that another process runs; it can be stopped at any time."""
+    done = autogate.run_worker(
         study,
         storage=storage,
-        train_device=train_device,
         idle_s=None if idle is None else parse_duration(idle),
         started_as=started_as,
         reporter=TerminalReporter(),
+        **parsed(settings),
     )
     console().print(f"{done} candidates trained for study {study}", markup=False)

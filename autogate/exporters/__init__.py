@@ -1,8 +1,24 @@
-"""Write, reload, verify and measure a deliverable."""
+"""Write a finished network in one or more formats, each in a file of its own; reload, verify and measure it."""
 
-from autogate.exporters.finalist import export_finalist
+from autogate.exporters.exporter import Deliverable, Exporter, Loaded
+from autogate.exporters.finalist import export_finalist, restore_finalist
 from autogate.exporters.load import load_export
 from autogate.exporters.measure import measure_export, measure_memory, measurement_document
-from autogate.exporters.program import program_of
+from autogate.exporters.pt2 import program_of
+from autogate.exporters.registry import EXPORTERS, find_exporters, register_exporter
 
-__all__ = ["export_finalist", "load_export", "measure_export", "measure_memory", "measurement_document", "program_of"]
+__all__ = [
+    "Deliverable",
+    "EXPORTERS",
+    "Exporter",
+    "Loaded",
+    "export_finalist",
+    "find_exporters",
+    "load_export",
+    "measure_export",
+    "measure_memory",
+    "measurement_document",
+    "program_of",
+    "register_exporter",
+    "restore_finalist",
+]

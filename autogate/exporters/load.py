@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from autogate.errors import ExportError, PolicyError
-from autogate.exporters.files import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
+from autogate.exporters.exporter import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy
 from autogate.records import Setting

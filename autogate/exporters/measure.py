@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from autogate.exporters.load import Exported
-from autogate.latency.hardware import check_runtime, resolve_device, setting_of, usable_cores
+from autogate.latency.hardware import resolve_device, setting_of, usable_cores
 from autogate.latency.profile import fastest_layout
 from autogate.latency.timing import compare
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, peak_memory_bytes, policy_varies
+from autogate.runtimes import check_runtime
 
 
 def measure_export(
@@ -35,7 +36,7 @@ def measure_export(
         batch_size: Images per call.
         layout: Memory layout; ``auto`` is the one dense runs fastest in.
         threads: CPU threads; None takes no more than there are cores.
-        runtime: How both run: ``eager``, ``compiled`` or ``cuda_graph``.
+        runtime: Name of the runtime in which both run.
         seconds: Longest time to spend on the latency.
         stat: Statistic over inputs whose ratio is reported.
 

@@ -2,9 +2,11 @@
 
 from autogate.gates.family import CompactEditor, DenseParts, Family, Holder, Knobs, Overwriting, TrainingGate
 from autogate.gates.gene import Gene
-from autogate.gates.registry import FAMILIES, brief, get_family
+from autogate.gates.registry import FAMILIES, brief, get_family, register_family
+from autogate.gates.slices import ChannelMask, SliceFamily
 
 __all__ = [
+    "ChannelMask",
     "CompactEditor",
     "DenseParts",
     "FAMILIES",
@@ -13,7 +15,9 @@ __all__ = [
     "Holder",
     "Knobs",
     "Overwriting",
+    "SliceFamily",
     "TrainingGate",
     "brief",
     "get_family",
+    "register_family",
 ]

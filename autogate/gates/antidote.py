@@ -23,7 +23,8 @@ import torch
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, soften, top_k_mask
 from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, Chosen, GatheredConv
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
-from autogate.policy import Gate
+from autogate.gates.registry import register_family
+from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
 _ASCENT_START = 0.1
@@ -167,6 +168,7 @@ class AttentionMask(TrainingGate):
         return ascending_ratio(ratio, self.progress, self.ascent / steps)
 
 
+@register_family
 class Antidote(Family):
     """Keep a fixed number of channels and columns, chosen per input by mean activation."""
 
@@ -196,6 +198,15 @@ class Antidote(Family):
             Gene("column_ratio", 0.0, low=0.0, high=0.97, prunes=True),
             Gene("strip", 1, low=1, high=64),
             Gene("order", "both", choices=("both", "channels_first")),
+        )
+
+    def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
+        """Channels, columns, and both in either order."""
+        return (
+            {"channel_ratio": 0.3},
+            {"column_ratio": 0.5},
+            {"channel_ratio": 0.5, "column_ratio": 0.25},
+            {"channel_ratio": 0.5, "column_ratio": 0.5, "strip": 2, "order": "channels_first"},
         )
 
     def fill(self, site: Site, gate: Gate) -> Gate:

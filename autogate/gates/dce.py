@@ -16,9 +16,10 @@ from collections.abc import Mapping
 import torch
 
 from autogate.gates.bandit import ChannelBandit
-from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count, largest
+from autogate.gates.family import DenseParts, Knobs, TrainingGate, largest
 from autogate.gates.gene import Gene
-from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms
+from autogate.gates.registry import register_family
+from autogate.gates.slices import ChannelMask, SliceFamily, filter_norms
 from autogate.policy import Gate
 from autogate.records import Site
 
@@ -122,10 +123,12 @@ class BanditGate(ChannelMask):
         return torch.stack([watched.taylor() for watched in self._watched]).sum(0).abs()
 
 
-class Dce(Magnitude):
+@register_family
+class Dce(SliceFamily):
     """Learn in training which channels to keep, running only as many as will stay."""
 
     name = "dce"
+    sensitivity_stand_in = "magnitude"
     slices_in_training = True
     knobs = (
         Gene("reward", "taylor", choices=("taylor", "bn_gamma", "activation")),
@@ -136,4 +139,4 @@ class Dce(Magnitude):
 
     def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now; training ranks them anew."""
-        return BanditGate(dense, kept_count(site.channels, float(gate.genes["ratio"])), knobs)
+        return BanditGate(dense, self.kept(site, gate), knobs)

@@ -8,6 +8,7 @@ import torch
 
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
 from autogate.gates.gene import TARGETED_DROPOUT, Gene
+from autogate.gates.registry import register_family
 from autogate.policy import Gate
 from autogate.records import Site, SiteKind
 
@@ -28,6 +29,7 @@ class DropGate(TrainingGate):
         return torch.zeros_like(value) if self.residual else context
 
 
+@register_family
 class Drop(Family):
     """Remove whole blocks."""
 

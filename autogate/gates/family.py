@@ -162,6 +162,8 @@ class Family(ABC):
         waiting_executors: Executors that look at data on the host, which a CUDA graph cannot.
         slices_in_training: Whether its training runs layers on fewer channels, so that another family's gate at other
             channels of a reader cannot find its own.
+        sensitivity_stand_in: Family whose sensitivity curves stand for those of this one, where training chooses what
+            is removed and an untrained gate says nothing; None if its untrained gates can be judged.
     """
 
     name: ClassVar[str]
@@ -175,10 +177,18 @@ class Family(ABC):
     reads_whole_map: ClassVar[bool] = False
     slices_in_training: ClassVar[bool] = False
     waiting_executors: ClassVar[frozenset[str]] = frozenset()
+    sensitivity_stand_in: ClassVar[str | None] = None
 
     @abstractmethod
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """Return the genes of a gate at a site of this kind."""
+
+    def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
+        """Return genes of a few gates that show all the family can do; the shared tests run each.
+
+        They need not suit every site: one that :meth:`invalid_reason` refuses is left out there.
+        """
+        return ({},)
 
     def unsupported_reason(self, site: Site) -> str | None:
         """Return None if the family can stand at ``site``, else the reason why it cannot."""

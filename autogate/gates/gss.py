@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from autogate.gates.family import DenseParts, Knobs, TrainingGate, kept_count, largest
+from autogate.gates.family import DenseParts, Knobs, TrainingGate, largest
 from autogate.gates.gene import Gene
-from autogate.gates.magnitude import ChannelMask, Magnitude, filter_norms, squared_filter_norms, squared_reader_norms
+from autogate.gates.registry import register_family
+from autogate.gates.slices import ChannelMask, SliceFamily, filter_norms, squared_filter_norms, squared_reader_norms
 from autogate.policy import Gate
 from autogate.records import Site
 
@@ -176,10 +177,12 @@ class StructureGate(ChannelMask):
         return torch.stack(terms).sum() if terms else None
 
 
-class Gss(Magnitude):
+@register_family
+class Gss(SliceFamily):
     """Remove the channels that a structured-sparsity loss has made small."""
 
     name = "gss"
+    sensitivity_stand_in = "magnitude"
     knobs = (
         Gene("group_lasso", 0.001, low=0.0, high=10.0),
         Gene("variance", 0.01, low=0.0, high=10.0),
@@ -192,4 +195,4 @@ class Gss(Magnitude):
 
     def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> TrainingGate:
         """Rank the channels by their filters as they are now; training may rank them anew."""
-        return StructureGate(dense, kept_count(site.channels, float(gate.genes["ratio"])), knobs)
+        return StructureGate(dense, self.kept(site, gate), knobs)

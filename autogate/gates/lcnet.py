@@ -22,7 +22,8 @@ from autogate.gates.budget_loss import budget_loss
 from autogate.gates.estimators import ESTIMATORS
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
 from autogate.gates.gene import Gene
-from autogate.gates.magnitude import filter_norms
+from autogate.gates.registry import register_family
+from autogate.gates.slices import filter_norms
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
@@ -241,6 +242,7 @@ class ChannelSelect(nn.Module):
         return index, factor.index_select(1, index)
 
 
+@register_family
 class LcNet(Family):
     """Decide per input which blocks and channels run, and scale what they give."""
 
@@ -265,6 +267,12 @@ class LcNet(Family):
             Gene("scale", "score", choices=("score", "2score", "none")),
             Gene("reduction", 16, low=1, high=1024),
         )
+
+    def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
+        """A high threshold, so that gates shut, with each scale of what is kept."""
+        if kind == "block":
+            return ({"tau": 0.9}, {"scale": "none", "tau": 0.899})
+        return ({"tau": 0.9}, {"tau": 0.9, "scale": "2score"})
 
     def unsupported_reason(self, site: Site) -> str | None:
         """A channel gate needs a producer, and no per-channel weights between producer and consumer."""

@@ -23,7 +23,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, Overwriting, TrainingGate
 from autogate.gates.gene import Gene
-from autogate.policy import Gate
+from autogate.gates.registry import register_family
+from autogate.policy import Gate, GeneValue
 from autogate.records import ConvSpec, Site, SiteKind
 
 _REDUCTION = 16
@@ -135,6 +136,7 @@ class CompactMod(Overwriting):
         return x if self.finish is None else self.finish(x)
 
 
+@register_family
 class Mod(Family):
     """Run a block on its k highest-scoring input channels only."""
 
@@ -154,6 +156,16 @@ class Mod(Family):
             Gene("reduction", _REDUCTION, low=1, high=1024),
             Gene("fusion", "first", choices=("first", "last", "original")),
             Gene("selector", "score", choices=("score", "random")),
+        )
+
+    def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
+        """Two widths, each way to add the result, and random channels."""
+        return (
+            {"c": 8},
+            {"c": 16},
+            {"c": 8, "fusion": "last"},
+            {"c": 8, "fusion": "original"},
+            {"c": 8, "selector": "random"},
         )
 
     def fill(self, site: Site, gate: Gate) -> Gate:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
-
 from autogate.errors import PolicyError
-from autogate.gates.antidote import Antidote
-from autogate.gates.dce import Dce
-from autogate.gates.drop import Drop
 from autogate.gates.family import Family
-from autogate.gates.gss import Gss
-from autogate.gates.lcnet import LcNet
-from autogate.gates.magnitude import Magnitude
-from autogate.gates.mod import Mod
 from autogate.policy import Gate
+from autogate.system import Registry, registering
 
-_ALL: tuple[Family, ...] = (Drop(), Magnitude(), Antidote(), Mod(), LcNet(), Dce(), Gss())
-FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
+FAMILIES: Registry[Family] = Registry(
+    "gate family",
+    "autogate.families",
+    PolicyError,
+    built_in=(
+        "autogate.gates.drop",
+        "autogate.gates.magnitude",
+        "autogate.gates.antidote",
+        "autogate.gates.mod",
+        "autogate.gates.lcnet",
+        "autogate.gates.dce",
+        "autogate.gates.gss",
+    ),
+)
+register_family = registering(FAMILIES, Family)  # type: ignore[type-abstract]
 
 
 def get_family(name: str) -> Family:
     """Return the family called ``name``.
 
     Raises:
-        PolicyError: If there is none; names the closest ones.
+        PolicyError: If there is none; names the closest ones. If its package is broken; names the package.
     """
-    if name not in FAMILIES:
-        close = difflib.get_close_matches(name, FAMILIES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise PolicyError(f"unknown gate family {name!r}{hint} (known: {', '.join(FAMILIES)})")
-    return FAMILIES[name]
+    return FAMILIES.find(name)
 
 
 def brief(gate: Gate) -> str:

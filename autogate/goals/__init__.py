@@ -1,38 +1,55 @@
-"""What is wanted of a search: its configuration, its objective, and the verdict on finalists; knows no torch."""
+"""What is wanted of a search: its settings, its goal, its objective, and the verdict on finalists; knows no torch."""
 
-from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_config
-from autogate.goals.defaults import FINALISTS, SAMPLERS, TRIALS
+from autogate.goals.config import BUDGETS, FREE, PYTHON, SAMPLERS, TARGET, SearchConfig, make_config
+from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
+from autogate.goals.option import GROUPS, Option, Setting, check_names, did_you_mean, settings_of, taken_by
+from autogate.goals.settings import ProfileSettings, ResumeSettings, SearchSettings, SensitivitySettings
 from autogate.goals.verdict import (
-    accepted,
     binds,
     choose_best,
     energy_excess,
+    judge,
     latency_excess,
-    pareto_front,
     standard_error,
 )
 
 __all__ = [
     "ACCURACY",
+    "binds",
+    "Budget",
     "BUDGETS",
+    "Budgets",
+    "check_names",
+    "choose_best",
+    "did_you_mean",
     "Direction",
-    "FINALISTS",
+    "energy_excess",
+    "EnergyBudget",
     "FREE",
+    "Goal",
+    "GoalMode",
+    "GROUPS",
+    "judge",
+    "latency_excess",
+    "LatencyBudget",
+    "make_config",
     "MEMORY",
+    "MemoryBudget",
     "Objective",
+    "Option",
     "PREDICTED",
+    "ProfileSettings",
+    "PYTHON",
     "REALISED",
+    "ResumeSettings",
     "SAMPLERS",
     "SearchConfig",
-    "TARGET",
-    "TRIALS",
-    "accepted",
-    "binds",
-    "choose_best",
-    "energy_excess",
-    "latency_excess",
-    "make_config",
-    "pareto_front",
+    "SearchSettings",
+    "SensitivitySettings",
+    "Setting",
+    "settings_of",
     "standard_error",
+    "taken_by",
+    "TARGET",
 ]

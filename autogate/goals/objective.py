@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autogate.goals.config import SearchConfig
+from autogate.goals.goal import GoalMode
 from autogate.records import Estimate, LatencyStat
 
 Direction = Literal["maximize", "minimize"]
@@ -26,7 +27,7 @@ class Objective:
         floor: Lowest validation accuracy allowed after short training; None in the other modes.
     """
 
-    mode: str
+    mode: GoalMode
     stat: LatencyStat
     limit_ms: float | None
     floor: float | None
@@ -34,16 +35,12 @@ class Objective:
     @classmethod
     def of(cls, config: SearchConfig, dense_ms: float) -> Objective:
         """Return the objective of a configuration for a dense network of this latency; a floor comes later."""
-        if (budget := config.budgets.latency) is not None:
-            return cls("budget", config.latency_stat, budget.limit_ms(dense_ms), None)
-        if config.max_drop is not None:
-            return cls("drop", config.latency_stat, None, None)
-        return cls("pareto", config.latency_stat, None, None)
+        return cls(config.goal.mode, config.latency_stat, config.goal.limit_ms(dense_ms), None)
 
     @property
     def directions(self) -> list[Direction]:
         """Optuna's directions of the objective's values."""
-        directions: dict[str, list[Direction]] = {
+        directions: dict[GoalMode, list[Direction]] = {
             "budget": ["maximize"],
             "drop": ["minimize"],
             "pareto": ["maximize", "minimize"],

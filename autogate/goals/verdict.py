@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from autogate.records import Comparison, EnergyComparison, FinalistRecord, TrialRecord
-from autogate.units import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
+from autogate.goals.goal import Budgets, EnergyBudget, LatencyBudget, MemoryBudget
+from autogate.records import Comparison, EnergyComparison, FinalistRecord, Verdict
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a measured finalist meets all budgets.
+def judge(finalist: FinalistRecord, budgets: Budgets, floor: float | None = None) -> Verdict:
+    """Return whether a finalist is an answer to budgets and a lowest accuracy ``floor``.
 
-    Attributes:
-        met: Whether peak memory, and the upper ends of the 95 % intervals of latency and energy, are within theirs.
-        over: How far the worst of them is above its budget, relative to it; at most 0 if met.
-
-    Where the target is not at hand, the latency's interval is that of the prediction.
+    A verdict that is stored with the finalist is taken if it answers the same question; else the finalist is judged by
+    its own interleaved run, for a relative budget by the ratio to dense. A gated finalist that is no faster than dense
+    is never accepted; dense itself may be, where it was made a finalist.
     """
-
-    met: bool
-    over: float
-
-
-def judge(finalist: FinalistRecord, budgets: Budgets) -> Verdict:
-    """Decide on the finalist's own interleaved run: by the ratio to dense for a relative budget."""
+    asked = _question(budgets, floor)
+    if finalist.verdict is not None and finalist.verdict.question == asked:
+        return finalist.verdict
     excesses = []
     if budgets.latency is not None:
         excesses.append(_latency_excess(finalist, budgets.latency))
@@ -33,8 +25,15 @@ def judge(finalist: FinalistRecord, budgets: Budgets) -> Verdict:
         excesses.append(_memory_excess(finalist, budgets.memory))
     if budgets.energy is not None:
         excesses.append(_energy_excess(finalist, budgets.energy))
-    over = max(excesses, default=0.0)
-    return Verdict(over <= 0, over)
+    excess = max(excesses, default=0.0)
+    able = excess <= 0 and (finalist.ratio < 1 or finalist.policy.is_dense)
+    return Verdict(asked, excess <= 0, excess, able and (floor is None or finalist.val_accuracy >= floor))
+
+
+def _question(budgets: Budgets, floor: float | None) -> str:
+    asked = {"latency": budgets.latency, "memory": budgets.memory, "energy": budgets.energy}
+    texts = [f"{what} {budget.text}" for what, budget in asked.items() if budget is not None]
+    return ", ".join([*texts, *([] if floor is None else [f"accuracy {floor!r}"])])
 
 
 def _latency_excess(finalist: FinalistRecord, budget: LatencyBudget) -> float:
@@ -84,21 +83,15 @@ def choose_best(
     """Return the winner among measured finalists; without one, None and the finalist that came closest.
 
     The most accurate finalist within all budgets wins; among those within ``tolerance`` of it, the fastest. Under
-    a lowest accuracy ``floor``, the fastest one that keeps it. A gated finalist that is no faster than dense never
-    wins; dense itself may, where it was made a finalist.
+    a lowest accuracy ``floor``, the fastest one that keeps it.
     """
-    met = [f for f in finalists if accepted(f, budgets, floor)]
+    verdicts = [judge(finalist, budgets, floor) for finalist in finalists]
+    met = [finalist for finalist, verdict in zip(finalists, verdicts, strict=True) if verdict.accepted]
     lowest = floor if floor is not None else max((f.val_accuracy for f in met), default=0.0) - tolerance
     winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.ratio, default=None)
     if winner is not None:
         return winner, None
-    return None, min(finalists, key=lambda f: judge(f, budgets).over, default=None)
-
-
-def accepted(finalist: FinalistRecord, budgets: Budgets, floor: float | None) -> bool:
-    """Whether a finalist could win: within all budgets, faster than dense, and not below ``floor``."""
-    able = judge(finalist, budgets).met and (finalist.ratio < 1 or finalist.policy.is_dense)
-    return able and (floor is None or finalist.val_accuracy >= floor)
+    return None, min(finalists, key=lambda f: judge(f, budgets, floor).excess, default=None)
 
 
 def binds(budgets: Budgets, dense_ms: float, dense_peak_bytes: float | None) -> bool:
@@ -115,14 +108,3 @@ def binds(budgets: Budgets, dense_ms: float, dense_peak_bytes: float | None) -> 
 def standard_error(accuracy: float, images: int) -> float:
     """Return the standard error of an accuracy measured on this many images; 0 for a score that is no fraction."""
     return math.sqrt(max(0.0, accuracy * (1 - accuracy) / images))
-
-
-def pareto_front(trials: list[TrialRecord], stat: str) -> list[TrialRecord]:
-    """Return the trained candidates that no other beats in both accuracy and predicted latency, fastest first."""
-    points = [t for t in trials if t.val_accuracy is not None and t.predicted is not None and t.policy is not None]
-    points.sort(key=lambda t: ((t.predicted or {})[stat], -(t.val_accuracy or 0.0)))
-    front: list[TrialRecord] = []
-    for trial in points:
-        if not front or (trial.val_accuracy or 0.0) > (front[-1].val_accuracy or 0.0):
-            front.append(trial)
-    return front

@@ -17,13 +17,31 @@ from autogate.records.profiles import (
 )
 from autogate.records.resources import EnergyComparison, PeakMemory
 from autogate.records.sites import KINDS, ConvSpec, Coupling, Preprocessing, Site, SiteKind
-from autogate.records.trials import Evaluation, EvaluationKey, FinalistRecord, FrontRecord, Realisation, TrialRecord
+from autogate.records.study_facts import (
+    ChoiceLoss,
+    DenseFacts,
+    MeasuredCandidate,
+    StudyFacts,
+    TargetFacts,
+    TaskFacts,
+)
+from autogate.records.trials import (
+    Evaluation,
+    EvaluationKey,
+    FinalistRecord,
+    FrontRecord,
+    Realisation,
+    TrialRecord,
+    Verdict,
+)
 
 __all__ = [
     "ALONE",
+    "ChoiceLoss",
     "Comparison",
     "ConvSpec",
     "Coupling",
+    "DenseFacts",
     "DeviceCard",
     "EnergyComparison",
     "Estimate",
@@ -38,6 +56,7 @@ __all__ = [
     "MEASURED",
     "MIXED",
     "MOST_ATTEMPTS",
+    "MeasuredCandidate",
     "Measurement",
     "NetworkSample",
     "Operator",
@@ -48,9 +67,13 @@ __all__ = [
     "Setting",
     "Site",
     "SiteKind",
+    "StudyFacts",
+    "TargetFacts",
+    "TaskFacts",
     "TrialRecord",
     "UnitForm",
     "UnitSample",
+    "Verdict",
     "WARM",
     "WorkerRecord",
     "slot_of",

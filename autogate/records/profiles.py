@@ -20,7 +20,7 @@ class Setting:
         dtype: Element type, such as ``float32``.
         layout: ``contiguous`` or ``channels_last``.
         threads: CPU threads used by one call.
-        runtime: ``eager``.
+        runtime: Name of the runtime that ran it.
         versions: What runs the network, in which version and mode: torch, and on a GPU the driver, whether TF32 and
             cuDNN's benchmarking were on, and ``clocks`` where they were locked.
     """
@@ -138,7 +138,7 @@ class NetworkSample:
         macs: Multiply-accumulates per image that it executes.
         interval_ms: 95 % bootstrap interval of the median; None in profiles of older versions.
         phase: What the network was run for.
-        decisions: What its gates of varying cost were told to decide, by site.
+        decisions: Decisions set for its gates of varying cost, by site.
         executors: Its planned executors, by site.
     """
 
@@ -164,7 +164,7 @@ class Operator:
         macs: Multiply-accumulates.
         moved_bytes: Bytes of the tensors it reads and writes.
         inputs: Input channels of a convolution or matrix product, per group; 0 for others.
-        outputs: Its output channels; likewise.
+        outputs: Number of output channels, if it is a convolution or linear layer.
     """
 
     name: str

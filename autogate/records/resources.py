@@ -30,7 +30,7 @@ class EnergyComparison:
 
     Attributes:
         dense_joules_per_image: The dense network, as the mean over its windows.
-        gated_joules_per_image: The gated network, likewise.
+        gated_joules_per_image: The same for the gated network.
         gated_interval: 95 % interval of the gated network's mean.
         ratio: Gated over dense, as the mean over pairs of windows.
         ratio_interval: 95 % interval of the ratio.

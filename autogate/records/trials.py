@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autogate.policy import Policy
-from autogate.records.latencies import Comparison
+from autogate.records.latencies import Comparison, ExecutionPlan
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ class TrialRecord:
 
     Attributes:
         number: Number in the study.
-        outcome: ``complete``, ``rejected``, ``reused`` or ``failed``.
+        outcome: ``complete``, ``rejected``, ``reused``, ``stopped`` or ``failed``.
         policy: The canonical policy, if one could be drawn.
         val_accuracy: Accuracy on validation images, as a fraction; None if it was not trained.
         predicted: Predicted latency statistics in milliseconds.
-        costs: MACs per image as the paper counts them.
+        costs: MACs per image as the paper counts them (``macs_paper``), and peak memory (``peak_memory_bytes``).
         reason: Why it was rejected or failed.
         seconds: Time it took.
     """
@@ -126,6 +127,35 @@ class FrontRecord:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether a measured finalist is an answer to what was asked.
+
+    Attributes:
+        question: What was asked: budgets and lowest accuracy, as text; a verdict holds for equal questions.
+        met: Whether peak memory, and the upper ends of the 95 % intervals of latency and energy, are within their
+            budgets. Where the target is not at hand, the latency's interval is that of the prediction.
+        excess: How far the worst of them is above its budget, relative to it; at most 0 if met, infinite for what was
+            never measured.
+        accepted: Whether the finalist may win: all budgets are met, it is faster than dense or dense itself, and no
+            less accurate than asked.
+    """
+
+    question: str
+    met: bool
+    excess: float
+    accepted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON-ready data; an infinite excess is None."""
+        return {**asdict(self), "excess": self.excess if math.isfinite(self.excess) else None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """Rebuild the verdict from :meth:`to_json`."""
+        return cls(**{**data, "excess": math.inf if data["excess"] is None else data["excess"]})
+
+
+@dataclass(frozen=True)
 class FinalistRecord:
     """A fully trained policy, measured if the target is at hand.
 
@@ -140,6 +170,8 @@ class FinalistRecord:
         comparison: Dense and gated, measured; None if the profile is another device's.
         realisation: Decisions of varying gates.
         artifact: Identity of the stored weights.
+        plan: Which executor ran each site when it was measured; None for finalists of older versions.
+        verdict: Whether it is an answer to what was asked when it was measured; None for finalists of older versions.
     """
 
     policy: Policy
@@ -152,6 +184,8 @@ class FinalistRecord:
     comparison: Comparison | None
     realisation: Realisation
     artifact: str
+    plan: ExecutionPlan | None = None
+    verdict: Verdict | None = None
 
     @property
     def ratio(self) -> float:

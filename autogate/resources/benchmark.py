@@ -9,14 +9,13 @@ from torch import nn
 
 from autogate.data import Split
 from autogate.gates import get_family
-from autogate.goals import latency_excess
+from autogate.goals import LatencyBudget, latency_excess
 from autogate.latency.timing import compare
 from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, EnergyComparison, LatencyStat, Setting
 from autogate.resources.energy import compare_energy, energy_counter
 from autogate.sites import Network
 from autogate.surgery import compact_form
-from autogate.units import LatencyBudget
 
 _MEASURE_S = 20.0
 _LONGER = 3.0

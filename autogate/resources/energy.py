@@ -77,6 +77,7 @@ def compare_energy(
     *,
     windows: int = _WINDOWS,
     window_s: float = _WINDOW_S,
+    standstill_s: float = _STANDSTILL_S,
     seed: int = 0,
 ) -> EnergyComparison:
     """Return the energy per image of two compact networks that run without a pause.
@@ -92,6 +93,7 @@ def compare_energy(
         counter: The energy counter of the setting's device.
         windows: Windows of each network, at least 2.
         window_s: Shortest window, in seconds.
+        standstill_s: How long to wait for the counter to move, in seconds.
         seed: Seed of the order.
 
     Raises:
@@ -104,7 +106,7 @@ def compare_energy(
         bursts = [_Burst(prepare(network, setting), batches, setting) for network in (dense, gated)]
         for _ in range(windows):
             for which in rng.sample((0, 1), 2):
-                joules[which].append(_window(bursts[which], counter, window_s) / setting.batch_size)
+                joules[which].append(_window(bursts[which], counter, window_s, standstill_s) / setting.batch_size)
     ratios = [gated / dense for dense, gated in zip(*joules, strict=True)]
     return EnergyComparison(
         float(np.mean(joules[0])),
@@ -143,27 +145,27 @@ class _Burst:
         return self.passes
 
 
-def _window(burst: Callable[[], int], counter: EnergyCounter, seconds: float) -> float:
+def _window(burst: Callable[[], int], counter: EnergyCounter, seconds: float, standstill_s: float) -> float:
     """Return the joules per pass between two steps of the counter that are at least ``seconds`` apart."""
-    start_joules, _ = _next_step(burst, counter)
+    start_joules, _ = _next_step(burst, counter, standstill_s)
     end = time.monotonic() + seconds
     passes = 0
     while time.monotonic() < end:
         passes += burst()
-    end_joules, more = _next_step(burst, counter)
+    end_joules, more = _next_step(burst, counter, standstill_s)
     return (end_joules - start_joules) / (passes + more)
 
 
-def _next_step(burst: Callable[[], int], counter: EnergyCounter) -> tuple[float, int]:
+def _next_step(burst: Callable[[], int], counter: EnergyCounter, standstill_s: float) -> tuple[float, int]:
     """Run until the counter moves; return its reading in joules and the passes until then."""
     before, passes = counter.joules(), 0
-    end = time.monotonic() + _STANDSTILL_S
+    end = time.monotonic() + standstill_s
     while time.monotonic() < end:
         passes += burst()
         if (reading := counter.joules()) != before:
             return reading, passes
     raise DeviceError(
-        f"the device's energy counter did not move in {_STANDSTILL_S:.0f} s of work; leave --energy-budget out"
+        f"the device's energy counter did not move in {standstill_s:g} s of work; leave --energy-budget out"
     )
 
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
-from autogate.errors import StorageError
+from autogate.errors import ConnectionDroppedError, NoStudiesError, StorageError
 from autogate.store.host import on_network
-from autogate.store.retries import DroppedError, is_drop
-from autogate.store.schema import NoStudiesError, ensure_schema, upgrade_schema
+from autogate.store.retries import is_drop
+from autogate.store.schema import ensure_schema, upgrade_schema
 from autogate.store.urls import parse_url, redact, redact_url, sqlite_path
 
 _BUSY_TIMEOUT_S = 30
@@ -114,7 +114,7 @@ def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
         raise StorageError(f"{error.name} is not installed; {postgres}") from None
     except SQLAlchemyError as error:
         reason = redact(getattr(error, "orig", None) or error, url)
-        kind = DroppedError if is_drop(error) else StorageError
+        kind = ConnectionDroppedError if is_drop(error) else StorageError
         raise kind(f"cannot use the database {redact_url(url)}: {reason}{rest}") from None
 
 

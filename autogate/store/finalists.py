@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import and_, select
 
 from autogate.policy import Policy
-from autogate.records import Comparison, EnergyComparison, FinalistRecord, Measurement, Realisation, Setting
+from autogate.records import Comparison, EnergyComparison, FinalistRecord, Measurement, Realisation, Setting, Verdict
 from autogate.store import tables
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.trials import Trials, judged_by, predicted, prediction_row
@@ -33,6 +33,8 @@ class Finalists(Trials):
             test_accuracy=finalist.test_accuracy,
             realisation=finalist.realisation.to_json(),
             artifact=finalist.artifact,
+            plan=None if finalist.plan is None else dict(finalist.plan),
+            verdict=None if finalist.verdict is None else finalist.verdict.to_json(),
             **{name: round(finalist.costs[name]) for name in _COSTS if name in finalist.costs},
         )
         compared = finalist.comparison
@@ -47,6 +49,13 @@ class Finalists(Trials):
             session.merge(prediction_row({**place, "latency_model": model, "fidelity": FULL}, finalist.predicted))
             for network in _NETWORKS if compared is not None else ():
                 session.merge(_measurement_row(place, network, getattr(compared, network)))
+
+    @retry_on_disconnect
+    def set_verdict(self, study: str, finalist: FinalistRecord, verdict: Verdict) -> None:
+        """Replace a finalist's verdict, as when a study continues with other budgets; it is stored on return."""
+        key = {"study": study, "policy": finalist.policy.digest, "profile": finalist.profile}
+        with self.session() as session, session.begin():
+            session.get_one(tables.Finalist, key).verdict = verdict.to_json()
 
     def finalists(self, study: str) -> list[FinalistRecord]:
         """Return the finalists of a study by trial."""
@@ -82,6 +91,8 @@ class Finalists(Trials):
                     _comparison(row, measured),
                     Realisation.from_json(row.realisation),
                     row.artifact,
+                    row.plan,
+                    None if row.verdict is None else Verdict.from_json(row.verdict),
                 )
                 for row, policy, prediction in session.execute(query)
             ]

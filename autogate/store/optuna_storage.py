@@ -50,13 +50,25 @@ def has_known_tables(storage: optuna.storages.RDBStorage) -> bool:
 
 
 @contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's notes on new studies off the terminal; its verbosity is the user's, and is restored."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@contextmanager
 def optuna_errors(store: Store) -> Iterator[None]:
     """Turn what Optuna's storage raises into one clear error."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with clear_errors(store.engine.url):
+        with clear_errors(store.engine.url), quiet_optuna():
             yield
     except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
         raise StorageError(f"Optuna cannot use {store.shown_url}: {store.reason(error)}") from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import tenacity
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from autogate.errors import StorageError
+from autogate.errors import ConnectionDroppedError
 
 # Seconds before each further attempt; about a minute in all.
 _WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -20,10 +21,6 @@ _local = threading.local()
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class DroppedError(StorageError):
-    """The database cannot be reached for now, though it was reached before."""
 
 
 def is_drop(error: BaseException) -> bool:
@@ -39,7 +36,7 @@ def is_drop(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and (state is None or state.startswith(_SERVER_STATES))
 
 
-def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
+def retry_on_disconnect(method: Callable[P, R], *, sleep: Callable[[float], None] = time.sleep) -> Callable[P, R]:
     """Decorate a method so that it runs again when its connection is dropped, after longer and longer waits.
 
     What the method writes must come out the same if a first attempt was stored and only the answer was lost. A
@@ -52,21 +49,27 @@ def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
             return method(*args, **kwargs)
         _local.retrying = True
         try:
-            return retry(lambda: method(*args, **kwargs), lambda error: isinstance(error, DroppedError))
+            return retry(
+                lambda: method(*args, **kwargs), lambda error: isinstance(error, ConnectionDroppedError), sleep=sleep
+            )
         finally:
             _local.retrying = False
 
     return persistent
 
 
-def retry(attempt: Callable[[], R], is_temporary: Callable[[Exception], Any]) -> R:
+def retry(
+    attempt: Callable[[], R], is_temporary: Callable[[Exception], Any], *, sleep: Callable[[float], None] = time.sleep
+) -> R:
     """Call ``attempt`` until it returns; wait and try again while it raises what ``is_temporary`` accepts.
 
     Args:
         attempt: Takes nothing; its result is returned.
         is_temporary: Whether an error may be gone after a wait. Other errors, and the last one, are raised as they are.
+        sleep: Waits for so many seconds.
     """
     attempts = tenacity.Retrying(
+        sleep=sleep,
         wait=tenacity.wait_chain(*map(tenacity.wait_fixed, _WAITS_S)),
         stop=tenacity.stop_after_attempt(len(_WAITS_S) + 1),
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and bool(is_temporary(error))),

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.orm import Session
 
-from autogate.errors import PolicyError, StorageError
+from autogate.errors import NoStudiesError, PolicyError, StorageError
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base, Meta, SchemaVersion
 from autogate.store.urls import default_storage, redact_url
 from autogate.store.views import create_views, drop_views
@@ -21,10 +21,6 @@ _OPTUNA = {"studies", "trials", "alembic_version"}
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number does, as long as nobody else takes it.
 _POSTGRES_LOCK = 4_117_020_269
-
-
-class NoStudiesError(StorageError):
-    """There is no study database yet where one was looked for."""
 
 
 def ensure_schema(engine: Engine, *, create: bool) -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from autogate.errors import StudyError
+from autogate.errors import StorageError, StudyError
+from autogate.goals import SearchConfig
 from autogate.policy import digest
+from autogate.records import StudyFacts
 from autogate.store import tables
 from autogate.store.host import host_name
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database, now_utc
-from autogate.system import suggest
+from autogate.system import one_line, suggest
 
 _LONGEST_NAME = 200
-# What has a column of its own, so that SQL and views can use it.
-_CONFIG_COLUMNS = ("latency_stat",)
-_FACT_COLUMNS = ("profile", "latency_model")
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as it is stored, but for its trials and finalists.
+
+    Attributes:
+        config: What was asked for.
+        facts: What was found out on the way.
+    """
+
+    config: SearchConfig
+    facts: StudyFacts
 
 
 def check_name(name: str) -> None:
@@ -44,7 +56,7 @@ class Studies(Database):
             query = select(tables.Study.name).order_by(tables.Study.created_utc, tables.Study.name)
             return list(session.scalars(query))
 
-    def study(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def study(self, name: str) -> StudyRecord:
         """Return configuration and facts of a study.
 
         Raises:
@@ -53,12 +65,7 @@ class Studies(Database):
         with self.session() as session:
             row = session.get(tables.Study, name) if _is_text(name) else None
             if row is not None:
-                space = None if row.space is None else session.get_one(tables.Space, row.space).body
-                extra = {} if space is None else {"space": space}
-                return {**row.config, **_filled(row, _CONFIG_COLUMNS), **extra}, {
-                    **row.facts,
-                    **_filled(row, _FACT_COLUMNS),
-                }
+                return StudyRecord(_config_of(session, row), facts_of(row))
         raise self._no_study(name)
 
     def origin(self, name: str) -> dict[str, str | None]:
@@ -82,8 +89,8 @@ class Studies(Database):
     def create_study(
         self,
         name: str,
-        config: Mapping[str, Any],
-        facts: Mapping[str, Any] | None = None,
+        config: SearchConfig,
+        facts: StudyFacts | None = None,
         *,
         code_version: str | None = None,
     ) -> None:
@@ -91,8 +98,8 @@ class Studies(Database):
 
         Args:
             name: Its name.
-            config: Its resolved configuration.
-            facts: What is known of it.
+            config: What was asked for.
+            facts: What is known of it; None for nothing.
             code_version: Version of the code that runs it.
 
         Raises:
@@ -102,61 +109,80 @@ class Studies(Database):
         try:
             with self.session() as session, session.begin():
                 _set_config(session, row, config)
-                _set_facts(row, facts or {})
+                _set_facts(row, facts or StudyFacts())
                 session.add(row)
         except IntegrityError:
             raise StudyError(f"study {name!r} exists already; choose another --study") from None
 
     @retry_on_disconnect
-    def set_facts(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Merge ``facts`` into the study's; they are stored on return."""
+    def update_facts(self, name: str, change: Callable[[StudyFacts], StudyFacts]) -> StudyFacts:
+        """Replace a study's facts by what ``change`` makes of them, and return those; they are stored on return."""
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name, with_for_update=True)
-            _set_facts(row, {**row.facts, **facts})
+            facts = change(facts_of(row))
+            _set_facts(row, facts)
+        return facts
 
     @retry_on_disconnect
-    def set_config(
-        self, name: str, config: Mapping[str, Any], *, code_version: str | None = None, forget: Iterable[str] = ()
-    ) -> None:
-        """Replace the study's configuration, and the version of the code that runs it; stored on return.
+    def set_config(self, name: str, config: SearchConfig, *, code_version: str | None = None) -> None:
+        """Replace a study's configuration, and the version of the code that runs it; stored on return.
 
         Args:
             name: The study.
-            config: Its resolved configuration.
+            config: What is asked for from now on.
             code_version: Version of the code that runs it from now on; None if it stays.
-            forget: Facts that no longer hold.
         """
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name)
             _set_config(session, row, config)
             row.code_version = code_version or row.code_version
-            row.facts = {key: value for key, value in row.facts.items() if key not in forget}
-            for column in set(_FACT_COLUMNS) & set(forget):
-                setattr(row, column, None)
 
 
-def _set_config(session: Session, row: tables.Study, config: Mapping[str, Any]) -> None:
-    rest = dict(config)
-    for column in _CONFIG_COLUMNS:
-        setattr(row, column, rest.pop(column, None))
-    space = rest.pop("space", None)
-    row.space = None if space is None else digest(space)
-    if space is not None:
-        session.merge(tables.Space(digest=digest(space), body=space))
-        session.flush()
+def facts_of(row: tables.Study) -> StudyFacts:
+    """Return the facts of a study's row.
+
+    Raises:
+        StorageError: If they cannot be read.
+    """
+    data = dict(row.facts)
+    if data.get("target") is not None:
+        data["target"] = {**data["target"], "profile": row.profile, "latency_model": row.latency_model or ""}
+    try:
+        return StudyFacts.from_json(data)
+    except ValueError as error:
+        reason = one_line(error, 150)
+        raise StorageError(f"the facts of study {row.name!r} cannot be read ({reason}); restore the database") from None
+
+
+def _set_facts(row: tables.Study, facts: StudyFacts) -> None:
+    """Store facts; what has a column of its own, so that SQL and views can use it, is not in the JSON as well."""
+    data = facts.to_json()
+    target = data["target"]
+    row.profile = None if target is None else target.pop("profile")
+    row.latency_model = None if target is None else target.pop("latency_model")
+    row.facts = data
+
+
+def _config_of(session: Session, row: tables.Study) -> SearchConfig:
+    stat = {} if row.latency_stat is None else {"latency_stat": row.latency_stat}
+    space = {} if row.space is None else {"space": session.get_one(tables.Space, row.space).body}
+    try:
+        return SearchConfig.model_validate({**row.config, **stat, **space})
+    except ValueError as error:
+        reason = one_line(error, 150)
+        raise StorageError(
+            f"the configuration of study {row.name!r} cannot be read ({reason}); restore the database"
+        ) from None
+
+
+def _set_config(session: Session, row: tables.Study, config: SearchConfig) -> None:
+    rest = config.to_json()
+    row.latency_stat = rest.pop("latency_stat")
+    space = rest.pop("space")
+    row.space = digest(space)
+    session.merge(tables.Space(digest=digest(space), body=space))
+    session.flush()
     row.config = rest
-
-
-def _set_facts(row: tables.Study, facts: Mapping[str, Any]) -> None:
-    rest = dict(facts)
-    for column in _FACT_COLUMNS:
-        if column in rest:
-            setattr(row, column, rest.pop(column))
-    row.facts = rest
-
-
-def _filled(row: tables.Study, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {column: value for column in columns if (value := getattr(row, column)) is not None}
 
 
 def _is_text(name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from autogate.errors import StorageError, StudyError
+from autogate.errors import StorageError, StudyRunningError
 from autogate.policy import digest
 from autogate.store import tables
 from autogate.store.database import clear_errors
@@ -82,10 +82,6 @@ class ServerLock:
 
 
 _WHOLE = "database"
-
-
-class StudyRunningError(StudyError):
-    """Another process runs the study."""
 
 
 class StudyLocks(Database):

@@ -9,13 +9,17 @@ from autogate.studies.documents import (
     point_document,
     search_document,
 )
+from autogate.studies.front import Front, pareto_front
 from autogate.studies.front_history import FrontHistory, complete_history, write_history
 from autogate.studies.overview import describe_document, history_document, study_line, watch_document
 from autogate.studies.reporter import Reporter
+from autogate.studies.study_run import StudyRun
 
 __all__ = [
+    "Front",
     "FrontHistory",
     "Reporter",
+    "StudyRun",
     "best_within",
     "choose",
     "complete_history",
@@ -24,6 +28,7 @@ __all__ = [
     "floor_of",
     "history_document",
     "pareto_document",
+    "pareto_front",
     "point_document",
     "search_document",
     "study_line",

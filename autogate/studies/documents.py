@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from autogate.errors import StudyError
-from autogate.goals import SearchConfig, accepted, binds, choose_best, pareto_front, standard_error
+from autogate.goals import Budgets, LatencyBudget, MemoryBudget, binds, choose_best, judge, standard_error
 from autogate.policy import Policy
-from autogate.records import FinalistRecord, TrialRecord
-from autogate.store import Store
-from autogate.units import Budgets, LatencyBudget, MemoryBudget, parse_drop
+from autogate.records import Comparison, FinalistRecord, StudyFacts, TrialRecord
+from autogate.store import Store, StudyRecord
+from autogate.studies.front import pareto_front
 
 SCHEMA = "autogate.search/1"
 
@@ -25,82 +26,96 @@ def search_document(store: Store, study: str, budgets: Budgets | None = None) ->
     Raises:
         StudyError: If there is no such study.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
+    record = store.study(study)
+    config, facts = record.config, record.facts
     budgets = budgets or config.budgets
     trials = store.trials(study)
     finalists = store.finalists(study)
-    best, closest = choose(finalists, budgets, config, facts)
-    floor = floor_of(config, facts)
+    best, closest = choose(finalists, budgets, record)
+    floor = floor_of(record)
     shown = best or closest
     measured = None if shown is None else shown.comparison
-    setting = facts.get("setting", {})
-    dense = facts.get("dense")
+    target = facts.target
     return {
         "schema": SCHEMA,
         "study": study,
         "storage": store.shown_url,
-        "device": setting.get("device_name"),
+        "device": device_name(facts),
         "batch_size": config.batch_size,
         "dtype": config.dtype,
-        "runtime": setting.get("runtime"),
+        "runtime": None if target is None else target.setting.runtime,
         "budget_ms": _budget_ms(budgets.latency, shown, facts),
-        "budget_ms_search": facts.get("budget_ms_search"),
-        "budget_binding": facts.get("budget_binding"),
+        "budget_ms_search": None if target is None else target.budget_ms,
+        "budget_binding": None if target is None else target.budget_binding,
         "memory_budget_bytes": memory_budget_bytes(budgets, facts),
         "energy_budget": None if budgets.energy is None else budgets.energy.text,
         "latency_stat": config.latency_stat,
-        "label": "predicted" if facts.get("foreign") else "measured",
-        "dense": None
-        if dense is None
-        else {
-            **dense,
-            "measured_ms": None if measured is None else measured.dense.to_json(),
-        },
+        "label": latency_label(facts),
+        "dense": _dense_document(facts, measured),
         "best": None if best is None else finalist_document(best, budgets, floor),
         "closest": None if closest is None else finalist_document(closest, budgets, floor),
         "front": [point_document(t, finalists) for t in pareto_front(trials, config.latency_stat)],
-        "left_out": facts.get("left_out", []),
+        "left_out": [] if target is None else list(target.unpaying_gates),
         "trials": store.count_trials(study),
-        "seconds": facts.get("seconds", {}),
+        "seconds": dict(facts.stage_seconds or {}),
     }
 
 
+def device_name(facts: StudyFacts) -> str | None:
+    """Return the name of the device that a study is for, if it is known yet."""
+    return None if facts.target is None else facts.target.setting.device_name
+
+
+def latency_label(facts: StudyFacts) -> str:
+    """Return ``predicted`` if the study's device is another one than it ran on, else ``measured``."""
+    return "predicted" if facts.target is not None and facts.target.foreign else "measured"
+
+
 def choose(
-    finalists: list[FinalistRecord], budgets: Budgets, config: SearchConfig, facts: dict[str, Any]
+    finalists: list[FinalistRecord], budgets: Budgets, record: StudyRecord
 ) -> tuple[FinalistRecord | None, FinalistRecord | None]:
     """Return the winner under ``budgets``, or None and the finalist that came closest."""
-    current = [f for f in finalists if f.profile == facts.get("profile")]
-    return choose_best(current, budgets, floor_of(config, facts), tolerance_of(facts, budgets))
+    target = record.facts.target
+    current = [f for f in finalists if target is not None and f.profile == target.profile]
+    return choose_best(current, budgets, floor_of(record), _tolerance(record.facts, budgets))
 
 
-def floor_of(config: SearchConfig, facts: dict[str, Any]) -> float | None:
+def floor_of(record: StudyRecord) -> float | None:
     """Return the lowest validation accuracy the study allows, or None."""
-    if config.max_drop is None or "dense" not in facts:
-        return None
-    return float(facts["dense"]["val_accuracy"]) - parse_drop(config.max_drop)
+    dense = record.facts.dense
+    return None if dense is None else record.config.goal.floor(dense.val_accuracy)
 
 
-def tolerance_of(facts: dict[str, Any], budgets: Budgets) -> float:
+def _tolerance(facts: StudyFacts, budgets: Budgets) -> float:
     """Return by how much accuracies may differ and still count as equal: not at all under a budget that binds."""
-    dense_ms = facts.get("dense_predicted_ms")
-    if dense_ms is None or "dense" not in facts or binds(budgets, dense_ms, facts["dense"].get("peak_memory_bytes")):
+    target, dense = facts.target, facts.dense
+    if target is None or dense is None or facts.task is None:
         return 0.0
-    return standard_error(facts["dense"]["val_accuracy"], facts["val_images"])
+    if binds(budgets, target.dense_latency_ms, dense.peak_memory_bytes):
+        return 0.0
+    return standard_error(dense.val_accuracy, facts.task.val_images)
 
 
-def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts: dict[str, Any]) -> float | None:
-    """The budget in milliseconds; a relative one refers to the dense network measured beside the winner."""
+def _dense_document(facts: StudyFacts, measured: Comparison | None) -> dict[str, Any] | None:
+    if facts.dense is None:
+        return None
+    return {**asdict(facts.dense), "measured_ms": None if measured is None else measured.dense.to_json()}
+
+
+def _budget_ms(budget: LatencyBudget | None, shown: FinalistRecord | None, facts: StudyFacts) -> float | None:
+    """The budget in milliseconds; a relative one refers to the dense latency measured with the winner."""
     if budget is None:
         return None
     if shown is not None and shown.comparison is not None:
         return budget.limit_ms(shown.comparison.dense.p50)
-    return facts.get("budget_ms_search") if budget.fraction is not None else budget.absolute_ms
+    if budget.fraction is None:
+        return budget.absolute_ms
+    return None if facts.target is None else facts.target.budget_ms
 
 
-def memory_budget_bytes(budgets: Budgets, facts: dict[str, Any]) -> float | None:
+def memory_budget_bytes(budgets: Budgets, facts: StudyFacts) -> float | None:
     """Return the memory budget in bytes; None without one, or where the peak of dense that it refers to is unknown."""
-    dense_bytes = facts.get("dense", {}).get("peak_memory_bytes")
+    dense_bytes = None if facts.dense is None else facts.dense.peak_memory_bytes
     if budgets.memory is None or (dense_bytes is None and budgets.memory.fraction is not None):
         return None
     return budgets.memory.limit_bytes(dense_bytes or 0)
@@ -127,7 +142,7 @@ def finalist_document(finalist: FinalistRecord, budgets: Budgets, floor: float |
         "ratio_interval": None if measured is None else list(measured.ratio_interval),
         "energy": None if energy is None else energy.to_json(),
         "budget_ms": None if budgets.latency is None else budgets.latency.limit_ms(dense_ms),
-        "meets_budget": accepted(finalist, budgets, floor),
+        "meets_budget": judge(finalist, budgets, floor).accepted,
     }
 
 
@@ -161,11 +176,11 @@ def pareto_document(store: Store, study: str, budgets: Budgets | None = None) ->
     Raises:
         StudyError: If there is no such study, or its memory or energy is to be judged and is not known.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
+    record = store.study(study)
+    config, facts = record.config, record.facts
     budgets = budgets or config.budgets
     document = search_document(store, study, budgets)
-    dense_ms, latency = facts.get("dense_predicted_ms"), budgets.latency
+    dense_ms, latency = None if facts.target is None else facts.target.dense_latency_ms, budgets.latency
     limit_ms = None if latency is None or dense_ms is None else latency.limit_ms(dense_ms)
     trials, finalists = store.trials(study), store.finalists(study)
     _check_measured(study, budgets, trials, finalists)
@@ -201,7 +216,7 @@ def _check_measured(study: str, budgets: Budgets, trials: list[TrialRecord], fin
         )
 
 
-def _is_small(trial: TrialRecord, budget: MemoryBudget, facts: dict[str, Any]) -> bool:
+def _is_small(trial: TrialRecord, budget: MemoryBudget, facts: StudyFacts) -> bool:
     """Whether a candidate's peak memory is known to be within the budget."""
     peak_bytes = (trial.costs or {}).get("peak_memory_bytes")
     limit_bytes = memory_budget_bytes(Budgets(memory=budget), facts)

@@ -7,6 +7,7 @@ from typing import Any
 
 from autogate.goals import SearchConfig
 from autogate.store import Store
+from autogate.studies.documents import device_name, latency_label
 
 
 def history_document(store: Store, study: str) -> dict[str, Any]:
@@ -19,15 +20,14 @@ def history_document(store: Store, study: str) -> dict[str, Any]:
     Raises:
         StudyError: If there is no such study.
     """
-    stored, facts = store.study(study)
-    config = SearchConfig.model_validate(stored)
+    record = store.study(study)
     return {
         "schema": "autogate.history/1",
         "study": study,
         "label": "predicted",
-        "goal": goal_of(config),
-        "device": facts.get("setting", {}).get("device_name"),
-        "batch_size": config.batch_size,
+        "goal": goal_of(record.config),
+        "device": device_name(record.facts),
+        "batch_size": record.config.batch_size,
         "points": [{**asdict(front), "front": list(front.front)} for front in store.fronts(study)],
     }
 
@@ -41,7 +41,7 @@ def goal_of(config: SearchConfig) -> str:
 
 def study_line(store: Store, study: str) -> dict[str, Any]:
     """Return what a list says of a study."""
-    config = SearchConfig.model_validate(store.study(study)[0])
+    config = store.study(study).config
     counts = store.count_trials(study)
     return {
         "study": study,
@@ -66,23 +66,23 @@ def describe_document(store: Store, study: str) -> dict[str, Any]:
     Raises:
         StudyError: If there is no such study.
     """
-    config, facts = store.study(study)
+    record = store.study(study)
+    facts = record.facts
     fronts, sizes = store.fronts(study), store.artifacts()
-    weights = {facts.get(f"{kind}_artifact") for kind in ("dense", "shared")}
-    weights |= {finalist.artifact for finalist in store.finalists(study)}
+    weights = facts.artifacts | {finalist.artifact for finalist in store.finalists(study)}
     return {
         "schema": "autogate.study-overview/1",
         **study_line(store, study),
         "storage": store.shown_url,
         **store.origin(study),
-        "device": facts.get("setting", {}).get("device_name"),
-        "label": "predicted" if facts.get("foreign") else "measured",
+        "device": device_name(facts),
+        "label": latency_label(facts),
         "outcomes": store.count_trials(study),
         "front": len(fronts[-1].front) if fronts else 0,
         "hypervolume": fronts[-1].hypervolume if fronts else None,
-        "seconds": facts.get("seconds", {}),
+        "seconds": dict(facts.stage_seconds or {}),
         "weights_bytes": sum(sizes.get(str(sha256), 0) for sha256 in weights),
-        "config": config,
+        "config": record.config.to_json(),
     }
 
 
@@ -95,7 +95,7 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
         StudyError: If there is no such study.
     """
     line, fronts, trials = study_line(store, study), store.fronts(study), store.trials(study)
-    facts = store.study(study)[1]
+    facts = store.study(study).facts
     reached = fronts[-1] if fronts else None
     best = (
         None
@@ -109,9 +109,9 @@ def watch_document(store: Store, study: str, latest: int) -> dict[str, Any]:
         "schema": "autogate.watch/1",
         **line,
         "host": store.origin(study)["host"],
-        "device": facts.get("setting", {}).get("device_name"),
+        "device": device_name(facts),
         "outcomes": store.count_trials(study),
-        "finished": bool(facts.get("ended", line["trials"] >= line["wanted"] and line["finalists"] > 0)),
+        "finished": line["trials"] >= line["wanted"] and line["finalists"] > 0 if facts.ended is None else facts.ended,
         "best": best,
         "workers": [
             {key: value for key, value in vars(worker).items() if key != "id"} for worker in store.workers(study)

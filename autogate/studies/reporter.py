@@ -10,7 +10,7 @@ from autogate.records import TrialRecord
 
 
 class Reporter:
-    """Hears of stages and trials, and says nothing; the command line has one that draws.
+    """Receives stages, progress, notes and trials; this base class ignores them.
 
     Attributes:
         seconds: Time spent in each stage so far, by its name.
@@ -31,19 +31,19 @@ class Reporter:
             self.leave(name)
 
     def begin(self, study: str, resume: str) -> None:
-        """Hear the study's name, once it is stored, and the command that resumes it."""
+        """Receive the study's name, once it is stored, and the command that resumes it."""
 
     def enter(self, name: str) -> None:
-        """Hear that a stage begins."""
+        """Receive the name of a stage that begins."""
 
     def leave(self, name: str) -> None:
-        """Hear that a stage ended."""
+        """Receive the name of a stage that ended."""
 
     def progress(self, fraction: float, text: str) -> None:
-        """Hear how far the stage is, in [0, 1], and what is going on."""
+        """Receive how far the stage is, in [0, 1], and what it is doing."""
 
     def note(self, text: str) -> None:
-        """Hear one line worth keeping."""
+        """Receive one line for the user."""
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
-        """Hear what became of a proposal, and of the best so far."""
+        """Receive a trial that ended, the best one so far, and how many of the wanted trials are done."""

@@ -6,6 +6,7 @@ from autogate.surgery.graph_copy import attribute
 from autogate.surgery.policies import canonical, training_knobs
 from autogate.surgery.sliced_layers import Selected, selections
 from autogate.surgery.training_network import attach_gates, by_path, dense_parts, gate_path, site_at, training_form
+from autogate.surgery.weights import pack, restore_compact, restore_gates, unpack
 
 __all__ = [
     "Selected",
@@ -18,9 +19,13 @@ __all__ = [
     "compact_form",
     "dense_parts",
     "gate_path",
+    "pack",
+    "restore_compact",
+    "restore_gates",
     "script_decisions",
     "selections",
     "site_at",
     "training_form",
     "training_knobs",
+    "unpack",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 from autogate.errors import PolicyError
 from autogate.gates import FAMILIES, Gene, get_family
@@ -61,7 +60,6 @@ def _knob(key: str) -> tuple[str, Gene]:
     return knobs[key]
 
 
-@cache
 def _knobs() -> dict[str, tuple[str, Gene]]:
     return {knob_key(knob.name, name): (name, knob) for name, family in FAMILIES.items() for knob in family.knobs}
 

@@ -1,4 +1,4 @@
-"""The process and its host: heartbeats, code version, shipped files, error texts, other libraries' private parts."""
+"""The process and its host: heartbeats, code version, shipped files, error texts, plug-ins, private library parts."""
 
 from autogate.system.compat import (
     allocation_sizes,
@@ -9,12 +9,16 @@ from autogate.system.compat import (
 )
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
-from autogate.system.installation import code_version, shipped_folder
+from autogate.system.installation import VERSION, code_version, shipped_folder
 from autogate.system.messages import one_line, suggest
+from autogate.system.registry import Plugin, Registry, registering
 
 __all__ = [
     "FileLock",
+    "Plugin",
     "ProcessHeartbeat",
+    "Registry",
+    "VERSION",
     "allocation_sizes",
     "code_version",
     "has_known_optuna_tables",
@@ -25,6 +29,7 @@ __all__ = [
     "occupy_gpu",
     "one_line",
     "ray_entrypoint",
+    "registering",
     "shipped_folder",
     "suggest",
 ]

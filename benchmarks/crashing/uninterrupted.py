@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from autogate.goals import SearchConfig
 from autogate.nas.workers import WorkerSession, load_evaluator
 from autogate.store import Store, default_storage
 from autogate.studies import Reporter
@@ -14,7 +13,7 @@ def accuracies(study: str) -> dict[str, float]:
     """Return the accuracy of every policy that a study trained as a candidate, by its digest."""
     torch.set_num_threads(1)
     store = Store(default_storage())
-    config = SearchConfig.model_validate(store.study(study)[0])
+    config = store.study(study).config
     with WorkerSession(store, study, "cpu", joined=True) as session:
         evaluator = load_evaluator(store, study, config, Reporter(), session)
     policies = {t.policy.digest: t.policy for t in store.trials(study) if t.policy and t.val_accuracy is not None}

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 from autogate import api
 from autogate.latency.profile import read_profile
 from autogate.models import load_model
-from autogate.nas.profiles import profiles
+from tests.support.workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
 
 
 @pytest.fixture(scope="package")
@@ -24,9 +23,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     (root / "drop.yaml").write_text(SPACE, encoding="utf-8")
     weights = load_model("e2enet:build").module.state_dict()
     safetensors.torch.save_file(weights, str(root / "random.safetensors"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(profiles, "QUICK_PROFILE_S", 4.0)
-        api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", allow_noisy=True, **PLACE)
+    api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", seconds=6.0, allow_noisy=True, **PLACE)
     yield Workplace(root, read_profile(root / "profile.jsonl"))
     os.chdir(before)
     sys.modules.pop("e2enet", None)
@@ -56,5 +53,5 @@ def document(study: api.Study) -> dict[str, Any]:
 @pytest.fixture(scope="package")
 def exported(workplace: Workplace, document: dict[str, Any], study: api.Study) -> Path:
     to = workplace.root / "out"
-    api.export("first", to, which=str(winner(document)["trial"]), storage=study.storage)
+    api.export("first", to, trial=str(winner(document)["trial"]), storage=study.storage)
     return to

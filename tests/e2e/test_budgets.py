@@ -12,16 +12,15 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from commands import Cli, runner
-from workplace import Workplace
 
 from autogate import api
 from autogate.errors import AutoGateError, DeviceError, MemoryInfeasibleError, StudyError
 from autogate.nas.profiles import profiles
 from autogate.resources import EnergyCounter, compare_energy
 from autogate.resources import benchmark as bench
+from tests.support.commands import Cli, runner
+from tests.support.workplace import Workplace
 
-pytestmark = pytest.mark.slow
 BUDGET = "80%"
 
 
@@ -60,7 +59,7 @@ def limit_of(document: dict[str, Any]) -> float:
 
 
 def test_what_takes_too_much_memory_is_never_trained(small: api.Study) -> None:
-    document, trials = small.document(), small.trials()
+    document, trials = small.document(), small.trials
     limit = limit_of(document)
     for trial in trials:
         assert (trial.outcome == "rejected") == (trial.costs["peak_memory_bytes"] > limit)
@@ -86,21 +85,21 @@ def test_the_delivered_network_is_within_it(small: api.Study, workplace: Workpla
     assert shown["energy"] is None
     assert all(point["peak_memory_bytes"] <= limit for point in document["front"])
     # What was observed before training is what the trained network takes.
-    trial = next(t for t in small.trials() if t.number == shown["trial"])
+    trial = next(t for t in small.trials if t.number == shown["trial"])
     assert trial.costs["peak_memory_bytes"] == shown["peak_memory_bytes"]
 
     out = workplace.root / "small"
     report = small.export(out, which=str(shown["trial"]))
     assert report["result"]["peak_memory_bytes"] == shown["peak_memory_bytes"]
     assert report["dense"]["peak_memory_bytes"] == dense_bytes
-    measured = api.measure(out, seconds=0.5)
+    measured = api.measure(out, time_s=0.5).to_json()
     assert measured["peak_memory"] == {
         "dense_bytes": dense_bytes,
         "gated_bytes": shown["peak_memory_bytes"],
         "ratio": pytest.approx(shown["peak_memory_bytes"] / dense_bytes),
     }
     assert measured["energy"] is None
-    larger = api.measure(out, seconds=0.5, batch_size=64)["peak_memory"]
+    larger = api.measure(out, time_s=0.5, batch_size=64).to_json()["peak_memory"]
     assert larger["dense_bytes"] > dense_bytes
 
 
@@ -117,11 +116,11 @@ def test_it_is_shown(small: api.Study, cli: Cli, workplace: Workplace) -> None:
 
 
 def test_a_resumed_study_keeps_it(small: api.Study, workplace: Workplace) -> None:
-    before = small.trials()
+    before = small.trials
     resumed = api.resume("small", trials=2, storage=small.storage)
     assert resumed.config.memory_budget == BUDGET
     limit = limit_of(resumed.document())
-    added = resumed.trials()[len(before) :]
+    added = resumed.trials[len(before) :]
     assert len(added) == 2
     assert all((t.outcome == "rejected") == (t.costs["peak_memory_bytes"] > limit) for t in added)
     with pytest.raises(StudyError, match="exists with another configuration: memory_budget is '80%' there and '70%'"):
@@ -129,14 +128,14 @@ def test_a_resumed_study_keeps_it(small: api.Study, workplace: Workplace) -> Non
 
 
 def test_another_memory_budget_trains_nothing(small: api.Study, cli: Cli) -> None:
-    peaks = sorted(t.costs["peak_memory_bytes"] for t in small.trials() if t.outcome == "complete")
-    own = api.pareto("small", storage=small.storage)
+    peaks = sorted(t.costs["peak_memory_bytes"] for t in small.trials if t.outcome == "complete")
+    own = api.pareto("small", storage=small.storage).to_json()
     assert own["memory_budget_bytes"] == limit_of(small.document())
     assert own["best_predicted"]["peak_memory_bytes"] <= own["memory_budget_bytes"]
     assert own["best_measured"] is None or own["best_measured"]["meets_budget"]
-    tight = api.pareto("small", memory_budget=f"{peaks[0] / 1000}KB", storage=small.storage)
+    tight = api.pareto("small", memory_budget=f"{peaks[0] / 1000}KB", storage=small.storage).to_json()
     assert tight["best_predicted"]["peak_memory_bytes"] == peaks[0]
-    none = api.pareto("small", memory_budget="1KiB", storage=small.storage)
+    none = api.pareto("small", memory_budget="1KiB", storage=small.storage).to_json()
     assert none["best_predicted"] is none["best_measured"] is None
     printed = cli("pareto", "small", "--memory-budget", "1KiB")
     assert printed.code == 0, printed.err
@@ -215,7 +214,7 @@ def test_energy_is_judged_where_it_is_measured(workplace: Workplace, cli: Cli) -
     assert "300% energy per image" in table
     out = workplace.root / "counted"
     assert study.export(out, which=str(shown["trial"]))["result"]["energy"] == energy
-    assert api.pareto("enough", energy_budget="1uJ", storage=study.storage)["best_measured"] is None
+    assert api.pareto("enough", energy_budget="1uJ", storage=study.storage).to_json()["best_measured"] is None
 
 
 @pytest.mark.usefixtures("_counted")

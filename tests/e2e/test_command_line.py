@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Cli, runner
-from workplace import Workplace, winner
 
 from autogate import api
-
-pytestmark = pytest.mark.slow
+from tests.support.commands import Cli, runner
+from tests.support.workplace import Workplace, winner
 
 
 @pytest.fixture

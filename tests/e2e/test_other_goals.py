@@ -11,7 +11,6 @@ import optuna
 import pytest
 import torch
 from torch import nn
-from workplace import PLACE, Workplace
 
 import autogate
 from autogate import api
@@ -20,8 +19,7 @@ from autogate.latency.profile import read_profile, write_profile
 from autogate.models import load_model
 from autogate.store import Store
 from autogate.training import loop
-
-pytestmark = pytest.mark.slow
+from tests.support.workplace import PLACE, Workplace
 
 
 def run(workplace: Workplace, profile: str, **more: Any) -> api.Study:
@@ -53,7 +51,7 @@ def test_another_device_stays_predicted_until_it_measures(workplace: Workplace, 
     report = study.export(out)
     assert report["label"] == "predicted"
     assert report["setting"]["device_name"] == "a device elsewhere"
-    measured = api.measure(out, seconds=0.5)
+    measured = api.measure(out, time_s=0.5).to_json()
     assert measured["label"] == "measured"
     assert measured["setting"]["device_name"] != "a device elsewhere"
 
@@ -70,8 +68,8 @@ def test_both_at_once(workplace: Workplace, foreign: str) -> None:
     assert document["trials"]["rejected"] == 0
     assert document["trials"]["total"] == 6
     # Without a budget dense is trained like any other.
-    assert study.trials()[0].outcome == "complete"
-    assert study.trials()[0].policy.is_dense
+    assert study.trials[0].outcome == "complete"
+    assert study.trials[0].policy.is_dense
     # The finalists are points of the front.
     front = {point["trial"] for point in document["front"]}
     finalists = study.store.finalists("both")
@@ -87,7 +85,7 @@ def test_the_fastest_within_a_drop(workplace: Workplace, foreign: str) -> None:
     found = optuna.load_study(study_name="drop", storage=study.storage)
     assert [direction.name for direction in found.directions] == ["MINIMIZE"]
     # Almost any accuracy will do, so the fastest of all candidates wins.
-    fastest = min(study.trials(), key=lambda t: t.predicted["p95"])
+    fastest = min(study.trials, key=lambda t: t.predicted["p95"])
     assert document["best"]["policy_digest"] == fastest.policy.digest
 
 
@@ -139,7 +137,7 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
         space="drop.yaml",
         **PLACE,
     )
-    complete = [t for t in study.trials() if t.outcome == "complete"]
+    complete = [t for t in study.trials if t.outcome == "complete"]
     assert trained == ["short"] * len(complete) + ["full"]
     assert [t.val_accuracy for t in complete] == [6.0 + i for i in range(len(complete))]
     assert study.document()["dense"]["val_accuracy"] == 5.0
@@ -160,9 +158,9 @@ def test_own_model_data_and_functions(workplace: Workplace, foreign: str) -> Non
     out = workplace.root / "brought"
     study.export(out, **brought)
     with pytest.raises(ExportError, match="given as a module"):
-        api.measure(out, seconds=0.2)
-    assert api.measure(out, seconds=0.2, model=module)["label"] == "measured"
-    assert api.predict("own", "best", storage=study.storage, **brought)["ratio"] < 1
+        api.measure(out, time_s=0.2)
+    assert api.measure(out, time_s=0.2, model=module).to_json()["label"] == "measured"
+    assert api.predict("own", "best", storage=study.storage, **brought).to_json()["ratio"] < 1
 
 
 def test_a_failing_function_of_the_caller_ends_in_one_line(workplace: Workplace, foreign: str) -> None:
@@ -171,7 +169,7 @@ def test_a_failing_function_of_the_caller_ends_in_one_line(workplace: Workplace,
 
     with pytest.raises(autogate.AutoGateError, match="5 trials failed in a row.*train_fn failed: RuntimeError"):
         run(workplace, foreign, latency_budget="70%", study="failing", train_fn=train_fn)
-    counts = api.show("failing", storage=workplace.storage("goals"))["trials"]
+    counts = api.show_study("failing", storage=workplace.storage("goals")).to_json()["trials"]
     # It ends with the first five failures in a row; candidates that are rejected come between.
     outcomes = "".join(trial.outcome[0] for trial in Store(workplace.storage("goals")).trials("failing"))
     assert outcomes.index("fffff") == len(outcomes) - 5
@@ -184,17 +182,17 @@ def test_gates_trained_by_hand_are_the_ones_that_are_compacted(workplace: Workpl
     site = "block:stage1.1"
     policy = autogate.Policy({site: autogate.Gate("mod", {"c": 4})})
     shape = (3, 32, 32)
-    applied = autogate.apply(module, policy, shape)
+    applied = autogate.apply_policy(module, policy, shape)
     with torch.no_grad():
         for parameter in applied.get_submodule("gates").parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         expected = applied.eval()(x)
-        assert torch.allclose(autogate.compact(module, policy, shape, applied=applied)(x), expected, atol=1e-5)
-        assert not torch.allclose(autogate.compact(module, policy, shape)(x), expected, atol=1e-5)
+        assert torch.allclose(autogate.compact_model(module, policy, shape, applied=applied)(x), expected, atol=1e-5)
+        assert not torch.allclose(autogate.compact_model(module, policy, shape)(x), expected, atol=1e-5)
     with pytest.raises(autogate.AutoGateError, match="has other gates"):
-        autogate.compact(module, policy, shape, applied=autogate.apply(module, autogate.Policy(), shape))
+        autogate.compact_model(module, policy, shape, applied=autogate.apply_policy(module, autogate.Policy(), shape))
 
 
 def test_documents_are_json(workplace: Workplace, foreign: str) -> None:
@@ -215,10 +213,10 @@ def test_a_loss_that_is_not_finite_fails_its_trial_and_no_other(
     original = loop.loss_of
     monkeypatch.setattr(loop, "loss_of", loss_of)
     study = run(workplace, foreign, pareto=True, study="nan", trials=8)
-    outcomes = [trial.outcome for trial in study.trials()]
+    outcomes = [trial.outcome for trial in study.trials]
     assert outcomes.count("failed") == 1
     assert outcomes.count("complete") >= 2
-    failed = next(trial for trial in study.trials() if trial.outcome == "failed")
+    failed = next(trial for trial in study.trials if trial.outcome == "failed")
     assert "the loss became nan in epoch 1; try a lower --lr" in str(failed.reason)
 
 
@@ -232,19 +230,19 @@ def test_a_finished_study_is_judged_for_another_device(workplace: Workplace, for
     setting = replace(taken.setting, device_name="a third device")
     path = workplace.root / "third.jsonl"
     write_profile(replace(taken, setting=setting, units=tuple(slow), networks=tuple(networks)), path)
-    own = api.pareto("moved", storage=study.storage)
-    there = api.pareto("moved", profile=str(path), latency_budget="90%", storage=study.storage)
+    own = api.pareto("moved", storage=study.storage).to_json()
+    there = api.pareto("moved", profile=str(path), latency_budget="90%", storage=study.storage).to_json()
     assert (there["device"], there["label"]) == ("a third device", "predicted")
     assert there["dense_predicted_ms"] > 1.3 * own["dense_predicted_ms"]
     assert there["budget_ms"] == pytest.approx(0.9 * there["dense_predicted_ms"])
     # The accuracies are the study's, the latencies the device's.
-    accuracies = {t.number: t.val_accuracy for t in study.trials()}
+    accuracies = {t.number: t.val_accuracy for t in study.trials}
     assert all(point["val_accuracy"] == accuracies[point["trial"]] for point in there["front"])
     ours = {point["trial"]: point["predicted_ms"]["p50"] for point in own["front"]}
     assert any(point["predicted_ms"]["p50"] != ours.get(point["trial"]) for point in there["front"])
-    assert len(study.trials()) == 6
+    assert len(study.trials) == 6
 
     unknown = [replace(s, key=s.key.replace("drop", "drip")) for s in taken.units]
     write_profile(replace(taken, units=tuple(unknown), networks=taken.networks[:1] * 10), path)
-    gated = [t for t in study.trials() if t.val_accuracy is not None and not t.policy.is_dense]
-    assert api.pareto("moved", profile=str(path), storage=study.storage)["not_profiled"] == len(gated)
+    gated = [t for t in study.trials if t.val_accuracy is not None and not t.policy.is_dense]
+    assert api.pareto("moved", profile=str(path), storage=study.storage).to_json()["not_profiled"] == len(gated)

@@ -12,17 +12,15 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
-from databases import SERVER_VARIABLE, execute, postgres_database
 from sqlalchemy.engine import URL, make_url
-from workplace import Workplace, start, winner
 
 from autogate import api
 from autogate.errors import StudyError
 from autogate.latency.profile import profile_digest
 from autogate.store import Store
 from autogate.system import code_version
-
-pytestmark = pytest.mark.slow
+from tests.support.databases import SERVER_VARIABLE, execute, postgres_database
+from tests.support.workplace import Workplace, start, winner
 
 NAME = "it's 🙂"
 
@@ -63,7 +61,7 @@ def scalar(url: str, query: str) -> Any:
 def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> None:
     document = searched.document()
     assert document["trials"]["total"] == 4
-    assert document == api.show(NAME, storage=database)
+    assert document == api.show_study(NAME, storage=database).to_json()
     assert winner(document)["measured_ms"]["p50"] > 0
     assert [f.trial for f in searched.store.fronts(NAME)] == [0, 1, 2, 3]
     assert searched.store.origin(NAME)["code_version"] == code_version()
@@ -73,28 +71,28 @@ def test_a_search(searched: api.Study, database: str, workplace: Workplace) -> N
 
 
 def test_another_budget(searched: api.Study, database: str) -> None:
-    loose = api.pareto(NAME, latency_budget="95%", storage=database)
+    loose = api.pareto(NAME, latency_budget="95%", storage=database).to_json()
     assert loose["best_predicted"]["trial"] in {point["trial"] for point in loose["front"]}
 
 
 def test_resuming_and_exporting(searched: api.Study, database: str, workplace: Workplace) -> None:
-    before = searched.trials()
+    before = searched.trials
     resumed = api.resume(NAME, trials=2, storage=database)
     assert resumed.document()["trials"]["total"] == 6
-    assert resumed.trials()[:4] == before
+    assert resumed.trials[:4] == before
     states = [t.state.name for t in optuna.load_study(study_name=NAME, storage=database).get_trials(deepcopy=False)]
     assert len(states) == 6
     assert not {"RUNNING", "WAITING"} & set(states)
     to = workplace.root / "from-postgres"
-    api.export(NAME, to, which=str(winner(resumed.document())["trial"]), storage=database)
+    api.export(NAME, to, trial=str(winner(resumed.document())["trial"]), storage=database)
     assert json.loads((to / "report.json").read_text(encoding="utf-8"))["verified"]["changed_predictions"] == 0
 
 
 def test_a_copy_is_continued_in_a_file(searched: api.Study, database: str, workplace: Workplace) -> None:
     to = f"sqlite:///{workplace.root / 'copied' / 'studies.db'}"
     api.copy_study(NAME, to=to, name="copied", storage=database)
-    before = api.show("copied", storage=to)
-    assert before["front"] == api.show(NAME, storage=database)["front"]
+    before = api.show_study("copied", storage=to).to_json()
+    assert before["front"] == api.show_study(NAME, storage=database).to_json()["front"]
     resumed = api.resume("copied", trials=2, storage=to).document()
     assert resumed["trials"]["total"] == before["trials"]["total"] + 2
     assert resumed["seconds"]["train shared weights"] == before["seconds"]["train shared weights"]

@@ -16,15 +16,13 @@ import optuna
 import pytest
 import safetensors.torch
 import torch
-from workplace import TRIALS, Workplace, start, winner
 
 from autogate import api
 from autogate.errors import ExportError, StorageError
 from autogate.exporters import load_export
 from autogate.policy import Policy
 from autogate.store import Store
-
-pytestmark = pytest.mark.slow
+from tests.support.workplace import TRIALS, Workplace, start, winner
 
 DOCUMENT = {
     "schema",
@@ -80,7 +78,7 @@ def optuna_states(url: str, study: str) -> list[str]:
 def test_the_document(document: dict[str, Any], study: api.Study) -> None:
     assert set(document) >= DOCUMENT
     assert document["schema"] == "autogate.search/1"
-    assert document == api.show("first", storage=study.storage)
+    assert document == api.show_study("first", storage=study.storage).to_json()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert (document["batch_size"], document["dtype"], document["runtime"]) == (32, "float32", "eager")
     assert document["budget_binding"] is True
@@ -96,7 +94,7 @@ def test_the_document(document: dict[str, Any], study: api.Study) -> None:
 
 
 def test_trials_end_as_counted(document: dict[str, Any], study: api.Study) -> None:
-    trials = study.trials()
+    trials = study.trials
     counts = document["trials"]
     assert counts["total"] == TRIALS == counts["complete"] + counts["rejected"] + counts["reused"]
     assert evaluations(study.storage, "short") == counts["complete"] >= 1
@@ -141,17 +139,17 @@ def test_prediction_and_measurement_agree_roughly(document: dict[str, Any]) -> N
 
 def test_prediction_of_stored_policies(document: dict[str, Any], study: api.Study) -> None:
     number = winner(document)["trial"]
-    result = api.predict("first", str(number), storage=study.storage)
+    result = api.predict("first", str(number), storage=study.storage).to_json()
     assert result["label"] == "predicted"
     assert result["predicted_ms"]["p50"] == pytest.approx(winner(document)["predicted_ms"]["p50"])
-    dense = api.predict("first", Policy(), storage=study.storage)
+    dense = api.predict("first", Policy(), storage=study.storage).to_json()
     assert dense["ratio"] == pytest.approx(1.0)
 
 
 def test_another_budget_trains_nothing(study: api.Study) -> None:
     before = evaluations(study.storage, "short"), evaluations(study.storage, "full")
-    loose = api.pareto("first", latency_budget="95%", storage=study.storage)
-    tight = api.pareto("first", latency_budget="1us", storage=study.storage)
+    loose = api.pareto("first", latency_budget="95%", storage=study.storage).to_json()
+    tight = api.pareto("first", latency_budget="1us", storage=study.storage).to_json()
     assert loose["schema"] == "autogate.pareto/1"
     assert loose["best_predicted"]["trial"] in {point["trial"] for point in loose["front"]}
     assert loose["budget_ms"] == pytest.approx(0.95 * loose["dense_predicted_ms"])
@@ -208,13 +206,13 @@ def test_the_program_runs_where_there_is_no_autogate(exported: Path, tmp_path: P
 
 
 def test_an_export_is_measured_beside_its_dense_network(exported: Path, document: dict[str, Any]) -> None:
-    result = api.measure(exported, seconds=1.0)
+    result = api.measure(exported, time_s=1.0).to_json()
     assert result["label"] == "measured"
     assert result["policy_digest"] == winner(document)["policy_digest"]
     low, high = result["ratio_interval"]
     assert low <= high
     assert result["setting"]["batch_size"] == 32
-    assert api.measure(exported, seconds=0.5, batch_size=2)["setting"]["batch_size"] == 2
+    assert api.measure(exported, time_s=0.5, batch_size=2).to_json()["setting"]["batch_size"] == 2
     assert 0 < result["gated"]["p50"] < result["dense"]["p50"]
 
 
@@ -239,12 +237,12 @@ def test_damaged_exports_are_refused(exported: Path, tmp_path: Path) -> None:
         shutil.copytree(exported, copy)
         (copy / name).write_bytes(content)
         with pytest.raises(ExportError, match=name.partition(".")[0] + "|damaged"):
-            api.measure(copy, seconds=0.1)
+            api.measure(copy, time_s=0.1)
     copy = tmp_path / "other policy"
     shutil.copytree(exported, copy)
     (copy / "policy.json").write_text(json.dumps(Policy().to_json()), encoding="utf-8")
     with pytest.raises(ExportError, match="do not fit its policy"):
-        api.measure(copy, seconds=0.1)
+        api.measure(copy, time_s=0.1)
 
 
 def test_the_same_search_again_trains_nothing_and_proposes_the_same(workplace: Workplace, foreign: str) -> None:
@@ -253,21 +251,21 @@ def test_the_same_search_again_trains_nothing_and_proposes_the_same(workplace: W
     first = api.search(study="first", **settings)
     trained = evaluations(url, "short")
     again = api.search(study="again", **settings)
-    assert [t.policy.digest for t in again.trials()] == [t.policy.digest for t in first.trials()]
-    assert [t.outcome for t in again.trials()] == [t.outcome for t in first.trials()]
-    assert [t.val_accuracy for t in again.trials()] == [t.val_accuracy for t in first.trials()]
+    assert [t.policy.digest for t in again.trials] == [t.policy.digest for t in first.trials]
+    assert [t.outcome for t in again.trials] == [t.outcome for t in first.trials]
+    assert [t.val_accuracy for t in again.trials] == [t.val_accuracy for t in first.trials]
     assert evaluations(url, "short") == trained == first.document()["trials"]["complete"]
     other = api.search(study="other", **{**settings, "seed": 1})
-    assert [t.policy.digest for t in other.trials()] != [t.policy.digest for t in first.trials()]
+    assert [t.policy.digest for t in other.trials] != [t.policy.digest for t in first.trials]
 
 
 def test_resuming_adds_trials(study: api.Study, document: dict[str, Any]) -> None:
-    before = study.trials()
+    before = study.trials
     seconds = document["seconds"]
     resumed = api.resume("first", trials=2, storage=study.storage)
     found = resumed.document()
     assert found["trials"]["total"] == TRIALS + 2
-    assert resumed.trials()[:TRIALS] == before
+    assert resumed.trials[:TRIALS] == before
     states = optuna_states(study.storage, "first")
     assert len(states) == TRIALS + 2
     assert not {"RUNNING", "WAITING"} & set(states)

@@ -9,19 +9,19 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
 import pytest
-from workplace import Workplace, start
 
 from autogate import api
-from autogate.errors import AutoGateError, StudyError
-from autogate.store import Store, StudyRunningError
+from autogate.errors import AutoGateError, StudyError, StudyRunningError
+from autogate.store import Store
+from tests.support.workplace import Workplace, start
 
-pytestmark = pytest.mark.slow
 WAIT_S = 150
 
 
@@ -101,7 +101,7 @@ def test_workers_die_and_the_driver_dies_and_nothing_is_lost(
 def test_a_worker_joins_a_study_that_leaves_all_training_to_others(
     workplace: Workplace, foreign: str, server: Any
 ) -> None:
-    from databases import postgres_database
+    from tests.support.databases import postgres_database
 
     with postgres_database(server) as url:
         search = start(workplace, url, "search", "--study=open", "--trials=3", *options(workplace, foreign, workers=0))
@@ -109,16 +109,17 @@ def test_a_worker_joins_a_study_that_leaves_all_training_to_others(
         wait_until(lambda: store.jobs("open"), search)
         # What another version of the code would train is not what was asked for.
         code = store.origin("open")["code_version"]
-        config = store.study("open")[0]
+        config = store.study("open").config
         store.set_config("open", config, code_version="0.0.1+older")
         with pytest.raises(StudyError, match=r"is run by autogate 0\.0\.1\+older, and this is"):
-            api.worker("open", storage=url)
+            api.run_worker("open", storage=url)
         store.set_config("open", config, code_version=code)
-        facts = store.study("open")[1]
-        store.set_facts("open", {"task": "other data"})
+        task = store.study("open").facts.task
+        assert task is not None
+        store.update_facts("open", lambda facts: replace(facts, task=replace(task, digest="other data")))
         with pytest.raises(StudyError, match="network, weights or data of study 'open' are not the same here"):
-            api.worker("open", storage=url)
-        store.set_facts("open", {"task": facts["task"]})
+            api.run_worker("open", storage=url)
+        store.update_facts("open", lambda facts: replace(facts, task=task))
         worker = start(workplace, url, "worker", "open")
         out, err = search.communicate(timeout=WAIT_S)
         assert search.returncode == 0, err
@@ -153,27 +154,27 @@ def test_another_budget_and_another_device_train_nothing_again(workplace: Workpl
     url = f"sqlite:///{workplace.root / 'anew' / 'studies.db'}"
     study = api.search(latency_budget="45%", trials=6, study="anew", storage=url, profile=foreign, **workplace.quick)
     trained = study.store.count_trials("anew")["complete"]
-    before = {t.policy.digest: t.val_accuracy for t in study.trials() if t.policy and t.val_accuracy is not None}
-    rejected = [t.policy.digest for t in study.trials() if t.outcome == "rejected" and t.policy]
+    before = {t.policy.digest: t.val_accuracy for t in study.trials if t.policy and t.val_accuracy is not None}
+    rejected = [t.policy.digest for t in study.trials if t.outcome == "rejected" and t.policy]
     assert rejected
     # A wider budget: what was too slow may be tried now, what was trained stays.
     wider = api.resume("anew", latency_budget="1s", trials=2, storage=url)
     assert wider.config.latency_budget == "1s"
-    after = {t.policy.digest: t.val_accuracy for t in wider.trials() if t.policy and t.val_accuracy is not None}
+    after = {t.policy.digest: t.val_accuracy for t in wider.trials if t.policy and t.val_accuracy is not None}
     assert before.items() <= after.items()
     assert len(after) == len(before) + wider.store.count_trials("anew")["complete"] - trained
-    wider_trials = wider.trials()
+    wider_trials = wider.trials
     # Another device: the same accuracies under its own predictions.
     moved = api.resume("anew", profile=workplace.slower("slower.jsonl", 2.0), storage=url)
-    found = {t.policy.digest: t.val_accuracy for t in moved.trials() if t.policy and t.val_accuracy is not None}
+    found = {t.policy.digest: t.val_accuracy for t in moved.trials if t.policy and t.val_accuracy is not None}
     assert found == after
     assert moved.document()["device"] == "a slower device"
-    assert [trial.number for trial in moved.trials()] == [trial.number for trial in wider_trials]
-    for trial, same in zip(moved.trials(), wider_trials, strict=True):
+    assert [trial.number for trial in moved.trials] == [trial.number for trial in wider_trials]
+    for trial, same in zip(moved.trials, wider_trials, strict=True):
         assert trial.predicted is not None
         assert same.predicted is not None
         assert trial.predicted["p50"] == pytest.approx(2 * same.predicted["p50"], rel=0.05, abs=0.02)
-    with pytest.raises(StudyError, match="is after budget, and cannot change to drop"):
+    with pytest.raises(StudyError, match="cannot change from budget to drop"):
         api.resume("anew", latency_budget=None, max_drop="5%", storage=url)
     with pytest.raises(StudyError, match="cannot be continued with another seed"):
         api.resume("anew", seed=5, storage=url)

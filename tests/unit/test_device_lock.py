@@ -22,9 +22,9 @@ import sys, time
 from pathlib import Path
 import torch
 from autogate import device_lock
-device_lock._FOLDER = Path(sys.argv[1])
+FOLDER = Path(sys.argv[1])
 while True:
-    with device_lock.training_step(torch.device("cpu")):
+    with device_lock.training_step(torch.device("cpu"), folder=FOLDER):
         begin = time.monotonic()
         time.sleep(0.02)
         print(begin, time.monotonic(), flush=True)
@@ -34,22 +34,21 @@ import sys, time
 from pathlib import Path
 import torch
 from autogate import device_lock
-device_lock._FOLDER = Path(sys.argv[1])
-with device_lock.measurement(torch.device("cpu")):
+FOLDER = Path(sys.argv[1])
+with device_lock.measurement(torch.device("cpu"), folder=FOLDER):
     print("alone", flush=True)
     time.sleep(60)
 """
-
-
-MEASURE_GPU = MEASURE.replace("with device_lock", "device_lock._name = lambda device: 'gpu-b'\nwith device_lock")
+MEASURE_GPU = MEASURE.replace("folder=FOLDER", "folder=FOLDER, name_of=lambda device: 'gpu-b'")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(device_lock, "_FOLDER", tmp_path / "locks")
-    device_lock._lock_file.cache_clear()
-    yield tmp_path / "locks"
-    device_lock._lock_file.cache_clear()
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "locks"
+
+
+def gpu_name(device: torch.device) -> str:
+    return "gpu-b" if device.index else "gpu-a"
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def test_a_measurement_waits_for_steps_and_keeps_new_ones_out(folder: Path) -> N
     with running(TRAIN, folder) as one, running(TRAIN, folder) as other:
         time.sleep(0.2)
         asked = time.monotonic()
-        with measurement(CPU):
+        with measurement(CPU, folder=folder):
             begin = time.monotonic()
             time.sleep(0.4)
             end = time.monotonic()
@@ -85,7 +84,7 @@ def test_a_measurement_waits_for_steps_and_keeps_new_ones_out(folder: Path) -> N
 
 
 def test_steps_share_the_host(folder: Path) -> None:
-    with running(TRAIN, folder) as process, training_step(CPU):
+    with running(TRAIN, folder) as process, training_step(CPU, folder=folder):
         begin = time.monotonic()
         time.sleep(0.3)
         end = time.monotonic()
@@ -99,20 +98,19 @@ def test_waiting_for_a_device_takes_none_of_a_measurements_own_time(folder: Path
     with running(MEASURE, folder) as process:
         threading.Timer(0.6, process.kill).start()
         begun, own = time.monotonic(), device_lock.measuring_clock()
-        with measurement(CPU):
+        with measurement(CPU, folder=folder):
             waited_s, own_s = time.monotonic() - begun, device_lock.measuring_clock() - own
     assert waited_s > 0.5
     assert own_s < 0.2
 
 
-def test_a_measurement_on_a_gpu_keeps_training_on_the_cpu_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_on_a_gpu_keeps_training_on_the_cpu_out(folder: Path) -> None:
     with running(TRAIN, folder) as process:
-        with monkeypatch.context() as patched:
-            patched.setattr(device_lock, "_name", lambda device: "gpu-a")
-            with measurement(GPU):  # the first on this GPU, of which the steps do not know yet
-                begin = time.monotonic()
-                time.sleep(0.3)
-                end = time.monotonic()
+        # The first on this GPU, of which the steps do not know yet.
+        with measurement(GPU, folder=folder, name_of=gpu_name):
+            begin = time.monotonic()
+            time.sleep(0.3)
+            end = time.monotonic()
         time.sleep(0.3)
         process.kill()
         assert process.stdout is not None
@@ -121,18 +119,16 @@ def test_a_measurement_on_a_gpu_keeps_training_on_the_cpu_out(folder: Path, monk
     assert any(step[0] >= end for step in steps)
 
 
-def test_two_gpus_are_measured_at_once_and_the_cpu_is_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_gpus_are_measured_at_once_and_the_cpu_is_not(folder: Path) -> None:
     with running(MEASURE_GPU, folder) as process:
-        with monkeypatch.context() as patched:
-            patched.setattr(device_lock, "_name", lambda device: "gpu-b" if device.index else "gpu-a")
-            (folder / "gpu-a").touch()  # measured before
-            begin = time.monotonic()
-            with measurement(GPU):
-                pass
-            assert time.monotonic() - begin < 10
+        (folder / "gpu-a").touch()  # measured before
+        begin = time.monotonic()
+        with measurement(GPU, folder=folder, name_of=gpu_name):
+            pass
+        assert time.monotonic() - begin < 10
         threading.Timer(0.5, process.kill).start()
         asked = time.monotonic()
-        with training_step(CPU):
+        with training_step(CPU, folder=folder):
             assert time.monotonic() - asked > 0.4
 
 
@@ -140,14 +136,11 @@ def test_the_lock_of_a_dead_process_is_free(folder: Path) -> None:
     with running(MEASURE, folder) as process:
         started = time.monotonic()
         process.kill()
-        with training_step(CPU):
+        with training_step(CPU, folder=folder):
             assert time.monotonic() - started < 10
 
 
-def test_without_a_place_for_locks_nothing_is_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_place_for_locks_nothing_is_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    monkeypatch.setattr(device_lock, "_FOLDER", tmp_path / "file" / "locks")
-    device_lock._lock_file.cache_clear()
-    with measurement(CPU):
+    with measurement(CPU, folder=tmp_path / "file" / "locks"):
         pass
-    device_lock._lock_file.cache_clear()

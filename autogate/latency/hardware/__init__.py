@@ -3,7 +3,6 @@
 from autogate.latency.hardware.device import (
     DTYPES,
     LAYOUTS,
-    check_runtime,
     device_name,
     exclusive_inference,
     inference_setting,
@@ -19,7 +18,6 @@ __all__ = [
     "DTYPES",
     "HostLoad",
     "LAYOUTS",
-    "check_runtime",
     "clocks_locked",
     "device_name",
     "device_state",

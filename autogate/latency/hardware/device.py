@@ -13,7 +13,7 @@ import torch
 from autogate.device_lock import measurement
 from autogate.errors import DeviceError
 from autogate.records import Setting
-from autogate.runtimes import RUNTIMES
+from autogate.runtimes import get_runtime
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _MOST_IMAGES = 65_536
@@ -69,9 +69,10 @@ def setting_of(
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:
         raise DeviceError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
-    if runtime not in RUNTIMES:
-        raise DeviceError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
-    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    runs = get_runtime(runtime)
+    if runs.dtypes is not None and dtype not in runs.dtypes:
+        raise DeviceError(f"runtime {runtime!r} cannot run dtype {dtype!r}; it runs {', '.join(sorted(runs.dtypes))}")
+    versions = {"torch": torch.__version__, "python": platform.python_version(), **runs.versions()}
     if device.type == "cuda":
         from autogate.latency.hardware.gpu import gpu_modes
 
@@ -86,16 +87,6 @@ def setting_of(
         runtime,
         versions,
     )
-
-
-def check_runtime(runtime: str, device: torch.device) -> None:
-    """Refuse a runtime that the device at hand does not have; a profile of another device may well.
-
-    Raises:
-        DeviceError: If networks cannot run so here.
-    """
-    if runtime == "cuda_graph" and device.type != "cuda":
-        raise DeviceError(f"a CUDA graph runs on a GPU, not on {device}; use --runtime eager")
 
 
 def usable_cores() -> int:

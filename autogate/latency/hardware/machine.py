@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import torch
 
 from autogate.latency.hardware.device import device_name, usable_cores
 
-_PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray", "onnx")
+_PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray")
 _CPU = Path("/sys/devices/system/cpu")
 _QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3
 # Fields of psutil.cpu_times() in which a core works; which of them a system reports differs.
 _BUSY_FIELDS = ("user", "nice", "system", "irq", "softirq")
+
+Readings = tuple[float, float, float, float]
 
 
 def machine_facts() -> dict[str, Any]:
@@ -65,21 +68,36 @@ def busiest_processes(limit: int = _MAX_PROCESSES) -> list[str]:
     return [name for _, name in sorted(found, reverse=True)[:limit]]
 
 
+def readings() -> Readings | None:
+    """Return what a :class:`HostLoad` reads, in seconds; None if the host does not report it."""
+    try:
+        times = psutil.cpu_times()
+    except (OSError, ValueError, IndexError, TypeError):
+        return None
+    busy = sum(getattr(times, field, 0.0) for field in _BUSY_FIELDS)
+    return time.monotonic(), busy, getattr(times, "steal", 0.0), time.process_time()
+
+
 class HostLoad:
     """Counts, from its creation on, how many cores other processes use and how many the hypervisor withholds.
 
     The threads of this process are left out: they are what is measured.
+
+    Args:
+        read: Returns in seconds the clock, the work of all cores, the time withheld from them, and this process's
+            work; None if the host does not report them.
     """
 
-    def __init__(self) -> None:
-        self._start = _readings()
+    def __init__(self, *, read: Callable[[], Readings | None] = readings) -> None:
+        self._read = read
+        self._start = self._read()
 
     def facts(self) -> dict[str, float]:
         """Return ``others_cores`` and ``stolen_cores``, means since creation; empty if the host does not report them.
 
         Work shorter than a few clock ticks of the host (10 ms each) is not seen.
         """
-        now = _readings()
+        now = self._read()
         if self._start is None or now is None or now[0] <= self._start[0]:
             return {}
         elapsed, busy, stolen, mine = (after - before for after, before in zip(now, self._start, strict=True))
@@ -91,16 +109,6 @@ def load_of_others(seconds: float = 0.3) -> dict[str, float]:
     load = HostLoad()
     time.sleep(seconds)
     return load.facts()
-
-
-def _readings() -> tuple[float, float, float, float] | None:
-    """Return in seconds: the clock, the work of all cores, the time withheld from them, this process's work."""
-    try:
-        times = psutil.cpu_times()
-    except (OSError, ValueError, IndexError, TypeError):
-        return None
-    busy = sum(getattr(times, field, 0.0) for field in _BUSY_FIELDS)
-    return time.monotonic(), busy, getattr(times, "steal", 0.0), time.process_time()
 
 
 def _load() -> float | None:

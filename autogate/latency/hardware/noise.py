@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,11 +17,16 @@ _OTHERS_CORES = 0.1
 NOTHING = "no cause found on this machine; it may be another virtual machine on the same host"
 
 
-def noise_sources(profile: Profile) -> str:
-    """Return what may have disturbed a profile that was just taken, as one text; ``NOTHING`` if no cause is found."""
+def noise_sources(profile: Profile, *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state) -> str:
+    """Return what may have disturbed a profile that was just taken, as one text; ``NOTHING`` if no cause is found.
+
+    Args:
+        profile: The profile.
+        state_of: Returns the current state of a device.
+    """
     device = torch.device(profile.setting.device)
     # The host launches what a GPU runs, so noise on the host counts too.
-    now = {**device_state(torch.device("cpu")), **(device_state(device) if device.type == "cuda" else {})}
+    now = {**state_of(torch.device("cpu")), **(state_of(device) if device.type == "cuda" else {})}
     processes = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
     state = {**now, **profile.method, "busiest": list(dict.fromkeys(processes))}
     found = noise_sources_in(state, threads=profile.setting.threads)

@@ -1,6 +1,7 @@
 """Take, store, transfer and revalidate the profile of a network on a device."""
 
 from autogate.latency.profile.drift import drift_check, drift_networks, revalidate, slowdown_of
+from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork, random_network
 from autogate.latency.profile.profile_file import (
     from_lines,
@@ -16,7 +17,9 @@ from autogate.latency.profile.timed_networks import Samples, time_networks
 from autogate.latency.profile.transfer import completed, transfer_profile
 
 __all__ = [
+    "Instruments",
     "PlannedNetwork",
+    "REAL",
     "Samples",
     "begun_in",
     "completed",

@@ -10,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from autogate.device_lock import measuring_clock
 from autogate.errors import ProfileError
-from autogate.latency.hardware import exclusive_inference, throttle_watch
 from autogate.latency.model import MIN_NETWORKS, Unit
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
+from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork
 from autogate.latency.profile.timed_networks import Samples, TimedNetwork, last_passes, samples_of
 from autogate.latency.timing import (
@@ -30,7 +29,6 @@ from autogate.latency.timing import (
     random_input,
     spread,
     stationary,
-    timed,
 )
 from autogate.policy import DENSE
 from autogate.records import ALONE, WARM, NetworkSample, Setting
@@ -71,6 +69,7 @@ class Phases:
         elapsed_s: Seconds of the time that are already spent.
         strict_time_limit: Whether to stop when the time is up, instead of making a few passes of a few networks first.
         attempts: How often to begin a phase whose times of one network spread too much, within the time.
+        instruments: What to measure with.
 
     Attributes:
         again: Number of groups of passes that ran again because the machine was disturbed or throttled.
@@ -92,6 +91,7 @@ class Phases:
         elapsed_s: float = 0.0,
         strict_time_limit: bool = True,
         attempts: int = 1,
+        instruments: Instruments = REAL,
     ) -> None:
         self.network = network
         self.units = units
@@ -102,18 +102,19 @@ class Phases:
         self.progress = progress
         self.strict_time_limit = strict_time_limit
         self.attempts = attempts
+        self.instruments = instruments
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self.again = 0
         self.watched: Counter[str] = Counter()
         self.attempts_made: dict[str, int] = {}
         self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * seconds)
-        self._start = measuring_clock() - max(elapsed_s, journal.elapsed_s)
+        self._start = self.instruments.clock() - max(elapsed_s, journal.elapsed_s)
         self._numbered = 0
         self._summing_s = 0.0
 
     def elapsed_s(self) -> float:
         """Return the seconds spent on the profile."""
-        return measuring_clock() - self._start
+        return self.instruments.clock() - self._start
 
     def left_s(self) -> float:
         """Return the seconds left for phases after reserving those of :meth:`run_warm`, building included."""
@@ -139,12 +140,12 @@ class Phases:
         Raises:
             ProfileError: If the time limit is strict and too short to run each network once.
         """
-        begun = measuring_clock()
+        begun = self.instruments.clock()
         rounds = self.journal.rounds(phase)
         if rounds:
             subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
-            self._start += measuring_clock() - begun
-            begun = measuring_clock()
+            self._start += self.instruments.clock() - begun
+            begun = self.instruments.clock()
         # How long summing up the first phase takes is not known yet.
         begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
         end = begun + seconds
@@ -153,23 +154,23 @@ class Phases:
             subjects = self._built(phase, plan, end, last, rough_ms)
         if not self.journal.ended(phase):
             self._time(phase, subjects, end, last, half_width)
-        begun = measuring_clock()
+        begun = self.instruments.clock()
         samples = samples_of(subjects, self.journal.rounds(phase), phase, self._numbered)
-        self._summing_s = (measuring_clock() - begun) / len(subjects)
+        self._summing_s = (self.instruments.clock() - begun) / len(subjects)
         self._numbered += len(subjects)
         return samples
 
     def _subject(self, planned: PlannedNetwork) -> TimedNetwork:
-        return TimedNetwork(self.network, self.units, planned, self.setting)
+        return self.instruments.timed_network(self.network, self.units, planned, self.setting)
 
     def _built(
         self, phase: str, plan: Sequence[PlannedNetwork], end: float, last: float, rough_ms: RoughMs | None
     ) -> list[TimedNetwork]:
         subjects: list[TimedNetwork] = []
-        seconds = end - measuring_clock()
+        seconds = end - self.instruments.clock()
         round_s = slowest_s = s_per_ms = 0.0
         for planned in plan:
-            begun = measuring_clock()
+            begun = self.instruments.clock()
             if begun >= last and (rough_ms is None or len(subjects) < MIN_NETWORKS):
                 raise ProfileError(
                     f"the time is up after {len(subjects)} of {len(plan)} networks were built, and none of them ran; "
@@ -183,7 +184,7 @@ class Phases:
             if rough_ms is not None and len(subjects) == 1:
                 s_per_ms = self._run_s(subjects[0]) / rough_ms(planned)
                 round_s = s_per_ms * rough_ms(planned)
-            slowest_s = max(slowest_s, measuring_clock() - begun)
+            slowest_s = max(slowest_s, self.instruments.clock() - begun)
             self._report(phase, 0)
         return subjects
 
@@ -196,12 +197,12 @@ class Phases:
 
     def _run_s(self, subject: TimedNetwork) -> float:
         """Return how many seconds of the profile one run takes: on a GPU that is several passes."""
-        with exclusive_inference(self.setting):
+        with self.instruments.exclusive(self.setting):
             subject.run()
-            begun = measuring_clock()
+            begun = self.instruments.clock()
             subject.run()
             subject.run()
-        return (measuring_clock() - begun) / 2
+        return (self.instruments.clock() - begun) / 2
 
     def _time(self, phase: str, subjects: list[TimedNetwork], end: float, last: float, half_width: float) -> None:
         self.attempts_made[phase] = 0
@@ -226,7 +227,7 @@ class Phases:
     ) -> bool:
         """Run rounds; return whether they were stopped because they are too noisy."""
         rounds = self.journal.rounds(phase)
-        begun = measuring_clock()
+        begun = self.instruments.clock()
         if rounds and begun >= last:
             return False
         judged = not may_try_again
@@ -239,13 +240,14 @@ class Phases:
             self.journal.add_round(phase, passes, self.elapsed_s())
             self._report(phase, len(rounds))
             if not judged and len(rounds) >= _JUDGED_ROUNDS:
-                share = (measuring_clock() - begun) / max(end - begun, 1e-9)
+                share = (self.instruments.clock() - begun) / max(end - begun, 1e-9)
                 judged = share > _JUDGED_AFTER
                 noisy = judged and share < 1 - _JUDGED_AFTER and _is_noisy(rounds)
             return noisy or (len(rounds) % 10 == 0 and _half_width(rounds) < half_width)
 
-        with exclusive_inference(self.setting), throttle_watch(torch.device(self.setting.device)) as throttled:
-            now = measuring_clock()
+        tools, device = self.instruments, torch.device(self.setting.device)
+        with tools.exclusive(self.setting), tools.throttle_watch(device) as throttled:
+            now = self.instruments.clock()
             self.again += interleave(
                 [subject.run for subject in subjects],
                 seconds=end - now,
@@ -255,6 +257,7 @@ class Phases:
                 seed=self.seed + len(rounds),
                 done=keep,
                 throttled=throttled,
+                clock=tools.clock,
             ).again
         if throttled is not None:
             self.watched["groups_throttled"] += throttled.throttled
@@ -265,8 +268,8 @@ class Phases:
         """Time the dense network alone, without others in between; return None if there is no time for it."""
         setting = self.setting
         form = prepare(compact_form(self.network, DENSE, {}), setting)
-        run = timed(form, random_input(self.network.input_shape, setting), setting)
-        with exclusive_inference(setting):
+        run = self.instruments.timed(form, random_input(self.network.input_shape, setting), setting)
+        with self.instruments.exclusive(setting):
             left_s = self.seconds - self.elapsed_s() if self.strict_time_limit else math.inf
             if left_s < WARM_UP_S + _LEAST_WARM_PASSES * dense.ms * 1e-3:
                 return None
@@ -276,6 +279,7 @@ class Phases:
                 hard_limit_s=left_s,
                 warm_up_s=WARM_UP_S,
                 max_rounds=_WARM_PASSES,
+                clock=self.instruments.clock,
             )
         times_ms = passes.ms[0]
         median, iqr = median_iqr(times_ms)

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from autogate.device_lock import measuring_clock
 from autogate.gates import get_family
-from autogate.latency.hardware import LAYOUTS, HostLoad, exclusive_inference
+from autogate.latency.hardware import LAYOUTS, HostLoad
 from autogate.latency.model import REMOVED, FastestKernels, Unit, cut_into_units, keys_of
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
+from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.phases import Phases, Progress
 from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_networks
-from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input, take_card, timed
+from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input
 from autogate.policy import DENSE, Gate, digest
 from autogate.records import ALONE, MIXED, WARM, Profile, Setting, UnitSample
+from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
@@ -40,7 +41,13 @@ _SCREEN_WIDTH = 0.02
 _PAYING = 0.97
 
 
-def fastest_layout(network: Network, setting_for: Callable[[str], Setting], *, hard_limit_s: float = math.inf) -> str:
+def fastest_layout(
+    network: Network,
+    setting_for: Callable[[str], Setting],
+    *,
+    hard_limit_s: float = math.inf,
+    instruments: Instruments = REAL,
+) -> str:
     """Return the memory layout in which the dense network runs fastest on the device.
 
     Dense gets the same help as gated: the layout it likes best is the one both are measured in. It is found in a few
@@ -49,20 +56,21 @@ def fastest_layout(network: Network, setting_for: Callable[[str], Setting], *, h
     Raises:
         ProfileError: If the dense network does not run once in that time.
     """
-    last = measuring_clock() + hard_limit_s
+    last = instruments.clock() + hard_limit_s
     subjects = []
     for layout in LAYOUTS:
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
         x = random_input(network.input_shape, setting)
-        subjects.append(timed(module, x, setting))
-    with exclusive_inference(setting_for("contiguous")):
+        subjects.append(instruments.timed(module, x, setting))
+    with instruments.exclusive(setting_for("contiguous")):
         passes = interleave(
             subjects,
             seconds=len(LAYOUTS) * _SECONDS_PER_LAYOUT,
-            hard_limit_s=last - measuring_clock(),
+            hard_limit_s=last - instruments.clock(),
             warm_up_s=WARM_UP_S,
             min_rounds=7,
+            clock=instruments.clock,
         )
     return list(LAYOUTS)[int(np.argmin(np.median(passes.ms, axis=1)))]
 
@@ -80,6 +88,7 @@ def take_profile(
     elapsed_s: float = 0.0,
     strict_time_limit: bool = True,
     attempts: int = 1,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Measure gated networks for at most ``seconds`` seconds and return the samples.
 
@@ -99,6 +108,7 @@ def take_profile(
         strict_time_limit: Whether ``seconds`` may not be exceeded. If they may, a few passes of every gate alone and of
             ten mixtures are made, however long they take.
         attempts: How often to begin a phase whose times spread too much, within the time that is left.
+        instruments: What to measure with.
 
     Raises:
         ProfileError: If ``checkpoint_path`` cannot be written, or the time is too short to see every gate and a few
@@ -121,12 +131,14 @@ def take_profile(
         elapsed_s=elapsed_s,
         strict_time_limit=strict_time_limit,
         attempts=attempts,
+        instruments=instruments,
     )
     if journal.card is None:
-        journal.add_card(take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds)), phases.elapsed_s())
+        card_s = min(_CARD_SECONDS, _CARD_SHARE * seconds)
+        journal.add_card(instruments.take_card(setting, seconds=card_s), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - stored above
 
-    captured = setting.runtime == "cuda_graph"
+    captured = not get_runtime(setting.runtime).waits_for_data
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
     left_s = phases.left_s()
     screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, hard_limit_s=_MOST_SCREEN_SHARE * left_s)

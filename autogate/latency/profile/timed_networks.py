@@ -27,7 +27,7 @@ from autogate.latency.timing import (
     stationary,
 )
 from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
-from autogate.runtimes import runnable
+from autogate.runtimes import get_runtime, runnable
 from autogate.sites import Network
 from autogate.surgery import attach_gates, compact_form, script_decisions
 
@@ -56,7 +56,7 @@ class TimedNetwork:
         self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != REMOVED}
         self.last: Pass | None = None
         whole = None
-        if setting.runtime != "eager":
+        if get_runtime(setting.runtime).needs_eager_units:
             with exclusive_inference(setting):
                 whole = runnable(compact, x, setting)
         self._marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)

@@ -11,15 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from autogate.device_lock import measuring_clock
 from autogate.errors import ProfileError
 from autogate.latency.hardware import HostLoad
 from autogate.latency.model import REMOVED, LatencyModel
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
+from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.phases import Phases, Progress
 from autogate.latency.profile.plan import PlannedNetwork, plan_networks
 from autogate.latency.profile.profile_file import profile_digest
-from autogate.latency.timing import take_card
 from autogate.records import MIXED, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
@@ -44,6 +43,7 @@ def transfer_profile(
     progress: Progress | None = None,
     elapsed_s: float = 0.0,
     strict_time_limit: bool = True,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Return a profile of the device at hand from another device's, and ``networks`` networks measured here.
 
@@ -61,11 +61,12 @@ def transfer_profile(
         progress: Called with a fraction in [0, 1] and what is going on.
         elapsed_s: How much of the time is already gone, in seconds.
         strict_time_limit: Whether ``seconds`` may not be exceeded, however slow the network is.
+        instruments: What to measure with.
 
     Raises:
         ProfileError: If the profile is of another network or batch size, or the time is too short.
     """
-    begun, load = measuring_clock() - elapsed_s, HostLoad()
+    begun, load = instruments.clock() - elapsed_s, HostLoad()
     if setting.batch_size != profile.setting.batch_size:
         raise ProfileError(
             f"the profile to transfer was made with batch size {profile.setting.batch_size}, not {setting.batch_size}; "
@@ -86,7 +87,7 @@ def transfer_profile(
         executors=there.plan,
         rough_ms=there_ms,
     )
-    card = take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds))
+    card = instruments.take_card(setting, seconds=min(_CARD_SECONDS, _CARD_SHARE * seconds))
     phases = Phases(
         replace(network, model=copy.deepcopy(network.model)),
         there.units,
@@ -95,8 +96,9 @@ def transfer_profile(
         seconds=seconds,
         seed=seed,
         progress=progress,
-        elapsed_s=measuring_clock() - begun,
+        elapsed_s=instruments.clock() - begun,
         strict_time_limit=strict_time_limit,
+        instruments=instruments,
     )
     # How much faster or slower this device is, the dense network tells first.
     left_s = phases.left_s()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
-from autogate.latency.hardware import noise_sources
+from autogate.latency.hardware import device_state, noise_sources
 from autogate.records import MIXED, Profile
 
 # A group this much slower than the quiet ones was disturbed, by another process or a lower clock.
@@ -87,9 +89,16 @@ def spread(found: Iterable[tuple[float, float]]) -> float:
     return float(np.median([iqr / median for median, iqr in found]))
 
 
-def noise_reason(profile: Profile) -> str | None:
-    """Return why a profile is too noisy (IQR above a quarter of the median) and the likely cause, or None."""
+def noise_reason(
+    profile: Profile, *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state
+) -> str | None:
+    """Return why a profile is too noisy (IQR above a quarter of the median) and the likely cause, or None.
+
+    Args:
+        profile: The profile.
+        state_of: Returns the current state of a device.
+    """
     found = spread((s.ms, s.iqr_ms) for s in profile.networks if s.phase == MIXED)
     if found <= TOO_NOISY:
         return None
-    return f"times of one network spread by {found:.0%} ({noise_sources(profile)})"
+    return f"times of one network spread by {found:.0%} ({noise_sources(profile, state_of=state_of)})"

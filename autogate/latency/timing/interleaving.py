@@ -78,6 +78,7 @@ def interleave(
     seed: int = 0,
     done: Callable[[Round], bool] | None = None,
     throttled: Callable[[], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Passes:
     """Call every subject once per round, in a new random order each round, and return the times.
 
@@ -88,37 +89,37 @@ def interleave(
 
     A round runs in groups of about :data:`GROUP`. A group that was more than 10 % slower than the same
     subjects were before runs again at once. So does one after which the device is ``throttled``; if it still is after
-    that, or the group may not run again, its passes are marked.
+    that, or the group may not run again, its passes are marked. All times are those of ``clock``, in seconds.
 
     Raises:
         ProfileError: If not even one round ends within ``hard_limit_s``.
     """
     rng = random.Random(seed)
     order = list(range(len(subjects)))
-    last = time.monotonic() + hard_limit_s
+    last = clock() + hard_limit_s
 
     def first(subject: Callable[[], float]) -> float:
         """Run a subject in a round before the first complete one; raise if the time is up."""
-        if time.monotonic() >= last:
+        if clock() >= last:
             raise ProfileError(
                 f"the time is too short to run each of {len(subjects)} networks once; raise --time, or choose a "
                 "smaller --space"
             )
         return subject()
 
-    warm, rounds = time.monotonic() + warm_up_s, 0
-    while rounds < warm_up or time.monotonic() < warm:
+    warm, rounds = clock() + warm_up_s, 0
+    while rounds < warm_up or clock() < warm:
         for subject in subjects:
             first(subject)
         rounds += 1
-    end, longest_s = time.monotonic() + seconds, 0.0
+    end, longest_s = clock() + seconds, 0.0
     known: list[Round] = []
     ran = again = 0
     while len(known) < max_rounds:
-        next_end = time.monotonic() + longest_s
+        next_end = clock() + longest_s
         if known and (next_end >= last or (len(known) >= min_rounds and next_end >= end)):
             break
-        begun = time.monotonic()
+        begun = clock()
         rng.shuffle(order)
         ms, groups, marks = np.zeros(len(order)), np.zeros(len(order), dtype=np.int64), np.zeros(len(order), dtype=bool)
         usual = None
@@ -126,10 +127,10 @@ def interleave(
             usual = np.median([one.ms for one in known[-_RECENT:]], axis=0)
         for number, members in enumerate(np.array_split(order, max(1, round(len(order) / GROUP)))):
             groups[members] = number
-            group_begun = time.monotonic()
+            group_begun = clock()
             ms[members] = [subjects[i]() if known else first(subjects[i]) for i in members]
             ran += 1
-            group_end = time.monotonic()
+            group_end = clock()
             has_time = max(begun + longest_s, group_end) + (group_end - group_begun) < last
             may_again = again < _MOST_AGAIN * ran and has_time
             is_throttled = throttled is not None and throttled()
@@ -140,7 +141,7 @@ def interleave(
                 is_throttled = throttled is not None and throttled()
             marks[members] = is_throttled
         known.append(Round(len(known) + 1, ms, groups, marks))
-        longest_s = max(longest_s, time.monotonic() - begun)
+        longest_s = max(longest_s, clock() - begun)
         if done is not None and done(known[-1]) and len(known) >= min_rounds:
             break
     return Passes(

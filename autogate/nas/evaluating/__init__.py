@@ -1,6 +1,6 @@
 """How good a candidate is: trained and scored, or answered from records."""
 
-from autogate.nas.evaluating.caller_inputs import CallerInputs, config_names
+from autogate.nas.evaluating.caller_inputs import CallerInputs, config_names, sampler_name
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.evaluator import Evaluator
 from autogate.nas.evaluating.peak_memory import CandidateMemory, smallest_choices
@@ -17,7 +17,6 @@ from autogate.nas.evaluating.task import (
     train_base,
 )
 from autogate.nas.evaluating.training_evaluator import Trained, TrainingEvaluator
-from autogate.nas.evaluating.weights import pack, unpack
 
 __all__ = [
     "CallerInputs",
@@ -29,17 +28,16 @@ __all__ = [
     "Trained",
     "TrainingEvaluator",
     "config_names",
+    "sampler_name",
     "fit_base",
     "has_weights_in",
     "load_model_and_data",
     "load_task",
     "make_evaluator",
-    "pack",
     "replay_of",
     "rescore_trials",
     "smallest_choices",
     "traced_network",
     "train_base",
     "train_shared_weights",
-    "unpack",
 ]

@@ -1,17 +1,20 @@
-"""What a caller brings to a study as an object instead of naming it: network, data, training, score."""
+"""What a caller brings to a study as an object instead of naming it: network, data, training, score, sampler."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from autogate.errors import StudyError
-from autogate.goals import SearchConfig
+from autogate.goals import PYTHON, SearchConfig
 from autogate.nas.evaluating.task import OwnData
 from autogate.training import ScoreFunction, TrainFunction
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class CallerInputs:
     data: OwnData | None = None
     train_fn: TrainFunction | None = None
     score_fn: ScoreFunction | None = None
+    sampler: BaseSampler | None = None
 
     @classmethod
     def among(cls, model: str | nn.Module, data: str | Path | OwnData) -> CallerInputs:
@@ -29,11 +33,11 @@ class CallerInputs:
         return cls(None if isinstance(model, str) else model, None if isinstance(data, str | Path) else data)
 
     def check(self, study: str, config: SearchConfig) -> None:
-        """Refuse to go on without what the study was started with."""
+        """Refuse to go on without what every evaluation needs and the study was started with: network and data."""
         missing = [
             name
             for name, given, needed in (
-                ("model", self.model, config.model.startswith("python:")),
+                ("model", self.model, config.model.startswith(PYTHON)),
                 ("data", self.data, config.data == "python"),
             )
             if needed and given is None
@@ -43,6 +47,11 @@ class CallerInputs:
                 f"study {study!r} was started from Python with its own {' and '.join(missing)}; pass "
                 f"{' and '.join(f'{name}=…' for name in missing)} from Python again"
             )
+
+
+def sampler_name(sampler: str | BaseSampler) -> str:
+    """Return the setting that stands for a sampler, named or brought along."""
+    return sampler if isinstance(sampler, str) else f"{PYTHON}{type(sampler).__name__}"
 
 
 def config_names(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Evaluator(Protocol):
         Args:
             policy: The policy.
             fidelity: How thoroughly to train it.
-            reporter: Hears of progress.
+            reporter: Receives progress.
             checkpointer: Keeps the state of the training, so that an interrupted one goes on from there.
             callback: Looks at the network while it is trained.
 

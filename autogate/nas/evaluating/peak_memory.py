@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 
 from autogate.gates import get_family
+from autogate.goals import MemoryBudget
 from autogate.latency.model import LatencyModel
 from autogate.policy import DENSE, Gate, Policy
 from autogate.resources import paper_macs, peak_memory_bytes
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, canonical, compact_form
-from autogate.units import MemoryBudget
 
 _MIB = 2**20
 

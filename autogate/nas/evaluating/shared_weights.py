@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import safetensors.torch
 
 from autogate.errors import TrainingError
-from autogate.gates import get_family
+from autogate.gates import TrainingGate, get_family
 from autogate.goals import SearchConfig
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.task import Task
 from autogate.nas.evaluating.training_evaluator import TrainingEvaluator
-from autogate.nas.evaluating.weights import bank_path, bank_paths, pack, unpack
 from autogate.policy import Gate, Policy, digest
+from autogate.records import StudyFacts
 from autogate.space.bound import BoundSpace
-from autogate.store import Store
-from autogate.studies import Reporter
+from autogate.studies import StudyRun
+from autogate.surgery import pack, unpack
 from autogate.training import (
+    Fidelity,
+    Recipe,
+    SharedGates,
     TrainingBackend,
     clone,
     full_recipe,
@@ -31,36 +34,33 @@ from autogate.training import (
 
 
 def make_evaluator(
-    config: SearchConfig,
-    task: Task,
-    methods: TrainingBackend,
-    space: BoundSpace,
-    content: bytes,
-    artifact: str,
-    name: str,
+    config: SearchConfig, facts: StudyFacts, task: Task, backend: TrainingBackend, space: BoundSpace, content: bytes
 ) -> TrainingEvaluator:
     """Return what trains and scores the candidates of a study, from its stored shared weights.
 
     Args:
         config: The study's configuration.
+        facts: The study's facts, which name the task and the shared weights.
         task: Network with its dense weights, and data.
-        methods: How to train and score.
+        backend: How to train and score.
         space: Gates of the study; those that have weights are loaded if they were trained.
         content: The shared weights.
-        artifact: Their identity.
-        name: Identity of the task, as the study knows it.
     """
+    assert facts.task is not None  # noqa: S101 - the shared weights were trained for a task
+    assert facts.shared_artifact is not None  # noqa: S101 - the content is there
     network = clone(task.network)
     bank = make_bank(network, space.restricted(has_weights_in(content)), config.seed)
     unpack(content, network.model, bank_paths(bank))
     for gate in bank.values():
         gate.to(task.trainer)
     images = len(task.data.train)
-    recipes = {
+    recipes: dict[Fidelity, Recipe] = {
         "short": short_recipe(images, config.lr, config.trial_epochs),
         "full": full_recipe(images, config.epochs, config.lr),
     }
-    return TrainingEvaluator(task, name, network, bank, artifact, config.seed, methods, recipes)  # type: ignore[arg-type]
+    return TrainingEvaluator(
+        task, facts.task.digest, network, bank, facts.shared_artifact, config.seed, backend, recipes
+    )
 
 
 def has_weights_in(content: bytes) -> Callable[[str, Gate], bool]:
@@ -78,28 +78,31 @@ def has_weights_in(content: bytes) -> Callable[[str, Gate], bool]:
 
 
 def train_shared_weights(
-    config: SearchConfig,
-    task: Task,
-    methods: TrainingBackend,
-    space: BoundSpace,
-    fastest: Policy,
-    store: Store,
-    study: str,
-    facts: dict[str, Any],
-    reporter: Reporter,
+    run: StudyRun, task: Task, backend: TrainingBackend, space: BoundSpace, fastest: Policy
 ) -> bytes:
-    """Return the study's shared weights: stored by an earlier run, or trained now; ``facts`` hear of them.
+    """Return the study's shared weights: stored by an earlier run, or trained now and stored.
 
     A caller's own training knows nothing of sharing: then every candidate starts from the dense weights.
+
+    Args:
+        run: The study.
+        task: Network with its dense weights, and data.
+        backend: How to train.
+        space: Gates of the study.
+        fastest: The fastest policy of the space, which is trained more often than others.
+
+    Raises:
+        TrainingError: If the training goes wrong.
     """
-    if "shared_artifact" in facts:
-        return store.artifact(facts["shared_artifact"])
+    config, store = run.config, run.store
+    if run.facts.shared_artifact is not None:
+        return store.artifact(run.facts.shared_artifact)
     network = clone(task.network)
     bank = make_bank(network, space, config.seed)
-    checkpointer = StoreCheckpointer(store, study, digest(["shared", study]))
-    if methods.train_fn is None:
+    checkpointer = StoreCheckpointer(store, run.name, digest(["shared", run.name]))
+    if backend.train_fn is None:
         recipe = shared_recipe(len(task.data.train), config.lr)
-        with reporter.stage("train shared weights"):
+        with run.reporter.stage("train shared weights"):
             try:
                 train_shared(
                     network,
@@ -110,14 +113,24 @@ def train_shared_weights(
                     fastest=fastest,
                     seed=config.seed,
                     device=task.trainer,
-                    progress=reporter.progress,
+                    progress=run.reporter.progress,
                     checkpointer=checkpointer,
                 )
             except TrainingError as error:
                 raise TrainingError(f"training the shared weights: {error}, in a new --study") from None
             recalibrate(network.model, task.data.train, seed=config.seed, device=task.trainer)
     content = pack(network.model, bank_paths(bank))
-    facts["shared_artifact"] = store.add_artifact("shared", content)
-    store.set_facts(study, facts)
+    artifact = store.add_artifact("shared", content)
+    run.update(lambda facts: replace(facts, shared_artifact=artifact))
     checkpointer.end()
     return content
+
+
+def bank_paths(bank: SharedGates) -> dict[str, TrainingGate]:
+    """Return the shared gates under one name each."""
+    return {bank_path(site, gate): module for (site, gate), module in bank.items()}
+
+
+def bank_path(site: str, gate: Gate) -> str:
+    """Return the name under which the weights of a gate at a site are stored."""
+    return f"{site}={gate}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,13 +16,11 @@ from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
 from autogate.models import LoadedModel, default_input_size, head_classes, list_models, load_model, state_sha256
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
-from autogate.nas.evaluating.weights import pack, unpack
 from autogate.policy import digest
 from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
-from autogate.store import Store
-from autogate.studies import Reporter
-from autogate.surgery import check_dense
+from autogate.studies import Reporter, StudyRun
+from autogate.surgery import check_dense, pack, unpack
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -88,7 +87,7 @@ def load_task(
 
     Args:
         config: The search's configuration.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         model: The network itself, if it was not given by name.
         data: The data itself, if it was not given by name.
 
@@ -108,43 +107,31 @@ def load_task(
     return Task(network, images, images.preprocessing, target, trainer, config.model, config.seed)
 
 
-def train_base(
-    config: SearchConfig,
-    task: Task,
-    methods: TrainingBackend,
-    store: Store,
-    study: str,
-    facts: dict[str, Any],
-    reporter: Reporter,
-) -> None:
+def train_base(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
     """Train a base network that came without weights or with a new head, or load what an earlier run trained.
 
     Args:
-        config: The search's configuration.
+        run: The study, in which the trained weights are kept.
         task: Network and data; the network's weights are set in place.
-        methods: How to train.
-        store: Where the trained base is kept.
-        study: Name of the study.
-        facts: Facts of the study; ``dense_artifact`` is used if there, and set if the base is trained.
-        reporter: Hears of progress.
+        backend: How to train.
     """
+    config, store, model = run.config, run.store, task.network.model
     if config.weights is not None and not config.new_head:
         return
-    model = task.network.model
-    if "dense_artifact" in facts:
-        unpack(store.artifact(facts["dense_artifact"]), model, {})
+    if run.facts.dense_artifact is not None:
+        unpack(store.artifact(run.facts.dense_artifact), model, {})
         return
-    checkpointer = StoreCheckpointer(store, study, digest(["base", study]))
-    fit_base(config, task, methods, reporter, checkpointer)
-    facts["dense_artifact"] = store.add_artifact("dense", pack(model, {}))
-    store.set_facts(study, facts)
+    checkpointer = StoreCheckpointer(store, run.name, digest(["base", run.name]))
+    fit_base(config, task, backend, run.reporter, checkpointer)
+    artifact = store.add_artifact("dense", pack(model, {}))
+    run.update(lambda facts: replace(facts, dense_artifact=artifact))
     checkpointer.end()
 
 
 def fit_base(
     config: SearchConfig,
     task: Task,
-    methods: TrainingBackend,
+    backend: TrainingBackend,
     reporter: Reporter,
     checkpointer: Checkpointer | None = None,
 ) -> None:
@@ -154,7 +141,7 @@ def fit_base(
     recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
     model = task.network.model
     with reporter.stage("train dense"):
-        methods.train(
+        backend.train(
             model,
             task.data.train,
             recipe,
@@ -183,7 +170,8 @@ def load_model_and_data(
             new_head=config.new_head,
             seed=config.seed,
         )
-    module = model if loaded is None else loaded.module
+    # A caller's module stays as it was: it is neither moved to a device nor trained.
+    module = copy.deepcopy(model) if loaded is None else loaded.module
     assert module is not None  # noqa: S101 - one of the two is there
     outputs = head_classes(module)
     if outputs is not None and outputs < images.num_classes:

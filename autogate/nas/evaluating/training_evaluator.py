@@ -13,14 +13,13 @@ from torch import nn
 
 from autogate.gates import TrainingGate
 from autogate.nas.evaluating.task import Task
-from autogate.nas.evaluating.weights import pack, unpack
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.resources import paper_macs
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.studies import Reporter
-from autogate.surgery import attach_gates, by_path, canonical, gate_path, training_form
+from autogate.surgery import attach_gates, by_path, canonical, gate_path, pack, restore_gates, training_form
 from autogate.training import (
     Checkpointer,
     Fidelity,
@@ -63,7 +62,7 @@ class TrainingEvaluator:
         bank: Shared gates with weights.
         start_digest: Identity of the shared weights.
         seed: Seed of the training.
-        methods: How to train and score.
+        backend: How to train and score.
         recipes: The recipe of each fidelity.
     """
 
@@ -75,7 +74,7 @@ class TrainingEvaluator:
         bank: SharedGates,
         start_digest: str,
         seed: int,
-        methods: TrainingBackend,
+        backend: TrainingBackend,
         recipes: Mapping[Fidelity, Recipe],
     ) -> None:
         self.task = task
@@ -84,12 +83,12 @@ class TrainingEvaluator:
         self.bank = bank
         self.start_digest = start_digest
         self.seed = seed
-        self.methods = methods
+        self.backend = backend
         self.recipes = recipes
 
     def key(self, policy: Policy, fidelity: Fidelity) -> EvaluationKey:
         """Return the key under which the evaluation is stored; a caller's own functions count by their names."""
-        how = digest([self.recipes[fidelity].digest, self.start_digest, self.methods.names])
+        how = digest([self.recipes[fidelity].digest, self.start_digest, self.backend.names])
         return EvaluationKey(policy.digest, self.task_digest, how, fidelity, self.seed)
 
     def evaluate(
@@ -128,7 +127,7 @@ class TrainingEvaluator:
         form = training_form(network, gates)
         device = self.task.trainer
         data = self.task.data
-        self.methods.train(
+        self.backend.train(
             form,
             data.train,
             self.recipes[fidelity],
@@ -140,7 +139,7 @@ class TrainingEvaluator:
             callback=callback,
         )
         recalibrate(form, data.train, seed=self.seed, device=device)
-        accuracy, traces = self.methods.score(form, data.val, "val", device=device)
+        accuracy, traces = self.backend.score(form, data.val, "val", device=device)
         by_place = {gate_path(site): site for site, _ in policy}
         decisions = {by_place[path]: trace for path, trace in traces.decisions.items()}
         network.model.eval()
@@ -149,8 +148,7 @@ class TrainingEvaluator:
     def restore(self, policy: Policy, evaluation: Evaluation, weights: bytes) -> Trained:
         """Return a trained finalist from its stored weights."""
         network = clone(self.start)
-        gates = attach_gates(network, policy)
-        unpack(weights, network.model, by_path(gates))
+        gates = restore_gates(network, policy, weights)
         return Trained(network, gates, evaluation.val_accuracy, evaluation.realisation)
 
     def sensitivities(self, space: BoundSpace, reporter: Reporter) -> dict[tuple[str, str], float]:
@@ -180,8 +178,8 @@ class TrainingEvaluator:
         for gate in gates.values():
             gate.as_trained = True
         try:
-            if self.methods.score_fn is not None:
-                return -self.methods.score(form, self.task.data.val, "val", device=self.task.trainer)[0]
+            if self.backend.score_fn is not None:
+                return -self.backend.score(form, self.task.data.val, "val", device=self.task.trainer)[0]
             return self._cross_entropy(form, images)
         finally:
             for gate in gates.values():

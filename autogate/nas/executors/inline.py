@@ -22,7 +22,7 @@ class InlineExecutor(Executor):
         study: Name of the study.
         evaluator: Trains and scores.
         device: Device it trains on.
-        reporter: Hears of progress.
+        reporter: Receives progress.
     """
 
     def __init__(self, store: Store, study: str, evaluator: Evaluator, device: str, reporter: Reporter) -> None:

@@ -42,7 +42,7 @@ class ProcessExecutor(Executor):
         workers: Number of processes.
         gpus: Names of the GPUs, as CUDA knows them, one per worker; empty to train on the CPU.
         threads: CPU threads of all workers together.
-        reporter: Hears of workers that die.
+        reporter: Receives a note for every worker that died.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class ProcessExecutor(Executor):
         self._stillborn = 0 if held else self._stillborn + 1
         if self._stillborn >= _MOST_STILLBORN:
             raise TrainingError(f"{self._stillborn} workers in a row exited before training; the last one: {how}")
-        self._reporter.note(f"a worker was replaced: {how}")
+        self._reporter.note(f"replaced a worker that ended: {how}")
 
 
 def _how_it_ended(one: _Process) -> str:

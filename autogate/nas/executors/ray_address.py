@@ -40,7 +40,7 @@ def check_address(address: str | None) -> None:
 
 
 def _place(address: str) -> tuple[str, int] | None:
-    """Return host and port; None for ``auto``, ``local``, and whatever else is Ray's to understand or refuse."""
+    """Return host and port; None for ``auto``, ``local`` and every other form, which Ray itself reads or refuses."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port or (_CLIENT_PORT if parts.scheme == "ray" else None)

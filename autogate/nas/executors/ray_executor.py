@@ -22,14 +22,14 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from autogate.errors import AutoGateError, StorageError, StudyError, TrainingError
+from autogate.errors import AutoGateError, NoStudiesError, StorageError, StudyError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.nas.executors.executor import Executor, JobSource, release_dead_workers
 from autogate.nas.executors.module_paths import module_paths
 from autogate.nas.executors.ray_cluster import connect
 from autogate.nas.workers import PARTS, Where, train_one
 from autogate.records import MOST_ATTEMPTS, EvaluationKey
-from autogate.store import NoStudiesError, Store, this_host
+from autogate.store import Store, this_host
 
 _WAIT_S = 0.2
 _REDUCTION = 3

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autogate.training import TrainingBackend
 
 
-def check_executor(config: SearchConfig, trainer: torch.device, methods: TrainingBackend) -> None:
+def check_executor(config: SearchConfig, trainer: torch.device, backend: TrainingBackend) -> None:
     """Refuse a team that cannot be had, before anything is trained.
 
     Raises:
@@ -33,7 +33,7 @@ def check_executor(config: SearchConfig, trainer: torch.device, methods: Trainin
     if not config.has_team:
         return
     brought = {"model": config.model.startswith("python:"), "data": config.data == "python"}
-    brought |= {name.split()[0]: True for name in methods.names[1:]}
+    brought |= {name.split()[0]: True for name in backend.names[1:]}
     if own := [name for name, there in brought.items() if there]:
         raise StudyError(
             f"{' and '.join(own)} came from Python, and other processes cannot have them; use --workers 1, or name "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from autogate.goals import Objective
 from autogate.latency.model import LatencyModel
-from autogate.latency.profile import PlannedNetwork, Samples, sample_rows, samples_of_rows, time_networks
+from autogate.latency.profile import PlannedNetwork, Samples, sample_rows, time_networks
+from autogate.nas.loop.context import learn_measured_candidates
 from autogate.policy import DENSE, Policy
-from autogate.records import MEASURED
+from autogate.records import MEASURED, MeasuredCandidate
 from autogate.resources import policy_varies
-from autogate.store import Store
-from autogate.studies import Reporter
+from autogate.studies import StudyRun
 
 _SECONDS = 1.5
 _MIN_ROUNDS = 10
@@ -21,49 +19,40 @@ _MOST_LOOKS = 40
 # Unlike anything profiled: most of the time is in forms that were never run. It matters near the budget only.
 _UNLIKE = 0.5
 _NEAR = 0.15
-_FACT = "measured_candidates"
 
 
 class CandidateMeasurer:
     """Looks closer at candidates of one study, on the target.
 
     Args:
-        store: The study database.
-        study: Name of the study.
+        run: The study, which keeps what was measured.
         latency: The model that learns.
         objective: What the search is after.
-        reporter: Hears of it.
     """
 
-    def __init__(
-        self, store: Store, study: str, latency: LatencyModel, objective: Objective, reporter: Reporter
-    ) -> None:
-        self.store = store
-        self.study = study
+    def __init__(self, run: StudyRun, latency: LatencyModel, objective: Objective) -> None:
+        self.run = run
         self.latency = latency
         self.objective = objective
-        self.reporter = reporter
-        facts = store.study(study)[1]
-        self._looks: list[dict[str, Any]] = list(facts.get(_FACT, []))
-        learn_again(latency, facts)
+        learn_measured_candidates(latency, run.facts)
 
     def maybe_measure(self, policy: Policy) -> bool:
         """Measure a candidate if its prediction leaves open whether it fits the budget; return whether it was."""
         if not self._is_open(policy):
             return False
-        self.reporter.progress(0.0, "measuring a candidate near the budget")
+        self.run.reporter.progress(0.0, "measuring a candidate near the budget")
         found = self._measure(policy)
-        rows = sample_rows(found.units, found.networks, found.forms)
-        self._looks.append({"policy": policy.digest, "rows": rows})
-        self.store.set_facts(self.study, {_FACT: self._looks})
+        rows = tuple(sample_rows(found.units, found.networks, found.forms))
+        measured = MeasuredCandidate(policy.digest, rows)
+        self.run.update(lambda facts: replace(facts, measured_candidates=(*facts.measured_candidates, measured)))
         self.latency.learn(found.units, found.networks, found.forms)
         return True
 
     def _is_open(self, policy: Policy) -> bool:
         limit_ms = self.objective.limit_ms
-        if limit_ms is None or policy_varies(policy) or len(self._looks) >= _MOST_LOOKS:
+        if limit_ms is None or policy_varies(policy) or len(self.run.facts.measured_candidates) >= _MOST_LOOKS:
             return False
-        if any(look["policy"] == policy.digest for look in self._looks):
+        if any(measured.policy == policy.digest for measured in self.run.facts.measured_candidates):
             return False
         predicted = self.latency.predict(policy)
         ms = predicted.stat(self.objective.stat)
@@ -72,7 +61,7 @@ class CandidateMeasurer:
         return abs(ms / limit_ms - 1) < _NEAR and self.latency.unseen_share(policy) > _UNLIKE
 
     def _measure(self, policy: Policy) -> Samples:
-        """Time a candidate beside dense; what the device is slower today than in the profile is taken out."""
+        """Time a candidate interleaved with dense, and scale it by how much slower dense is than in the profile."""
         profile = self.latency.profile
         plan = [PlannedNetwork(DENSE, {}), PlannedNetwork(policy, {}, self.latency.plan(policy))]
         found = time_networks(
@@ -105,10 +94,3 @@ class CandidateMeasurer:
             ],
             [form for form in found.forms if form.key not in known],
         )
-
-
-def learn_again(latency: LatencyModel, facts: Mapping[str, Any]) -> None:
-    """Let a study's latency model learn from the candidates that the study measured."""
-    rows = [row for look in facts.get(_FACT, []) for row in look["rows"]]
-    if rows:
-        latency.learn(*samples_of_rows(rows))

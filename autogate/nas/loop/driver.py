@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from autogate.errors import ProfileError, TrainingError
-from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED, Objective
-from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import CandidateMemory, Evaluator
+from autogate.goals import ACCURACY, MEMORY, PREDICTED, REALISED
+from autogate.nas.evaluating import Evaluator
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
+from autogate.nas.loop.context import SearchContext
 from autogate.nas.proposing import (
     Candidates,
     Choices,
@@ -29,8 +29,8 @@ from autogate.nas.proposing import (
 from autogate.policy import Policy
 from autogate.records import Estimate, Evaluation, TrialRecord, slot_of
 from autogate.resources import paper_macs, predicted_statistics
-from autogate.store import COUNTED, Store
-from autogate.studies import FrontHistory, Reporter, complete_history
+from autogate.store import COUNTED
+from autogate.studies import FrontHistory, complete_history
 from autogate.training import Fidelity
 
 _FAILURES_IN_A_ROW = 5
@@ -56,19 +56,13 @@ class Driver:
     """Proposes the candidates of one study, and learns what became of them.
 
     Args:
-        store: The study database.
-        study: Name of the study.
-        objective: What the search is after.
-        latency: Predicts latencies.
+        context: What the search works with.
         proposer: Draws candidates.
         evaluator: Knows under which key a candidate is evaluated.
         log: Optuna's trials of the study.
         sampler: Draws what the proposer does not.
-        reporter: Hears of every trial.
-        seed: Seed of the proposals.
         limits: When to stop.
-        feedback: Measures candidates that the latency model is not sure about; None if the target is not at hand.
-        memory: Peak memory of candidates; None where the target is another device.
+        measurer: Measures candidates that the latency model is not sure about; None if the target is not at hand.
 
     Attributes:
         open: Trials that are being trained, by number.
@@ -77,39 +71,34 @@ class Driver:
 
     def __init__(
         self,
-        store: Store,
-        study: str,
-        objective: Objective,
-        latency: LatencyModel,
+        context: SearchContext,
         proposer: Proposer,
         evaluator: Evaluator,
         log: OptunaTrials,
         sampler: Sampler,
-        reporter: Reporter,
-        seed: int,
         limits: Limits,
-        feedback: CandidateMeasurer | None = None,
-        memory: CandidateMemory | None = None,
+        measurer: CandidateMeasurer | None = None,
     ) -> None:
-        self.store = store
-        self.name = study
-        self.objective = objective
-        self.latency = latency
+        run = context.run
+        self.store = run.store
+        self.name = run.name
+        self.reporter = run.reporter
+        self.objective = context.objective
+        self.latency = context.latency
+        self.memory = context.memory
         self.proposer = proposer
         self.evaluator = evaluator
         self.log = log
         self.sampler = sampler
-        self.reporter = reporter
         self.limits = limits
-        self.feedback = feedback
-        self.memory = memory
+        self.measurer = measurer
         self.open: dict[int, OpenTrial] = {}
-        self.history = FrontHistory(objective, latency.dense_ms)
-        complete_history(store, study, self.history)
-        self._records = store.trials(study)
+        self.history = FrontHistory(self.objective, self.latency.dense_ms)
+        complete_history(self.store, self.name, self.history)
+        self._records = self.store.trials(self.name)
         self._counts = Counter(record.outcome for record in self._records)
         choices = {trial.number: _choices(trial) for trial in log.trials}
-        self.candidates = Candidates(proposer, sampler, self.history, seed, choices)
+        self.candidates = Candidates(proposer, sampler, self.history, run.config.seed, choices)
         self._evaluated: set[str] = set()
         for record in self._records:
             self._remember(record)
@@ -140,8 +129,8 @@ class Driver:
         running = {trial.policy.digest for trial in self.open.values()}
         choices = self.candidates.next(len(self._records) + len(self.open), running)
         policy = self.proposer.policy(choices)
-        if self.feedback is not None:
-            self.feedback.maybe_measure(policy)
+        if self.measurer is not None:
+            self.measurer.maybe_measure(policy)
         fastest = self.latency.fastest(policy)
         constraints = self._constraints(policy, fastest)
         self.store.add_policy(policy)
@@ -210,7 +199,7 @@ class Driver:
             self.reporter.note(f"time is up after {self._done()} trials")
 
     def _reopen(self) -> None:
-        """Settle what an earlier process left: told from what is stored, waited for, or proposed anew."""
+        """Settle trials that an earlier process left open: finish them from the database, wait, or propose again."""
         known = {record.number: record for record in self._records}
         for begun, frozen in self.log.running():
             record = known.get(begun.number)
@@ -293,7 +282,7 @@ class Driver:
         if self.objective.floor is not None:
             found[ACCURACY] = self.objective.floor - evaluation.val_accuracy
         values = self.objective.values(evaluation.val_accuracy, estimate.stat(self.objective.stat))
-        # Stored before it is told: after a kill between the two, the next start tells it.
+        # Stored before Optuna learns of it: after a kill between the two, the next start tells Optuna.
         self._keep(self._record(number, outcome, trial.policy, evaluation, estimate, None, trial.start_s))
         self.log.end(trial.begun, TrialState.COMPLETE, values, found)
         self.sampler.end(
@@ -367,7 +356,7 @@ class Driver:
         return constraints
 
     def _rejection_reason(self, policy: Policy, fastest: Estimate) -> str | None:
-        """Return which budget the policy is over, whatever its training brings; None if it is worth one."""
+        """Return which budget the policy exceeds regardless of training; None if it is worth training."""
         if not self.objective.fits(fastest):
             return f"predicted {self.objective.excess_ms(fastest):.3f} ms over the budget"
         if self.memory is not None and not self.memory.fits(policy):

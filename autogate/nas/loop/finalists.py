@@ -1,17 +1,19 @@
-"""The last stage: train the best candidates fully, measure them beside dense, decide whether the budget is met."""
+"""The last stage: train the best candidates fully, measure them against dense, decide whether the budget is met."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from torch import nn
 
 from autogate.errors import TrainingError
-from autogate.goals import accepted, energy_excess
-from autogate.latency.model import LatencyModel
-from autogate.nas.evaluating import CandidateMemory, Trained, TrainingEvaluator, pack
+from autogate.goals import energy_excess, judge
+from autogate.nas.evaluating import Trained, TrainingEvaluator
 from autogate.nas.executors import Executor, request_evaluation, wait_for_evaluation
+from autogate.nas.loop.context import SearchContext
 from autogate.nas.proposing import Pick
 from autogate.policy import Policy
-from autogate.records import FinalistRecord, LatencyStat, Realisation
+from autogate.records import FinalistRecord, Realisation
 from autogate.resources import (
     FinalistBenchmark,
     paper_macs,
@@ -21,59 +23,39 @@ from autogate.resources import (
     predicted_statistics,
     realisable_macs,
 )
-from autogate.store import Store
-from autogate.studies import Reporter
-from autogate.surgery import attach_gates, compact_form, training_form
+from autogate.surgery import attach_gates, compact_form, pack, training_form
 from autogate.training import Fidelity, clone
-from autogate.units import Budgets
 
 FULL: Fidelity = "full"
-_FAILED = "failed_finalists"
 
 
 class FinalStage:
     """Trains, measures and stores finalists.
 
     Args:
-        store: The study database.
-        study: Name of the study.
+        context: What the search works with.
         evaluator: Knows how candidates are trained.
         executor: Who trains them.
-        latency: Predicts latencies; its profile says how to run on the target.
-        profile: Identity of that profile.
-        memory: Peak memory on the target; None if the target is not at hand, so that results stay predicted.
-        budgets: What a finalist may take.
         floor: Lowest validation accuracy, if any.
-        stat: Statistic the budget binds.
-        reporter: Hears of progress.
     """
 
     def __init__(
-        self,
-        store: Store,
-        study: str,
-        evaluator: TrainingEvaluator,
-        executor: Executor,
-        latency: LatencyModel,
-        profile: str,
-        memory: CandidateMemory | None,
-        budgets: Budgets,
-        floor: float | None,
-        stat: LatencyStat,
-        reporter: Reporter,
+        self, context: SearchContext, evaluator: TrainingEvaluator, executor: Executor, floor: float | None
     ) -> None:
-        self.store = store
-        self.study = study
+        run, task, latency = context.run, evaluator.task, context.latency
+        self.study_run = run
+        self.store = run.store
+        self.study = run.name
+        self.reporter = run.reporter
         self.evaluator = evaluator
         self.executor = executor
         self.latency = latency
-        self.bench = FinalistBenchmark(evaluator.task.network, evaluator.task.data.val, latency.profile.setting, stat)
-        self.profile = profile
-        self.memory = memory
-        self.budgets = budgets
+        self.profile = context.target.profile
+        self.memory = context.memory
+        self.budgets = run.config.budgets
         self.floor = floor
-        self.stat = stat
-        self.reporter = reporter
+        self.stat = run.config.latency_stat
+        self.bench = FinalistBenchmark(task.network, task.data.val, latency.profile.setting, self.stat)
 
     def run(self, pick: Pick, wanted: int) -> bool:
         """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
@@ -130,9 +112,10 @@ class FinalStage:
         trained, artifact = self._trained(trial, policy)
         form, task = training_form(trained.network, trained.gates), self.evaluator.task
         with self.reporter.stage("score finalists"):
-            test_accuracy, _ = self.evaluator.methods.score(form, task.data.test, "test", device=task.trainer)
+            test_accuracy, _ = self.evaluator.backend.score(form, task.data.test, "test", device=task.trainer)
         with self.reporter.stage("measure finalists"):
-            compact = compact_form(trained.network, policy, trained.gates, plan=self.latency.plan(policy))
+            plan = self.latency.plan(policy)
+            compact = compact_form(trained.network, policy, trained.gates, plan=plan)
             costs = self._costs(policy, compact, trained.realisation)
             here = self.memory is not None
             comparison = self.bench.measure(policy, compact, self.budgets.latency) if here else None
@@ -148,9 +131,18 @@ class FinalStage:
             comparison,
             trained.realisation,
             artifact,
+            plan,
         )
+        record = replace(record, verdict=judge(record, self.budgets, self.floor))
         self.store.add_finalist(self.study, record)
         return record
+
+    def judge_again(self) -> None:
+        """Store the verdict on every finalist that was measured here under other budgets, or by an older version."""
+        for finalist in self.store.finalists(self.study):
+            verdict = judge(finalist, self.budgets, self.floor)
+            if finalist.profile == self.profile and finalist.verdict != verdict:
+                self.store.set_verdict(self.study, finalist, verdict)
 
     def _finished(self, policy: Policy) -> FinalistRecord | None:
         finalists = self.store.finalists(self.study)
@@ -170,11 +162,13 @@ class FinalStage:
             return max(0.0, energy_excess(self.bench.energy(policy, compact), self.budgets.energy))
 
     def _remember(self, trial: int, error: TrainingError) -> None:
-        failed = self.store.study(self.study)[1].get(_FAILED, {})
-        self.store.set_facts(self.study, {_FAILED: {**failed, str(trial): str(error)}})
+        failed = {str(trial): str(error)}
+        self.study_run.update(
+            lambda facts: replace(facts, failed_finalists={**(facts.failed_finalists or {}), **failed})
+        )
 
     def _any_accepted(self, finalists: list[FinalistRecord]) -> bool:
-        return any(accepted(finalist, self.budgets, self.floor) for finalist in finalists)
+        return any(judge(finalist, self.budgets, self.floor).accepted for finalist in finalists)
 
     def _trained(self, trial: int, policy: Policy) -> tuple[Trained, str]:
         """Train a finalist, or load what was trained under an equal key; stored before anything else is done."""
@@ -191,7 +185,7 @@ class FinalStage:
     def _dense(self) -> Trained:
         """The dense network as it came."""
         task = self.evaluator.task
-        accuracy, _ = self.evaluator.methods.score(task.network.model, task.data.val, "val", device=task.trainer)
+        accuracy, _ = self.evaluator.backend.score(task.network.model, task.data.val, "val", device=task.trainer)
         return Trained(clone(task.network), {}, accuracy, Realisation())
 
     def _costs(self, policy: Policy, compact: nn.Module, realisation: Realisation) -> dict[str, float]:

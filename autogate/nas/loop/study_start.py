@@ -5,17 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from autogate.errors import StudyError
+from autogate.errors import StudyError, StudyRunningError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs
-from autogate.store import Store, StudyRunningError, holds_studies
-from autogate.studies import Reporter
+from autogate.store import Store, holds_studies
+from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version
-
-# Facts of a study that say how fast its device is.
-OF_THE_TARGET = ("profile", "slowness", "stale_error", "measured_candidates")
 
 
 def start(
@@ -36,7 +34,7 @@ def start(
         url: SQLAlchemy URL of the database.
         name: Name of the study, new or known; None for a fresh one.
         config: Its configuration.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         own: What the caller brings instead of naming it.
         artifacts: URL for the weights of the database; None for the usual place.
         judged_anew: Whether a known study may get other budgets, or another target.
@@ -49,6 +47,7 @@ def start(
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile
+    from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend
 
     known = name is not None and holds_studies(url) and name in Store(url).study_names()
@@ -59,40 +58,58 @@ def start(
     check_setting(config, task.network, task.target)
     if config.profile is not None and (not known or new_goal):
         named_profile(config, task.network)
+    drawn = Store(url).count_trials(name)["total"] if known and name is not None else 0
+    sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     store = Store(url, create=True)
     if artifacts is not None:
         store.place_artifacts(artifacts)
     with ExitStack() as stack:
         name = reserve(store, name, config, stack)
-        before: dict[str, float] = {}
-        if name in store.study_names():
-            check_same_config(store, name, config, (*BUDGETS, *TARGET) if judged_anew else ())
-            store.claim(name)
-            reporter.begin(name, store.command("resume", name))
-            before_it = SearchConfig.model_validate(store.study(name)[0])
-            moved = set(config.changed(before_it)) & set(TARGET) != set()
-            store.set_config(name, config.to_json(), code_version=code_version(), forget=OF_THE_TARGET if moved else ())
-            before = dict(store.study(name)[1].get("seconds", {}))
-        methods = TrainingBackend(own.train_fn, own.score_fn, name)
+        run = StudyRun(store, name, config, reporter)
+        if run.is_stored:
+            _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
+        before = dict(run.facts.stage_seconds or {})
         try:
-            run_search(store, name, config, reporter, task, methods, trials=config.trials)
+            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name), sampler)
         finally:
-            if name in store.study_names():
+            if run.is_stored:
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
-                store.set_facts(name, {"seconds": {**before, **spent}})
+                run.update(lambda facts: replace(facts, stage_seconds={**before, **spent}))
     return name
 
 
+def _continue(run: StudyRun, changeable: Iterable[str]) -> None:
+    """Become the driver of a stored study, under the configuration that is asked for now.
+
+    What is known of its device is forgotten if another one is asked for.
+
+    Raises:
+        StudyError: If another setting changed than a run of it may.
+    """
+    store, name = run.store, run.name
+    check_same_config(store, name, run.config, changeable)
+    store.claim(name)
+    run.reporter.begin(name, store.command("resume", name))
+    changed = run.config.changed(store.study(name).config)
+    store.set_config(name, run.config, code_version=code_version())
+    if not set(TARGET).isdisjoint(changed):
+        run.update(lambda facts: replace(facts, target=None, measured_candidates=()))
+
+
 def _is_judged_otherwise(store: Store, name: str, config: SearchConfig) -> bool:
-    changed = config.changed(SearchConfig.model_validate(store.study(name)[0]))
+    changed = config.changed(store.study(name).config)
     return not {*BUDGETS, *TARGET}.isdisjoint(changed)
 
 
 def check_same_config(store: Store, name: str, config: SearchConfig, but: Iterable[str] = ()) -> None:
-    """Refuse a study of this name that was made with another configuration, ``but`` for these settings."""
+    """Refuse a study of this name that was made with another configuration, ``but`` for these settings.
+
+    Raises:
+        StudyError: If there is one; names what differs, and what to do.
+    """
     if name not in store.study_names():
         return
-    if different := config.differences(SearchConfig.model_validate(store.study(name)[0]), but):
+    if different := config.differences(store.study(name).config, but):
         raise StudyError(
             f"study {name!r} exists with another configuration: {'; '.join(different)}; choose another --study, or "
             f"continue it with `{store.command('resume', name)}`"

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from autogate.device_lock import measuring_clock
 from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig
-from autogate.latency.hardware import LAYOUTS, check_runtime, setting_of
+from autogate.latency.hardware import LAYOUTS, setting_of
 from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_profile_matches, cut_into_units
 from autogate.latency.profile import (
+    REAL,
+    Instruments,
     begun_in,
     fastest_layout,
     profile_digest,
@@ -26,12 +25,12 @@ from autogate.latency.profile import (
 )
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
-from autogate.runtimes import no_saving_reason
+from autogate.runtimes import check_profiled, check_runtime, no_saving_reason
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store, holds_studies
-from autogate.studies import Reporter
+from autogate.studies import Reporter, StudyRun
 from autogate.system import shipped_folder
 
 QUICK_PROFILE_S = 40.0
@@ -56,6 +55,7 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     Raises:
         AutoGateError: With the first thing that is wrong.
     """
+    check_profiled(config.runtime)
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     _setting(config, device, layout)
@@ -91,6 +91,7 @@ def profile_network(
     attempts: int = 3,
     strict_time_limit: bool = True,
     checkpoint_path: Path | None = None,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Profile a network on this device, for at most ``seconds``.
 
@@ -101,7 +102,7 @@ def profile_network(
     Raises:
         ProfileError: If the time is too short.
     """
-    start = measuring_clock()
+    start = instruments.clock()
     setting = None
     if checkpoint_path is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
@@ -110,7 +111,7 @@ def profile_network(
             network, space, settings, checkpoint_path, model=config.model, seconds=seconds, seed=config.seed
         )
     within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    setting = setting or target_setting(config, network, device, reporter, within_s)
+    setting = setting or target_setting(config, network, device, reporter, within_s, instruments)
     with reporter.stage("profile"):
         taken = take_profile(
             network,
@@ -121,9 +122,10 @@ def profile_network(
             seed=config.seed,
             progress=reporter.progress,
             checkpoint_path=checkpoint_path,
-            elapsed_s=measuring_clock() - start,
+            elapsed_s=instruments.clock() - start,
             strict_time_limit=strict_time_limit,
             attempts=attempts,
+            instruments=instruments,
         )
     if (made := max(taken.method["attempts"].values(), default=1)) > 1:
         reporter.note(f"the machine was noisy: the profile was begun {made} times")
@@ -141,6 +143,7 @@ def transfer_to_here(
     seconds: float,
     *,
     strict_time_limit: bool = True,
+    instruments: Instruments = REAL,
 ) -> Profile:
     """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
 
@@ -149,13 +152,12 @@ def transfer_to_here(
     Raises:
         ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
     """
-    start = measuring_clock()
+    start = instruments.clock()
     if networks < MIN_NETWORKS:
         raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
     there = read_profile(find_profile(name))
-    setting = target_setting(
-        config, network, device, reporter, _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    )
+    within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
+    setting = target_setting(config, network, device, reporter, within_s, instruments)
     with reporter.stage("profile"):
         taken = transfer_profile(
             there,
@@ -166,8 +168,9 @@ def transfer_to_here(
             seconds=seconds,
             seed=config.seed,
             progress=reporter.progress,
-            elapsed_s=measuring_clock() - start,
+            elapsed_s=instruments.clock() - start,
             strict_time_limit=strict_time_limit,
+            instruments=instruments,
         )
     if (measured := len(taken.networks)) < networks:
         reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
@@ -207,20 +210,21 @@ def profile_called(name: str, url: str) -> Profile:
     if (known := known_profile(name, url)) is not None:
         return known
     if holds_studies(url) and name in (store := Store(url)).study_names():
-        return own_profile(store, name, store.study(name)[1])
+        return own_profile(store, name)
     raise ProfileError(
         f"cannot read profile {name}: it is no file, no recorded profile, and neither the digest of a profile in the "
         "study database nor one of its studies; `autogate profile` takes one, and prints the digest"
     )
 
 
-def own_profile(store: Store, study: str, facts: Mapping[str, Any]) -> Profile:
+def own_profile(store: Store, study: str) -> Profile:
     """Return the profile that a study searched with.
 
     Raises:
         ProfileError: If it has none yet.
     """
-    taken = store.profile(str(facts.get("profile")))
+    target = store.study(study).facts.target
+    taken = None if target is None else store.profile(target.profile)
     if taken is None:
         raise ProfileError(f"study {study!r} has no profile yet; run `{store.command('resume', study)}`")
     return taken
@@ -253,7 +257,12 @@ def named_profile(config: SearchConfig, network: Network | None = None) -> Profi
 
 
 def target_setting(
-    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, hard_limit_s: float = math.inf
+    config: SearchConfig,
+    network: Network,
+    device: torch.device,
+    reporter: Reporter,
+    hard_limit_s: float = math.inf,
+    instruments: Instruments = REAL,
 ) -> Setting:
     """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in.
 
@@ -263,7 +272,12 @@ def target_setting(
     if config.layout != "auto":
         return _setting(config, device, config.layout)
     with reporter.stage("choose layout"):
-        found = fastest_layout(network, lambda layout: _setting(config, device, layout), hard_limit_s=hard_limit_s)
+        found = fastest_layout(
+            network,
+            lambda layout: _setting(config, device, layout),
+            hard_limit_s=hard_limit_s,
+            instruments=instruments,
+        )
     return _setting(config, device, found)
 
 
@@ -293,32 +307,22 @@ class FoundProfile:
     stale: bool = False
 
 
-def profile_for(
-    config: SearchConfig,
-    network: Network,
-    space: BoundSpace,
-    device: torch.device,
-    store: Store,
-    facts: dict[str, Any],
-    reporter: Reporter,
-) -> FoundProfile:
-    """Return the profile to search with: named, stored, or taken now.
+def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torch.device) -> FoundProfile:
+    """Return the profile to search with: the study's own, one that is named, one that is stored, or one taken now.
 
     Args:
-        config: The search's configuration.
+        run: The study.
         network: The traced network.
         space: The gates the profile must cover.
         device: The target device.
-        store: Where profiles are kept.
-        facts: Facts of the study; its ``profile`` is used if there.
-        reporter: Hears of progress.
 
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
     """
-    profile = store.profile(str(facts.get("profile")))
-    if profile is not None:
-        if facts.get("foreign"):
+    config, store, target = run.config, run.store, run.facts.target
+    profile = None if target is None else store.profile(target.profile)
+    if target is not None and profile is not None:
+        if target.foreign:
             return FoundProfile(profile, foreign=True)
         here = setting_here(profile, config, device)
         if profile.setting.agrees_with(here):
@@ -333,11 +337,11 @@ def profile_for(
         laid_out = config.layout in ("auto", profile.setting.layout)
         here = setting_here(profile, config, device)
         if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
-            reporter.note(f"using the profile of {profile.created_utc}")
+            run.reporter.note(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     # A search needs a profile, however slow the network is.
     return FoundProfile(
-        profile_network(config, network, space, device, reporter, QUICK_PROFILE_S, strict_time_limit=False)
+        profile_network(config, network, space, device, run.reporter, QUICK_PROFILE_S, strict_time_limit=False)
     )
 
 

@@ -2,9 +2,9 @@
 
 from autogate.nas.proposing.candidates import Candidates
 from autogate.nas.proposing.optuna_trials import OpenTrial, OptunaTrials, TrialHandle
-from autogate.nas.proposing.proposals import Choices, Proposer, Sensitivity, paying_gates, savings
+from autogate.nas.proposing.proposals import Choices, ProposalLimits, Proposer, Sensitivity, paying_gates, savings
 from autogate.nas.proposing.ranking import Pick, picker
-from autogate.nas.proposing.sampler import Sampler, SamplerTrial
+from autogate.nas.proposing.sampler import Sampler, SamplerTrial, load_sampler
 
 __all__ = [
     "Candidates",
@@ -12,11 +12,13 @@ __all__ = [
     "OpenTrial",
     "OptunaTrials",
     "Pick",
+    "ProposalLimits",
     "Proposer",
     "Sampler",
     "SamplerTrial",
     "Sensitivity",
     "TrialHandle",
+    "load_sampler",
     "paying_gates",
     "picker",
     "savings",

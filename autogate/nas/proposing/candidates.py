@@ -24,7 +24,7 @@ class Candidates:
         choices: Choices of the trials there are, by number.
 
     Attributes:
-        choices: The same, and those of the trials to come, as the driver hears of them.
+        choices: The same, and those of the trials to come, added by the driver.
         again: What is to be proposed before anything else, because it was interrupted.
         settled: Digests of the policies that need not be proposed again.
         seconds: Time spent on finding candidates, the sampler's included.

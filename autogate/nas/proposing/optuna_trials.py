@@ -22,7 +22,6 @@ from autogate.policy import Policy
 from autogate.records import Estimate, EvaluationKey
 from autogate.store import Store, add_params, has_known_tables, is_drop, open_storage, optuna_errors, retry
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 # Tells whether a trial was stored, if the answer got lost.
 _TOKEN = "autogate:token"  # noqa: S105 - no secret
 

@@ -40,45 +40,52 @@ class Sensitivity:
     saved_ms: Mapping[tuple[str, str], float]
 
 
+@dataclass(frozen=True)
+class ProposalLimits:
+    """What proposals are to keep within, by prediction and observation.
+
+    Attributes:
+        bound_ms: Predicted upper bound of a canonical policy's latency, in milliseconds.
+        limit_ms: The budget in milliseconds; None lets every guided proposal aim at another share of dense.
+        dense_ms: Predicted latency of the dense network.
+        fastest: The fastest policy of the space, by prediction.
+        fits_memory: Whether a canonical policy is within the memory budget; None without one.
+        smallest: Choices with the lowest peak memory known; with a memory budget only.
+    """
+
+    bound_ms: Callable[[Policy], float]
+    limit_ms: float | None
+    dense_ms: float
+    fastest: Policy
+    fits_memory: Callable[[Policy], bool] | None = None
+    smallest: Mapping[str, str] | None = None
+
+
 class Proposer:
     """Draws choices for candidates.
 
     Args:
         space: The decisions and choices.
         sites: Sites of the network.
-        bound_ms: Predicted upper bound of a canonical policy's latency, in milliseconds.
-        limit_ms: The budget in milliseconds; None lets every guided proposal aim at another share of dense.
-        dense_ms: Predicted latency of the dense network.
+        limits: What proposals are to keep within.
         sensitivity: Cost and saving of each choice alone.
-        fastest: The fastest policy of the space, by prediction.
         seed: Seed of all draws.
-        fits_memory: Whether a canonical policy is within the memory budget; None without one.
-        smallest: Choices with the lowest peak memory known; with a memory budget only.
     """
 
     def __init__(
         self,
         space: BoundSpace,
         sites: Mapping[str, Site],
-        bound_ms: Callable[[Policy], float],
-        limit_ms: float | None,
-        dense_ms: float,
+        limits: ProposalLimits,
         sensitivity: Sensitivity,
-        fastest: Policy,
         seed: int,
-        fits_memory: Callable[[Policy], bool] | None = None,
-        smallest: Mapping[str, str] | None = None,
     ) -> None:
         self.space = space
         self.sites = sites
-        self.bound_ms = bound_ms
-        self.limit_ms = limit_ms
-        self.dense_ms = dense_ms
+        self.limits = limits
         self.sensitivity = sensitivity
-        self.fastest = fastest
         self.seed = seed
-        self.fits_memory = fits_memory
-        self.smallest = self._complete(smallest or {})
+        self.smallest = self._complete(limits.smallest or {})
 
     def policy(self, choices: Mapping[str, str]) -> Policy:
         """Return the canonical policy of ``choices``."""
@@ -97,7 +104,7 @@ class Proposer:
             if filled is not None:
                 proposals.append(filled)
         if len(proposals) == 2:
-            proposals.append(self._choices_for(self.fastest))
+            proposals.append(self._choices_for(self.limits.fastest))
         proposals += [self._uniform(gate) for gate in self._lone_gates(families)]
         return _distinct(proposals)
 
@@ -112,7 +119,7 @@ class Proposer:
             noise: Standard deviation of the noise's logarithm.
         """
         low, high = _AIMS
-        limit_ms = self.limit_ms or rng.uniform(low, high) * self.dense_ms
+        limit_ms = self.limits.limit_ms or rng.uniform(low, high) * self.limits.dense_ms
         ranked = []
         for (decision, choice), saved in self.sensitivity.saved_ms.items():
             if saved <= 0 or (family is not None and self._family(decision, choice) != family):
@@ -146,16 +153,16 @@ class Proposer:
                 name, options = rng.choice(names)
                 # Half of the moves go to or from dense, so that gates also change places.
                 choices[name] = DENSE_CHOICE if rng.random() < 0.5 and DENSE_CHOICE in options else rng.choice(options)
-            if choices != dict(best) and (self.limit_ms is None or self._fits(choices, self.limit_ms)):
+            if choices != dict(best) and (self.limits.limit_ms is None or self._fits(choices, self.limits.limit_ms)):
                 return self._shrink(choices, rng)
         return choices
 
     def _fits(self, choices: Choices, limit_ms: float) -> bool:
-        return self.bound_ms(self.policy(choices)) <= limit_ms
+        return self.limits.bound_ms(self.policy(choices)) <= limit_ms
 
     def _shrink(self, choices: Choices, rng: random.Random) -> Choices:
         """Decide as the smallest candidate does at as many places as the memory budget asks for, drawn at random."""
-        if self.fits_memory is None or self.fits_memory(self.policy(choices)):
+        if self.limits.fits_memory is None or self.limits.fits_memory(self.policy(choices)):
             return choices
         differing = [d.name for d in self.space.decisions if choices.get(d.name) != self.smallest.get(d.name)]
         rng.shuffle(differing)
@@ -164,8 +171,8 @@ class Proposer:
             return {**choices, **{name: self.smallest[name] for name in differing[:count]}}
 
         def fits(count: int) -> bool:
-            assert self.fits_memory is not None  # noqa: S101 - asked above
-            return self.fits_memory(self.policy(taken(count)))
+            assert self.limits.fits_memory is not None  # noqa: S101 - asked above
+            return self.limits.fits_memory(self.policy(taken(count)))
 
         return taken(bisect.bisect_left(range(len(differing)), True, key=fits))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autogate.goals import Objective, pareto_front, standard_error
+from autogate.goals import Objective, standard_error
 from autogate.records import FinalistRecord, TrialRecord
+from autogate.studies import pareto_front
 
 Pick = Callable[[list[FinalistRecord], set[int]], TrialRecord | None]
 """Names the next candidate to finish, given those finished and the numbers of all tried; None if none is worth it."""

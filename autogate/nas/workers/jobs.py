@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autogate.errors import StudyError, TrainingError
+from autogate.errors import LeaseLostError, StudyError, TrainingError
 from autogate.nas.evaluating import Evaluator, StoreCheckpointer
-from autogate.nas.workers.session import JobReporter, LeaseLostError, WorkerSession
+from autogate.nas.workers.session import JobReporter, WorkerSession
 from autogate.records import Job
 from autogate.store import Store
 from autogate.studies import Reporter
@@ -28,7 +28,7 @@ def run_job(
         evaluator: Trains and scores.
         job: A job that ``session`` holds.
         session: This process as a worker.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         callback: Looks at the network while it is trained.
 
     Raises:

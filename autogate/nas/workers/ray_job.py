@@ -31,7 +31,7 @@ _LOOK_IMAGES = 2000
 # Parts of a training that is shorter than this many epochs; a longer one has its epochs.
 PARTS = 4
 Report = Callable[[int, float], None]
-"""Hears, at the end of each part of a training, which one it was and the accuracy, as a fraction."""
+"""Called at the end of each part of a training with its number and the accuracy so far, as a fraction."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def train_one(key: EvaluationKey, where: Where, report: Report | None = None) ->
     Args:
         key: Key of its evaluation.
         where: Where the study is.
-        report: Hears of its accuracy on the way, and may end the training by an error; None if nobody wants to know.
+        report: Called with the accuracy so far; may end the training by raising an error. None for no reports.
 
     Raises:
         StudyError: If this host, or the code on it, cannot train for the study.
@@ -105,7 +105,7 @@ class Parts(TrainingCallback):
 
     Args:
         evaluator: Knows the data and the recipe.
-        report: Hears of it.
+        report: Called with the part's number and the accuracy.
     """
 
     def __init__(self, evaluator: TrainingEvaluator, report: Report) -> None:
@@ -131,7 +131,7 @@ class Parts(TrainingCallback):
 @cache
 def _study(url: str, study: str) -> tuple[Store, SearchConfig]:
     store = Store(url)
-    return store, SearchConfig.model_validate(store.study(study)[0])
+    return store, store.study(study).config
 
 
 _judges: dict[tuple[Where, str], Evaluator] = {}

@@ -5,19 +5,11 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
-from autogate.errors import AutoGateError, StorageError
+from autogate.errors import AutoGateError, LeaseLostError, StorageError, WorkerStoppedError
 from autogate.records import Job
 from autogate.store import Store, renewal_s
 from autogate.studies import Reporter
 from autogate.system import ProcessHeartbeat, code_version
-
-
-class LeaseLostError(AutoGateError):
-    """A job was given to somebody else, because this process was not heard of for too long, or is not wanted."""
-
-
-class LeavingError(AutoGateError):
-    """This worker was told to leave."""
 
 
 class WorkerSession:
@@ -88,11 +80,11 @@ class WorkerSession:
 
         Raises:
             LeaseLostError: If it is somebody else's now, or nobody wants it any more.
-            LeavingError: If this worker is to leave.
+            WorkerStoppedError: If this worker is to leave.
             StorageError: If the database has been out of reach for long.
         """
         if self._left:
-            raise LeavingError("told to leave")
+            raise WorkerStoppedError("asked to stop")
         if self._failure is not None:
             raise self._failure
 
@@ -125,7 +117,7 @@ class JobReporter(Reporter):
     """Passes on what a training says, and stops it when its job is somebody else's.
 
     Args:
-        reporter: Who is told.
+        reporter: Receives progress.
         session: The worker.
         job: Its job.
     """

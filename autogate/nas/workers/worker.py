@@ -8,18 +8,19 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
 
 import torch
 
-from autogate.errors import StudyError
+from autogate.errors import StudyError, WorkerStoppedError
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator, unpack
+from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator
 from autogate.nas.profiles import searched_space
 from autogate.nas.workers.jobs import run_job
-from autogate.nas.workers.session import LeavingError, WorkerSession
+from autogate.nas.workers.session import WorkerSession
+from autogate.records import StudyFacts
 from autogate.store import Store
 from autogate.studies import Reporter
+from autogate.surgery import unpack
 from autogate.system import code_version
 from autogate.training import TrainingBackend
 
@@ -37,21 +38,21 @@ def run_worker(
     idle_s: float | None = None,
     worker: str | None = None,
 ) -> int:
-    """Train for a study until told to leave, and return how many jobs were done.
+    """Train jobs of a study until asked to stop; return how many were done.
 
     Args:
         store: The study database.
         study: Name of the study.
-        reporter: Hears of progress.
+        reporter: Receives progress.
         train_device: Device to train on; None for the study's.
-        idle_s: Seconds without work after which to leave; None to wait for ever.
-        worker: Identity given by the process that started this one, which is followed when it goes; None for a
-            worker that joins by itself.
+        idle_s: Seconds without work after which to stop; None to wait forever.
+        worker: Identity given by the process that started this one; the worker stops when that process does. None
+            for a worker started by hand.
 
     Raises:
         StudyError: If this process cannot do what the study needs.
     """
-    config = SearchConfig.model_validate(store.study(study)[0])
+    config = store.study(study).config
     CallerInputs().check(study, config)
     check_code(store, study)
     if threads := os.environ.get(THREADS_VARIABLE):
@@ -64,7 +65,7 @@ def run_worker(
         try:
             evaluator = load_evaluator(store, study, config, reporter, session, train_device)
             return _work(store, study, evaluator, session, reporter, idle_s)
-        except LeavingError:
+        except WorkerStoppedError:
             return 0
 
 
@@ -86,7 +87,7 @@ def _work(
                 return done
             else:
                 time.sleep(_WAIT_S if session.joined is False else _LOOK_S / 4)
-    except LeavingError:
+    except WorkerStoppedError:
         return done
 
 
@@ -111,21 +112,21 @@ def load_evaluator(
     here = {} if train_device is None else {"device": train_device, "train_device": train_device}
     task = load_task(config.model_copy(update=here), reporter)
     facts = _prepared(store, study, session, reporter)
-    if task.digest != facts["task"]:
+    if facts.task is None or task.digest != facts.task.digest:
         raise StudyError(
             f"network, weights or data of study {study!r} are not the same here; give this host the same files"
         )
-    if "dense_artifact" in facts:
-        unpack(store.artifact(facts["dense_artifact"]), task.network.model, {})
-    artifact = facts["shared_artifact"]
-    space = searched_space(config, task.network)
-    return make_evaluator(config, task, TrainingBackend(), space, store.artifact(artifact), artifact, facts["task"])
+    if facts.dense_artifact is not None:
+        unpack(store.artifact(facts.dense_artifact), task.network.model, {})
+    assert facts.shared_artifact is not None  # noqa: S101 - waited for
+    content = store.artifact(facts.shared_artifact)
+    return make_evaluator(config, facts, task, TrainingBackend(), searched_space(config, task.network), content)
 
 
-def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> dict[str, Any]:
+def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> StudyFacts:
     """Return the study's facts when its shared weights are among them."""
     said = False
-    while "shared_artifact" not in (facts := store.study(study)[1]):
+    while (facts := store.study(study).facts).shared_artifact is None:
         if not said:
             reporter.note("waiting for the study's shared weights")
             said = True

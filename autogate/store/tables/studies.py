@@ -93,3 +93,5 @@ class Finalist(Base):
     ratio_low: Mapped[float | None]
     ratio_high: Mapped[float | None]
     setting: Mapped[dict[str, Any] | None]
+    plan: Mapped[dict[str, Any] | None]
+    verdict: Mapped[dict[str, Any] | None]

@@ -8,7 +8,7 @@ from autogate.errors import StudyError
 from autogate.store import tables
 from autogate.store.store import Store
 from autogate.store.transfer.optuna_study import delete_optuna_study
-from autogate.store.transfer.rows import OWN
+from autogate.store.transfer.rows import OWN, WORK
 
 
 def delete_study(store: Store, study: str) -> None:
@@ -25,8 +25,8 @@ def delete_study(store: Store, study: str) -> None:
         with store.session() as session, session.begin():
             # Held until the end, so that no worker joins meanwhile.
             session.get(tables.Study, study, with_for_update=True)
-            for work in (tables.Checkpoint, tables.Worker, tables.Job):
-                session.execute(delete(work).where(work.study == study))
+            for work in WORK:
+                session.execute(delete(work).where(work.__table__.c.study == study))
             for table in reversed(OWN.values()):
                 name = tables.Study.name if table is tables.Study else table.__table__.c.study
                 session.execute(delete(table).where(name == study))

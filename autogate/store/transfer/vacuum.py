@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
@@ -13,7 +12,8 @@ from sqlalchemy.orm import Session
 from autogate.store import tables
 from autogate.store.database import clear_errors
 from autogate.store.store import Store
-from autogate.store.transfer.rows import weights_of
+from autogate.store.studies import facts_of
+from autogate.store.transfer.rows import references, weights_of
 from autogate.store.urls import sqlite_path
 
 _SQLITE = b"SQLite format 3\0"
@@ -32,8 +32,7 @@ def vacuum(store: Store) -> dict[str, int]:
             evaluations = _delete_evaluations(session)
             policies = _delete_policies(session)
             _delete_spaces(session)
-            used = {str(sha256) for sha256 in session.scalars(select(tables.Evaluation.artifact)) if sha256}
-            used |= set(session.scalars(select(tables.Checkpoint.artifact)))
+            used = _referred_to(session, tables.Artifact, but=tables.ArtifactPart)
             for study in session.scalars(select(tables.Study)):
                 used |= weights_of(session, study)
         sizes = store.artifacts()
@@ -55,7 +54,7 @@ def _delete_evaluations(session: Session) -> int:
     tasks: set[str] = set()
     tried: set[tuple[str, str]] = set()
     for study in session.scalars(select(tables.Study)):
-        task = str(study.facts.get("task", ""))
+        task = facts_of(study).task_digest
         tasks.add(task)
         policies = session.scalars(select(tables.Prediction.policy).filter_by(study=study.name))
         tried |= {(policy, task) for policy in policies}
@@ -72,23 +71,23 @@ def _delete_evaluations(session: Session) -> int:
 
 
 def _delete_policies(session: Session) -> int:
-    columns: tuple[Any, ...] = (
-        tables.Trial.policy,
-        tables.Prediction.policy,
-        tables.Finalist.policy,
-        tables.Evaluation.policy,
-        tables.Job.policy,
-    )
-    used = {policy for column in columns for policy in session.scalars(select(column))}
-    unused = set(session.scalars(select(tables.Policy.digest))) - used
+    unused = set(session.scalars(select(tables.Policy.digest))) - _referred_to(session, tables.Policy)
     for policy in sorted(unused):
         session.execute(delete(tables.Policy).where(tables.Policy.digest == policy))
     return len(unused)
 
 
 def _delete_spaces(session: Session) -> None:
-    used = select(tables.Study.space).where(tables.Study.space.is_not(None))
-    session.execute(delete(tables.Space).where(tables.Space.digest.not_in(used)))
+    used = _referred_to(session, tables.Space)
+    for space in sorted(set(session.scalars(select(tables.Space.digest))) - used):
+        session.execute(delete(tables.Space).where(tables.Space.digest == space))
+
+
+def _referred_to(session: Session, target: type[tables.Base], but: type[tables.Base] | None = None) -> set[str]:
+    """Return the keys of a table that rows of any table refer to, ``but`` for those of one."""
+    left_out = None if but is None else but.__table__
+    columns = [column for column in references(target) if column.table is not left_out]
+    return {str(key) for column in columns for key in session.scalars(select(column)) if key is not None}
 
 
 def _used_beside(store: Store, unused: set[str]) -> set[str]:

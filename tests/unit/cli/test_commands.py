@@ -8,23 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Cli, Result
 
 from autogate.gates import FAMILIES
 from autogate.goals import make_config
-from autogate.latency.model import LatencyModel
-from autogate.latency.profile import read_profile, to_lines
+from autogate.latency.profile import read_profile
 from autogate.nas.profiles import find_profile, keep_profile
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
 from autogate.space import load_space
 from autogate.store import Store
+from tests.support.commands import Cli
+from tests.support.profiles import some_target
 
 PLACE = ("--layout", "contiguous", "--threads", "1")
-
-
-def profile(cli: Cli, model: str, *more: str) -> Result:
-    return cli("profile", "--allow-noisy", "--model", model, "--space", "drop", *PLACE, *more)
 
 
 def test_help(cli: Cli) -> None:
@@ -79,8 +75,8 @@ def test_doctor(cli: Cli) -> None:
 
 def test_an_unfinished_study(cli: Cli) -> None:
     store = Store("sqlite:///studies/autogate.db", create=True)
-    store.create_study("first", make_config(space=load_space("drop").to_json(), latency_budget="60%").to_json())
-    store.set_facts("first", {"dense_predicted_ms": 10.0})
+    store.create_study("first", make_config(space=load_space("drop").to_json(), latency_budget="60%"))
+    store.update_facts("first", lambda facts: replace(facts, target=some_target(dense_latency_ms=10.0)))
     predicted = {"mean": 5.0, "p50": 5.0, "p95": 5.0, "max": 5.0, "upper": 5.5}
     policy = Policy({"block:layer1.1": Gate("drop")})
     store.add_trial("first", TrialRecord(0, "complete", policy, 0.875, predicted, {"macs_paper": 1.0}, None, 1.0))
@@ -119,35 +115,6 @@ def test_other_storage_by_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch, st
     assert cli("studies", "--format", "json").out.strip() == "[]"
 
 
-def test_a_profile_and_what_it_tells_before_any_training(cli: Cli, tiny: str) -> None:
-    profiled = profile(cli, tiny, "--format", "json")
-    assert profiled.code == 0, profiled.err
-    assert profiled.json["schema"] == "autogate.profile-summary/1"
-    assert profiled.json["dense_ms"] > 0
-    assert profiled.json["setting"]["threads"] == 1
-    assert len(profiled.json["digest"]) == 16
-
-    options = ("--model", tiny, "--space", "drop", *PLACE, "--format", "json")
-    dry = cli("search", "--latency-budget", "80%", "--dry-run", *options)
-    assert dry.code == 0, dry.err
-    facts = dry.json
-    assert facts["combinations"] == 2 * 2**3
-    assert facts["decisions"] == 4
-    assert 0 < facts["lightest_ms"] < facts["dense_ms"]
-    assert facts["budget_ms"] == pytest.approx(0.8 * facts["dense_ms"])
-    assert facts["reachable"] is True
-
-    impossible = cli("search", "--latency-budget", "1us", "--study", "never", *options)
-    assert impossible.code == 3
-    assert impossible.json["best"] is None
-    assert impossible.json["fastest_ms"] > impossible.json["budget_ms"] == pytest.approx(0.001)
-    assert len(impossible.err.splitlines()) == 1
-    assert "no policy meets 0.001 ms: the fastest reachable is predicted at" in impossible.err
-    # Nothing was trained, and the name is still free.
-    assert not list(Path("studies").glob("artifacts/*"))
-    assert "never" not in cli("studies", "--format", "json").out
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_profiles_of_the_database_are_called_by_their_digest(cli: Cli) -> None:
     cpu, gpu = (
@@ -166,98 +133,3 @@ def test_profiles_of_the_database_are_called_by_their_digest(cli: Cli) -> None:
     assert (found.code, f"{gpu} was profiled on 'NVIDIA H100 80GB HBM3'" in found.err) == (2, True)
     absent = cli(*validate)
     assert (absent.code, f"cannot read profile {gpu}: it is no file" in absent.err) == (2, True)
-
-
-def test_a_profile_is_validated_on_networks_it_has_not_seen(cli: Cli, tiny: str) -> None:
-    made = cli("profile", "--allow-noisy", "--model", tiny, "--space", "magnitude", *PLACE, "--out", "mine.jsonl")
-    assert made.code == 0, made.err
-    asked = (
-        "profile",
-        "validate",
-        "mine.jsonl",
-        "--space",
-        "magnitude",
-        "--networks",
-        "3",
-        "--time",
-        "1s",
-        "--seed",
-        "7",
-    )
-    result = cli(*asked, "--plot", "points.html", "--format", "json")
-    assert result.code == 0, result.err
-    document = result.json
-    assert document["schema"] == "autogate.validate/1"
-    assert (document["networks"], document["seed"]) == (3, 7)
-    scores = {"mape", "p95_ape", "bias", "within_5", "within_10", "spearman", "kendall", "skill"}
-    assert scores | {"coverage", "violations"} <= set(document["model"])
-    names = {"constant", "macs_affine", "macs_interpolation", "lookup_table", "roofline"}
-    assert {name: set(found) for name, found in document["baselines"].items()} == dict.fromkeys(names, scores)
-    assert 0 <= document["floor"] == document["retest"]["mape"]
-    assert 0 <= document["floor_corrected"] == document["retest_corrected"]["mape"]
-    assert all(point["measured_ms"] > 0 for point in document["points"])
-    assert "measured again" in Path("points.html").read_text(encoding="utf-8")
-    table = cli(*asked)
-    assert "drift taken out" in table.out
-    assert "macs_interpolation" in table.out
-
-    document = cli("explain", "mine.jsonl", "--space", "magnitude", "--format", "json").json
-    assert document["schema"] == "autogate.explain/1"
-    assert sum(unit["share"] for unit in document["units"]) == pytest.approx(1.0)
-    assert {unit["regime"] for unit in document["units"]} <= {"compute-bound", "bandwidth-bound", "launch-bound"}
-    assert all((gate["saved_ms"] > 0) == (gate["reason"] is None) for gate in document["gates"])
-    shown = cli("explain", "mine.jsonl", "--space", "magnitude")
-    assert "bound by" in shown.out
-    assert "3 maps" in shown.out
-    absent = cli("explain", "absent.jsonl")
-    assert (absent.code, "Traceback" in absent.err) == (2, False)
-
-    few = cli("profile", "validate", "mine.jsonl", "--networks", "2")
-    assert (few.code, "2 networks are too few" in few.err) == (2, True)
-    taken = read_profile(Path("mine.jsonl"))
-    elsewhere = replace(taken, setting=replace(taken.setting, device_name="a device elsewhere"))
-    Path("elsewhere.jsonl").write_text(to_lines(elsewhere), encoding="utf-8")
-    foreign = cli("profile", "validate", "elsewhere.jsonl", "--space", "magnitude")
-    assert foreign.code == 2
-    assert "elsewhere.jsonl was profiled in another setting: device_name is" in foreign.err
-
-    versions = {**taken.setting.versions, "torch": "1.0"}
-    old = replace(taken, setting=replace(taken.setting, versions=versions))
-    Path("old.jsonl").write_text(to_lines(old), encoding="utf-8")
-    asked = ("profile", "validate", "old.jsonl", "--space", "magnitude", "--networks", "3", "--time", "1s")
-    refused = cli(*asked)
-    assert (refused.code, "not '1.0'; use it all the same with --allow-stale" in refused.err) == (2, True)
-    assert cli(*asked, "--allow-stale").code == 0
-
-
-def test_a_profile_is_carried_over_to_another_setting(cli: Cli, tiny: str) -> None:
-    assert profile(cli, tiny, "--out", "there.jsonl").code == 0
-    carried = profile(
-        cli, tiny, "--transfer-from", "there.jsonl", "--networks", "6", "--out", "here.jsonl", "--format", "json"
-    )
-    assert carried.code == 0, carried.err
-    assert carried.json["transferred"]
-    assert carried.json["networks"] == 6
-    assert read_profile(Path("here.jsonl")).method["networks_measured"] == 6
-    few = profile(cli, tiny, "--transfer-from", "there.jsonl", "--networks", "3")
-    assert (few.code, "3 networks are too few to transfer with" in few.err) == (2, True)
-    absent = profile(cli, tiny, "--transfer-from", "absent.jsonl")
-    assert (absent.code, "cannot read profile absent.jsonl" in absent.err) == (2, True)
-
-
-def test_a_profile_as_a_file(cli: Cli, tiny: str) -> None:
-    result = profile(cli, tiny, "--out", "deep/mine.jsonl")
-    assert result.code == 0, result.err
-    assert "deep/mine.jsonl" in result.out
-    taken = read_profile(Path("deep/mine.jsonl"))
-    assert taken.model == tiny
-    assert not Path("studies").exists()
-    from autogate.models import load_model
-    from autogate.sites import find_sites
-
-    network = find_sites(load_model(tiny).module, (3, 32, 32))
-    assert LatencyModel(taken, network).dense_ms > 0
-    Path("file").write_text("", encoding="utf-8")
-    blocked = profile(cli, tiny, "--out", "file/mine.jsonl")
-    assert blocked.code == 2
-    assert "cannot write file/mine.jsonl" in blocked.err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import Cli
-from databases import released
 
 from autogate.store import Store
+from tests.support.commands import Cli
+from tests.support.databases import released
 
 NAME = "it's 🙂 [/bold] :smile:"
 
@@ -24,7 +25,7 @@ def url(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         "schema": "autogate.upgrade/1",
         "storage": url,
         "from": 1,
-        "to": 3,
+        "to": 4,
     }
     return url
 
@@ -42,8 +43,8 @@ def test_commands_on_an_older_database_name_the_one_that_helps(cli: Cli, tmp_pat
         assert refused.code == 2
         assert len(refused.err.splitlines()) == 1
         assert f"run `autogate studies upgrade --storage '{url}'`" in refused.err
-    assert "was brought from schema 1 to 3" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
-    assert "is up to date (schema 3)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "was brought from schema 1 to 4" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
+    assert "is up to date (schema 4)" in " ".join(cli("studies", "upgrade", "--storage", url).out.split())
 
 
 def test_listing_and_showing(cli: Cli, url: str) -> None:
@@ -79,10 +80,10 @@ def test_the_history(cli: Cli, url: str) -> None:
 
 
 def test_copying_with_odd_names(cli: Cli, url: str, postgres: str) -> None:
-    copied = cli("studies", "copy", "budget", "--to", postgres, "--as", NAME)
+    copied = cli("studies", "copy", "budget", "--to", postgres, "--name", NAME)
     assert copied.code == 0, copied.err
     assert cli("show", NAME, "--storage", postgres, "--format", "json").json["best"]["trial"] == 5
-    again = cli("studies", "copy", "budget", "--to", postgres, "--as", NAME)
+    again = cli("studies", "copy", "budget", "--to", postgres, "--name", NAME)
     assert (again.code, "choose another name" in again.err) == (2, True)
     exported = cli("studies", "export", NAME, "--to", "study.jsonl", "--storage", postgres, "--format", "json").json
     assert exported["rows"] > 50
@@ -108,15 +109,15 @@ def test_copying_a_study_onto_itself(cli: Cli, url: str, tmp_path: Path) -> None
         refused = cli("studies", "copy", "budget", "--to", same)
         assert refused.code == 2
         assert refused.err == (
-            "autogate: study 'budget' cannot be copied onto itself; give the copy another name with --as\n"
+            "autogate: study 'budget' cannot be copied onto itself; give the copy another name with --name\n"
         )
-    assert cli("studies", "copy", "budget", "--to", url, "--as", "twice").code == 0
+    assert cli("studies", "copy", "budget", "--to", url, "--name", "twice").code == 0
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 201, "line\nbreak", "nul\0", "\udcff"])
 def test_names_that_no_database_could_keep(cli: Cli, url: str, name: str) -> None:
     for command in (
-        ("studies", "copy", "budget", "--to", url, "--as"),
+        ("studies", "copy", "budget", "--to", url, "--name"),
         ("search", "--latency-budget", "5ms", "--study"),
     ):
         refused = cli(*command, name)
@@ -144,6 +145,22 @@ def test_watching_without_a_terminal_looks_once(cli: Cli, url: str) -> None:
     assert document["finished"] is True
     assert [trial["trial"] for trial in document["latest"]] == list(range(7, -1, -1))
     assert cli("studies", "watch", "budget", "--every", "2").code == 2
-    Store(url).set_facts("budget", {"ended": False})  # as when it is interrupted while finalists are trained
+    Store(url).update_facts(
+        "budget", lambda facts: replace(facts, ended=False)
+    )  # as when it is interrupted while finalists are trained
     assert cli("studies", "watch", "budget", "--format", "json").json["finished"] is False
     assert "no process runs it now" in cli("studies", "watch", "budget").out
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--trials", "0"), "--trials must be above zero, not 0"),
+        (("--workers", "5000"), "--workers must be between 0 and 1024, not 5000"),
+        (("--seed", "-1"), "--seed must be between 0 and 9223372036854775807, not -1"),
+    ],
+)
+def test_replays_with_wrong_settings(cli: Cli, url: str, options: tuple[str, str], complaint: str) -> None:
+    refused = cli("replay", "budget", "--name", "again", *options)
+    assert (refused.code, refused.err) == (2, f"autogate: {complaint}\n")
+    assert [line["study"] for line in cli("studies", "-f", "json").json] == ["budget", "largest drop"]

@@ -6,12 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from commands import SEARCH, Cli, Refused
 
 from autogate.goals import make_config
 from autogate.space import load_space
 from autogate.store import Store
 from autogate.store.tables import SCHEMA_VERSION
+from tests.support.commands import SEARCH, Cli, Refused
 
 STORED = "sqlite:///studies/autogate.db"
 
@@ -20,7 +20,7 @@ def stored_study(**settings: object) -> None:
     """Store a study called ``first``, as ``search --latency-budget 60%`` would."""
     options = {"space": load_space("unified").to_json(), "latency_budget": "60%", **settings}
     store = Store(STORED, create=True)
-    store.create_study("first", make_config(**options).to_json())
+    store.create_study("first", make_config(**options))
     store.engine.dispose()
 
 
@@ -60,7 +60,7 @@ def test_a_study_of_another_configuration(cli: Cli) -> None:
         assert difference in result.err
         assert "autogate resume" in result.err
         assert len(result.err.splitlines()) == 1
-    assert Store(STORED).study("first")[0]["model"] == "resnet20"
+    assert Store(STORED).study("first").config.model == "resnet20"
 
 
 def test_a_study_without_results_yet(cli: Cli) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from commands import SEARCH, Refused
 from PIL import Image
 
 from autogate.models import load_model
+from tests.support.commands import SEARCH, Refused
 
 
 def yaml_file(text: str, name: str = "mine.yaml") -> Path:
@@ -77,17 +77,17 @@ def test_drops(refused: Refused, drop: str) -> None:
         (("--space", "absent.yaml"), "no search space 'absent.yaml'"),
         (("--device", "gpu"), "unknown device 'gpu'; write cpu or cuda:0"),
         (("--train-device", "tpu:0"), "tpu:0"),
-        (("--layout", "nchw"), "layout"),
+        (("--layout", "nchw"), "--layout must be auto, contiguous or channels_last, not 'nchw'"),
         (("--dtype", "float8"), "unknown dtype 'float8'"),
-        (("--latency-stat", "p99"), "p99"),
+        (("--latency-stat", "p99"), "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
         (("--weights", "absent.safetensors"), "weights file absent.safetensors does not exist"),
         (("--weights", "DEFAULT"), "there are no published weights for 'resnet20'; pass the path of a weights file"),
-        (("--memory-limit", "2"), "memory size '2' has no unit"),
-        (("--timeout", "10"), "duration '10' has no unit"),
+        (("--memory-limit", "2"), "--memory-limit: memory size '2' has no unit"),
+        (("--timeout", "10"), "--timeout: duration '10' has no unit; write it like 90s, 5m or 2h"),
         (("--timeout", "0s"), "must be above zero"),
-        (("--mean", "0.5,0.5"), "--mean '0.5,0.5' must be three numbers"),
-        (("--std", "a,b,c"), "--std 'a,b,c' must be three numbers"),
-        (("--std", "0.5,0.5,0"), "std"),
+        (("--mean", "0.5,0.5"), "--mean: '0.5,0.5' must be three numbers"),
+        (("--std", "a,b,c"), "--std: 'a,b,c' must be three numbers"),
+        (("--std", "0.5,0.5,0"), "each number of --std must be above zero, not 0"),
         (("--profile", "absent.jsonl"), "cannot read profile absent.jsonl"),
         (("--config", "absent.yaml"), "cannot read absent.yaml"),
         (("--storage", "somewhere"), "storage URL is not valid"),
@@ -130,7 +130,7 @@ def test_the_same_with_other_output(refused: Refused, option: str) -> None:
     [
         (
             "schema: autogate.space/1\nsites: {block: [{family: dorp}]}",
-            "unknown gate family 'dorp'; did you mean 'drop'",
+            "unknown gate family 'dorp'; did you mean drop",
         ),
         ("schema: autogate.space/1\nsites: {block: [{family: drop}]}\ncolour: red", "mine.yaml: colour"),
         (
@@ -162,17 +162,18 @@ def test_spaces(refused: Refused, text: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("colour: red", "unknown option 'colour'"),
+        ("colour: red", "mine.yaml: unknown option 'colour'; see autogate search --help"),
+        ("bach_size: 8", "mine.yaml: unknown option 'bach_size'; did you mean 'batch_size'?"),
         ("- model", "must hold options"),
         ("model: [", "cannot read"),
-        ("latency_budget: 5", "latency_budget"),
-        ("latency_stat: p99", "latency_stat"),
+        ("latency_budget: 5", "latency_budget must be a text, not 5; put it in quotes"),
+        ("latency_stat: p99", "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
         ("model: 5", "model"),
         ("data: 5", "data"),
         ("space: 5", "space"),
         ("storage: 5", "storage"),
-        ("mean: [0.5, 0.5, 0.5]", "mean"),
-        ("batch_size: many", "batch_size"),
+        ("mean: [0.5, 0.5, 0.5]", "mean must be a text, not [0.5, 0.5, 0.5]; put it in quotes"),
+        ("batch_size: many", "--batch-size must be a whole number, not 'many'"),
         ("trials: 0", "trials must be above zero"),
         ("timeout: '30'", "duration '30' has no unit"),
         ("weights: 5", "weights"),
@@ -256,8 +257,14 @@ def test_image_folders(refused: Refused, tmp_path: Path) -> None:
         (("measure", "nowhere"), "nowhere is not an export"),
         (("measure", "."), ". is not an export: report.json is missing"),
         (("measure", ".", "--time", "0s"), "must be above zero"),
-        (("show",), "Missing argument 'study'"),
-        (("serach",), "serach"),
+        (("measure", ".", "--latency-stat", "p99"), "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
+        (("resume", "first", "--layout", "nchw"), "--layout must be auto, contiguous or channels_last, not 'nchw'"),
+        (("replay", "first", "--name", "again", "--sampler", "grid"), "--sampler must be tpe or random, not 'grid'"),
+        (("sensitivity", "--family", "drop", "--std", "1,1"), "--std: '1,1' must be three numbers"),
+        (("show",), "Missing argument 'study'; see autogate show --help"),
+        (("studies", "show"), "Missing argument 'study'; see autogate studies show --help"),
+        (("search", "--colour", "red"), "; see autogate search --help"),
+        (("serach",), "No such command 'serach'. Did you mean 'search'? See autogate --help"),
         (("show", "first", "--format", "xml"), "xml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

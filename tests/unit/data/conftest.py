@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from autogate.data import Split
+from tests.support import ROOT
 
 
 def write_digits(root: Path, per_class: dict[str, int], classes: int = 3) -> Path:
@@ -46,7 +47,7 @@ def cifar_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = os.environ.get("AUTOGATE_CIFAR10")
     if named:
         return Path(named)
-    script = Path(__file__).parents[4] / "shared" / "data" / "unpack.sh"
+    script = ROOT.parent / "shared" / "data" / "unpack.sh"
     if not script.exists():
         pytest.skip("no CIFAR-10 folder: set AUTOGATE_CIFAR10, or have ../shared/data")
     root = tmp_path_factory.mktemp("cifar")

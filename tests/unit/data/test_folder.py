@@ -159,7 +159,7 @@ def test_colour_modes_become_rgb(folder: Path, collect: Collect, mode: str) -> N
     assert collect(load_data(folder).test)[0].shape == (16, 3, 16, 16)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_cifar_folder(cifar_folder: Path, collect: Collect) -> None:
     data = load_data(cifar_folder)
     assert len(data.test) == 8000

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import forms_of, images, known_network
 from PIL import Image
-from suite import FamilySuite
 from torch import Tensor, nn
 
 from autogate.gates import antidote, get_family
@@ -19,6 +17,8 @@ from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.family_suite import FamilySuite
+from tests.support.networks import forms_of, images, known_network
 
 SITE = "map:layer1.0.conv1"
 # For maps of 8 channels, 9 rows and 12 columns.
@@ -220,7 +220,7 @@ class TestAntidote(FamilySuite):
         stem = 3 * 16 * 9 * 32 * 32
         assert left + stem == 77_805_216
 
-    @pytest.mark.slow
+    @pytest.mark.e2e
     def test_attention_beats_random_beats_reverse(
         self, shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_close, images, known_network, own_copy
-from suite import SliceSuite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +10,8 @@ from autogate.policy import Gate, Policy
 from autogate.sites import Network
 from autogate.surgery import attach_gates, canonical, compact_form, selections, training_form
 from autogate.training import Recipe, optimiser_for
+from tests.support.family_suite import SliceSuite
+from tests.support.networks import assert_close, images, known_network, own_copy
 
 SITE = "map:layer2.0.conv1"
 RECIPE = Recipe(images=1, lr=0.1, weight_decay=0.1)
@@ -49,7 +49,10 @@ class TestDce(SliceSuite):
                     )
                     assert not torch.equal(old.index_select(dim, chosen), new.index_select(dim, chosen)), (path, kind)
 
-    @pytest.mark.parametrize("name", ["resnet20", "resnet50", "vgg16_bn", "mobilenet_v2"])
+    @pytest.mark.parametrize(
+        "name",
+        ["resnet20", *(pytest.param(n, marks=pytest.mark.e2e) for n in ("resnet50", "vgg16_bn", "mobilenet_v2"))],
+    )
     def test_a_training_step_runs_on_smaller_tensors(self, name: str) -> None:
         network, gates, form = prepared(name, 0.5)
         widths: dict[str, int] = {}

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import torch
-from helpers import forms_of, images, known_network, own_copy
-from suite import FamilySuite
 from torch import nn
 
 from autogate.gates.drop import DropGate
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.family_suite import FamilySuite
+from tests.support.networks import forms_of, images, known_network, own_copy
 
 
 class TestDrop(FamilySuite):

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_close, images, known_network, own_copy
-from suite import SliceSuite
 
 from autogate.gates.gss import (
     VARIANCE_FORMS,
@@ -16,6 +14,8 @@ from autogate.gates.gss import (
 )
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
+from tests.support.family_suite import SliceSuite
+from tests.support.networks import assert_close, images, known_network, own_copy
 
 SITE = "map:layer2.0.conv1"
 

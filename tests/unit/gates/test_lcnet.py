@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_close, images, known_network, lively_gates, own_copy
-from suite import FamilySuite
 from torch import nn
 
 from autogate.data import load_data
@@ -13,6 +11,8 @@ from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
 from autogate.training import Recipe, train
+from tests.support.family_suite import FamilySuite
+from tests.support.networks import assert_close, images, known_network, lively_gates, own_copy
 
 BLOCK, MAP = "block:layer1.1", "map:layer1.1.conv1"
 
@@ -80,6 +80,7 @@ class TestLcNet(FamilySuite):
         bias = gate.predictor.score.bias
         assert (int(bias.argmax()), int(bias.argmin())) == (5, 9)
 
+    @pytest.mark.e2e
     def test_channel_gates_reach_their_target_in_a_short_training(self) -> None:
         torch.manual_seed(0)
         network = own_copy(known_network("resnet20"))

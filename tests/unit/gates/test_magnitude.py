@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import torch
-from helpers import forms_of, images, known_network, own_copy
-from suite import SliceSuite
 from torch import nn
 
 from autogate.gates import DenseParts, Holder
 from autogate.gates.family import kept_count
-from autogate.gates.magnitude import filter_norms
+from autogate.gates.slices import filter_norms
 from autogate.policy import Gate, Policy
 from autogate.surgery import attach_gates, training_form
+from tests.support.family_suite import SliceSuite
+from tests.support.networks import forms_of, images, known_network, own_copy
 
 SITE = "map:layer2.0.conv1"
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from helpers import forms_of, images, known_network
-from suite import FamilySuite
 from torch import nn
 
 from autogate.gates import FAMILIES
@@ -21,6 +19,8 @@ from autogate.sites import Network, find_sites
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import attach_gates, canonical, training_form
+from tests.support.family_suite import FamilySuite
+from tests.support.networks import forms_of, images, known_network
 
 SITE = "block:layer1.1"
 
@@ -137,7 +137,7 @@ def with_mod(module: nn.Module, size: int, **genes: str | int) -> tuple[nn.Modul
 
 def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str | int) -> Any:
     quick = label in ("R18 CIFAR-10", "VGG16 CIFAR-10")
-    return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.slow)
+    return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.e2e)
 
 
 WIDE = [

@@ -48,7 +48,8 @@ def test_goals_need_units(goal: dict[str, Any]) -> None:
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_counts_are_above_zero(name: str, value: int) -> None:
-    with pytest.raises(AutoGateError, match=f"{name.replace('_', '-')} must be above zero, not {value}"):
+    flag = {"timeout_s": "--timeout"}.get(name, f"--{name.replace('_', '-')}")
+    with pytest.raises(AutoGateError, match=f"^{flag} must be above zero, not {value}$"):
         config(**{name: value})
 
 
@@ -59,20 +60,34 @@ def test_rates_are_numbers(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "place"),
+    ("wrong", "complaint"),
     [
-        ({"colour": "red"}, "colour"),
-        ({"layout": "nchw"}, "layout"),
-        ({"latency_stat": "p99"}, "latency_stat"),
-        ({"batch_size": "many"}, "batch_size"),
-        ({"mean": (0.5, 0.5)}, "mean"),
-        ({"std": (0.5, 0.5, 0.0)}, "std"),
-        ({"seed": -1}, "seed"),
+        ({"colour": "red"}, "unknown setting 'colour'; known: latency_budget, max_drop, "),
+        ({"bach_size": 8}, "unknown setting 'bach_size'; did you mean 'batch_size'?"),
+        ({"layout": "nchw"}, "--layout must be auto, contiguous or channels_last, not 'nchw'"),
+        ({"latency_stat": "p99"}, "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
+        ({"batch_size": "many"}, "--batch-size must be a whole number, not 'many'"),
+        ({"batch_size": 70_000}, "--batch-size must be at most 65536, not 70000"),
+        ({"latency_budget": 5}, "--latency-budget must be a text, not 5"),
+        ({"download": "maybe"}, "--download must be true or false, not 'maybe'"),
+        ({"space": "drop"}, "--space must be a mapping, not 'drop'"),
+        ({"workers": -1}, "--workers must be between 0 and 1024, not -1"),
+        ({"workers": 2000}, "--workers must be between 0 and 1024, not 2000"),
+        ({"workers": 0, "backend": "ray"}, "--workers must be at least 1 with --backend ray, not 0"),
+        ({"gpus_per_trial": 1}, "--ray-address and --gpus-per-trial go with --backend ray"),
+        ({"gpus_per_trial": -1, "backend": "ray"}, "--gpus-per-trial must be zero or more, not -1"),
+        ({"timeout_s": float("nan")}, "--timeout must be a finite number, not nan"),
+        ({"mean": (0.5, 0.5)}, "--mean must be three numbers, one per channel, not (0.5, 0.5)"),
+        ({"mean": (0.5, 0.5, 0.5, 0.5)}, "--mean must be three numbers, one per channel, not (0.5, 0.5, 0.5, 0.5)"),
+        ({"mean": (0.5, float("inf"), 0.5)}, "each number of --mean must be a finite number, not inf"),
+        ({"std": (0.5, 0.5, 0.0)}, "each number of --std must be above zero, not 0"),
+        ({"seed": -1}, "--seed must be between 0 and 9223372036854775807, not -1"),
     ],
 )
-def test_wrong_settings_are_named(wrong: dict[str, Any], place: str) -> None:
-    with pytest.raises(AutoGateError, match=place) as raised:
+def test_wrong_settings_are_named(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(AutoGateError) as raised:
         config(**wrong)
+    assert str(raised.value).startswith(complaint)
     assert "\n" not in str(raised.value)
 
 

@@ -200,7 +200,7 @@ def test_published_file_is_recognised_by_name_and_hash(tmp_path: Path) -> None:
     assert source.recognise(path) is None
 
 
-@pytest.mark.parametrize("name", ["mnasnet0_5", pytest.param("vit_b_32", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mnasnet0_5", pytest.param("vit_b_32", marks=pytest.mark.e2e)])
 def test_networks_with_versioned_modules_load_safetensors(tmp_path: Path, name: str) -> None:
     state = load_model(name, num_classes=2).module.state_dict()
     path = tmp_path / "w.safetensors"

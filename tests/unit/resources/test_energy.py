@@ -45,10 +45,11 @@ class Load(nn.Module):
         return x.square().sum()
 
 
-def compared(dense_mj: float, gated_mj: float, step_mj: int = 40, windows: int = 4) -> EnergyComparison:
+def compared(dense_mj: float, gated_mj: float, step_mj: int = 40, windows: int = 4, **more: float) -> EnergyComparison:
     nvml = ScriptedNvml(step_mj)
     dense, gated = Load(nvml, dense_mj), Load(nvml, gated_mj)
-    return compare_energy(dense, gated, INPUTS, SETTING, EnergyCounter("gpu 0", nvml), windows=windows, window_s=0.05)
+    counter = EnergyCounter("gpu 0", nvml)
+    return compare_energy(dense, gated, INPUTS, SETTING, counter, windows=windows, window_s=0.05, **more)
 
 
 def test_joules_per_image_of_both() -> None:
@@ -66,10 +67,9 @@ def test_a_gated_network_that_takes_more_is_seen_to() -> None:
     assert compared(2.0, 3.0).ratio == pytest.approx(1.5, rel=0.02)
 
 
-def test_a_counter_that_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "_STANDSTILL_S", 0.05)
+def test_a_counter_that_stands_still_is_an_error() -> None:
     with pytest.raises(DeviceError, match="energy counter did not move.*leave --energy-budget out"):
-        compared(0.0, 0.0)
+        compared(0.0, 0.0, standstill_s=0.05)
 
 
 def test_the_counter_reads_millijoules() -> None:

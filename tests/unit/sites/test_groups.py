@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import known_network, network_of
 from torch import Tensor, nn
 
 from autogate.models import load_model
 from autogate.sites import Network
+from tests.support.networks import known_network, network_of
 
 
 def reads_and_writes(network: Network, site: str) -> tuple[set[str], set[str]]:

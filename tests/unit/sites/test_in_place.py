@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_close, images, lively, network_of
 from torch import Tensor, fx, nn
 
 from autogate.errors import ModelError
 from autogate.policy import DENSE
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, compact_form, training_form
+from tests.support.networks import assert_close, images, lively, network_of
 
 Body = Callable[["Net", Tensor], Tensor]
 

@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from databases import add_evaluation, execute
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job, Realisation
 from autogate.store import Store
 from autogate.store.jobs import LEASE_VARIABLE
+from tests.support.databases import add_evaluation, execute, some_config
 
 POLICY = Policy({"block:a": Gate("drop")})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -22,7 +22,7 @@ KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
 def opened(url: str, *studies: str) -> Store:
     store = Store(url, create=True)
     for study in studies or ("one",):
-        store.create_study(study, {})
+        store.create_study(study, some_config())
     store.add_policy(POLICY)
     return store
 

@@ -11,14 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import add_evaluation, execute
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
 from autogate.records import (
     Comparison,
+    DenseFacts,
     Evaluation,
     EvaluationKey,
     FinalistRecord,
@@ -26,11 +24,16 @@ from autogate.records import (
     Operator,
     Realisation,
     Setting,
+    StudyFacts,
     TrialRecord,
     UnitForm,
 )
 from autogate.store import Store
 from autogate.store.artifacts import checked_url
+from tests.support import ROOT
+from tests.support.databases import add_evaluation, execute, some_config
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 POLICY = Policy({"block:layer1.1": Gate("drop")}, {"targeted_dropout.drop": 0.5})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -40,7 +43,7 @@ SETTING = Setting("cpu", "a cpu", 4, "float32", "contiguous", 2, "eager", {"torc
 
 def started(url: str) -> Store:
     store = Store(url, create=True)
-    store.create_study("first", {"seed": 0})
+    store.create_study("first", some_config())
     return store
 
 
@@ -81,8 +84,8 @@ def finalist(store: Store, content: bytes = b"weights") -> FinalistRecord:
 
 def test_everything_comes_back_in_another_process(store: Store) -> None:
     storage = store.url
-    store.set_facts("first", {"a": 1})
-    store.set_facts("first", {"b": [0.5, None]})
+    store.update_facts("first", lambda facts: replace(facts, short_floor=0.5))
+    store.update_facts("first", lambda facts: replace(facts, dense=DenseFacts(0.9)))
     store.add_trial("first", trial(0))
     store.add_policy(POLICY)
     add_evaluation(store, Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
@@ -90,13 +93,12 @@ def test_everything_comes_back_in_another_process(store: Store) -> None:
     store.add_finalist("first", record)
     code = (
         "import sys; from autogate.store import Store; s = Store(sys.argv[1]); import json;"
-        "print(json.dumps([s.study('first'), s.study_names(), s.trials('first')[0].policy.digest,"
+        "print(json.dumps([s.study('first').facts.to_json(), s.study_names(), s.trials('first')[0].policy.digest,"
         " s.finalists('first')[0].comparison.ratio, s.artifact(s.finalists('first')[0].artifact).decode()]))"
     )
-    root = Path(__file__).resolve().parents[3]
-    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, cwd=root, check=True)
+    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(done.stdout) == [
-        [{"seed": 0}, {"a": 1, "b": [0.5, None]}],
+        StudyFacts(dense=DenseFacts(0.9), short_floor=0.5).to_json(),
         ["first"],
         POLICY.digest,
         0.8,
@@ -142,7 +144,7 @@ def test_evaluations_are_unique_by_key(store: Store) -> None:
 
 
 def test_trials_are_counted_by_outcome(store: Store) -> None:
-    store.create_study("second", {})
+    store.create_study("second", some_config())
     assert store.count_trials("first") == {
         "total": 0,
         "complete": 0,
@@ -184,7 +186,7 @@ def test_trials_stay_in_order_whatever_the_clocks_of_hosts_say(store: Store, mon
 
 
 def test_unknown_studies_suggest_others(store: Store) -> None:
-    store.create_study("cifar-60", {})
+    store.create_study("cifar-60", some_config())
     with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; did you mean cifar-60"):
         store.study("cifar60")
     with pytest.raises(StudyError, match="no study 'zzz'.*known: first, cifar-60"):
@@ -193,7 +195,7 @@ def test_unknown_studies_suggest_others(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("value", "complaint"),
-    [("4", "has schema 4, newer than 3, which this version reads; update autogate"), ("abc", "unknown schema")],
+    [("5", "has schema 5, newer than 4, which this version reads; update autogate"), ("abc", "unknown schema")],
 )
 def test_other_schemas_are_refused(store: Store, value: str, complaint: str) -> None:
     execute(store.url, f"update autogate_schema_version set version_num = '{value}'")  # noqa: S608
@@ -204,7 +206,7 @@ def test_other_schemas_are_refused(store: Store, value: str, complaint: str) -> 
 
 def test_versions_that_know_only_the_first_schema_are_told_of_a_newer_one(file_store: Store, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "studies.db")
-    assert connection.execute("select value from autogate_meta where key = 'schema'").fetchone() == ("3",)
+    assert connection.execute("select value from autogate_meta where key = 'schema'").fetchone() == ("4",)
     connection.close()
 
 
@@ -318,12 +320,11 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
     file_store: Store, storage: str, tmp_path: Path, what: str
 ) -> None:
     file_store.add_trial("first", trial(0))
-    root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, storage, "500000", what],
         capture_output=True,
         text=True,
-        cwd=root,
+        cwd=ROOT,
         timeout=120,
         check=True,
     )
@@ -367,7 +368,7 @@ def test_profiles_by_model_newest_first(store: Store) -> None:
 
 def test_a_study_is_made_once(store: Store) -> None:
     with pytest.raises(StudyError, match="first"):
-        store.create_study("first", {})
+        store.create_study("first", some_config())
 
 
 def test_two_writers(store: Store) -> None:
@@ -380,9 +381,8 @@ def test_two_writers(store: Store) -> None:
         "    p = Policy({f'block:{n % 100}': Gate('drop')})\n"
         "    s.add_trial('first', TrialRecord(n, 'complete', p, 0.5, {}, {}, None, 1.0))\n"
     )
-    root = Path(__file__).resolve().parents[3]
     running = [
-        subprocess.Popen([sys.executable, "-c", code, store.url, start], cwd=root, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", code, store.url, start], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for start in ("0", "100")
     ]
     for process in running:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from databases import execute, released
 
 from autogate import api
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Policy
 from autogate.records import EvaluationKey
-from autogate.store import Store, jobs
+from autogate.store import Store
 from autogate.store.transfer import insert, study_rows
+from tests.support import ROOT
+from tests.support.databases import execute, released
 
 NAME = 'it\'s 🙂 "quoted"; drop table autogate_studies; --'
 
@@ -41,7 +44,7 @@ def content(url: str, study: str) -> list[tuple[str, str]]:
 def test_there_and_back_again(source: str, postgres: str, tmp_path: Path) -> None:
     there, back = postgres, f"sqlite:///{tmp_path / 'back' / 'studies.db'}"
     before = content(source, "budget")
-    copied = api.copy_study("budget", to=there, name=NAME, storage=source)
+    copied = api.copy_study("budget", to=there, name=NAME, storage=source).to_json()
     assert (copied["name"], copied["study"]) == (NAME, "budget")
     assert content(there, NAME) == before
     api.copy_study(NAME, to=back, name="budget", storage=there)
@@ -64,7 +67,7 @@ def test_there_and_back_again(source: str, postgres: str, tmp_path: Path) -> Non
         "trial",
     }
     for url, name in ((source, "budget"), (there, NAME), (back, "budget")):
-        document = api.show(name, storage=url)
+        document = api.show_study(name, storage=url).to_json()
         assert document["best"]["trial"] == 5
         assert document["trials"]["total"] == 8
     trials = [
@@ -95,7 +98,7 @@ def test_two_studies_share_what_they_have_in_common(source: str, anywhere: str) 
 
 def test_a_file_holds_all_of_a_study(source: str, anywhere: str, tmp_path: Path) -> None:
     file = tmp_path / "study.jsonl"
-    written = api.export_study("budget", file, storage=source)
+    written = api.export_study("budget", file, storage=source).to_json()
     assert written["rows"] == len(content(source, "budget")) == len(file.read_text(encoding="utf-8").splitlines()) - 2
     with pytest.raises(StudyError, match="exists already; choose another file"):
         api.export_study("budget", file, storage=source)
@@ -214,15 +217,15 @@ def test_deleting_and_cleaning(source: str, anywhere: str) -> None:
         api.delete_study("budget", storage=anywhere)
     # What was trained is kept until the database is cleaned, and then what the other study uses.
     assert set(store.artifacts()) == weights
-    removed = api.vacuum_studies(storage=anywhere)
+    removed = api.vacuum_studies(storage=anywhere).to_json()
     # The accuracies of its candidates may be asked for by the other study, of the same network and data.
     assert (removed["evaluations"], removed["weights"]) == (1, 1)
     assert removed["weights_bytes"] > 80_000
     assert content(anywhere, "largest drop") == other
-    again = api.vacuum_studies(storage=anywhere)
+    again = api.vacuum_studies(storage=anywhere).to_json()
     assert (again["evaluations"], again["policies"], again["weights"]) == (0, 0, 0)
     api.delete_study("largest drop", storage=anywhere)
-    last = api.vacuum_studies(storage=anywhere)
+    last = api.vacuum_studies(storage=anywhere).to_json()
     assert last["evaluations"] > 5
     assert last["policies"] > 5
     assert store.artifacts() == {}
@@ -234,7 +237,7 @@ def test_cleaning_keeps_files_that_the_next_database_uses(source: str, tmp_path:
     api.copy_study("budget", to=beside, storage=source)
     for study in ("budget", "largest drop"):
         api.delete_study(study, storage=source)
-    assert api.vacuum_studies(storage=source)["weights"] == 4
+    assert api.vacuum_studies(storage=source).to_json()["weights"] == 4
     assert content(beside, "budget")
     assert len(list((tmp_path / "source" / "artifacts").iterdir())) == 3
 
@@ -243,7 +246,7 @@ def test_nothing_is_deleted_or_cleaned_while_a_study_runs(source: str, storage: 
     with Store(source).running("budget"):
         for refused in (
             lambda: api.delete_study("budget", storage=source),
-            lambda: api.copy_study("budget", to=storage, storage=source),
+            lambda: api.copy_study("budget", to=storage, storage=source).to_json(),
         ):
             with pytest.raises(StudyError, match="study 'budget' is run by another process right now"):
                 refused()
@@ -259,7 +262,7 @@ def test_a_file_is_deleted_from_and_cleaned_by_its_host_only(source: str, postgr
         execute(url, "update autogate_studies set host = 'elsewhere/0123456789abcdef/other-boot' where name = 'budget'")
     for refused in (
         lambda: api.delete_study("budget", storage=source),
-        lambda: api.vacuum_studies(storage=source),
+        lambda: api.vacuum_studies(storage=source).to_json(),
     ):
         with pytest.raises(StudyError, match=r"'budget' is run by host elsewhere, and a SQLite file .*; do it there"):
             refused()
@@ -291,9 +294,15 @@ def test_a_study_that_workers_train_for_is_not_deleted(source: str, anywhere: st
     assert store.study_names() == []
 
 
-def test_a_study_whose_workers_died_is_deleted_at_once(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_a_job(Store(source), "worker")
-    monkeypatch.setattr(jobs, "is_dead", lambda worker: worker == "worker")
+def test_a_study_whose_workers_died_is_deleted_at_once(source: str) -> None:
+    live = "from autogate.system import ProcessHeartbeat; print(ProcessHeartbeat().id, flush=True)"
+    code = f"import time; {live}; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        take_a_job(Store(source), worker.stdout.readline().strip())
+        with pytest.raises(StudyError, match="is trained for right now"):
+            api.delete_study("budget", storage=source)
+        worker.kill()
     api.delete_study("budget", storage=source)
     assert Store(source).study_names() == ["largest drop"]
 
@@ -302,7 +311,15 @@ def test_nothing_stored_is_unpickled_or_evaluated(source: str, tmp_path: Path) -
     """A database that was tampered with is text to us, whatever it says."""
     trap = tmp_path / "sprung"
     code = f"__import__('pathlib').Path({str(trap)!r}).touch()"
-    execute(source, f"""update autogate_studies set facts = '{json.dumps({"task": code}).replace("'", "''")}'""")  # noqa: S608
+    facts = json.dumps({"task": {"digest": code}}).replace("'", "''")
+    execute(source, f"update autogate_studies set facts = '{facts}'")  # noqa: S608
     api.describe_study("budget", storage=source)
-    api.show("budget", storage=source)
+    api.show_study("budget", storage=source)
     assert not trap.exists()
+
+
+def test_facts_that_cannot_be_read_are_one_line(source: str) -> None:
+    execute(source, """update autogate_studies set facts = '{"task": 7}' where name = 'budget'""")
+    with pytest.raises(StorageError, match="the facts of study 'budget' cannot be read .*; restore the database") as no:
+        api.show_study("budget", storage=source)
+    assert "\n" not in str(no.value)

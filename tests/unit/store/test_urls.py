@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from databases import SERVER_VARIABLE, execute
 from sqlalchemy.engine import URL, make_url
 
 from autogate.errors import StorageError
-from autogate.store import Store
+from autogate.records import StudyFacts
+from autogate.store import Store, StudyRecord
 from autogate.store.urls import parse_url, redact, redact_url, same_database
+from tests.support.databases import SERVER_VARIABLE, execute, some_config
 
 SECRET = "s3cret/pa@ss:word"  # noqa: S105
 
@@ -104,14 +105,14 @@ def read_only(url: str) -> str:
 
 def test_read_only_databases_are_read(anywhere: str) -> None:
     store = Store(anywhere, create=True)
-    store.create_study("first", {"seed": 0})
+    store.create_study("first", some_config())
     store.engine.dispose()
     if anywhere.startswith("sqlite"):
         execute(anywhere, "pragma journal_mode=delete")
     reader = Store(read_only(anywhere))
-    assert reader.study("first") == ({"seed": 0}, {})
+    assert reader.study("first") == StudyRecord(some_config(), StudyFacts())
     with pytest.raises(StorageError, match="cannot use the database .*read-?only") as raised:
-        reader.create_study("second", {})
+        reader.create_study("second", some_config())
     assert "\n" not in str(raised.value)
     reader.engine.dispose()
 
@@ -119,23 +120,23 @@ def test_read_only_databases_are_read(anywhere: str) -> None:
 def test_a_file_where_nothing_can_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'a study.db'}"
     store = Store(url, create=True)
-    store.create_study("first", {"seed": 0})
+    store.create_study("first", some_config())
     store.engine.dispose()
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr("autogate.store.database.os.access", lambda path, mode: False)
     reader = Store(url)
-    assert reader.study("first") == ({"seed": 0}, {})
+    assert reader.study("first") == StudyRecord(some_config(), StudyFacts())
     # With its write-ahead log, SQLite would have written beside it.
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
     with pytest.raises(StorageError, match="readonly"):
-        reader.create_study("second", {})
+        reader.create_study("second", some_config())
     reader.engine.dispose()
 
 
 def test_a_file_that_was_not_closed_cannot_be_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
     store = Store(url, create=True)
-    store.create_study("first", {"seed": 0})
+    store.create_study("first", some_config())
     monkeypatch.setattr("autogate.store.database.os.access", lambda path, mode: False)
     with pytest.raises(StorageError, match="it was not closed, and .* cannot be written; copy it and a.db-wal"):
         Store(url)

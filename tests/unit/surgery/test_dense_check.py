@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import known_network, lively
 from torch import nn
 
 import autogate
@@ -13,6 +12,7 @@ from autogate.models import load_model
 from autogate.nas.evaluating import traced_network
 from autogate.records import Preprocessing
 from autogate.surgery import check_dense
+from tests.support.networks import known_network, lively
 
 
 def hooked() -> nn.Module:
@@ -25,8 +25,8 @@ def hooked() -> nn.Module:
 def test_hooks_that_change_results() -> None:
     policy = autogate.Policy({"block:layer1.1": autogate.Gate("drop")})
     for enter in (
-        lambda model: autogate.compact(model, policy, (3, 32, 32)),
-        lambda model: autogate.apply(model, policy, (3, 32, 32)),
+        lambda model: autogate.compact_model(model, policy, (3, 32, 32)),
+        lambda model: autogate.apply_policy(model, policy, (3, 32, 32)),
         lambda model: traced_network(model, Preprocessing(32)),
     ):
         with pytest.raises(ModelError, match="cannot be rebuilt: without any gate .* differ by") as error:
@@ -38,7 +38,7 @@ def test_hooks_that_only_look_do_no_harm() -> None:
     model = lively(load_model("resnet20").module)
     seen: list[torch.Size] = []
     model.get_submodule("layer1.0.conv1").register_forward_hook(lambda module, args, result: seen.append(result.shape))
-    assert autogate.compact(model, autogate.Policy(), (3, 32, 32)) is not None
+    assert autogate.compact_model(model, autogate.Policy(), (3, 32, 32)) is not None
     assert seen
 
 

@@ -6,21 +6,20 @@ import random
 
 import pytest
 import torch
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import BudgetInfeasibleError, MemoryInfeasibleError
-from autogate.goals import Objective, make_config
+from autogate.goals import MemoryBudget, Objective, make_config
 from autogate.latency.model import LatencyModel
 from autogate.nas.evaluating import CandidateMemory, smallest_choices
-from autogate.nas.loop import fastest_policy
-from autogate.nas.loop.prepare import Ground, check_feasible
-from autogate.nas.proposing import Proposer, Sensitivity, savings
+from autogate.nas.loop import SearchContext, fastest_policy
+from autogate.nas.loop.context import check_feasible
+from autogate.nas.proposing import ProposalLimits, Proposer, Sensitivity, savings
 from autogate.policy import DENSE, Gate, Policy
 from autogate.space import parse_space
 from autogate.space.bound import bind
 from autogate.surgery import canonical
-from autogate.units import MemoryBudget
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of, some_context
 
 NETWORK = known_network("resnet20")
 GATES = {
@@ -35,15 +34,17 @@ SPACE = bind(parse_space({"schema": "autogate.space/1", "sites": GATES}, "test")
 LATENCY = LatencyModel(profile_of(NETWORK, SPACE.gates()), NETWORK)
 FREE = CandidateMemory(LATENCY, None)
 
+OBJECTIVE = Objective.of(make_config(space={"sites": GATES}, latency_budget="90%"), LATENCY.dense_ms)
+
 
 def limited(text: str) -> CandidateMemory:
     return CandidateMemory(LATENCY, MemoryBudget.parse(text))
 
 
-def ground(text: str) -> Ground:
+def context(text: str) -> SearchContext:
     memory = limited(text)
     smallest = smallest_choices(SPACE, LATENCY, memory)
-    return Ground(LATENCY, "digest", False, SPACE, [], fastest_policy(SPACE, LATENCY), memory, smallest)
+    return some_context(LATENCY, SPACE, OBJECTIVE, memory=memory, smallest=smallest)
 
 
 def test_budgets_are_absolute_or_of_dense() -> None:
@@ -78,13 +79,12 @@ def test_the_smallest_choices_are_smaller_than_any_draw() -> None:
 
 
 def test_a_budget_out_of_reach_is_refused_with_the_smallest() -> None:
-    objective = Objective.of(make_config(space={"sites": GATES}, latency_budget="90%"), LATENCY.dense_ms)
-    check_feasible(objective, ground("90%"))
+    check_feasible(context("90%"))
     with pytest.raises(MemoryInfeasibleError, match="no policy meets .* MiB: the smallest peak memory reachable") as no:
-        check_feasible(objective, ground("10%"))
+        check_feasible(context("10%"))
     assert isinstance(no.value, BudgetInfeasibleError)
     assert no.value.exit_code == 3
-    assert no.value.smallest_bytes == FREE.peak_bytes(ground("10%").smallest_policy)
+    assert no.value.smallest_bytes == FREE.peak_bytes(context("10%").smallest_policy)
     assert no.value.budget_bytes == pytest.approx(0.1 * FREE.dense_bytes)
     document = no.value.document()
     assert document["schema"] == "autogate.infeasible/1"
@@ -94,19 +94,21 @@ def test_a_budget_out_of_reach_is_refused_with_the_smallest() -> None:
 
 
 def test_proposals_keep_the_budget() -> None:
-    known = ground("75%")
+    known = context("75%")
     saved = savings(SPACE, LATENCY)
     asked = Proposer(
         SPACE,
         NETWORK.sites,
-        lambda policy: LATENCY.expected(policy).upper("p95"),
-        0.9 * LATENCY.dense_ms,
-        LATENCY.dense_ms,
+        ProposalLimits(
+            lambda policy: LATENCY.expected(policy).upper("p95"),
+            0.9 * LATENCY.dense_ms,
+            LATENCY.dense_ms,
+            known.fastest,
+            known.memory.fits,
+            known.smallest,
+        ),
         Sensitivity(dict.fromkeys(saved, 1.0), saved),
-        known.fastest,
         0,
-        known.memory.fits,
-        known.smallest,
     )
     # Dense comes first, and then the one that is known to fit.
     seeds = [asked.policy(choices) for choices in asked.seeds()]

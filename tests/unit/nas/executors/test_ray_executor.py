@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
-from autogate.analysis import add_replay, run_replay
-from autogate.errors import StorageError, StudyError, TrainingError
+from autogate.errors import StorageError, StudyError
 from autogate.goals import SearchConfig
 from autogate.nas.executors import check_executor
 from autogate.nas.executors.ray_address import check_address
 from autogate.records import EvaluationKey
-from autogate.store import Store
-from autogate.studies import Reporter
 from autogate.training import TrainingBackend
 
 pytest.importorskip("ray")
-
-_CONNECT = """
-import sys
-from pathlib import Path
-import ray
-from autogate.nas.executors.ray_cluster import connect
-
-assert connect("local", "first")
-print([job["Entrypoint"] for job in ray._private.state.jobs()])
-session = Path(ray._private.worker._global_node.get_session_dir_path())
-print([str(f) for f in session.rglob("*") if f.is_file() and sys.argv[1].encode() in f.read_bytes()])
-assert not connect("local", "second")
-"""
-
-
-@pytest.mark.slow
-def test_a_cluster_does_not_show_the_command_line() -> None:
-    command = [sys.executable, "-c", _CONNECT, "hunter22"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert said.stdout.splitlines() == ["['autogate, study first']", "[]"]
 
 
 @pytest.fixture
@@ -99,20 +74,3 @@ def test_a_file_is_not_opened_on_another_host() -> None:
     where = Where("sqlite:////nowhere/studies.db", "first", "cpu", 1, (), "/nowhere", ELSEWHERE)
     with pytest.raises(StudyError, match="'first' is run by host elsewhere, and a SQLite file cannot be shared"):
         train_one(EvaluationKey("policy", "task", "recipe", "short", 0), where)
-
-
-@pytest.mark.slow
-def test_trials_on_a_host_that_cannot_train_fail_with_the_reason(
-    recorded: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from autogate.nas.executors import ray_executor as ray_team
-
-    monkeypatch.setattr(ray_team, "this_host", lambda: ELSEWHERE)
-    store = Store(recorded)
-    config = add_replay(store, "budget", "far", backend="ray", ray_address="local", trials=8)
-    with pytest.raises(TrainingError, match=r"trials failed in a row.*: on .*: study 'far' is run by host elsewhere"):
-        run_replay(store, "far", config, Reporter())
-    reasons = {trial.reason for trial in store.trials("far") if trial.outcome == "failed"}
-    assert len(reasons) == 1
-    assert store.count_trials("far")["complete"] == 0
-    assert store.jobs("far") == []

@@ -6,19 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.goals import Objective
 from autogate.latency.hardware import setting_of
 from autogate.latency.model import LatencyModel
-from autogate.nas.loop import learn_again
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
+from autogate.nas.loop.context import learn_measured_candidates
 from autogate.policy import Gate, Policy
 from autogate.records import MEASURED, Setting
 from autogate.store import Store
-from autogate.studies import Reporter
+from autogate.studies import Reporter, StudyRun
 from autogate.surgery import canonical
+from tests.support.databases import some_config
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 NETWORK = known_network("resnet20")
 MAPS = [site.name for site in NETWORK.sites.values() if site.kind == "map" and site.has_producer]
@@ -43,12 +44,14 @@ def canonical_policy(count: int) -> Policy:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(f"sqlite:///{tmp_path / 'studies.db'}", create=True)
-    store.create_study("mine", {}, {})
+    store.create_study("mine", some_config())
     return store
 
 
 def feedback(store: Store, latency: LatencyModel, limit_ms: float | None) -> CandidateMeasurer:
-    return CandidateMeasurer(store, "mine", latency, Objective("budget", "p50", limit_ms, None), Reporter())
+    return CandidateMeasurer(
+        StudyRun(store, "mine", some_config(), Reporter()), latency, Objective("budget", "p50", limit_ms, None)
+    )
 
 
 def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store) -> None:
@@ -65,7 +68,7 @@ def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store
     assert latency.unseen_share(policy) == 0
 
     again = model()
-    learn_again(again, store.study("mine")[1])
+    learn_measured_candidates(again, store.study("mine").facts)
     assert again.predict(policy).p50 == pytest.approx(latency.predict(policy).p50)
     assert not feedback(store, model(), before.p50 * 1.001).maybe_measure(policy)
 

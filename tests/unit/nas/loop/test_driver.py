@@ -9,7 +9,6 @@ import pytest
 
 from autogate.analysis import add_replay, replay_driver
 from autogate.errors import TrainingError
-from autogate.goals import SearchConfig
 from autogate.nas.loop import Driver
 from autogate.nas.proposing import OpenTrial
 from autogate.nas.proposing import optuna_trials as trial_log
@@ -21,13 +20,13 @@ from autogate.studies import Reporter
 NAME = "again"
 
 
-class FinalistBenchmark:
+class DrivenReplay:
     """A replayed study, driven step by step."""
 
     def __init__(self, url: str, trials: int = 12, **changes: Any) -> None:
         self.store = Store(url)
         self.config = (
-            SearchConfig.model_validate(self.store.study(NAME)[0])
+            self.store.study(NAME).config
             if NAME in self.store.study_names()
             else add_replay(self.store, "budget", NAME, trials=trials, **changes)
         )
@@ -69,7 +68,7 @@ def to_be_trained(driver: Driver) -> OpenTrial:
     return found
 
 
-def check_whole(bench: FinalistBenchmark, answered: int) -> None:
+def check_whole(bench: DrivenReplay, answered: int) -> None:
     counts = bench.store.count_trials(NAME)
     assert counts["total"] == 12
     assert counts["failed"] == 0
@@ -79,15 +78,21 @@ def check_whole(bench: FinalistBenchmark, answered: int) -> None:
     assert [front.trial for front in bench.store.fronts(NAME)] == bench.store.trial_order(NAME)
 
 
+@pytest.fixture(params=["recorded", pytest.param("recorded_on_postgres", marks=pytest.mark.e2e)])
+def recorded_anywhere(request: pytest.FixtureRequest) -> str:
+    """A recorded study in either kind of database; those on a server take long, and are of the tier e2e."""
+    return str(request.getfixturevalue(request.param))
+
+
 def test_a_search_without_interruption(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     answered = bench.finish(bench.driver())
     check_whole(bench, answered)
     assert len(bench.states()) == 12
 
 
 def test_killed_between_the_question_and_the_answer(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     lost = to_be_trained(bench.driver())
     assert bench.states().count("RUNNING") == 1
     second = bench.driver()
@@ -100,7 +105,7 @@ def test_killed_between_the_question_and_the_answer(recorded_anywhere: str) -> N
 
 
 def test_killed_again_before_it_asks_again(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     lost = to_be_trained(bench.driver())
     bench.driver()
     third = bench.driver()
@@ -109,7 +114,7 @@ def test_killed_again_before_it_asks_again(recorded_anywhere: str) -> None:
 
 
 def test_killed_after_the_evaluation_was_stored(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
     trial = to_be_trained(first)
     assert bench.answer(first) == 1
@@ -123,7 +128,7 @@ def test_killed_after_the_evaluation_was_stored(recorded_anywhere: str) -> None:
 def test_killed_after_the_record_and_before_it_was_told(
     recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
     trial = to_be_trained(first)
     bench.answer(first)
@@ -142,7 +147,7 @@ def test_killed_after_the_record_and_before_it_was_told(
 
 @pytest.mark.parametrize("where", ["_reject", "log.end"])
 def test_killed_around_a_rejection(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
 
     def die(*_: object) -> None:
@@ -162,7 +167,7 @@ def test_killed_around_a_rejection(recorded_anywhere: str, monkeypatch: pytest.M
 
 
 def test_killed_before_the_choices_were_stored(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
 
     def die(*_: object) -> None:
@@ -180,7 +185,7 @@ def test_killed_before_the_choices_were_stored(recorded_anywhere: str, monkeypat
 
 def test_tables_of_another_optuna_are_left_to_optuna(recorded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_log, "has_known_tables", lambda storage: False)
-    bench = FinalistBenchmark(recorded)
+    bench = DrivenReplay(recorded)
     check_whole(bench, bench.finish(bench.driver()))
     study = optuna.load_study(study_name=NAME, storage=recorded)
     monkeypatch.undo()
@@ -188,7 +193,7 @@ def test_tables_of_another_optuna_are_left_to_optuna(recorded: str, monkeypatch:
 
 
 def test_optuna_reads_what_was_stored(recorded: str) -> None:
-    bench = FinalistBenchmark(recorded)
+    bench = DrivenReplay(recorded)
     driver = bench.driver()
     bench.finish(driver)
     for trial in optuna.load_study(study_name=NAME, storage=recorded).trials:
@@ -197,7 +202,7 @@ def test_optuna_reads_what_was_stored(recorded: str) -> None:
 
 
 def test_what_a_worker_elsewhere_still_trains_is_waited_for(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
     trial = to_be_trained(first)
     with WorkerSession(bench.store, NAME, "cpu", joined=True) as elsewhere:
@@ -215,11 +220,11 @@ def test_what_a_worker_elsewhere_still_trains_is_waited_for(recorded_anywhere: s
 
 
 def test_an_interrupted_study_proposes_what_it_would_have_proposed(recorded: str) -> None:
-    whole = FinalistBenchmark(recorded)
+    whole = DrivenReplay(recorded)
     whole.finish(whole.driver())
     expected = whole.policies()
     api_delete(whole)
-    broken = FinalistBenchmark(recorded)
+    broken = DrivenReplay(recorded)
     for _ in range(6):  # dies six times, each time with a candidate in training
         driver = broken.driver()
         if driver.wants_more:
@@ -232,14 +237,14 @@ def test_an_interrupted_study_proposes_what_it_would_have_proposed(recorded: str
     assert broken.policies() == expected
 
 
-def api_delete(bench: FinalistBenchmark) -> None:
+def api_delete(bench: DrivenReplay) -> None:
     from autogate import api
 
     api.delete_study(NAME, storage=bench.store.url)
 
 
 def test_several_candidates_at_a_time(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere, workers=3)
+    bench = DrivenReplay(recorded_anywhere, workers=3)
     driver = bench.driver()
     answered = 0
     while not driver.is_over:
@@ -251,7 +256,7 @@ def test_several_candidates_at_a_time(recorded_anywhere: str) -> None:
 
 
 def test_what_workers_die_of_fails_with_the_reason(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     driver = bench.driver()
     trial = to_be_trained(driver)
     for _ in range(4):
@@ -270,7 +275,7 @@ def test_what_workers_die_of_fails_with_the_reason(recorded_anywhere: str) -> No
 
 
 def test_one_failure_after_the_other_ends_the_search(recorded: str) -> None:
-    bench = FinalistBenchmark(recorded)
+    bench = DrivenReplay(recorded)
     driver = bench.driver()
     while driver.wants_more:
         driver.propose()
@@ -282,7 +287,7 @@ def test_one_failure_after_the_other_ends_the_search(recorded: str) -> None:
 
 
 def test_a_weak_candidate_can_be_stopped(recorded_anywhere: str) -> None:
-    bench = FinalistBenchmark(recorded_anywhere)
+    bench = DrivenReplay(recorded_anywhere)
     driver = bench.driver()
     trial = to_be_trained(driver)
     bench.store.save_checkpoint(slot_of(trial.key), NAME, b"how far it came", 10)
@@ -298,7 +303,7 @@ def test_a_weak_candidate_can_be_stopped(recorded_anywhere: str) -> None:
 
 
 def test_two_studies_that_want_the_same_train_it_once(recorded: str) -> None:
-    one = FinalistBenchmark(recorded)
+    one = DrivenReplay(recorded)
     first = one.driver()
     mine = to_be_trained(first)
     store = one.store
@@ -317,17 +322,17 @@ def test_two_studies_that_want_the_same_train_it_once(recorded: str) -> None:
 
 
 def test_limits(recorded: str) -> None:
-    bench = FinalistBenchmark(recorded, trainings=2)
+    bench = DrivenReplay(recorded, trainings=2)
     answered = bench.finish(bench.driver())
     assert answered == bench.store.count_trials(NAME)["complete"] == 2
-    late = FinalistBenchmark(recorded)
+    late = DrivenReplay(recorded)
     late.config = late.config.model_copy(update={"trainings": None, "timeout_s": 1e-9})
     driver = late.driver()
     assert driver.is_over
 
 
 def test_a_random_search_is_just_that(recorded: str) -> None:
-    bench = FinalistBenchmark(recorded, sampler="random")
+    bench = DrivenReplay(recorded, sampler="random")
     driver = bench.driver()
     assert not driver.sampler.is_guided
     bench.finish(driver)

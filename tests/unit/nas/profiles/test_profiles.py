@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import ProfileError
 from autogate.latency.profile import write_profile
 from autogate.nas.profiles import keep_profile, profile_called
 from autogate.policy import Gate
 from autogate.store import Store
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of
 
 PROFILE = profile_of(known_network("resnet20"), [("block:layer1.1", Gate("drop"))])
 
@@ -35,8 +36,9 @@ def test_a_stored_profile_is_called_by_its_digest(anywhere: str) -> None:
 
 def test_a_study_stands_for_its_own_profile(recorded: str) -> None:
     store = Store(recorded)
-    own = store.study("budget")[1]["profile"]
-    assert profile_called("budget", recorded) == store.profile(own)
-    store.set_facts("budget", {**store.study("budget")[1], "profile": None})
+    target = store.study("budget").facts.target
+    assert target is not None
+    assert profile_called("budget", recorded) == store.profile(target.profile)
+    store.update_facts("budget", lambda facts: replace(facts, target=None))
     with pytest.raises(ProfileError, match="study 'budget' has no profile yet; run"):
         profile_called("budget", recorded)

@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers import known_network
-from profiles import profile_of
 
 from autogate.errors import BudgetInfeasibleError
 from autogate.gates import brief
 from autogate.goals import Objective, make_config
 from autogate.latency.model import LatencyModel, explain_gates
 from autogate.nas.loop import fastest_policy
-from autogate.nas.loop.prepare import Ground, check_feasible
-from autogate.nas.proposing import Choices, Proposer, Sensitivity, paying_gates, savings
+from autogate.nas.loop.context import check_feasible
+from autogate.nas.proposing import Choices, ProposalLimits, Proposer, Sensitivity, paying_gates, savings
 from autogate.policy import Gate, Policy
 from autogate.space import parse_space
 from autogate.space.bound import DENSE_CHOICE, BoundSpace, bind
+from tests.support.networks import known_network
+from tests.support.profiles import profile_of, some_context
 
 NETWORK = known_network("resnet20")
 BLOCKS = [name for name, site in NETWORK.sites.items() if site.kind == "block"]
@@ -54,11 +54,8 @@ def proposer(limit: float | None, losses: dict[str, float] | None = None, space:
     return Proposer(
         space,
         NETWORK.sites,
-        upper,
-        limit_ms,
-        LATENCY.dense_ms,
+        ProposalLimits(upper, limit_ms, LATENCY.dense_ms, fastest_policy(space, LATENCY)),
         Sensitivity(increase, saved),
-        fastest_policy(space, LATENCY),
         seed=0,
     )
 
@@ -118,11 +115,8 @@ def test_stronger_gates_take_the_place_of_weaker_ones_where_they_must() -> None:
     asked = Proposer(
         SPACE,
         NETWORK.sites,
-        upper,
-        limit_ms,
-        LATENCY.dense_ms,
+        ProposalLimits(upper, limit_ms, LATENCY.dense_ms, fastest_policy(SPACE, LATENCY)),
         Sensitivity(increase, saved),
-        fastest_policy(SPACE, LATENCY),
         seed=0,
     )
     choices = asked.guided(random.Random(0), "magnitude", noise=0.0)
@@ -247,16 +241,16 @@ def test_the_lightest_policy_is_lighter_than_any_proposal() -> None:
 )
 def test_a_budget_out_of_reach_is_refused_with_the_fastest(text: str, reachable: bool) -> None:
     fastest = fastest_policy(SPACE, LATENCY)
-    ground = Ground(LATENCY, "digest", False, SPACE, [], fastest)
     config = make_config(space={"schema": "autogate.space/1", "sites": GATES}, latency_budget=text)
     objective = Objective.of(config, LATENCY.dense_ms)
+    context = some_context(LATENCY, SPACE, objective)
     if reachable:
-        check_feasible(objective, ground)
+        check_feasible(context)
         return
     with pytest.raises(
         BudgetInfeasibleError, match="no policy meets .* ms: the fastest reachable is predicted at"
     ) as raised:
-        check_feasible(objective, ground)
+        check_feasible(context)
     assert raised.value.exit_code == 3
     assert raised.value.fastest_ms == pytest.approx(LATENCY.fastest(fastest).p50)
     assert raised.value.budget_ms == pytest.approx(objective.limit_ms)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
-from autogate.nas.proposing import Sampler, SamplerTrial
+from autogate.errors import AutoGateError
+from autogate.goals import SAMPLERS, make_config
+from autogate.nas.proposing import Sampler, SamplerTrial, load_sampler
 
 CHOICES = {f"site{i}": ("dense", "drop", "half") for i in range(6)}
 UP = ["maximize"]
@@ -32,10 +37,11 @@ def history(count: int) -> list[SamplerTrial]:
     return [complete(choices, sum(choice == "drop" for choice in choices.values())) for choices in found]
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random"])
+@pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_proposal_is_the_same_whichever_process_draws_it(kind: str) -> None:
     before = history(30)
     one, other = sampler(kind), sampler(kind)
+    one.draw(0)
     for number, seen in enumerate(before):
         one.end(number, seen)
     other.learn(before)
@@ -44,15 +50,124 @@ def test_a_proposal_is_the_same_whichever_process_draws_it(kind: str) -> None:
     assert one.draw(30) == other.draw(30)
 
 
-def test_tpe_learns_and_random_does_not() -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+def test_trials_that_end_between_two_draws_are_learnt_from(parallel: bool) -> None:
+    asked, other = sampler(parallel=parallel), sampler(parallel=parallel)
+    before = history(200)
+    asked.draw(0)
+    for number, seen in enumerate(before):
+        asked.end(number, seen)
+    other.learn(before)
+    draws = [asked.draw(index) for index in range(200, 220)]
+    assert draws[0] == other.draw(200)
+    assert sum(choice == "drop" for choices in draws for choice in choices.values()) > 0.6 * 20 * len(CHOICES)
+
+
+def test_all_learn_but_random() -> None:
     share = {}
-    for kind in ("tpe", "random"):
+    for kind in SAMPLERS:
         asked = sampler(kind)
         asked.learn(history(200))
         draws = [asked.draw(index) for index in range(20)]
         share[kind] = sum(choice == "drop" for choices in draws for choice in choices.values()) / (20 * len(CHOICES))
-    assert share["tpe"] > 0.6
+    assert min(share["tpe"], share["gp"], share["nsgaii"]) > 0.6
     assert share["random"] < 0.5
+
+
+def test_generations_are_filled_by_whoever_proposed() -> None:
+    """Candidates that the sampler did not draw are parents too, and those that were rejected are not."""
+    asked = sampler("nsgaii")
+    for number, seen in enumerate(history(45)):
+        asked.end(number, seen)
+        asked.end(1000 + number, SamplerTrial(seen.choices, TrialState.PRUNED, None, {"latency": 1.0}))
+    trials = [trial for trial in asked._study.get_trials() if trial.state == TrialState.COMPLETE]
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in trials]
+    assert generations == [number // 20 for number in range(45)]
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_two_objectives_and_running_candidates_suit_every_sampler(kind: str) -> None:
+    asked = Sampler(kind, 0, ["maximize", "minimize"], CHOICES, parallel=True)
+    for number, seen in enumerate(history(30)):
+        asked.end(number, SamplerTrial(seen.choices, TrialState.COMPLETE, [seen.values[0], 1.0], {"memory": -1.0}))
+    for number in range(30, 33):
+        asked.begin(number, SamplerTrial(asked.draw(number), TrialState.RUNNING, None, {"memory": -1.0}))
+    assert set(asked.draw(33)) == set(CHOICES)
+
+
+class First(optuna.samplers.BaseSampler):
+    """Always takes the first choice, and remembers what it was told."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self.ended: list[tuple[TrialState, list[float] | None, dict[str, float]]] = []
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return param_distribution.choices[0]
+
+    def after_trial(self, study: Any, trial: Any, state: TrialState, values: Any) -> None:
+        self.ended.append((state, values, trial.constraints))
+
+
+class Failing(First):
+    def sample_independent(self, *_: Any) -> Any:
+        raise ZeroDivisionError("no\nluck")
+
+
+def test_a_sampler_of_the_callers_is_asked_and_told() -> None:
+    own = First()
+    asked = sampler("python:First", custom=own)
+    assert asked.is_guided
+    choices = asked.draw(0)
+    assert set(choices.values()) == {"dense"}
+    asked.begin(0, SamplerTrial(choices, TrialState.RUNNING, None, {"latency": -1.0}))
+    asked.end(0, complete(choices, 0.5))
+    assert own.ended == [(TrialState.COMPLETE, [0.5], {"latency": -1.0})]
+    asked.learn(history(3000))  # another window: it is the same sampler
+    assert set(asked.draw(1).values()) == {"dense"}
+    assert asked._study.sampler is own
+
+
+def test_any_sampler_of_optuna_can_be_brought_along() -> None:
+    for own in (optuna.samplers.TPESampler(seed=0), optuna.samplers.NSGAIIISampler(seed=0, population_size=10)):
+        asked = sampler("python:X", custom=own)
+        for number, seen in enumerate(history(30)):
+            asked.end(number, seen)
+            assert set(asked.draw(number)) == set(CHOICES)
+
+
+def test_a_sampler_that_fails_is_named_in_a_line() -> None:
+    with pytest.raises(AutoGateError, match="^sampler python:Failing failed: ZeroDivisionError: no luck; continue the"):
+        sampler("python:Failing", custom=Failing()).draw(0)
+
+
+def test_samplers_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brought.py").write_text(
+        "import optuna\n\ndef make(seed):\n    return optuna.samplers.QMCSampler(seed=seed)\n\n"
+        "def wrong():\n    return 1\n\ndef failing():\n    raise OSError('no')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    assert [load_sampler(kind, 0) for kind in SAMPLERS] == [None] * len(SAMPLERS)
+    assert isinstance(load_sampler("brought:make", 0), optuna.samplers.QMCSampler)
+    for kind, complaint in (
+        ("brought:wrong", "brought:wrong must return an optuna.samplers.BaseSampler, not int"),
+        ("brought:mak", "'brought' has no callable 'mak'; did you mean make"),
+        ("brought:failing", "brought:failing failed when called: OSError: no"),
+        ("nowhere:make", "cannot import 'nowhere'"),
+        ("python:First", "sampler python:First was passed from Python; pass it again"),
+    ):
+        with pytest.raises(AutoGateError, match=complaint):
+            load_sampler(kind, 0)
+    for text in ("bayes", "TPE", ""):
+        with pytest.raises(AutoGateError, match="sampler must be tpe, random, gp, nsgaii or package.module:factory"):
+            make_config(space={}, pareto=True, sampler=text)
 
 
 def test_what_is_over_its_limit_is_avoided() -> None:

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from autogate.errors import AutoGateError, TrainingError
+from autogate.errors import AutoGateError, LeaseLostError, TrainingError
 from autogate.nas.workers import WorkerSession
-from autogate.nas.workers.session import LeaseLostError
 from autogate.policy import Policy
 from autogate.records import Evaluation, EvaluationKey, Realisation
 from autogate.store import Store
+from tests.support.databases import some_config
 
 KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
 
@@ -19,7 +19,7 @@ KEY = EvaluationKey(Policy().digest, "task", "recipe", "short", 0)
 @pytest.fixture
 def store(storage: str) -> Store:
     made = Store(storage, create=True)
-    made.create_study("one", {})
+    made.create_study("one", some_config())
     made.add_policy(Policy())
     made.add_job(KEY, "one", 0)
     return made

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from databases import execute
 
 from autogate import api
 from autogate.analysis import add_replay, replay_driver
@@ -18,6 +17,7 @@ from autogate.nas.workers import Where, train_one
 from autogate.store import Store
 from autogate.store.transfer import delete
 from autogate.studies import Reporter
+from tests.support.databases import execute
 
 NAME = "joined"
 
@@ -59,7 +59,7 @@ def change_code(store: Store) -> None:
 def joining(store: Store, reporter: Reporter, idle_s: float | None = 0.0) -> Iterator[Future[int]]:
     # In a thread, where a worker leaves the signals of this process alone.
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(api.worker, NAME, storage=store.url, idle_s=idle_s, reporter=reporter)
+        yield pool.submit(api.run_worker, NAME, storage=store.url, idle_s=idle_s, reporter=reporter)
 
 
 def join(store: Store, begins: Callable[[], None]) -> int:
@@ -110,8 +110,7 @@ def test_a_worker_that_waits_ends_when_its_study_is_deleted(store: Store) -> Non
 
 def test_a_worker_that_trains_ends_when_its_study_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOGATE_LEASE_S", "1")
-    config = store.study(NAME)[0]
-    store.set_config(NAME, {**config, "replay_s": 20.0})
+    store.set_config(NAME, store.study(NAME).config.model_copy(update={"replay_s": 20.0}))
     monkeypatch.setattr(delete, "_check_untrained", lambda *_: None)
     hook = Hook(lambda: api.delete_study(NAME, storage=store.url))
     with joining(store, hook) as worker, pytest.raises(StudyError, match="there is no study 'joined' in"):

@@ -1,0 +1,99 @@
+"""What an exporter is: a file format in which a finished network is written, and loaded again to verify it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from autogate.policy import Policy
+from autogate.records import Preprocessing
+
+SCHEMA = "autogate.export/1"
+POLICY_FILE, WEIGHTS_FILE, INPUTS_FILE, REPORT_FILE = BASE_FILES = (
+    "policy.json",
+    "model.safetensors",
+    "inputs.safetensors",
+    "report.json",
+)
+"""What every export holds, whatever its formats."""
+
+Loaded = Callable[[torch.Tensor], torch.Tensor]
+"""A network that was loaded from an export: images, float32 ``[N, 3, S, S]``, to logits ``[N, classes]``."""
+
+
+@dataclass(frozen=True)
+class Deliverable:
+    """What is to be exported.
+
+    Attributes:
+        compact: The compact network, in evaluation mode on the CPU.
+        policy: Its policy.
+        model: The dense network's name, as it can be loaded again.
+        num_classes: Outputs of the classifier.
+        preprocessing: How an image becomes an input.
+        batch_size: Images per call.
+        images: Real preprocessed images, float32 ``[N, 3, S, S]``, to verify with.
+        report: What is known about it: numbers with their identity.
+        dense: The dense network, if it cannot be loaded by name.
+    """
+
+    compact: nn.Module
+    policy: Policy
+    model: str
+    num_classes: int
+    preprocessing: Preprocessing
+    batch_size: int
+    images: torch.Tensor
+    report: Mapping[str, Any]
+    dense: nn.Module | None = None
+
+    def batch(self, start: int, size: int) -> torch.Tensor:
+        """Return ``size`` images from ``start`` on, ``[size, 3, S, S]``; after the last one comes the first again."""
+        return self.images[torch.arange(start, start + size) % len(self.images)]
+
+
+class Exporter(ABC):
+    """A file format for finished networks.
+
+    Attributes:
+        name: Name by which it is asked for.
+        files: Names of the files, or folders, that it writes into the export's directory; those of
+            :data:`BASE_FILES` are taken.
+        packages: What must be installed for it: name to import to name to install with pip.
+        tolerance: Largest difference allowed between logits of the loaded network and of the live one.
+    """
+
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    packages: ClassVar[Mapping[str, str]] = {}
+    tolerance: ClassVar[float] = 1e-4
+
+    def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:
+        """Return why a network with these gates cannot be written for this batch size, or None if it can."""
+        return None
+
+    @abstractmethod
+    def write(self, item: Deliverable, folder: Path) -> Mapping[str, Any]:
+        """Write ``item`` into ``folder``, and return JSON-ready facts for the report, such as the batch sizes it takes.
+
+        Raises:
+            ExportError: If the network cannot be expressed. Any other exception is reported in one line too.
+        """
+
+    @abstractmethod
+    def load(self, folder: Path) -> Loaded:
+        """Load what :meth:`write` wrote, in the format's own runtime; it is called with ``batch_size`` images."""
+
+    def missing_reason(self) -> str | None:
+        """Return which packages are missing, and how to install them; None if there are all."""
+        missing = [package for module, package in self.packages.items() if util.find_spec(module) is None]
+        if not missing:
+            return None
+        return f"format {self.name} needs {' and '.join(missing)}; install with `pip install {' '.join(missing)}`"

@@ -1,0 +1,72 @@
+"""What a runtime is: a way to run a network on a device, described in one place for every part of AutoGate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import metadata, util
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from autogate.gates import get_family
+from autogate.policy import Gate
+from autogate.records import Site
+
+Runnable = Callable[[torch.Tensor], object]
+"""Runs a network on one input batch, ``[N, C, H, W]``."""
+
+
+class Runtime(ABC):
+    """A way to run a network on a device.
+
+    Attributes:
+        name: Name in configurations and profiles.
+        packages: What must be installed for it: name to import to name to install with pip.
+        dtypes: Element types it can run; None for all.
+        profiles_networks: Whether networks can be profiled, and so searched, in it: unit by unit, by a latency model
+            that composes the units. Otherwise finished networks can only be measured in it.
+        needs_eager_units: Whether a profile times units operator by operator, and the whole network in this runtime.
+        waits_for_data: Whether the host may look at data while a network runs, to decide what runs next.
+    """
+
+    name: ClassVar[str]
+    packages: ClassVar[Mapping[str, str]] = {}
+    dtypes: ClassVar[frozenset[str] | None] = None
+    profiles_networks: ClassVar[bool] = True
+    needs_eager_units: ClassVar[bool] = True
+    waits_for_data: ClassVar[bool] = True
+
+    @abstractmethod
+    def prepare(self, module: nn.Module, example: torch.Tensor) -> Runnable:
+        """Return what runs ``module`` on inputs like ``example``, ``[N, C, H, W]``.
+
+        Module and example are on the device, in the element type and memory layout they will run in. Any exception is
+        reported to the user in one line.
+        """
+
+    def unsupported_reason(self, device: torch.device) -> str | None:
+        """Return why networks cannot run so on ``device``, or None if they can; packages are checked elsewhere."""
+        return None
+
+    def no_saving_reason(self, gate: Gate, site: Site, batch_size: int) -> str | None:
+        """Return why a gate can save nothing at a site, whatever the device; None if it may."""
+        return get_family(gate.family).no_saving_reason(site, batch_size)
+
+    def missing_reason(self) -> str | None:
+        """Return which packages are missing, and how to install them; None if there are all."""
+        missing = [package for module, package in self.packages.items() if util.find_spec(module) is None]
+        if not missing:
+            return None
+        return f"runtime {self.name} needs {' and '.join(missing)}; install with `pip install {' '.join(missing)}`"
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the runtime's packages: a profile of others is stale."""
+        found = {}
+        for package in self.packages.values():
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+        return found

@@ -1,0 +1,54 @@
+"""Devices by name, and settings of a device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autogate.errors import DeviceError
+from autogate.latency.hardware import resolve_device, setting_of
+from autogate.records import Setting
+
+
+def setting(**more: object) -> Setting:
+    options = {"batch_size": 2, "layout": "contiguous", "threads": 1, **more}
+    return setting_of(torch.device("cpu"), **options)  # type: ignore[arg-type]
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name, complaint in (("gpu", "unknown device 'gpu'"), ("", "unknown device"), ("mps", "not supported")):
+        with pytest.raises(DeviceError, match=f"{complaint}.*write cpu or cuda:0"):
+            resolve_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_where_there_is_none() -> None:
+    with pytest.raises(DeviceError, match="cuda:0 was asked for, but torch finds no CUDA device; use --device cpu"):
+        resolve_device("cuda:0")
+
+
+def test_settings_say_how_a_network_runs() -> None:
+    found = setting()
+    assert found.device == "cpu"
+    assert "cores" in found.device_name
+    assert (found.batch_size, found.dtype, found.layout, found.threads) == (2, "float32", "contiguous", 1)
+    assert found.versions["torch"] == torch.__version__
+    assert found.versions.keys() == {"torch", "python"}
+    assert Setting.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"batch_size": 0}, "batch size 0 must be at least 1"),
+        ({"batch_size": -3}, "batch size -3"),
+        ({"threads": 0}, "threads 0 must be at least 1"),
+        ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float16, bfloat16"),
+        ({"layout": "nchw"}, "unknown layout 'nchw'; known: auto, contiguous, channels_last"),
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, object], complaint: str) -> None:
+    with pytest.raises(DeviceError, match=complaint):
+        setting(**wrong)
