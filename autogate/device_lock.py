@@ -1,31 +1,25 @@
-"""Keep training and measuring on one host apart: training steps share a device, a measurement has it alone.
+"""Locks between training and measuring on one host: training steps share a device, a measurement has it alone.
 
 Locks are files of the host that the operating system releases when their holder dies. Training on any device also
 uses the host, which is what a measurement on the CPU takes for itself. A measurement on a GPU shares the host with
 training on other GPUs and with measurements there, but keeps training on the CPU out: the host sets the pace of a
 network that runs operator by operator. A CPU step shares every GPU for that, as far as one was ever used here.
 
-Locks are taken in the order of their names, GPUs before the host, so that nobody waits in a circle.
+Locks are taken in the order of their names, GPUs before the host, so that no two processes wait for each other.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # a system without file locks: nothing is kept apart
-    fcntl = None
+from autogate.system import FileLock, make_shared_folder
 
 FOLDER = Path(tempfile.gettempdir()) / "autogate-locks"
 _HOST = "host"
@@ -84,7 +78,7 @@ def measuring_clock() -> float:
 
 
 def _name(device: torch.device) -> str:
-    """Name a device as every process of the host does, whatever it calls it."""
+    """Return a name of a device that all processes of the host agree on."""
     return f"gpu-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else _HOST
 
 
@@ -113,30 +107,18 @@ def _shared(folder: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def _flock(folder: Path, name: str, *, exclusive: bool) -> Iterator[None]:
-    handle = _handle(folder, name)
-    if fcntl is None or handle is None:
-        yield
-        return
-    fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    lock = _lock_file(folder, name)
+    with suppress(OSError):  # no place for locks on this host: training and measuring may overlap
+        lock.acquire(shared=not exclusive)
     try:
         yield
     finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)
+        lock.release()
 
 
 @cache
-def _handle(folder: Path, name: str) -> int | None:
-    """Open a lock file for the life of the process; None where the host has no place for it."""
-    try:
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o1777)
-        flags = os.O_RDONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        return os.open(folder / name, flags, 0o644)
-    except OSError:
-        return None
-
-
-# A forked process would share its parent's locks through inherited handles.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_handle.cache_clear)
+def _lock_file(folder: Path, name: str) -> FileLock:
+    """Return the lock of a name in a folder; its file stays open for the life of the process."""
+    with suppress(OSError):  # which taking the lock meets again
+        make_shared_folder(folder)
+    return FileLock(folder / name)

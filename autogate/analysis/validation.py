@@ -87,7 +87,7 @@ def validate_profile(
     beside = drift_networks(latency, _CANARIES)
     with reporter.stage("measure held-out networks"):
         held_out = measure_held_out(
-            network, planned, setting, seconds=seconds, beside=beside, seed=seed, progress=reporter.progress
+            network, planned, setting, seconds=seconds, references=beside, seed=seed, progress=reporter.progress
         )
     slowdown = slowdown_of(latency, beside, held_out.known_ms)
     now = LatencyModel(taken, network, slowdown=slowdown, stale_error=stale_error)

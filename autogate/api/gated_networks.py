@@ -83,15 +83,21 @@ def compact_model(
 
 
 def gate_loss(network: nn.Module, fraction: float) -> torch.Tensor | float:
-    """Return the gates' own loss terms for the last forward pass; add them to your loss in a ``train_fn``.
+    """Return the sum of the gates' loss terms for the last forward pass; add it to your loss in a ``train_fn``.
 
     Args:
         network: The network that is being trained.
-        fraction: How much of its training has passed, in [0, 1]; gates have schedules.
-    """
-    from autogate.training import gate_loss
+        fraction: How much of its training has passed, in [0, 1]. The schedules of the gates advance to it, for these
+            terms and for the next forward pass.
 
-    return gate_loss(network, fraction)
+    Returns:
+        A scalar tensor, or 0.0 if no gate has a term.
+    """
+    from autogate.training import gate_loss, gates_of, set_training_progress
+
+    gates = gates_of(network).values()
+    set_training_progress(gates, fraction)
+    return gate_loss(gates)
 
 
 def input_shape(example_inputs: ExampleInputs) -> tuple[int, int, int]:

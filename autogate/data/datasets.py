@@ -12,12 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from autogate.data.assemble import Options, assemble, check_labels
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options, assemble, check_labels
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
-from autogate.models import one_line
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 _SAMPLED = 64
 
@@ -74,7 +73,7 @@ def from_datasets(
 
     A dataset yields (image, label): a PIL image, or a tensor ``[3, H, W]`` or ``[1, H, W]`` of uint8, or of
     floats in [0, 1]. It should neither normalise nor augment, because AutoGate does both. Of a data loader
-    only its dataset is used, unless that can only be iterated; then all its batches are kept in memory.
+    only its dataset is used, unless that can only be iterated; then all its batches are held in memory.
 
     Args:
         train: Training data.
@@ -147,7 +146,7 @@ def _map_style(data: Any, what: str) -> Any:
 
 
 def _labels(dataset: Any, what: str) -> Tensor:
-    """Return all labels, int64 ``[N]``; from the dataset's own list if it has one, which saves decoding."""
+    """Return all labels, int64 ``[N]``; from the dataset's list if it has one, which saves decoding."""
     if not len(dataset):
         raise DataError(f"the {what} dataset is empty; add images")
     # With a target transform the list is not what the dataset yields.
@@ -173,7 +172,9 @@ def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
         try:
             item = dataset[position]
         except Exception as problem:  # runs the user's code, which may fail in any way
-            raise DataError(f"cannot read {what}[{position}] ({one_line(problem)}); repair the dataset") from problem
+            raise DataError(
+                f"cannot read {what}[{position}] ({one_line(problem, with_type=True)}); repair the dataset"
+            ) from problem
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(f"{what}[{position}] must be a pair (image, label), not {type(item).__name__}")
     return item[0], item[1]

@@ -7,9 +7,7 @@ from dataclasses import replace
 import torch
 from PIL import Image
 
-from autogate.data.assemble import Options, assemble
-from autogate.data.image_data import ImageData
-from autogate.data.partition import stratified
+from autogate.data.image_data import ImageData, Options, assemble, stratified
 from autogate.data.source import ImageSource
 from autogate.policy import digest
 from autogate.records import Preprocessing

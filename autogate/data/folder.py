@@ -1,4 +1,4 @@
-"""An image folder: ``train/<class>/*.jpg`` beside ``test/`` or ``val/``."""
+"""An image folder: ``train/<class>/*.jpg`` next to ``test/`` or ``val/``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from autogate.data.assemble import Options, assemble
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options, assemble
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
 
@@ -21,7 +20,7 @@ _SPLITS = {
     "test": ("test", "testing"),
 }
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-_LAYOUT = "an image folder has train/<class>/*.jpg beside test/ or val/"
+_LAYOUT = "an image folder has train/<class>/*.jpg next to test/ or val/"
 
 
 class FolderSource(ImageSource):
@@ -92,7 +91,7 @@ def load_folder(root: Path, options: Options) -> ImageData:
         DataError: If the layout is wrong, the classes of the splits differ, or an image cannot be read.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no directory; {_LAYOUT}")
+        raise DataError(f"{root} is not a directory; {_LAYOUT}")
     folders = {split: _find(root, names) for split, names in _SPLITS.items()}
     if folders["train"] is None:
         present = ", ".join(sorted(entry.name for entry in _visible(root))[:5]) or "nothing"

@@ -1,10 +1,18 @@
-"""A dataset, ready for search: three splits and what identifies them."""
+"""A dataset ready for search: three splits, made class by class from labelled images."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from autogate.data.split import Split
+import torch
+from torch import Tensor
+
+from autogate.data.source import ImageSource, decode_all, natural_size
+from autogate.data.split import MemorySplit, Split
+from autogate.data.stream import StreamSplit
+from autogate.errors import DataError
+from autogate.policy import digest
 from autogate.records import Preprocessing
 
 SMALL_TRAIN_IMAGES = 10_000
@@ -38,3 +46,150 @@ class ImageData:
     def is_small(self) -> bool:
         """Whether a network can be trained on it from scratch without asking: under 10,000 images."""
         return len(self.train) < SMALL_TRAIN_IMAGES
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """Return the positions 0 to ``count`` - 1 in random order, int64 ``[count]``."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def stratified(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Take ``count`` images so that every class gives its share.
+
+    Args:
+        labels: Class indices, int64 ``[N]``.
+        count: Images to take; at least one of each class stays behind, so it may become fewer.
+        seed: Seed of the choice.
+
+    Returns:
+        Positions of the images that stay and of those taken, int64, both in random order.
+    """
+    order = shuffled(len(labels), seed)
+    # Rank every image within its class; the lowest relative ranks are taken, so the shares come out even.
+    share = torch.empty(len(labels), dtype=torch.float64)
+    last = torch.zeros(len(labels), dtype=torch.bool)
+    for label in set(labels.tolist()):
+        members = order[labels[order] == label]
+        share[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+        last[members[-1]] = True
+    share[last] = 2.0
+    ranked = order[torch.argsort(share[order], stable=True)]
+    count = min(count, int((~last).sum()))
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    chosen[ranked[:count]] = True
+    return order[~chosen[order]], order[chosen[order]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to divide and hold a dataset.
+
+    Attributes:
+        preprocessing: Input size and normalisation; None takes the images' size and ImageNet's statistics.
+        seed: Seed of the split.
+        val_fraction: Share of the training images that becomes the validation split.
+        max_val: Most images the validation split is given that way.
+        memory_limit_bytes: Decoded images above this are read from disk again and again.
+        workers: Processes that decode in that case.
+    """
+
+    preprocessing: Preprocessing | None = None
+    seed: int = 0
+    val_fraction: float = 0.1
+    max_val: int = 5000
+    memory_limit_bytes: int = 2 * 2**30
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise DataError(f"the validation fraction must lie between 0 and 1, not {self.val_fraction}")
+        if self.max_val < 1:
+            raise DataError(f"the validation split needs at least 1 image, not {self.max_val}")
+
+
+def assemble(
+    name: str,
+    train: ImageSource,
+    test: ImageSource,
+    *,
+    class_names: tuple[str, ...],
+    options: Options,
+    val: ImageSource | None = None,
+    flip: bool = True,
+) -> ImageData:
+    """Divide, decode and describe a dataset.
+
+    Args:
+        name: What the user called it.
+        train: Images to train on, and to take the validation split from if ``val`` is None.
+        test: Test images.
+        class_names: Name of each class, by index.
+        options: How to divide and hold it.
+        val: Validation images.
+        flip: Whether a mirrored image keeps its class.
+
+    Raises:
+        DataError: If a split is too small or an image cannot be read.
+    """
+    preprocessing = options.preprocessing or Preprocessing(natural_size(train))
+    own_val = val is not None
+    if val is None:
+        count = min(options.max_val, max(1, round(options.val_fraction * len(train))))
+        train_index, val_index = stratified(train.labels, count, options.seed)
+        if not len(val_index):
+            raise DataError(f"{name} has too few training images to take a validation split from; add more")
+        val = train
+    else:
+        train_index, val_index = (shuffled(len(source), options.seed) for source in (train, val))
+    sources = [train, val, test] if own_val else [train, test]
+    hold = _Holder(sources, preprocessing, options, flip)
+    identity = {
+        "content": [source.identity() for source in sources],
+        "labels": [hashlib.sha256(source.labels.numpy().tobytes()).hexdigest() for source in sources],
+        "preprocessing": preprocessing.to_json(),
+        "split": [options.seed, None if own_val else [options.val_fraction, options.max_val]],
+    }
+    return ImageData(
+        name=name,
+        train=hold.split(train, train_index),
+        val=hold.split(val, val_index),
+        test=hold.split(test, shuffled(len(test), options.seed)),
+        num_classes=len(class_names),
+        class_names=class_names,
+        preprocessing=preprocessing,
+        fingerprint=digest(identity),
+    )
+
+
+class _Holder:
+    """Decodes every source once, if all of them fit into memory."""
+
+    def __init__(self, sources: list[ImageSource], preprocessing: Preprocessing, options: Options, flip: bool) -> None:
+        self._preprocessing = preprocessing
+        self._workers = options.workers
+        self._flip = flip
+        size = preprocessing.input_size
+        self._images: dict[int, Tensor] = {}
+        if sum(len(source) for source in sources) * size * size * 3 <= options.memory_limit_bytes:
+            for source in sources:
+                self._images[id(source)] = decode_all(source.load, len(source), size, threaded=source.threaded)
+
+    def split(self, source: ImageSource, index: Tensor) -> Split:
+        """Return the split of a source's images at ``index``, int64 ``[N]``."""
+        images = self._images.get(id(source))
+        if images is None:
+            return StreamSplit(source, index, self._preprocessing, flip=self._flip, workers=self._workers)
+        return MemorySplit(images, source.labels, index, self._preprocessing, flip=self._flip)
+
+
+def check_labels(labels: Tensor, num_classes: int, what: str) -> None:
+    """Check class indices, int64 ``[N]``.
+
+    Raises:
+        DataError: If there are none, or one lies outside 0 to ``num_classes`` - 1.
+    """
+    if not len(labels):
+        raise DataError(f"{what} has no images; add some")
+    low, high = (int(v) for v in torch.aminmax(labels))
+    if low < 0 or high >= num_classes:
+        raise DataError(f"{what} has a label {low if low < 0 else high}; labels must be 0 to {num_classes - 1}")

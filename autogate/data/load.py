@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autogate.data.assemble import Options
 from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
 from autogate.records import Preprocessing
+from autogate.system import suggest
 
 
 def load_data(
@@ -61,8 +60,7 @@ def load_data(
         return load_torchvision(text.lower(), options, download=download)
     if is_factory(text):
         return _from_factory(text, options)
-    close = difflib.get_close_matches(text.lower(), ["digits", *dataset_names()], n=3)
-    hint = f"did you mean {', '.join(close)}?" if close else "use digits, a directory, or package.module:factory"
+    hint = suggest(text, ["digits", *dataset_names()]) or "use digits, a directory, or package.module:factory"
     raise DataError(f"unknown data {text!r}; {hint}")
 
 

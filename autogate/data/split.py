@@ -1,4 +1,4 @@
-"""One part of a dataset, handed out in batches."""
+"""One part of a dataset, handed out in batches: the interface, and a split that lies decoded in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autogate.errors import DataError
+from autogate.records import Preprocessing
 
 
 class Split(ABC):
@@ -66,3 +67,87 @@ class Split(ABC):
     @abstractmethod
     def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images at ``order``, int64 ``[n]`` of stored positions, in batches."""
+
+
+def take(images: Tensor, index: Tensor) -> Tensor:
+    """Return the images at ``index`` (int64 ``[B]``) of uint8 ``[N, S, S, 3]``, as uint8 ``[B, S, S, 3]``."""
+    return images.index_select(0, index)
+
+
+def take_augmented(images: Tensor, index: Tensor, *, flip: bool, generator: torch.Generator) -> Tensor:
+    """Return images, each shifted by up to an eighth of its size and perhaps flipped.
+
+    What comes in at the borders is mirrored.
+
+    Args:
+        images: All images, uint8 ``[N, S, S, 3]``.
+        index: Which to take, int64 ``[B]``.
+        flip: Whether to flip left and right with probability one half.
+        generator: Source of randomness.
+
+    Returns:
+        uint8 ``[B, S, S, 3]``.
+    """
+    count, size = len(index), images.shape[1]
+    reach = size // 8
+    shift = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
+    rows, columns = _mirror(torch.arange(size) + shift, size)
+    if flip:
+        turned = torch.randint(0, 2, (count, 1), generator=generator).bool()
+        columns = torch.where(turned, columns.flip(1), columns)
+    # One gather picks image, row and column; each element is a pixel.
+    pixels = (index[:, None] * size + rows)[:, :, None] * size + columns[:, None, :]
+    return images.view(-1, 3).index_select(0, pixels.view(-1)).view(count, size, size, 3)
+
+
+def _mirror(position: Tensor, size: int) -> Tensor:
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)
+
+
+class MemorySplit(Split):
+    """Images in memory.
+
+    Args:
+        images: Images that several splits may share, uint8 ``[M, S, S, 3]``.
+        labels: Their class indices, int64 ``[M]``.
+        index: Those that belong to this split, in stored order, int64 ``[N]``.
+        preprocessing: Normalisation.
+        flip: Whether a mirrored image keeps its class.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, index: Tensor, preprocessing: Preprocessing, *, flip: bool
+    ) -> None:
+        super().__init__(labels[index])
+        self._images = images
+        self._index = index
+        self._flip = flip
+        self._scale = 1 / (255 * torch.tensor(preprocessing.std))
+        self._offset = -torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
+
+    def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(seed)
+        for chosen in torch.split(order, batch_size) if len(order) else ():
+            index = self._index[chosen]
+            if augment:
+                pixels = take_augmented(self._images, index, flip=self._flip, generator=generator)
+            else:
+                pixels = take(self._images, index)
+            yield normalise(pixels, self._scale, self._offset), self.labels[chosen]
+
+
+def normalise(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Return ``pixels * scale + offset`` with the colours in front.
+
+    Args:
+        pixels: uint8 ``[B, S, S, 3]``.
+        scale: Factor per colour, float32 ``[3]``.
+        offset: Summand per colour, float32 ``[3]``.
+
+    Returns:
+        float32 ``[B, 3, S, S]``.
+    """
+    planes = torch.empty((len(pixels), 3, *pixels.shape[1:3]))
+    planes.copy_(pixels.permute(0, 3, 1, 2))
+    return planes.mul_(scale[:, None, None]).add_(offset[:, None, None])

@@ -1,4 +1,4 @@
-"""A split that decodes its images anew each time, for data larger than memory."""
+"""A split that decodes its images each time, for data larger than memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from autogate.data.decode import SMALL_SIZE, fit_square, to_uint8
-from autogate.data.memory import normalise
-from autogate.data.source import ImageSource
-from autogate.data.split import Split
+from autogate.data.source import SMALL_SIZE, ImageSource, fit_square, to_uint8
+from autogate.data.split import Split, normalise
 from autogate.errors import DataError
 from autogate.records import Preprocessing
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import torchvision
 
-from autogate.data.assemble import Options
 from autogate.data.datasets import from_datasets
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, Options
 from autogate.errors import DataError
-from autogate.models import one_line
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 ROOT = Path("data")
 
@@ -107,7 +106,7 @@ def load_torchvision(name: str, options: Options, *, download: bool, root: Path 
 def _cannot_load(name: str, root: Path, download: bool, problem: Exception) -> DataError:
     if download:
         advice = f"check the network, or put its files into {root}/"
-        return DataError(f"cannot download {name} ({one_line(problem)}); {advice}")
+        return DataError(f"cannot download {name} ({one_line(problem, with_type=True)}); {advice}")
     if isinstance(problem, RuntimeError | FileNotFoundError):
         return DataError(f"the files of {name} are not in {root}/; pass --download to fetch them")
-    return DataError(f"cannot load {name} from {root}/ ({one_line(problem)})")
+    return DataError(f"cannot load {name} from {root}/ ({one_line(problem, with_type=True)})")

@@ -1,10 +1,10 @@
-"""Get a network: a CIFAR network of AutoGate's own, a torchvision or timm name, or your own factory."""
+"""Get a network: a CIFAR network built in, a torchvision or timm name, or your own factory."""
 
-from autogate.models.factory import call_factory, is_factory, one_line
-from autogate.models.hash import state_sha256
-from autogate.models.head import head_classes
+from autogate.models.cifar_networks import list_models
+from autogate.models.factory import call_factory, is_factory
+from autogate.models.fit import head_classes
 from autogate.models.load import LoadedModel, default_input_size, load_model
-from autogate.models.registry import list_models
+from autogate.models.weights import state_sha256
 
 __all__ = [
     "LoadedModel",
@@ -14,6 +14,5 @@ __all__ = [
     "is_factory",
     "list_models",
     "load_model",
-    "one_line",
     "state_sha256",
 ]

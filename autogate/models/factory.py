@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autogate.errors import AutoGateError
+from autogate.system import one_line, suggest
 
 _SPEC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -43,13 +43,7 @@ def call_factory(spec: str, error: type[AutoGateError], **offered: Any) -> Any:
         except AutoGateError:
             raise
         except Exception as problem:
-            raise error(f"{spec} failed when called: {one_line(problem)}; fix the factory") from problem
-
-
-def one_line(problem: BaseException) -> str:
-    """Return type and first line of an exception's message."""
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
+            raise error(f"{spec} failed when called: {one_line(problem, with_type=True)}; fix the factory") from problem
 
 
 @contextmanager
@@ -68,13 +62,12 @@ def _import(spec: str, error: type[AutoGateError]) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as problem:  # importing runs the user's code, which may fail in any way
-        reason = one_line(problem)
+        reason = one_line(problem, with_type=True)
         raise error(f"cannot import {module_name!r} for {spec} ({reason}); run where it can be imported") from problem
     factory = getattr(module, name, None)
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        close = difflib.get_close_matches(name, public, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else "name a function or class of that module"
+        hint = suggest(name, public) or "name a function or class of that module"
         raise error(f"{module_name!r} has no callable {name!r}; {hint}")
     return factory  # type: ignore[no-any-return]
 

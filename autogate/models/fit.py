@@ -1,4 +1,4 @@
-"""Put weights into a network, and say exactly what does not fit."""
+"""Find the classifier of a network, and fit a state dict to a network with another one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from autogate.errors import WeightsError
 from autogate.models.weights import some
 
 
+def find_head(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
+    """Return name and module of the classifier, or None if there is none.
+
+    That is the last ``nn.Linear`` in module order, or the last 1x1 convolution of a network without any.
+    """
+    linear: tuple[str, nn.Linear] | None = None
+    conv: tuple[str, nn.Conv2d] | None = None
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear):
+            linear = name, part
+        elif isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1):
+            conv = name, part
+    return linear or conv
+
+
+def head_classes(module: nn.Module) -> int | None:
+    """Return the number of outputs of the classifier, or None if there is no classifier."""
+    head = find_head(module)
+    return None if head is None else int(head[1].weight.shape[0])
+
+
 def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, leave_out: str | None = None) -> None:
     """Load a state dict into a network, in place.
 
@@ -19,24 +40,24 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, l
         module: The network.
         state: Tensors by name, of any floating dtype.
         label: What the weights are called in an error.
-        leave_out: Name of a submodule that keeps its own weights.
+        leave_out: Name of a submodule that keeps its weights.
 
     Raises:
         WeightsError: If names or shapes do not match.
     """
-    own = module.state_dict()
-    kept = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
+    expected = module.state_dict()
+    given = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
     shapes = [
-        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
-        for key, value in kept.items()
-        if key in own and own[key].shape != value.shape
+        f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
+        for key, value in given.items()
+        if key in expected and expected[key].shape != value.shape
     ]
     if shapes:
         raise _mismatch(label, [f"of another shape: {some(shapes)}"])
-    entries: Any = OrderedDict(kept)
+    entries: Any = OrderedDict(given)
     # The version of the whole network: torchvision's MNASNet does not load without, and safetensors has none.
     # Parts keep none, so that they accept the older names they know.
-    entries._metadata = {"": getattr(own, "_metadata", {}).get("", {})}
+    entries._metadata = {"": getattr(expected, "_metadata", {}).get("", {})}
     try:
         # Not strict, because the modules may know older names; what is left over is judged below.
         result = module.load_state_dict(entries, strict=False)

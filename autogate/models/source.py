@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from autogate.errors import WeightsError
-from autogate.models.factory import one_line
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Source(ABC):
         """Build the network with random weights.
 
         Args:
-            num_classes: Outputs of the classifier; None takes the network's own default.
+            num_classes: Outputs of the classifier; None takes the network's default.
 
         Raises:
             ModelError: If it cannot be built.
@@ -68,4 +68,4 @@ class Source(ABC):
 def download_error(what: str, problem: BaseException) -> WeightsError:
     """Return the error for published weights that cannot be had."""
     advice = "download them where there is a network and pass the file's path"
-    return WeightsError(f"cannot download the weights of {what} ({one_line(problem)}); {advice}")
+    return WeightsError(f"cannot download the weights of {what} ({one_line(problem, with_type=True)}); {advice}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections import OrderedDict
 from typing import Any
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from autogate.errors import ModelError
-from autogate.models.factory import one_line
 from autogate.models.source import Pretrained, Source, download_error
 from autogate.records import Preprocessing
+from autogate.system import one_line, suggest
 
 PREFIX = "timm:"
 
@@ -29,12 +28,12 @@ class TimmSource(Source):
         except ImportError as problem:
             raise ModelError(f"{name!r} needs timm; run: pip install 'autogate[timm]'") from problem
 
-    def similar(self) -> list[str] | None:
-        """Return names like this one if timm does not know it, None if it does."""
+    def suggestion(self) -> str | None:
+        """Return what to offer instead if timm does not know the name (may be empty), None if it does."""
         known = self.timm.list_models()
         if self.timm_name.partition(".")[0] in known:
             return None
-        return [PREFIX + match for match in difflib.get_close_matches(self.timm_name, known, n=3)]
+        return suggest(self.timm_name, known, prefix=PREFIX)
 
     def build(self, num_classes: int | None) -> nn.Module:
         """Build the network."""
@@ -42,7 +41,7 @@ class TimmSource(Source):
         try:
             module: nn.Module = self.timm.create_model(self.timm_name, pretrained=False, **options)
         except Exception as problem:  # timm raises many types
-            raise ModelError(f"timm cannot build {self.timm_name!r} ({one_line(problem)})") from problem
+            raise ModelError(f"timm cannot build {self.timm_name!r} ({one_line(problem, with_type=True)})") from problem
         self._split_activations(module)
         return module
 

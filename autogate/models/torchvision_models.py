@@ -11,9 +11,9 @@ import torchvision
 from torch import Tensor, nn
 
 from autogate.errors import ModelError, WeightsError
-from autogate.models.factory import one_line
 from autogate.models.source import Pretrained, Source, download_error
 from autogate.records import Preprocessing
+from autogate.system import one_line
 
 # Networks with auxiliary heads, which only training from scratch uses, and how their entries begin.
 _AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
@@ -37,8 +37,10 @@ class TorchvisionSource(Source):
             options.update(aux_logits=False, init_weights=True)
         try:
             module: nn.Module = torchvision.models.get_model(self.name, weights=None, **options)
-        except Exception as problem:  # torchvision raises whatever the constructor met
-            raise ModelError(f"torchvision cannot build {self.name!r} ({one_line(problem)})") from problem
+        except Exception as problem:  # constructors raise many types
+            raise ModelError(
+                f"torchvision cannot build {self.name!r} ({one_line(problem, with_type=True)})"
+            ) from problem
         return module
 
     def input_size(self) -> int:
@@ -62,7 +64,7 @@ class TorchvisionSource(Source):
         return Pretrained(state, self._preprocessing(entry), f"torchvision {entry}")
 
     def recognise(self, path: Path) -> Preprocessing | None:
-        """Return the preprocessing of a file that torchvision published, told by its name and hash."""
+        """Return the preprocessing of a file that torchvision published, recognised by its name and hash."""
         for entry in self._published().values():
             start = re.search(r"-([0-9a-f]{8,})\.pth$", entry.url)
             if start and path.name == entry.url.rpartition("/")[2]:
@@ -74,10 +76,10 @@ class TorchvisionSource(Source):
     def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Leave out auxiliary heads and bring old names into today's form."""
         auxiliary = _AUXILIARY.get(self.name, ())
-        kept = {key: value for key, value in state.items() if not key.startswith(auxiliary)} if auxiliary else state
+        renamed = {key: value for key, value in state.items() if not key.startswith(auxiliary)} if auxiliary else state
         if self.name.startswith("densenet"):
-            kept = {_DENSENET_NAME.sub(r"\1\2", key): value for key, value in kept.items()}
-        return kept
+            renamed = {_DENSENET_NAME.sub(r"\1\2", key): value for key, value in renamed.items()}
+        return renamed
 
     def _published(self) -> dict[str, Any]:
         return dict(torchvision.models.get_model_weights(self.name).__members__)

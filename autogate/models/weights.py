@@ -1,7 +1,8 @@
-"""Read a file of weights, without ever running code from it."""
+"""Read weights files safely, and give weights one identity, whatever file they came in."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 from autogate.errors import WeightsError
-from autogate.models.factory import one_line
+from autogate.system import one_line
 
-# Checkpoints often keep the weights under one of these, beside an optimiser or an epoch.
+# Checkpoints often keep the weights under one of these, next to an optimiser or an epoch.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 # DataParallel and torch.compile put these before every name.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -48,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def some(names: list[str], limit: int = 3) -> str:
-    """Return the first few names and how many there are besides."""
+    """Return the first few names and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
@@ -57,7 +58,9 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as problem:
-        raise WeightsError(f"{path} is no readable safetensors file ({one_line(problem)}); copy it again") from problem
+        raise WeightsError(
+            f"{path} is not a readable safetensors file ({one_line(problem, with_type=True)}); copy it again"
+        ) from problem
 
 
 def _read_torch(path: Path) -> Any:
@@ -66,8 +69,8 @@ def _read_torch(path: Path) -> Any:
     except Exception as problem:  # torch.load raises many types for damaged files
         unsafe = _unsafe_content(problem)
         if unsafe is None:
-            # Not the unpickler's own message: it advises to load without the safety.
-            detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem)})"
+            # The unpickler's message is left out: it advises to load unsafely.
+            detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem, with_type=True)})"
             raise WeightsError(f"{path} is damaged or no file of weights{detail}; copy it again") from problem
         advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"
         raise WeightsError(f"{path} was refused: {unsafe}, and loading it could run code; {advice}") from problem
@@ -96,3 +99,19 @@ def _tensors(content: Any) -> dict[str, Tensor]:
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 (64 hex digits) of a state dict's names, dtypes, shapes and bytes.
+
+    The order of the entries, their device and their memory layout make no difference.
+
+    Args:
+        state: Tensors of any shape and dtype by name.
+    """
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -8,10 +8,16 @@ from autogate.errors import ReportError
 
 
 def check_plot_path(path: str | Path | None) -> None:
-    """Refuse a file that cannot be written; None is no file.
+    """Check that a plot can be written to ``path``; None is no file.
 
     Raises:
-        ReportError: If its directory is not there, or it is a directory itself.
+        ReportError: If its directory does not exist, or ``path`` is a directory itself.
     """
-    if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
-        raise ReportError(f"cannot write {path}: no such directory, or it is one; choose another place with --plot")
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise ReportError(f"cannot write the plot: {path} is a directory; name a file with --plot")
+    if not Path(path).parent.is_dir():
+        raise ReportError(
+            f"cannot write the plot: directory {Path(path).parent} does not exist; make it, or choose another --plot"
+        )

@@ -1,4 +1,4 @@
-"""What compact networks take besides time: peak memory, and energy where the device counts it."""
+"""What compact networks need apart from time: peak memory, and energy where the device counts it."""
 
 from autogate.resources.benchmark import (
     FIXED_INPUTS,
@@ -8,8 +8,7 @@ from autogate.resources.benchmark import (
     policy_varies,
 )
 from autogate.resources.costs import dense_macs, paper_macs, parameter_count, predicted_statistics, realisable_macs
-from autogate.resources.counter import EnergyCounter, counts_energy, energy_counter
-from autogate.resources.energy import compare_energy
+from autogate.resources.energy import EnergyCounter, compare_energy, counts_energy, energy_counter
 from autogate.resources.memory import peak_memory_bytes
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Measure finalists beside dense on the target: latency, and energy where the device counts it."""
+"""Compare finalists with dense on the target: latency, and energy where the device counts it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from autogate.goals import LatencyBudget, latency_excess
 from autogate.latency.timing import compare
 from autogate.policy import DENSE, Policy
 from autogate.records import Comparison, EnergyComparison, LatencyStat, Setting
-from autogate.resources.counter import energy_counter
-from autogate.resources.energy import compare_energy
+from autogate.resources.energy import compare_energy, energy_counter
 from autogate.sites import Network
 from autogate.surgery import compact_form
 
@@ -26,7 +25,7 @@ FIXED_INPUTS = 8
 
 
 class FinalistBenchmark:
-    """Runs gated networks beside the dense one, on validation images.
+    """Runs gated networks in turns with the dense one, on validation images.
 
     Args:
         network: The traced network, with its dense weights.

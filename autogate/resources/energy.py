@@ -1,23 +1,65 @@
-"""Measure the energy per image of a gated network beside the dense one, in windows that take turns."""
+"""Measure the energy per image of a gated network and the dense one, in windows that take turns."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
+from typing import Any
 
 import numpy as np
+import pynvml
 import torch
 from scipy import stats
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.latency.hardware import exclusive_inference
+from autogate.latency.hardware import exclusive_inference, handle_of
 from autogate.latency.timing import Clock, prepare, prepare_input
 from autogate.records import EnergyComparison, Setting
-from autogate.resources.counter import EnergyCounter
 from autogate.runtimes import runnable
+
+
+class EnergyCounter:
+    """Reads the energy that a whole GPU has used since its driver was loaded.
+
+    Args:
+        gpu: The library's handle of the GPU.
+        nvml: The management library.
+    """
+
+    def __init__(self, gpu: Any, nvml: Any = pynvml) -> None:
+        self.gpu = gpu
+        self.nvml = nvml
+
+    def joules(self) -> float:
+        """Return the reading in joules; it moves in steps, several times a second."""
+        return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.gpu)) / 1000
+
+
+@contextmanager
+def energy_counter(device: torch.device) -> Iterator[EnergyCounter | None]:
+    """Yield the counter of ``device``, or None where nothing counts its energy: on a CPU, and on old GPUs."""
+    if not counts_energy(device):
+        yield None
+        return
+    with handle_of(device) as gpu:
+        yield EnergyCounter(gpu)
+
+
+def counts_energy(device: torch.device) -> bool:
+    """Whether the energy of ``device`` can be read."""
+    if device.type != "cuda":
+        return False
+    try:
+        with handle_of(device) as gpu:
+            EnergyCounter(gpu).joules()
+    except pynvml.NVMLError:
+        return False
+    return True
+
 
 _WINDOWS = 6
 _WINDOW_S = 1.5
@@ -45,7 +87,7 @@ def compare_energy(
 
     Args:
         dense: The dense compact network; it is moved to the setting's device.
-        gated: The gated compact network; likewise.
+        gated: The gated compact network, prepared in the same way.
         inputs: Input batches, float32 ``[batch, C, H, W]`` each; they take turns.
         setting: How to run.
         counter: The energy counter of the setting's device.

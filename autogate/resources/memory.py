@@ -1,9 +1,9 @@
-"""Peak memory of a compact network in one forward pass, observed at the device's own allocator."""
+"""Peak memory of a compact network in one forward pass, observed at the device's allocator."""
 
 from __future__ import annotations
 
 import copy
-import os
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -16,6 +16,7 @@ from autogate.policy import Policy
 from autogate.records import Setting, Site
 from autogate.sites import Network
 from autogate.surgery import script_decisions
+from autogate.system import allocation_sizes
 
 Decisions = Mapping[str, int | None]
 
@@ -23,14 +24,14 @@ Decisions = Mapping[str, int | None]
 def peak_memory_bytes(compact: nn.Module, policy: Policy, network: Network, setting: Setting) -> int:
     """Return the most bytes that one forward pass needs at a time, for the input that needs most.
 
-    Counted are the weights and buffers, the input batch, and whatever the pass allocates while it runs: activations,
-    gathered weights and the scratch space of its kernels. Not counted are the code, what libraries keep for the life of
+    Counted are the weights and buffers, the input batch, and all that the pass allocates while it runs: activations,
+    gathered weights and the scratch space of its kernels. Not counted are the code, what libraries hold for the life of
     the process, and what an allocator holds in reserve. The values of weights and images do not matter, so that the
     answer is the same before and after training, and each time.
 
     Args:
         compact: The compact network; it stays as it is.
-        policy: Its canonical policy. Gates whose cost varies are told to open as far as takes most memory.
+        policy: Its canonical policy. Gates whose cost varies take the decisions that need most memory.
         network: The dense network.
         setting: How it runs: device, batch size, dtype, layout and threads.
     """
@@ -64,18 +65,8 @@ def _heaviest(policy: Policy, sites: Mapping[str, Site], batch_size: int) -> lis
 
 
 def _observed_on_cpu(module: nn.Module, x: torch.Tensor) -> int:
-    """Peak of what one pass allocates; the profiler's trace has every allocation and every release."""
-    # Otherwise the profiler's library reports on standard error that it starts, stops, and finds no GPU.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as trace:
-        module(x)
-    assert trace.profiler is not None and trace.profiler.kineto_results is not None  # noqa: S101, PT018 - it ran
-    changes = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
-    live = peak = 0
-    for change in sorted(changes, key=lambda event: event.start_ns()):
-        live += change.nbytes()
-        peak = max(peak, live)
-    return peak
+    """Return the peak in bytes of what one pass allocates, from torch's profiler, which sees all allocations."""
+    return max(itertools.accumulate(allocation_sizes(lambda: module(x)), initial=0))
 
 
 def _observed_on_gpu(module: nn.Module, x: torch.Tensor) -> int:

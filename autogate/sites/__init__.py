@@ -1,11 +1,11 @@
 """Find the places of a traced CNN where gates can stand."""
 
-from autogate.sites.exact_layer import is_exact_layer, is_one_of
 from autogate.sites.find import find_sites
 from autogate.sites.graph import activation_key, conv_of, conv_spec, is_add, is_depthwise, layer_text, module_of, region
 from autogate.sites.in_place import changes_state
+from autogate.sites.layers import is_exact_layer, is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, MapNodes, Member, Network, SiteNodes
-from autogate.sites.trace_check import difference, randomised_copy
+from autogate.sites.trace_check import output_difference, randomised_copy
 
 __all__ = [
     "BlockNodes",
@@ -18,7 +18,7 @@ __all__ = [
     "changes_state",
     "conv_of",
     "conv_spec",
-    "difference",
+    "output_difference",
     "find_sites",
     "is_add",
     "is_depthwise",

@@ -15,8 +15,6 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.records import ConvSpec, Site
-from autogate.sites.checks import check_network
-from autogate.sites.exact_layer import is_exact_layer
 from autogate.sites.graph import (
     chw,
     conv_of,
@@ -31,6 +29,7 @@ from autogate.sites.graph import (
 )
 from autogate.sites.groups import find_groups
 from autogate.sites.in_place import make_out_of_place
+from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
 from autogate.sites.trace_check import check_trace
@@ -96,7 +95,7 @@ def _stages(sites: Iterator[Site]) -> dict[str, str]:
 def _indices(graph: fx.Graph, model: nn.Module, blocks: list[tuple[Site, BlockNodes]]) -> dict[str, int]:
     """Number the blocks of equal width and resolution, those that are no sites included.
 
-    Whatever comes before the first residual site with convolutions of its own is a block, unless it is a stem.
+    Everything before the first residual site, if it has convolutions, is a block, unless it is a stem.
     """
     order = {node.name: i for i, node in enumerate(graph.nodes)}
     convs = [node for node in graph.nodes if isinstance(module_of(node, model), nn.Conv2d)]
@@ -161,7 +160,7 @@ def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, 
 
 
 def _can_be_rebuilt(node: fx.Node, model: nn.Module) -> bool:
-    """Whether the node is a layer that can be made anew with fewer channels."""
+    """Whether the node is a layer that can be built again with fewer channels."""
     conv = conv_of(node, model)
     if conv is not None:
         return conv.groups == 1 or is_depthwise(conv)

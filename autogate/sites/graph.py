@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from autogate.records import ConvSpec
-from autogate.sites.exact_layer import is_exact_layer, is_one_of
+from autogate.sites.layers import is_exact_layer, is_one_of
 
 _ADDS: set[Callable[..., Any]] = {operator.add, torch.add}
 # Activations for which act(act(x)) == act(x), so that one of two in a row can go.
@@ -36,7 +36,7 @@ _ACTIVATION_FUNCTIONS: set[Callable[..., Any]] = _IDEMPOTENT_FUNCTIONS | {
     F.leaky_relu,
     F.mish,
 }
-# Modules that treat every channel on its own and have no per-channel weights.
+# Modules that treat every channel separately and have no per-channel weights.
 _CHANNELWISE_MODULES = (
     *_ACTIVATION_MODULES,
     nn.MaxPool2d,
@@ -103,12 +103,12 @@ def _is_called_again(node: fx.Node) -> bool:
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
-    """Whether every channel has a filter of its own and nothing mixes channels."""
+    """Whether every channel has a separate filter and nothing mixes channels."""
     return conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
 
 
 def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
-    """Whether the node maps each channel of one tensor to the same channel of its result, with weights of its own."""
+    """Whether the node maps each channel of one tensor to the same channel of its result, with weights per channel."""
     if node.op == "call_function":
         return node.target in _CHANNELWISE_FUNCTIONS
     module = module_of(node, model)

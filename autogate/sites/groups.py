@@ -16,8 +16,8 @@ import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
-from autogate.sites.exact_layer import is_one_of
 from autogate.sites.graph import chw, conv_spec, is_depthwise
+from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
 from autogate.sites.trace_check import randomised_copy
 
@@ -61,7 +61,7 @@ def find_groups(
     try:
         coupled = _Couplings(model, input_shape)
         members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its own tracing meets
+    except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
         reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
         return Found([], {"": reason})
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
@@ -137,15 +137,15 @@ def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]
         path = coupled.paths.get(module)
         if path is None:
             if isinstance(module, nn.Parameter):
-                raise _RefusedError("a parameter of its own holds a value for each channel")
+                raise _RefusedError("one of its parameters holds a value for each channel")
             continue
         if isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module):
             raise _RefusedError(f"{path} convolves groups of channels")
         if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
             raise _RefusedError(f"{path} pads in another way than with zeros of a given number")
         if not is_one_of(module, _CUTTABLE):
-            own = ", a subclass with a forward pass of its own" if isinstance(module, _CUTTABLE) else ""
-            raise _RefusedError(f"{path} is a {type(module).__name__}{own}")
+            detail = ", a subclass with another forward pass" if isinstance(module, _CUTTABLE) else ""
+            raise _RefusedError(f"{path} is a {type(module).__name__}{detail}")
         if len(calls.get(path, ())) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.

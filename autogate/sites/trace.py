@@ -1,7 +1,7 @@
-"""Trace a network into an fx graph that calls the user's own modules.
+"""Trace a network into an fx graph that calls the user's modules.
 
 Tracing freezes ``self.training``. Two things undo that: a flag handed to a functional call is read from the
-graph module again, and a module that takes another path in training than in evaluation is kept whole.
+graph module again, and a module that takes another path in training than in evaluation is not opened.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
-from autogate.sites.exact_layer import is_one_of
 from autogate.sites.in_place import InPlaceProxy
+from autogate.sites.layers import is_one_of
+from autogate.system import one_line
 
 _MAX_RETRACES = 200
 
@@ -28,7 +29,7 @@ class _Untraceable(Exception):
 
 
 class _Tracer(fx.Tracer):
-    """Opens every module except torch's own, layers just like them, and those named in ``whole``."""
+    """Opens every module except torch's modules, layers just like them, and those named in ``whole``."""
 
     def __init__(self, whole: frozenset[str]) -> None:
         super().__init__()
@@ -56,13 +57,13 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
     """Return the graph of ``model``, and why some of its modules could not be opened.
 
     The graph's nodes call the model's own modules by their paths. A module whose forward pass cannot be traced is
-    called as a whole. Operations in place are still what they were.
+    called as a whole. In-place operations stay in place.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
 
     Raises:
-        ModelError: If the network's own forward pass cannot be traced; names it and the reason.
+        ModelError: If the network's outermost forward pass cannot be traced; names it and the reason.
     """
     whole: frozenset[str] = frozenset()
     closed: dict[str, str] = {}
@@ -82,7 +83,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
                 continue
             differs = _first_difference(in_training, in_evaluation)
             if differs is None:
-                _read_training_flag_anew(in_training, in_evaluation)
+                _restore_training_flag(in_training, in_evaluation)
                 _remove_identities(in_training, model)
                 return in_training, closed
             if differs in ("", *whole):
@@ -90,7 +91,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
             whole |= {differs}
     raise ModelError(
         f"{type(model).__name__} takes another path in training than in evaluation outside any submodule; "
-        "move that part into a module of its own"
+        "move that part into a separate module"
     )
 
 
@@ -100,7 +101,7 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
         return tracer.trace(model)
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
         where = tracer.entered[-1] if tracer.entered else ""
-        raise _Untraceable(where, " ".join(str(error).split())[:200]) from error
+        raise _Untraceable(where, one_line(error)) from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -123,7 +124,7 @@ def _first_difference(training: fx.Graph, evaluation: fx.Graph) -> str | None:
     return None
 
 
-def _read_training_flag_anew(graph: fx.Graph, evaluation: fx.Graph) -> None:
+def _restore_training_flag(graph: fx.Graph, evaluation: fx.Graph) -> None:
     for node, twin in zip(graph.nodes, evaluation.nodes, strict=True):
         if node.op != "call_function":
             continue
@@ -167,7 +168,7 @@ def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> N
             with torch.no_grad():
                 result = _ShapeRecorder(module).run(example)
         except Exception as error:  # any failure of the user's forward pass on this input
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise ModelError(
                 f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
                 "check --input-size and --weights"

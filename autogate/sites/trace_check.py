@@ -1,7 +1,7 @@
 """Compare what was made of a network with the network itself.
 
-Code can change a tensor in ways that no graph shows. So every trace is run once beside its network: that costs little
-next to the search for coupled channels, and a wrong graph would make every result wrong.
+Code can change a tensor in ways that no graph shows. So every trace is run once and compared with its network:
+that costs little next to the search for coupled channels, and a wrong graph would make every result wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.system import one_line
 
 # Of the largest output; rounding alone stays far below.
 _TOLERANCE = 1e-4
@@ -26,9 +27,9 @@ def randomised_copy(model: nn.Module) -> nn.Module:
     try:
         twin = copy.deepcopy(model)
     except Exception as error:  # of any module of the user's
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise ModelError(
-            f"{type(model).__name__} cannot be copied: {reason}; keep no results of a forward pass in it"
+            f"{type(model).__name__} cannot be copied: {reason}; do not store results of a forward pass in the module"
         ) from error
     generator = torch.Generator().manual_seed(0)
     for part in twin.modules():
@@ -51,16 +52,16 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
         ModelError: If it does not, or if the network cannot be copied.
     """
     twin = randomised_copy(model)
-    apart = difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
+    apart = output_difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
     if apart is not None:
         raise ModelError(
-            f"{type(model).__name__} does something that its trace does not show: results differ by {apart:.2g} of the "
-            "largest; do not change a tensor in place (+=, relu_, inplace=True) that is also read by another name or "
-            "view, nor in a hook"
+            f"tracing changes the results of {type(model).__name__}, by {apart:.2g} of the largest; avoid in-place "
+            "operations (+=, relu_, inplace=True) on tensors that are read again under another name or as a view, and "
+            "hooks"
         )
 
 
-def difference(found: nn.Module, expected: nn.Module, input_shape: tuple[int, int, int]) -> float | None:
+def output_difference(found: nn.Module, expected: nn.Module, input_shape: tuple[int, int, int]) -> float | None:
     """Return how far two networks are apart on a random image, relative to the largest output; None if they agree."""
     parameter = next(expected.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Studies in SQL: AutoGate's tables beside Optuna's, and the queries on them."""
+"""Studies in SQL: AutoGate's tables next to Optuna's, and the queries on them."""
 
 from autogate.store.artifacts import checked_url
 from autogate.store.database import holds_studies, upgrade_database

@@ -1,4 +1,4 @@
-"""Checkpoints: the latest state of each training that is not over."""
+"""Checkpoints: the latest state of each unfinished training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KIND = "checkpoint"
 
 
 class Checkpoints(Artifacts):
-    """The checkpoints of a database; they lie where its weights do, one for each training."""
+    """The checkpoints of a database; they are stored like its weights, one for each training."""
 
     @retry_on_disconnect
     def checkpoint(self, slot: str) -> bytes | None:
@@ -26,12 +26,12 @@ class Checkpoints(Artifacts):
 
     @retry_on_disconnect
     def save_checkpoint(self, slot: str, study: str, content: bytes, images: int) -> None:
-        """Store the state of a training in the place of an earlier one; it is safe on return.
+        """Replace the stored state of a training; it is safe on return.
 
         Args:
-            slot: Which training.
+            slot: Identity of the training.
             study: The study it is for.
-            content: Its state.
+            content: State of the training.
             images: Images it has seen.
 
         Raises:
@@ -50,7 +50,7 @@ class Checkpoints(Artifacts):
 
     @retry_on_disconnect
     def end_checkpoints(self, slot: str) -> None:
-        """Remove the state of a training that is over."""
+        """Remove the state of a finished training."""
         with self.session() as session, session.begin():
             artifact = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
             session.execute(delete(tables.Checkpoint).where(tables.Checkpoint.slot == slot))

@@ -1,4 +1,4 @@
-"""Open a study database, or say clearly why it cannot be used."""
+"""Open a study database, or raise one clear error if it cannot be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from autogate.errors import ConnectionDroppedError, NoStudiesError, StorageError
-from autogate.store.network_files import on_network
+from autogate.store.host import on_network
 from autogate.store.retries import is_drop
 from autogate.store.schema import ensure_schema, upgrade_schema
 from autogate.store.urls import parse_url, redact, redact_url, sqlite_path
@@ -61,7 +61,7 @@ def upgrade_database(url: str) -> tuple[int, int]:
     """Bring a database of an older schema up to date; return the versions before and after.
 
     Raises:
-        StorageError: If there is none, or it is newer or another program's.
+        StorageError: If there is none, or its schema is newer or another program's.
     """
     parsed = parse_url(url)
     engine = connect(parsed)
@@ -72,14 +72,14 @@ def upgrade_database(url: str) -> tuple[int, int]:
 
 
 def connect(url: URL, *, create: bool = False) -> Engine:
-    """Return an engine for ``url``, whatever the database holds.
+    """Return an engine for ``url``, without checking what the database holds.
 
     Raises:
-        StorageError: If there is no driver for it, or it is a file that is not there and is not to be made.
+        StorageError: If there is no driver for it, or its file does not exist and ``create`` is False.
     """
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
-        raise StorageError(f"studies are kept in SQLite or PostgreSQL, not in {backend}; give another --storage")
+        raise StorageError(f"studies are stored in SQLite or PostgreSQL, not in {backend}; give another --storage")
     if backend == "sqlite":
         _prepare_file(sqlite_path(url), redact_url(url), create)
     options = engine_options(backend)
@@ -93,7 +93,7 @@ def connect(url: URL, *, create: bool = False) -> Engine:
 
 
 def engine_options(backend: str) -> dict[str, Any]:
-    """Return how to open connections to a kind of database; Optuna's own engine takes them too."""
+    """Return how to open connections to a kind of database; Optuna's engine takes them too."""
     if backend == "sqlite":
         return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
     # A server may have been restarted since a connection was last used.
@@ -102,7 +102,7 @@ def engine_options(backend: str) -> dict[str, Any]:
 
 @contextmanager
 def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
-    """Turn what a database refuses into one clear error, but for rows that are there already."""
+    """Turn SQLAlchemy's errors into one clear error; integrity errors pass unchanged."""
     postgres = "for PostgreSQL: pip install 'autogate[postgres]'"
     try:
         yield
@@ -125,12 +125,12 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
 
 
 def _is_frozen(path: Path) -> bool:
-    """Whether a file lies where nothing can be written, as on a medium or in another user's folder."""
+    """Whether neither a file nor its folder can be written, as on a read-only medium."""
     return path.exists() and not any(os.access(place, os.W_OK) for place in (path, path.parent))
 
 
 def _connect_frozen(path: Path) -> sqlite3.Connection:
-    # Reading a file with a write-ahead log writes beside it, unless SQLite knows that nobody changes it.
+    # Reading a file with a write-ahead log writes next to it, unless SQLite knows that nobody changes it.
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         raise sqlite3.OperationalError(

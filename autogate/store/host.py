@@ -1,4 +1,4 @@
-"""Which host this is: a SQLite database is for one."""
+"""What identifies a host, and whether a file lies on a file system that several hosts share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 import uuid
 from functools import cache
 from pathlib import Path
+
+import psutil
 
 from autogate.errors import StudyError
 from autogate.policy import digest
@@ -22,7 +24,7 @@ def this_host() -> str:
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two hosts are one: by identity; or by boot, where each container has a name of its own."""
+    """Whether two hosts are one: by identity; or by boot, where each container has another name."""
     _, machine, boot = one.rsplit("/", 2)
     _, other_machine, other_boot = other.rsplit("/", 2)
     return machine == other_machine or (boot == other_boot != "")
@@ -56,3 +58,34 @@ def _first_line(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+_SHARED = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "lustre",
+    "beegfs",
+    "gpfs",
+    "ceph",
+    "afs",
+    "fuse.sshfs",
+    "fuse.glusterfs",
+}
+
+
+def on_network(path: Path) -> bool:
+    """Whether ``path``, a file that need not exist, lies on a network file system.
+
+    False where this host has no table of mounted file systems.
+    """
+    try:
+        mounts = psutil.disk_partitions(all=True)
+    except OSError:
+        return False
+    path = path.resolve()
+    around = [(len(mount.mountpoint), mount.fstype) for mount in mounts if path.is_relative_to(mount.mountpoint)]
+    return bool(around) and max(around)[1] in _SHARED

@@ -1,4 +1,4 @@
-"""Jobs: who trains what. A job is held under a lease on the database's clock, so hosts' clocks do not matter."""
+"""Jobs: evaluations to train. A worker holds one under a lease on the database's clock; hosts' clocks do not matter."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from autogate.errors import StorageError
 from autogate.policy import Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job
 from autogate.store import tables
-from autogate.store.clock import clock
 from autogate.store.policies import Policies, evaluation_row
 from autogate.store.retries import retry_on_disconnect
+from autogate.store.session import clock
 from autogate.system import is_dead
 
 LEASE_VARIABLE = "AUTOGATE_LEASE_S"
@@ -25,7 +25,11 @@ _RENEWALS = 4
 
 
 def lease_s() -> float:
-    """Return how long a job stays with a worker that does not renew its lease, in seconds."""
+    """Return how many seconds a worker holds a job without renewing its lease.
+
+    Raises:
+        StorageError: If the environment variable is not a number of at least 1.
+    """
     text = os.environ.get(LEASE_VARIABLE, str(_LEASE_S))
     try:
         seconds = float(text)
@@ -42,11 +46,11 @@ def renewal_s() -> float:
 
 
 class Jobs(Policies):
-    """The jobs of a database; no two of them have an equal key, whichever studies want it."""
+    """The jobs of a database; no two of them have an equal key, even in different studies."""
 
     @retry_on_disconnect
     def add_job(self, key: EvaluationKey, study: str, trial: int) -> None:
-        """Ask for an evaluation; one that another study asked for is taken over if that has nobody to train it."""
+        """Add a job for an evaluation; one of another study is taken over if that study has no worker."""
         with suppress(IntegrityError):
             self._add(tables.Job(**vars(key), study=study, trial=trial, attempts=0))
             return
@@ -66,7 +70,7 @@ class Jobs(Policies):
 
     @retry_on_disconnect
     def find_job(self, key: EvaluationKey) -> Job | None:
-        """Return the job under ``key``, whichever study asked for it, or None."""
+        """Return the job under ``key``, of any study, or None."""
         return next(iter(self._jobs(_has(key))), None)
 
     @retry_on_disconnect
@@ -75,8 +79,8 @@ class Jobs(Policies):
 
         Args:
             study: Name of the study.
-            worker: Who takes it.
-            job: Which one; None for the next.
+            worker: Identity of the worker.
+            job: Id of the job; None for the next free one.
         """
         j = tables.Job
         with self.session() as session:
@@ -107,7 +111,7 @@ class Jobs(Policies):
             ]
 
     def _take(self, job: int, worker: str) -> bool:
-        """Hold a job from now on; return whether nobody else was quicker."""
+        """Take the lease of a job; return False if another worker was first."""
         j = tables.Job
         with self.session() as session, session.begin():
             taken = session.execute(
@@ -159,7 +163,7 @@ class Jobs(Policies):
 
     @retry_on_disconnect
     def end_job(self, job: int) -> None:
-        """Forget a job that nobody wants any more."""
+        """Delete a job that is no longer needed."""
         with self.session() as session, session.begin():
             session.execute(delete(tables.Job).where(tables.Job.id == job))
 
@@ -182,7 +186,7 @@ class Jobs(Policies):
 
     @retry_on_disconnect
     def begin_anew(self, study: str) -> None:
-        """Let jobs that nobody holds have all their attempts again: a study is started anew."""
+        """Reset the attempts and failures of jobs that no worker holds, when a study starts again."""
         with self.session() as session, session.begin():
             free = _free(session)
             session.execute(

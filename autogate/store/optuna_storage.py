@@ -6,18 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
-
 from autogate.errors import StorageError
 from autogate.store.database import clear_errors, engine_options
 from autogate.store.store import Store
+from autogate.system import has_known_optuna_tables, insert_optuna_params
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-
-# Unchanged from Optuna 3.2 to 5.0.
-_KNOWN_TABLES = "v3.2.0.a"
 
 
 def open_storage(store: Store) -> optuna.storages.RDBStorage:
@@ -37,36 +33,20 @@ def open_storage(store: Store) -> optuna.storages.RDBStorage:
 def add_params(
     store: Store, trial: int, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
 ) -> None:
-    """Store all parameters of a trial of Optuna's at once, which takes Optuna a query or two for each.
+    """Store all parameters of an Optuna trial in one statement; Optuna itself needs one or two for each.
 
     Args:
-        store: The study database, with Optuna's tables in the version of :func:`has_known_tables`.
-        trial: Optuna's identity of the trial; it has no parameters yet.
+        store: The study database, for whose Optuna tables :func:`has_known_tables` holds.
+        trial: Optuna's id of the trial, which has no parameters yet.
         params: Values by name.
-        distributions: Of each.
+        distributions: The distribution of each parameter.
     """
-    from optuna.distributions import distribution_to_json
-
-    rows = [
-        {
-            "trial_id": trial,
-            "param_name": name,
-            "param_value": distributions[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(distributions[name]),
-        }
-        for name, value in params.items()
-    ]
-    columns = ("trial_id", "param_name", "param_value", "distribution_json")
-    table = sqlalchemy.table("trial_params", *map(sqlalchemy.column, columns))
-    with store.engine.begin() as connection:
-        connection.execute(sqlalchemy.delete(table).where(table.c.trial_id == trial))
-        if rows:
-            connection.execute(sqlalchemy.insert(table), rows)
+    insert_optuna_params(store.engine, trial, params, distributions)
 
 
 def has_known_tables(storage: optuna.storages.RDBStorage) -> bool:
-    """Whether Optuna's tables are those that :func:`add_params` knows."""
-    return storage.get_current_version() == _KNOWN_TABLES
+    """Whether Optuna's tables are those that :func:`add_params` writes."""
+    return has_known_optuna_tables(storage)
 
 
 @contextmanager

@@ -47,15 +47,6 @@ class Policies(Database):
             found = session.scalar(query)
         return None if found is None else Realisation.from_json(found)
 
-    @retry_on_disconnect
-    def add_evaluation(self, evaluation: Evaluation) -> None:
-        """Store an evaluation; an equal key that is there already stays as it is."""
-        try:
-            self._add(evaluation_row(evaluation))
-        except IntegrityError:
-            if self.find_evaluation(evaluation.key) is None:
-                raise
-
 
 def evaluation_row(evaluation: Evaluation) -> tables.Evaluation:
     """Return an evaluation as a row."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import tenacity
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from autogate.errors import ConnectionDroppedError
 
+# Seconds before each further attempt; about a minute in all.
 _WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-# Of a server that is shut down, crashes, or is not ready yet; and of connections that break.
+# SQL states of a server that shuts down, crashes, or is not ready yet, and of connections that break.
 _SERVER_STATES = ("57P0", "08")
 _local = threading.local()
 
@@ -22,7 +24,7 @@ R = TypeVar("R")
 
 
 def is_drop(error: BaseException) -> bool:
-    """Whether the connection is at fault and not what was asked: the same may work in a moment."""
+    """Whether an error is the connection's fault, not the statement's: the same may work in a moment."""
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated or "database is locked" in str(error.orig):
@@ -30,45 +32,47 @@ def is_drop(error: BaseException) -> bool:
     if type(error.orig).__module__.startswith("sqlite3"):
         return False
     state = getattr(error.orig, "sqlstate", None)
-    # The driver knows no state of a connection that was never made.
+    # A connection that was never made has no state.
     return isinstance(error, OperationalError | InterfaceError) and (state is None or state.startswith(_SERVER_STATES))
 
 
-def waits_s() -> Iterator[float]:
-    """Yield how long to wait before each further attempt; about a minute in all."""
-    yield from _WAITS_S
-
-
 def retry_on_disconnect(method: Callable[P, R], *, sleep: Callable[[float], None] = time.sleep) -> Callable[P, R]:
-    """Let a method that may run again do so when its connection is dropped, with longer and longer waits.
+    """Decorate a method so that it runs again when its connection is dropped, after longer and longer waits.
 
-    What it writes must come out the same if a first attempt was stored and only the answer was lost.
+    What the method writes must come out the same if a first attempt was stored and only the answer was lost. A
+    decorated method that is called by another one is not retried by itself, so that waits do not multiply.
     """
 
     @functools.wraps(method)
     def persistent(*args: P.args, **kwargs: P.kwargs) -> R:
-        if getattr(_local, "waiting", False):  # who called tries again already
+        if getattr(_local, "retrying", False):
             return method(*args, **kwargs)
-        _local.waiting = True
+        _local.retrying = True
         try:
             return retry(
                 lambda: method(*args, **kwargs), lambda error: isinstance(error, ConnectionDroppedError), sleep=sleep
             )
         finally:
-            _local.waiting = False
+            _local.retrying = False
 
     return persistent
 
 
 def retry(
-    attempt: Callable[[], R], passes: Callable[[Exception], Any], *, sleep: Callable[[float], None] = time.sleep
+    attempt: Callable[[], R], is_temporary: Callable[[Exception], Any], *, sleep: Callable[[float], None] = time.sleep
 ) -> R:
-    """Return what ``attempt`` returns; while it raises what ``passes`` with time, wait and try again."""
-    for wait_s in waits_s():
-        try:
-            return attempt()
-        except Exception as error:
-            if not passes(error):
-                raise
-        sleep(wait_s)
-    return attempt()
+    """Call ``attempt`` until it returns; wait and try again while it raises what ``is_temporary`` accepts.
+
+    Args:
+        attempt: Takes nothing; its result is returned.
+        is_temporary: Whether an error may be gone after a wait. Other errors, and the last one, are raised as they are.
+        sleep: Waits for so many seconds.
+    """
+    attempts = tenacity.Retrying(
+        sleep=sleep,
+        wait=tenacity.wait_chain(*map(tenacity.wait_fixed, _WAITS_S)),
+        stop=tenacity.stop_after_attempt(len(_WAITS_S) + 1),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and bool(is_temporary(error))),
+        reraise=True,
+    )
+    return attempts(attempt)

@@ -13,8 +13,9 @@ from autogate.errors import NoStudiesError, PolicyError, StorageError
 from autogate.store.tables import SCHEMA_VERSION, VERSION_TABLE, Base, Meta, SchemaVersion
 from autogate.store.urls import default_storage, redact_url
 from autogate.store.views import create_views, drop_views
+from autogate.system import one_line
 
-# Databases from before Alembic kept their version, always 1, in this table.
+# Databases from before Alembic have their version, always 1, in this table.
 _FIRST_VERSION_TABLE = "autogate_meta"
 _OPTUNA = {"studies", "trials", "alembic_version"}
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -55,7 +56,7 @@ def schema_version(engine: Engine) -> int | None:
     where = redact_url(engine.url)
     if _FIRST_VERSION_TABLE not in tables:
         if tables and not tables >= _OPTUNA:
-            raise StorageError(f"{where} is a database of another program; give AutoGate its own with --storage")
+            raise StorageError(f"{where} is a database of another program; give AutoGate another one with --storage")
         return None
     with engine.connect() as connection:
         if VERSION_TABLE in tables:
@@ -99,7 +100,7 @@ def upgrade_schema(engine: Engine) -> tuple[int, int]:
             create_views(connection)
     except (ValueError, KeyError, TypeError, AttributeError, PolicyError) as error:
         raise StorageError(
-            f"{redact_url(engine.url)} holds a row that cannot be read ({' '.join(str(error).split())[:150]}); nothing "
+            f"{redact_url(engine.url)} holds a row that cannot be read ({one_line(error, 150)}); nothing "
             "was changed, restore the database"
         ) from None
     return found, SCHEMA_VERSION

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import ColumnElement, Engine, Float, func, literal_column, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,20 @@ from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, redact, redact_url, same_database
+
+
+def clock(session: Session) -> ColumnElement[float]:
+    """Return an expression for the database's time, in seconds since 1970."""
+    if session.get_bind().dialect.name == "sqlite":
+        return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
+    return func.extract("epoch", func.clock_timestamp()).cast(Float)
+
+
+def clock_utc(session: Session) -> str:
+    """Return the database's time as it is stored."""
+    seconds = session.scalars(select(clock(session))).one()
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
+
 
 _REST = "; what was stored before is safe, resume when it works again"
 
@@ -68,9 +82,9 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Open a session; what the database refuses becomes one clear error, but for rows that are there already.
+        """Open a session; errors of the database become one clear error, except integrity errors.
 
-        A server that is away for a moment is waited for.
+        Waits for a server that is away for a moment.
         """
         if self.engine.dialect.name != "sqlite":
             self._wait_for_server()

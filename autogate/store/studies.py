@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from autogate.store import tables
 from autogate.store.host import host_name
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database, now_utc
+from autogate.system import one_line, suggest
 
 _LONGEST_NAME = 200
 
@@ -83,9 +83,8 @@ class Studies(Database):
 
     def _no_study(self, name: str) -> StudyError:
         names = self.study_names()
-        close = difflib.get_close_matches(name, names, n=3) or names[-3:]
-        known = f"; known: {', '.join(close)}" if close else ""
-        return StudyError(f"there is no study {name!r} in {self.shown_url}{known}")
+        hint = suggest(name, names) or (f"known: {', '.join(names[-3:])}" if names else "")
+        return StudyError(f"there is no study {name!r} in {self.shown_url}" + (f"; {hint}" if hint else ""))
 
     def create_study(
         self,
@@ -151,7 +150,7 @@ def facts_of(row: tables.Study) -> StudyFacts:
     try:
         return StudyFacts.from_json(data)
     except ValueError as error:
-        reason = " ".join(str(error).split())[:150]
+        reason = one_line(error, 150)
         raise StorageError(f"the facts of study {row.name!r} cannot be read ({reason}); restore the database") from None
 
 
@@ -170,7 +169,7 @@ def _config_of(session: Session, row: tables.Study) -> SearchConfig:
     try:
         return SearchConfig.model_validate({**row.config, **stat, **space})
     except ValueError as error:
-        reason = " ".join(str(error).split())[:150]
+        reason = one_line(error, 150)
         raise StorageError(
             f"the configuration of study {row.name!r} cannot be read ({reason}); restore the database"
         ) from None

@@ -1,35 +1,90 @@
-"""Who runs a study: one driver at a time, and with SQLite on one host only.
+"""Locks of studies: one driver at a time, and with SQLite on one host only.
 
-Locks end with the process that holds them, however it ends.
+The operating system or the server releases a lock when the process that holds it ends.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from autogate.errors import StorageError, StudyRunningError
 from autogate.policy import digest
 from autogate.store import tables
+from autogate.store.database import clear_errors
 from autogate.store.host import MOVE, check_same_host, this_host
-from autogate.store.server_lock import ServerLock
+from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database
 from autogate.store.urls import DEFAULT_URL, sqlite_path
+from autogate.system import FileLock
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # a system without file locks: nothing is kept apart
-    fcntl = None
+
+class ServerLock:
+    """An advisory lock.
+
+    Args:
+        engine: The server's database.
+        name: What is locked.
+        shared: Whether others may hold it, too, if they share it.
+    """
+
+    def __init__(self, engine: Engine, name: str, shared: bool) -> None:
+        self.name = name
+        self._engine = engine
+        self._shared = shared
+        self._connection: Connection | None = None
+
+    def take(self, *, wait: bool = False, again: bool = False) -> bool:
+        """Take the lock; return whether it is held.
+
+        Args:
+            wait: Whether to wait until it is free.
+            again: Whether it was held before, so that a server that is out of reach is waited for.
+        """
+        return self._take_again() if again else self._take(wait)
+
+    def is_held(self) -> bool:
+        """Whether the server still knows of it."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute(text("select 1"))
+        except SQLAlchemyError:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let it go."""
+        if self._connection is not None:
+            # Closed for good, not given back: the lock belongs to the connection, which may be broken.
+            with suppress(SQLAlchemyError):
+                self._connection.invalidate()
+            with suppress(SQLAlchemyError):
+                self._connection.close()
+            self._connection = None
+
+    @retry_on_disconnect
+    def _take_again(self) -> bool:
+        return self._take(False)
+
+    def _take(self, wait: bool) -> bool:
+        key = int(digest(["autogate", self.name]), 16) - 2**63
+        take = f"pg_{'' if wait else 'try_'}advisory_lock{'_shared' if self._shared else ''}"
+        with clear_errors(self._engine.url):
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            found = self._connection.scalar(text(f"select {take}(:key)"), {"key": key})  # noqa: S608 - of constants
+        return wait or bool(found)
+
 
 _WHOLE = "database"
-_handles: set[int] = set()
 
 
-class Running(Database):
+class StudyLocks(Database):
     """Locks of a database and its studies."""
 
     def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
@@ -38,10 +93,10 @@ class Running(Database):
 
     @contextmanager
     def running(self, study: str) -> Iterator[None]:
-        """Be the only driver of a study, which need not be there yet.
+        """Hold the lock of a study, which need not exist yet, as its only driver.
 
         Raises:
-            StudyRunningError: If another process is.
+            StudyRunningError: If another process holds it.
             StorageError: If the whole database is locked.
         """
         with ExitStack() as stack:
@@ -52,23 +107,24 @@ class Running(Database):
             yield
 
     def check_held(self) -> None:
-        """Take locks again that a server forgot, because it was started anew.
+        """Take locks again that the server lost when it restarted.
 
         Raises:
-            StudyRunningError: If another process was quicker.
+            StudyRunningError: If another process took one first.
         """
         for lock in self._server_locks:
             if not lock.is_held() and not lock.take(again=True):
                 raise StudyRunningError(
-                    f"the database was started anew, and another process took the {lock.name}; nothing is lost"
+                    f"the database restarted, and another process took the {lock.name} meanwhile; nothing is "
+                    "lost, resume when that process has ended"
                 )
 
     @contextmanager
     def nothing_running(self) -> Iterator[None]:
-        """Keep all drivers out.
+        """Lock the whole database, so that no study can run.
 
         Raises:
-            StorageError: If there is one.
+            StorageError: If a study runs.
         """
         with self._lock(_WHOLE, shared=False) as held:
             if not held:
@@ -76,7 +132,7 @@ class Running(Database):
             yield
 
     def claim(self, study: str) -> None:
-        """Note that this host runs a study from now on.
+        """Record this host as the one that runs a study.
 
         Raises:
             StudyError: If another host does, and the database is a file.
@@ -86,14 +142,14 @@ class Running(Database):
             session.get_one(tables.Study, study).host = this_host()
 
     def check_host(self, study: str, instead: str = MOVE) -> None:
-        """Refuse what is safe only on the host that runs a study, if that is another one and the database is a file.
+        """Check that a study in a database file is run by this host; a file cannot be shared between hosts.
 
         Args:
             study: Name of the study.
-            instead: What the user is to do instead.
+            instead: Advice at the end of the error.
 
         Raises:
-            StudyError: If it is so.
+            StudyError: If another host runs it.
         """
         with self.session() as session:
             host = session.get_one(tables.Study, study).host
@@ -102,7 +158,7 @@ class Running(Database):
 
     @contextmanager
     def making_tables(self) -> Iterator[None]:
-        """Wait until no other process makes tables here, and let none begin: Optuna makes its own unguarded."""
+        """Hold the lock for making tables, after waiting for it: Optuna makes its tables without one."""
         with self._lock("tables", shared=False, wait=True):
             yield
 
@@ -129,42 +185,20 @@ class Running(Database):
 
 @contextmanager
 def _file_lock(database: Path, name: str, shared: bool, wait: bool) -> Iterator[bool]:
-    """Lock a file beside the database; the operating system frees it when its holder dies."""
-    if fcntl is None:
-        yield True
-        return
-    place = database.resolve().parent / "locks" / f"{database.name}-{digest(name)}"
-    try:
-        place.parent.mkdir(exist_ok=True)
-        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot make {place}: {error.strerror}; use --storage") from None
-    _handles.add(handle)
-    try:
+    """Lock a file in the folder ``locks`` next to the database; yield whether it is held."""
+    path = database.resolve().parent / "locks" / f"{database.name}-{digest(name)}"
+    lock = FileLock(path, writable=True)
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        except BlockingIOError:
-            held = False
+            path.parent.mkdir(exist_ok=True)
+            held = stack.enter_context(lock.held(shared=shared, wait=wait))
+        except OSError as error:
+            raise StorageError(f"cannot make {path}: {error.strerror}; use --storage") from None
         yield held
-    finally:
-        _handles.discard(handle)
-        os.close(handle)
 
 
 def _is_running(study: str) -> StudyRunningError:
     return StudyRunningError(
         f"study {study!r} is run by another process right now; wait for its end, or choose another --study; "
-        f"`autogate worker` helps it"
+        f"to speed it up, add workers: `autogate worker {study}`"
     )
-
-
-def _forget_handles() -> None:
-    for handle in _handles:
-        os.close(handle)
-    _handles.clear()
-
-
-# A forked process, such as one that decodes images, must not hold the locks of a driver that died.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_handles)

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from autogate.policy import Policy
 from autogate.records import FrontRecord, TrialRecord
 from autogate.store import tables
-from autogate.store.clock import clock_utc
 from autogate.store.policies import Policies
 from autogate.store.retries import retry_on_disconnect
+from autogate.store.session import clock_utc
 
 COUNTED = ("complete", "rejected", "reused", "stopped")
 STATISTICS = ("mean", "p50", "p95", "max", "upper")
@@ -39,7 +39,7 @@ class Trials(Policies):
             seconds=trial.seconds,
         )
         with self.session() as session, session.begin():
-            # Trials are told in the order in which they ended, whichever hosts drove the study.
+            # Trials are read in the order in which they ended, on any host.
             row.finished_utc = clock_utc(session)
             session.merge(row)
             profile, model = judged_by(session, study)

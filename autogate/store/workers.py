@@ -1,4 +1,4 @@
-"""Processes that train for a study, as far as the database has heard of them lately."""
+"""Processes that train for a study, and when the database last saw each of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from sqlalchemy.exc import IntegrityError
 
 from autogate.records import WorkerRecord
 from autogate.store import tables
-from autogate.store.clock import clock
 from autogate.store.host import host_name, this_host
 from autogate.store.jobs import lease_s
 from autogate.store.retries import retry_on_disconnect
-from autogate.store.session import Database
+from autogate.store.session import Database, clock
 
 
 class Workers(Database):
@@ -21,14 +20,14 @@ class Workers(Database):
 
     @retry_on_disconnect
     def add_worker(self, worker: str, study: str, device: str, code_version: str, *, joined: bool) -> None:
-        """Note that this process trains for a study from now on.
+        """Store that this process trains for a study.
 
         Args:
-            worker: Its identity.
+            worker: Identity of the worker.
             study: Name of the study.
             device: Device it trains on.
             code_version: Version of its code.
-            joined: Whether it came by itself, instead of being started with the study.
+            joined: Whether it was started by `autogate worker`, not by the study.
 
         Raises:
             StudyError: If the study was deleted meanwhile.
@@ -52,7 +51,7 @@ class Workers(Database):
 
     @retry_on_disconnect
     def see_worker(self, worker: str, doing: str | None) -> None:
-        """Note that a worker is alive, and what it does, in a few words."""
+        """Store that a worker is alive, and its current step as a short text."""
         w = tables.Worker
         with self.session() as session, session.begin():
             session.execute(
@@ -63,7 +62,7 @@ class Workers(Database):
 
     @retry_on_disconnect
     def remove_worker(self, worker: str) -> None:
-        """Note that a worker is gone."""
+        """Remove a worker that has ended."""
         with self.session() as session, session.begin():
             session.execute(delete(tables.Worker).where(tables.Worker.id == worker))
 

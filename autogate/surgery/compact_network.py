@@ -26,8 +26,7 @@ from autogate.sites import (
     region,
 )
 from autogate.surgery.graph_copy import GraphCopy, assemble
-from autogate.surgery.selected import SelectedConv, pick_factor, pick_index
-from autogate.surgery.slicing import slice_channels, width
+from autogate.surgery.slicing import SelectedConv, pick_factor, pick_index, slice_channels, width
 from autogate.surgery.training_network import gate_path
 
 UNIT = "unit"
@@ -43,7 +42,7 @@ def compact_form(
     plan: ExecutionPlan | None = None,
     share_weights: bool = False,
 ) -> fx.GraphModule:
-    """Return the compact form of ``network`` under ``policy``, in evaluation mode, with weights of its own.
+    """Return the compact form of ``network`` under ``policy``, in evaluation mode, with copied weights.
 
     Batch normalisation is folded and repeated activations are removed for every policy, the dense one
     included, so that a comparison of two compact forms compares gates and nothing else.
@@ -53,7 +52,7 @@ def compact_form(
         policy: A canonical policy.
         gates: Trained gates by site.
         plan: Executors that are not the default ones.
-        share_weights: Whether weights that stay as they are may be the network's own; many forms then fit in
+        share_weights: Whether unchanged weights may be shared with the network; many forms then fit in
             memory, and moving one moves them all.
     """
     editor = _Editor(network, plan or {}, share_weights)
@@ -260,19 +259,19 @@ class _Editor(GraphCopy):
         return passes_on and self._is_spare(node.all_input_nodes[0])
 
 
-def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, own: Mapping[str, nn.Module] | None = None) -> bool:
+def _is_fixed_point(node: fx.Node, key: str, model: nn.Module, inserted: Mapping[str, nn.Module] | None = None) -> bool:
     """Whether the activation ``key`` leaves the node's value unchanged, because it was applied before."""
-    if own and node.op == "call_module" and str(node.target) in own:
+    if inserted and node.op == "call_module" and str(node.target) in inserted:
         return False
     if activation_key(node, model) == key:
         return True
     if is_one_of(module_of(node, model), (nn.MaxPool2d, nn.Identity, nn.Dropout)):
-        return _is_fixed_point(node.all_input_nodes[0], key, model, own)
+        return _is_fixed_point(node.all_input_nodes[0], key, model, inserted)
     return False
 
 
 def script_decisions(compact: nn.Module, decisions: Mapping[str, int | None]) -> None:
-    """Tell the varying gates of a compact network which decision to take, whatever the input.
+    """Set the decisions that the varying gates of a compact network take for every input.
 
     A map gate inside a gated block lives below the block's gate.
     """

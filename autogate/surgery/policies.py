@@ -95,7 +95,7 @@ def _resolve_conflicts(gates: dict[str, Gate], sites: Mapping[str, Site], strict
 
 
 def _separate_slicing(gates: dict[str, Gate], sites: Mapping[str, Site], strict: bool) -> None:
-    """Remove group gates that mask what a layer reads beside another that slices it in training, or vice versa."""
+    """Remove group gates that mask the input of a layer which another gate slices in training, or vice versa."""
     first: dict[str, str] = {}
     for name in [name for name in sites if name in gates and sites[name].kind == "group"]:
         slices = get_family(gates[name].family).slices_in_training

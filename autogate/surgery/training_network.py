@@ -70,7 +70,7 @@ def dense_parts(network: Network, site: str) -> DenseParts:
 
 
 def _holder(node: fx.Node, member: Member, model: nn.Module) -> Holder | None:
-    """Describe a convolution or linear layer; what treats every channel on its own has no say about them."""
+    """Describe a convolution or linear layer; layers that treat every channel separately are left out."""
     layer = module_of(node, model)
     if not isinstance(layer, nn.Conv2d | nn.Linear) or (isinstance(layer, nn.Conv2d) and is_depthwise(layer)):
         return None

@@ -15,6 +15,7 @@ from autogate.records import ExecutionPlan
 from autogate.sites import Network
 from autogate.surgery.compact_network import compact_form
 from autogate.surgery.training_network import attach_gates, by_path
+from autogate.system import one_line
 
 
 def pack(model: nn.Module, gates: Mapping[str, nn.Module]) -> bytes:
@@ -37,7 +38,7 @@ def unpack(content: bytes, model: nn.Module, gates: Mapping[str, nn.Module]) -> 
         for path, gate in gates.items():
             gate.load_state_dict(_part(state, f"gate.{path}."))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StorageError(f"stored weights do not fit this network: {reason}") from None
 
 

@@ -1,20 +1,34 @@
-"""The process and its host: heartbeats, the version of the code, shipped files, error texts; registries of plug-ins."""
+"""The process and its host: heartbeats, code version, shipped files, error texts, plug-ins, private library parts."""
 
+from autogate.system.compat import (
+    allocation_sizes,
+    has_known_optuna_tables,
+    insert_optuna_params,
+    occupy_gpu,
+    ray_entrypoint,
+)
+from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
+from autogate.system.installation import VERSION, code_version, shipped_folder
 from autogate.system.messages import one_line, suggest
 from autogate.system.registry import Plugin, Registry, registering
-from autogate.system.shipped_files import shipped_folder
-from autogate.system.version import VERSION, code_version
 
 __all__ = [
-    "VERSION",
+    "FileLock",
     "Plugin",
     "ProcessHeartbeat",
     "Registry",
+    "VERSION",
+    "allocation_sizes",
     "code_version",
+    "has_known_optuna_tables",
+    "insert_optuna_params",
     "is_dead",
+    "make_shared_folder",
     "new_id",
+    "occupy_gpu",
     "one_line",
+    "ray_entrypoint",
     "registering",
     "shipped_folder",
     "suggest",

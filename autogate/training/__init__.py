@@ -9,6 +9,7 @@ from autogate.training.loop import (
     optimiser_for,
     recalibrate,
     score,
+    set_training_progress,
     train,
 )
 from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFunction, TrainingBackend
@@ -37,6 +38,7 @@ __all__ = [
     "optimiser_for",
     "recalibrate",
     "score",
+    "set_training_progress",
     "shared_recipe",
     "short_recipe",
     "train",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -25,13 +25,13 @@ Progress = Callable[[float, str], None]
 
 
 class TrainingCallback(Protocol):
-    """Looks at a network while it is trained."""
+    """Evaluates a network while it is trained."""
 
     def is_due(self, images: int) -> bool:
         """Whether a part of the training ends with ``images`` seen."""
 
     def reach(self, images: int, form: nn.Module) -> None:
-        """Look at the network; raise to end its training."""
+        """Evaluate the network; raise an error to end its training."""
 
 
 _WARM_UP_SHARE = 0.1
@@ -106,11 +106,11 @@ def train(
     Args:
         form: The network, with its gates.
         split: Images to train on.
-        recipe: How.
+        recipe: Number of images, batch size, learning rate and so on.
         seed: Seed of order, augmentation and gates.
-        device: Where.
-        progress: Hears of every step.
-        checkpointer: Keeps the state of the training, so that an interrupted one goes on from there.
+        device: Device to train on.
+        progress: Called after every step with the fraction done, in [0, 1], and the loss as text.
+        checkpointer: Stores the state of the training, from which an interrupted one is resumed.
         callback: Called at the end of parts of the training; may end it by an error.
 
     Raises:
@@ -125,13 +125,12 @@ def train(
     optimiser = optimiser_for(parameters, recipe, form)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept = None if checkpointer is None else checkpointer.load()
-        start = 0 if kept is None else unpack_training(kept, form, gates, optimiser, device)
+        stored = None if checkpointer is None else checkpointer.load()
+        start = 0 if stored is None else unpack_training(stored, form, gates, optimiser, device)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
             with training_step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
-                for gate in gates.values():
-                    gate.set_progress(fraction)
+                set_training_progress(gates.values(), fraction)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
                     logits = form(images)
                 loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
@@ -154,12 +153,12 @@ def train(
 def loss_of(
     logits: torch.Tensor, labels: torch.Tensor, gates: Mapping[str, TrainingGate], epochs: float
 ) -> torch.Tensor:
-    """Return cross entropy plus the gates' own terms.
+    """Return cross entropy plus the gates' loss terms.
 
     Raises:
-        TrainingError: If it is not finite; says in which epoch, and how the gates stood.
+        TrainingError: If it is not finite; names the epoch and the state of the gates.
     """
-    loss = F.cross_entropy(logits.float(), labels) + _loss_of_gates(list(gates.values()))
+    loss = F.cross_entropy(logits.float(), labels) + gate_loss(gates.values())
     if not torch.isfinite(loss):
         stood = [f"{site_at(path)} {text}" for path, gate in gates.items() if (text := gate.describe())]
         raise TrainingError(
@@ -169,24 +168,18 @@ def loss_of(
     return loss
 
 
-def gate_loss(form: nn.Module, fraction: float) -> torch.Tensor | float:
-    """Return the gates' own loss terms for the last forward pass, for a training loop of your own to add.
-
-    Args:
-        form: A network with gates, or without.
-        fraction: How much of the training has passed, in [0, 1]; gates have schedules.
-    """
-    gates = list(gates_of(form).values())
+def set_training_progress(gates: Iterable[TrainingGate], fraction: float) -> None:
+    """Advance the schedules of gates to ``fraction`` of the training, in [0, 1], for the next forward pass."""
     for gate in gates:
         gate.set_progress(fraction)
-    return _loss_of_gates(gates)
 
 
-def _loss_of_gates(gates: Sequence[TrainingGate]) -> torch.Tensor | float:
-    alike: dict[Callable[..., torch.Tensor | None], list[TrainingGate]] = {}
+def gate_loss(gates: Iterable[TrainingGate]) -> torch.Tensor | float:
+    """Return the sum of the gates' loss terms for the last forward pass, a scalar; 0.0 if no gate has any."""
+    by_rule: dict[Callable[..., torch.Tensor | None], list[TrainingGate]] = {}
     for gate in gates:
-        alike.setdefault(type(gate).joint_loss, []).append(gate)
-    terms = [term for joint_loss, members in alike.items() if (term := joint_loss(members)) is not None]
+        by_rule.setdefault(type(gate).joint_loss, []).append(gate)
+    terms = [term for joint_loss, members in by_rule.items() if (term := joint_loss(members)) is not None]
     return sum(terms) if terms else 0.0
 
 
@@ -196,7 +189,7 @@ def gates_of(form: nn.Module) -> dict[str, TrainingGate]:
 
 
 def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
-    """Estimate the statistics of every batch normalisation anew, with the gates as in evaluation."""
+    """Estimate the statistics of every batch normalisation again, with the gates as in evaluation."""
     norms = [m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     form.eval()
     momenta = [norm.momentum for norm in norms]
@@ -255,13 +248,13 @@ class _Traces:
 
     def __init__(self, form: nn.Module) -> None:
         self.gates = gates_of(form)
-        self.kept: dict[str, list[int]] = {name: [] for name in self.gates}
+        self.decisions: dict[str, list[int]] = {name: [] for name in self.gates}
 
     def record(self) -> None:
         """Keep the decisions of the last forward pass."""
         for name, gate in self.gates.items():
             if gate.decision is not None:
-                self.kept[name] += gate.decision.tolist()
+                self.decisions[name] += gate.decision.tolist()
 
     def realisation(self) -> Realisation:
-        return Realisation({name: tuple(trace) for name, trace in self.kept.items() if trace})
+        return Realisation({name: tuple(trace) for name, trace in self.decisions.items() if trace})

@@ -1,4 +1,4 @@
-"""How networks are trained and scored: the built-in way, or by functions of the caller's own."""
+"""How networks are trained and scored: the built-in way, or by the caller's functions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from autogate.data import Split
 from autogate.device_lock import training_step
 from autogate.errors import AutoGateError, TrainingError
 from autogate.records import Realisation
+from autogate.system import one_line
 from autogate.training.loop import Progress, TrainingCallback, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
 from autogate.training.state import Checkpointer
@@ -30,8 +31,8 @@ class TrainingBackend:
     """Training and scoring.
 
     Attributes:
-        train_fn: Trains a network in place, instead of the built-in recipes. It is told the fidelity.
-        score_fn: Scores a network, higher is better, instead of its accuracy. It is told which images to use.
+        train_fn: Trains a network in place, instead of the built-in recipes; called with network and fidelity.
+        score_fn: Scores a network, higher is better, instead of its accuracy; called with network and part.
         scope: Where equal names of functions mean equal functions: the study.
     """
 
@@ -42,8 +43,8 @@ class TrainingBackend:
     @property
     def names(self) -> list[str]:
         """Names of the caller's functions, if there are any: part of what an accuracy depends on."""
-        own = {"train_fn": self.train_fn, "score_fn": self.score_fn}
-        named = [f"{role} {_name(fn)}" for role, fn in own.items() if fn is not None]
+        functions = {"train_fn": self.train_fn, "score_fn": self.score_fn}
+        named = [f"{role} {_name(fn)}" for role, fn in functions.items() if fn is not None]
         return [f"study {self.scope}", *named] if named else []
 
     def train(
@@ -61,7 +62,7 @@ class TrainingBackend:
     ) -> None:
         """Train ``form`` in place, as :func:`autogate.training.loop.train` does.
 
-        A caller's own function is always run from the start to the end.
+        A caller's function always runs from the start to the end.
 
         Raises:
             TrainingError: If the loss stops being finite, memory is short, or the caller's function fails.
@@ -69,7 +70,7 @@ class TrainingBackend:
         try:
             if fidelity == "full":
                 for gate in gates_of(form).values():
-                    # A caller's own loop knows nothing of slices, which stay as they are then.
+                    # A caller's loop does not update slices, so they are left out.
                     if self.train_fn is None or not gate.slices:
                         gate.begin()
             if self.train_fn is None:
@@ -96,7 +97,7 @@ class TrainingBackend:
         except Exception as error:
             if self.train_fn is None:
                 raise
-            raise TrainingError(f"train_fn failed: {_one_line(error)}") from error
+            raise TrainingError(f"train_fn failed: {one_line(error, with_type=True)}") from error
         if not all(p.isfinite().all() for p in form.parameters()):
             raise TrainingError("weights are no longer finite after training; try a lower --lr")
 
@@ -112,9 +113,9 @@ class TrainingBackend:
         try:
             value = float(self.score_fn(form, part))
         except Exception as error:
-            raise TrainingError(f"score_fn failed: {_one_line(error)}") from error
+            raise TrainingError(f"score_fn failed: {one_line(error, with_type=True)}") from error
         if not math.isfinite(value):
-            raise TrainingError(f"score_fn returned {value}")
+            raise TrainingError(f"score_fn returned {value}; it must return a finite number")
         return value, trace_decisions(form, split, device=device)
 
 

@@ -21,7 +21,15 @@ from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.surgery import attach_gates, canonical, dense_parts, training_form, training_knobs
-from autogate.training.loop import Progress, cosine_lr, loss_of, optimiser_for, set_lr, training_batches
+from autogate.training.loop import (
+    Progress,
+    cosine_lr,
+    loss_of,
+    optimiser_for,
+    set_lr,
+    set_training_progress,
+    training_batches,
+)
 from autogate.training.recipe import Recipe
 from autogate.training.state import Checkpointer, pack_training, unpack_training
 
@@ -29,7 +37,7 @@ SharedGates = dict[tuple[str, Gate], TrainingGate]
 
 
 def make_bank(network: Network, space: BoundSpace, seed: int) -> SharedGates:
-    """Return one gate for each site and gene value of the families that have weights of their own."""
+    """Return one gate for each site and gene value of the families that have weights."""
     bank: SharedGates = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,8 +76,8 @@ def train_shared(
     optimiser = optimiser_for(parameters, recipe, holder)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        kept = None if checkpointer is None else checkpointer.load()
-        start = 0 if kept is None else unpack_training(kept, holder, {}, optimiser, device)
+        stored = None if checkpointer is None else checkpointer.load()
+        start = 0 if stored is None else unpack_training(stored, holder, {}, optimiser, device)
         for _ in range(0, start, recipe.batch_size):  # the policies of the steps that are over
             random_policy(space, network, rng)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
@@ -80,8 +88,7 @@ def train_shared(
                     gates = attach_gates(network, policy, bank)
                     form = training_form(network, gates)
                     form.train()
-                    for gate in gates.values():
-                        gate.set_progress(fraction)
+                    set_training_progress(gates.values(), fraction)
                     loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
                     (loss / 3).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)

@@ -1,4 +1,4 @@
-"""The state of a training as bytes, so that an interrupted one goes on as if nothing had happened."""
+"""The state of a training as bytes, so that an interrupted one continues with equal results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
+from autogate.system import one_line
 
 _HOST_RNG, _DEVICE_RNG, _SEEN = "rng.host", "rng.device", "seen"
 
@@ -30,7 +31,7 @@ class Checkpointer(Protocol):
 def pack_training(
     form: nn.Module, gates: dict[str, TrainingGate], optimiser: torch.optim.Optimizer, device: torch.device, images: int
 ) -> bytes:
-    """Return weights, momenta, what gates keep beside their weights, random numbers to come, and images seen."""
+    """Return weights, momenta, the further state of gates, random numbers to come, and images seen."""
     state = {f"value.{name}": value for name, value in _values(form).items()}
     for name, parameter in form.named_parameters():
         momentum = optimiser.state.get(parameter, {}).get("momentum_buffer")
@@ -77,7 +78,7 @@ def unpack_training(
             torch.cuda.set_rng_state(state[_DEVICE_RNG], device)
         return int(state[_SEEN])
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error, 100)
         raise TrainingError(f"the stored state of the training does not fit the network ({reason})") from None
 
 

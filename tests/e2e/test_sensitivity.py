@@ -59,7 +59,11 @@ def test_tables_and_wrong_input(cli: Cli, tiny: str) -> None:
         (("--family", "mod"), "weights of their own"),
         (("--family", "dorp"), "unknown gate family 'dorp'; did you mean drop?"),
         (("--family", "dce"), "gates of dce find their channels in training; sensitivity curves of magnitude show"),
-        (("--family", "magnitude", "--plot", "nowhere/curves.html"), "cannot write nowhere/curves.html"),
+        (
+            ("--family", "magnitude", "--plot", "nowhere/curves.html"),
+            "plot: directory nowhere does not exist",
+        ),
+        (("--family", "magnitude", "--plot", "."), "cannot write the plot: . is a directory; name a file"),
         (("--family", "drop", "--images", "0"), "images must be at least 1"),
         (("--family", "magnitude", "--values", "1.5"), "ratio must be in [0, 0.97], not 1.5"),
         (("--family", "magnitude", "--values", "half"), "--values 'half' must be numbers"),

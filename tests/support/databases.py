@@ -15,6 +15,9 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from autogate.goals import SearchConfig, make_config
+from autogate.policy import DENSE
+from autogate.records import Evaluation, Job
+from autogate.store import Store
 from tests.support import ROOT
 
 RELEASED = ROOT / "tests" / "unit" / "store" / "released"
@@ -87,3 +90,8 @@ def released(schema: int, to: Path) -> str:
     """Copy the database of a released schema, with its weights, and return its URL."""
     shutil.copytree(RELEASED / f"schema_{schema}", to)
     return f"sqlite:///{to / 'studies.db'}"
+
+
+def add_evaluation(store: Store, evaluation: Evaluation) -> None:
+    """Store an evaluation that no job of ``store`` asked for, the way a worker does when its training ends."""
+    store.finish_job(Job(-1, evaluation.key, DENSE, "none", 0, 0, False, None), evaluation)

@@ -4,15 +4,15 @@ from autogate.latency.hardware.device import (
     DTYPES,
     LAYOUTS,
     device_name,
+    exclusive_inference,
+    inference_setting,
     resolve_device,
     setting_of,
     usable_cores,
 )
-from autogate.latency.hardware.exclusive import exclusive_inference, inference_setting
-from autogate.latency.hardware.host_load import HostLoad
-from autogate.latency.hardware.machine import device_state, machine_facts
+from autogate.latency.hardware.gpu import clocks_locked, handle_of, throttle_watch
+from autogate.latency.hardware.machine import HostLoad, device_state, machine_facts
 from autogate.latency.hardware.noise import noise_sources
-from autogate.latency.hardware.nvml import clocks_locked, handle_of, throttle_watch
 
 __all__ = [
     "DTYPES",

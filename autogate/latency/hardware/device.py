@@ -1,13 +1,16 @@
-"""The device at hand: what it is called, and the setting in which networks run on it."""
+"""The device at hand: its name, the settings it can run, and having it alone for a measurement."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from autogate.device_lock import measurement
 from autogate.errors import DeviceError
 from autogate.records import Setting
 from autogate.runtimes import get_runtime
@@ -61,7 +64,7 @@ def setting_of(
         raise DeviceError(f"batch size {batch_size} must be at most {_MOST_IMAGES}")
     cores = os.cpu_count() or 1
     if threads is not None and not 1 <= threads <= cores:
-        raise DeviceError(f"threads {threads} must be at least 1, and at most the {cores} cores there are")
+        raise DeviceError(f"--threads {threads} must be between 1 and {cores}, the number of cores")
     if dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:
@@ -71,7 +74,7 @@ def setting_of(
         raise DeviceError(f"runtime {runtime!r} cannot run dtype {dtype!r}; it runs {', '.join(sorted(runs.dtypes))}")
     versions = {"torch": torch.__version__, "python": platform.python_version(), **runs.versions()}
     if device.type == "cuda":
-        from autogate.latency.hardware.gpu_modes import gpu_modes
+        from autogate.latency.hardware.gpu import gpu_modes
 
         versions |= {"driver": _driver_version(), **gpu_modes(device)}
     return Setting(
@@ -92,7 +95,7 @@ def usable_cores() -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the hardware's own name."""
+    """Return the name of the hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -111,3 +114,22 @@ def _driver_version() -> str:
         return str(pynvml.nvmlSystemGetDriverVersion())
     finally:
         pynvml.nvmlShutdown()
+
+
+@contextmanager
+def inference_setting(setting: Setting) -> Iterator[None]:
+    """Run with the setting's thread count and in inference mode; restore both afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def exclusive_inference(setting: Setting) -> Iterator[None]:
+    """Have the device alone, as in use."""
+    with inference_setting(setting), measurement(torch.device(setting.device)):
+        yield

@@ -1,28 +1,34 @@
-"""What this machine is, and the state it is in, as it matters for measuring."""
+"""What this machine is, the state it is in, and how busy other work keeps it, as far as it matters for measuring."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from autogate.latency.hardware.device import device_name, usable_cores
-from autogate.latency.hardware.host_load import load_of_others
 
 _PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray")
 _CPU = Path("/sys/devices/system/cpu")
 _QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3
+# Fields of psutil.cpu_times() in which a core works; which of them a system reports differs.
+_BUSY_FIELDS = ("user", "nice", "system", "irq", "softirq")
+
+Readings = tuple[float, float, float, float]
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return versions, devices, the work of others, and whether it is little enough to measure beside.
+    """Return versions, devices, the load by other processes, and ``quiet``: whether that load allows measuring.
 
-    The load average holds this process's own work of the last minute, and tells only where nothing else does.
+    The load average includes this process's work of the last minute, so it decides only where nothing else is known.
     """
     load, others = _load(), load_of_others()
     busy = others["others_cores"] + others["stolen_cores"] if others else load
@@ -38,9 +44,9 @@ def machine_facts() -> dict[str, Any]:
 
 
 def device_state(device: torch.device) -> dict[str, Any]:
-    """Return what may change a device's speed from one moment to the next; absent facts are None."""
+    """Return what may change a device's speed from one moment to the next; None stands for what cannot be read."""
     if device.type == "cuda":
-        from autogate.latency.hardware.nvml import gpu_state
+        from autogate.latency.hardware.gpu import gpu_state
 
         return gpu_state(device)
     return {
@@ -52,20 +58,57 @@ def device_state(device: torch.device) -> dict[str, Any]:
     }
 
 
-def busiest_processes() -> list[str]:
-    """Return the names of other processes that are running on a core right now, most used first."""
+def busiest_processes(limit: int = _MAX_PROCESSES) -> list[str]:
+    """Return the names of at most ``limit`` other processes that run on a core right now, most CPU time first."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        if int(folder.name) == os.getpid():
-            continue
-        try:
-            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            continue
-        fields = rest.split()
-        if fields[0] == "R":
-            found.append((int(fields[11]) + int(fields[12]), name))
-    return [name for _, name in sorted(found, reverse=True)[:_MAX_PROCESSES]]
+    for process in psutil.process_iter(["name", "status", "cpu_times"]):
+        facts = process.info
+        if process.pid != os.getpid() and facts["status"] == psutil.STATUS_RUNNING and facts["cpu_times"]:
+            found.append((facts["cpu_times"].user + facts["cpu_times"].system, facts["name"]))
+    return [name for _, name in sorted(found, reverse=True)[:limit]]
+
+
+def readings() -> Readings | None:
+    """Return what a :class:`HostLoad` reads, in seconds; None if the host does not report it."""
+    try:
+        times = psutil.cpu_times()
+    except (OSError, ValueError, IndexError, TypeError):
+        return None
+    busy = sum(getattr(times, field, 0.0) for field in _BUSY_FIELDS)
+    return time.monotonic(), busy, getattr(times, "steal", 0.0), time.process_time()
+
+
+class HostLoad:
+    """Counts, from its creation on, how many cores other processes use and how many the hypervisor withholds.
+
+    The threads of this process are left out: they are what is measured.
+
+    Args:
+        read: Returns in seconds the clock, the work of all cores, the time withheld from them, and this process's
+            work; None if the host does not report them.
+    """
+
+    def __init__(self, *, read: Callable[[], Readings | None] = readings) -> None:
+        self._read = read
+        self._start = self._read()
+
+    def facts(self) -> dict[str, float]:
+        """Return ``others_cores`` and ``stolen_cores``, means since creation; empty if the host does not report them.
+
+        Work shorter than a few clock ticks of the host (10 ms each) is not seen.
+        """
+        now = self._read()
+        if self._start is None or now is None or now[0] <= self._start[0]:
+            return {}
+        elapsed, busy, stolen, mine = (after - before for after, before in zip(now, self._start, strict=True))
+        return {"others_cores": round(max(0.0, busy - mine) / elapsed, 2), "stolen_cores": round(stolen / elapsed, 2)}
+
+
+def load_of_others(seconds: float = 0.3) -> dict[str, float]:
+    """Return what :meth:`HostLoad.facts` does, over the next ``seconds``."""
+    load = HostLoad()
+    time.sleep(seconds)
+    return load.facts()
 
 
 def _load() -> float | None:

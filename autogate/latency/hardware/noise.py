@@ -1,4 +1,4 @@
-"""What may make a machine's times unsteady, in words: other work, and settings that let the clock move."""
+"""What may make a machine's times unsteady, in words: other programs, and settings that let the clock change."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import torch
 from autogate.latency.hardware.machine import device_state
 from autogate.records import Profile
 
-# A load this far above the threads that measure is of something else.
+# A load this far above the number of measuring threads comes from other programs.
 _OTHER_LOAD = 0.5
 _FULL_CLOCK = 0.9
 _OTHERS_CORES = 0.1
-NOTHING = "no busy process and no setting that would explain it was found: another guest of this host?"
+NOTHING = "no cause found on this machine; it may be another virtual machine on the same host"
 
 
 def noise_sources(profile: Profile, *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state) -> str:
-    """Return what may have disturbed a profile that was just taken, or that nothing was found.
+    """Return what may have disturbed a profile that was just taken, as one text; ``NOTHING`` if no cause is found.
 
     Args:
         profile: The profile.
-        state_of: Returns the state of a device as it is now.
+        state_of: Returns the current state of a device.
     """
     device = torch.device(profile.setting.device)
-    # The host hands out what a GPU runs, so that what disturbs the host counts too.
+    # The host launches what a GPU runs, so noise on the host counts too.
     now = {**state_of(torch.device("cpu")), **(state_of(device) if device.type == "cuda" else {})}
-    beside = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
-    state = {**now, **profile.method, "busiest": list(dict.fromkeys(beside))}
-    found = suspicious(state, threads=profile.setting.threads)
+    processes = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
+    state = {**now, **profile.method, "busiest": list(dict.fromkeys(processes))}
+    found = noise_sources_in(state, threads=profile.setting.threads)
     return "; ".join(found) or NOTHING
 
 
-def suspicious(state: Mapping[str, Any], *, threads: int) -> list[str]:
-    """Return what of a device's state may make times unsteady, a line each.
+def noise_sources_in(state: Mapping[str, Any], *, threads: int) -> list[str]:
+    """Return what in a device's state may make times unsteady, one short text per cause.
 
     Args:
-        state: As :func:`device_state` and :class:`HostLoad` tell it; facts that are absent are not suspicious.
-        threads: CPU threads that measure.
+        state: From :func:`device_state` and :class:`HostLoad`; facts that are absent or None are no cause.
+        threads: Number of CPU threads that measure.
     """
     found = []
     if state.get("busiest"):
-        found.append(f"running beside: {', '.join(state['busiest'])}")
+        found.append(f"other programs are running: {', '.join(state['busiest'])}")
     found += [
-        f"{who} {cores:.1f} cores meanwhile"
+        f"{who} {cores:.1f} cores during the measurement"
         for key, who in (("others_cores", "other work kept busy"), ("stolen_cores", "the hypervisor withheld"))
         if (cores := state.get(key) or 0.0) > _OTHERS_CORES
     ]
     if (load := state.get("load")) is not None and load > threads + _OTHER_LOAD:
-        found.append(f"the load is {load:.1f}, and {threads} of it measures")
+        found.append(f"the load is {load:.1f}, of which {threads} is the measurement")
     if (governor := state.get("governor")) not in (None, "performance"):
         found.append(f"the CPU's governor is {governor}, not performance")
     if state.get("turbo_off") == "0":

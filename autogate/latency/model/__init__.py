@@ -1,15 +1,12 @@
 """Predict the latency of a gated network from a profile: its units, their forms, and how they compose."""
 
-from autogate.latency.model.calibration import MIN_NETWORKS
-from autogate.latency.model.conformal import upper_residual
-from autogate.latency.model.device_limits import roofline
+from autogate.latency.model.calibration import MIN_NETWORKS, upper_residual
 from autogate.latency.model.explain import explain_gates, explain_units
 from autogate.latency.model.kernels import FastestKernels
 from autogate.latency.model.latency_model import VERSION, LatencyModel
 from autogate.latency.model.many import ManyPredictor
-from autogate.latency.model.operators import operators_by_unit, record_operators
-from autogate.latency.model.profile_match import check_profile_matches
-from autogate.latency.model.units import REMOVED, Unit, cut_into_units, keys_of
+from autogate.latency.model.operators import operators_by_unit, record_operators, roofline
+from autogate.latency.model.units import REMOVED, Unit, check_profile_matches, cut_into_units, keys_of
 
 __all__ = [
     "FastestKernels",

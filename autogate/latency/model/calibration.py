@@ -1,4 +1,4 @@
-"""Correct what units add up to by what whole networks took, and say how far off it may be."""
+"""Correct what units add up to by what whole networks took, and bound how far off that may be."""
 
 from __future__ import annotations
 
@@ -7,11 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from autogate.errors import ProfileError
-from autogate.latency.model.conformal import is_enough, upper_residual
-from autogate.latency.model.device_limits import Regime
+from autogate.latency.model.operators import Regime
 from autogate.records import NetworkSample
+
+_LEVEL = 0.95
+
+
+def is_enough(count: int, level: float = _LEVEL) -> bool:
+    """Whether ``count`` residuals bound a further one with probability ``level`` without assuming a distribution."""
+    return math.ceil((count + 1) * level) <= count
+
+
+def upper_residual(residuals: np.ndarray, level: float = _LEVEL) -> float:
+    """Return what a further residual exceeds with probability ``1 - level`` at most.
+
+    With ``n`` residuals of networks that the prediction has not seen, it is the ``ceil((n + 1) * level)``-th smallest;
+    that promise needs no assumption on their distribution. With fewer than ``level / (1 - level)`` of them it cannot
+    be made: then it is at least the bound that normal residuals would have.
+
+    Args:
+        residuals: ``log(measured / predicted)``, float64 ``[n]``.
+        level: Probability in (0, 1).
+    """
+    n = len(residuals)
+    if is_enough(n, level):
+        return float(np.sort(residuals)[math.ceil((n + 1) * level) - 1])
+    spread = float(residuals.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    normal = float(residuals.mean()) + float(stats.t.ppf(level, n - 1)) * spread
+    return max(float(residuals.max()), normal)
+
 
 MIN_NETWORKS = 6
 _MIN_ERROR = 0.005
@@ -22,10 +49,10 @@ class Calibration:
     """Latency of a whole network: ``offset_ms + slope * composed``.
 
     Attributes:
-        offset_ms: What it takes besides its units, in milliseconds.
-        slope: What marks between units and the rest of the network change, as a factor.
-        error: By which share a latency exceeds that with a probability of 5 % at most.
-        error_in: The same among networks of one regime, where it differs and they are enough to say.
+        offset_ms: Time outside the units, in milliseconds.
+        slope: Factor by which times of units with marks between them differ from those of the whole network.
+        error: Relative error that a latency exceeds with a probability of at most 5 %.
+        error_in: The same for networks of one regime, for regimes with enough networks.
     """
 
     offset_ms: float
@@ -44,7 +71,7 @@ def calibrate(
     composed_ms: Callable[[NetworkSample], float],
     regime: Callable[[NetworkSample], Regime | None],
 ) -> Calibration:
-    """Fit whole networks to what is composed without their own samples.
+    """Fit measured latencies of whole networks to latencies that were composed without those measurements.
 
     The bounds come from leaving each network out in turn, so that they hold for networks never seen.
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autogate.gates import get_family
-from autogate.latency.model.device_limits import roofline
 from autogate.latency.model.latency_model import LatencyModel
-from autogate.latency.model.operators import operators_by_unit
+from autogate.latency.model.operators import operators_by_unit, roofline
 from autogate.latency.timing import prepare, random_input
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Operator

@@ -12,9 +12,8 @@ import numpy as np
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency.model.kernels import FastestKernels
-from autogate.latency.model.profile_match import check_profile_matches
 from autogate.latency.model.regression import Counts, FormRegression
-from autogate.latency.model.units import REMOVED, Region, Unit
+from autogate.latency.model.units import REMOVED, Region, Unit, check_profile_matches
 from autogate.policy import Gate, Policy
 from autogate.records import ExecutionPlan, NetworkSample, Operator, Profile
 from autogate.sites import Network
@@ -32,7 +31,7 @@ class FormTime:
 
     Attributes:
         device_ms: On the device, in milliseconds.
-        host_ms: For the host to hand it out; 0 where they are one.
+        host_ms: For the host to launch it, in milliseconds; 0 on a CPU.
         waits: Whether the host needs the device's results first.
     """
 
@@ -160,10 +159,10 @@ class FormTimes:
         )
 
     def _work(self, region: Region, unit: Unit, gate: Gate, decisions: Decisions) -> tuple[float, float]:
-        """Return what a gated block's own layers take of its time, and its time without any, in milliseconds.
+        """Return how much of a gated block's time its layers take, and its time without them, in milliseconds.
 
-        Deciding, and gathering and scattering images, stay whatever else the layers are gated by. A block that runs for
-        some of the images does as much of its whole work.
+        The time to decide, and to gather and scatter images, stays the same when the layers have further gates.
+        A block that runs for some of the images does the same share of its whole work.
         """
         ladder = get_family(gate.family).decisions(self._network.sites[region.site], gate, self._batch_size)
         full = ladder[-1]

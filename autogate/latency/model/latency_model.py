@@ -13,8 +13,8 @@ import numpy as np
 
 from autogate.gates import Family, get_family
 from autogate.latency.model.calibration import Calibration, calibrate
-from autogate.latency.model.device_limits import Regime, roofline, sum_of
 from autogate.latency.model.forms import FormTime, FormTimes
+from autogate.latency.model.operators import Regime, roofline, sum_of
 from autogate.latency.model.timelines import Timelines
 from autogate.latency.model.units import Unit, cut_into_units
 from autogate.policy import DENSE, Gate, Policy
@@ -94,7 +94,7 @@ class LatencyModel:
         return (1 + error) * (1 + self._stale_error) - 1
 
     def learn(self, units: Sequence[UnitSample], networks: Sequence[NetworkSample], forms: Sequence[UnitForm]) -> None:
-        """Add what further networks showed to the profile, and fit anew."""
+        """Add measurements of further networks to the profile, and fit the model again."""
         known = self.profile
         self._fit(
             replace(
@@ -155,7 +155,7 @@ class LatencyModel:
         return self._forms.dense_ms(unit)
 
     def form_time(self, unit: Unit, policy: Policy, decisions: Mapping[str, int | None]) -> FormTime:
-        """Return the time of one unit under a canonical policy whose varying gates decide as told."""
+        """Return the time of one unit under a canonical policy whose varying gates take given decisions."""
         return self._forms.time(unit, policy.gates, decisions)
 
     def open_time(self, unit: Unit, policy: Policy) -> FormTime:

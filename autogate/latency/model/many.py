@@ -105,7 +105,7 @@ class _UnitTimes:
         self.unit = unit
         near = [*unit.sites, *(site for region in unit.regions for site in region.sites)]
         self.gates = {site: gates[site] for site in dict.fromkeys(near) if site in gates}
-        # Combinations are told apart by a sum of random 64-bit numbers; two that are equal will not be met.
+        # A sum of random 64-bit numbers identifies a combination; a collision is too unlikely to matter.
         rng = np.random.default_rng(_SEED)
         self.marks = {site: rng.integers(0, 2**63, len(its), dtype=np.int64) for site, its in self.gates.items()}
         self.seen = np.zeros(0, dtype=np.int64)

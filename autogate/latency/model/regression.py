@@ -2,7 +2,7 @@
 
 What is regressed is log(measured / roofline): how far the device stays behind its limits. It is linear in the same of
 what the gates alone leave of the time, multiplied, but for what a Gaussian process over the counts of a form carries
-from the measured forms to those between and beside them.
+from the measured forms to similar ones.
 
 It is not monotone by construction: nothing forbids the process to say that a form takes longer than one that keeps more
 channels. Guaranteed is that the same samples give the same times, all of them positive; that a form that was measured
@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.gaussian_process.kernels import RBF
 
-from autogate.latency.model.device_limits import roofline
+from autogate.latency.model.operators import roofline
 from autogate.records import DeviceCard, Operator, Setting
 
 # Chosen on measured profiles: variance and length scale of deviations from the linear part, over standardised counts;

@@ -8,14 +8,16 @@ whole block, and nothing is left of the others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from torch import fx, nn
 
+from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.policy import Gate, Policy
-from autogate.records import ExecutionPlan
+from autogate.records import ExecutionPlan, Profile
 from autogate.sites import BlockNodes, GroupNodes, Network, SiteNodes, layer_text, module_of
 from autogate.surgery import UNIT
 
@@ -38,7 +40,7 @@ class Region:
         site: The block's site.
         type: Name shared by regions of equal units.
         units: Positions of its units in the network; the last one stands for all of them if the block has a gate.
-        sites: Names of the sites whose gates change the region, its own first.
+        sites: Names of the sites whose gates change the region, the one at the region first.
     """
 
     site: str
@@ -191,3 +193,39 @@ def keys_of(
 ) -> tuple[str, ...]:
     """Return the key of every unit under ``policy`` with scripted ``decisions`` and planned executors."""
     return tuple(unit.key(policy.gates, decisions, plan) for unit in units)
+
+
+def check_profile_matches(profile: Profile, network: Network, units: Sequence[Unit]) -> None:
+    """Refuse a profile of another network than ``network``, whose units are ``units``.
+
+    Raises:
+        ProfileError: With what differs: the number of units, the input, the first other unit, or a site.
+    """
+    if not (different := _differences(profile, network, units)):
+        return
+    raise ProfileError(
+        f"the profile of {profile.model!r} is of another network: {'; '.join(different)}; use it with that network, "
+        "or profile this one with `autogate profile`"
+    )
+
+
+def _differences(profile: Profile, network: Network, units: Sequence[Unit]) -> list[str]:
+    here = [unit.type for unit in units]
+    # A profile without dense is not written; a made-up one is judged by its units alone.
+    there = next((list(sample.keys) for sample in profile.networks if not sample.policy.get("gates")), here)
+    found = []
+    if len(there) != len(here):
+        found.append(f"it has {len(there)} units, this one {len(here)}")
+    if profile.input_shape != network.input_shape:
+        found.append(f"its input is {_size(profile.input_shape)}, this one's {_size(network.input_shape)}")
+    for i, (its, ours) in enumerate(zip_longest(there, here, fillvalue="absent"), start=1):
+        if its != ours:
+            return [*found, f"its unit {i} is {its}, this one's {ours}"]
+    known = {sample.key for sample in profile.units}
+    found += [f"it lacks unit {unit}" for unit in here if unit not in known][:1]
+    sites = {site: None for sample in profile.networks for site in sample.policy.get("gates", ())}
+    return found + [f"it has gates at {site}, which this one lacks" for site in sites if site not in network.sites][:1]
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -1,6 +1,6 @@
 """Take, store, transfer and revalidate the profile of a network on a device."""
 
-from autogate.latency.profile.drift import drift_check, drift_networks, slowdown_of
+from autogate.latency.profile.drift import drift_check, drift_networks, revalidate, slowdown_of
 from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork, random_network
 from autogate.latency.profile.profile_file import (
@@ -12,7 +12,6 @@ from autogate.latency.profile.profile_file import (
     to_lines,
     write_profile,
 )
-from autogate.latency.profile.staleness import revalidate
 from autogate.latency.profile.take import begun_in, fastest_layout, take_profile
 from autogate.latency.profile.timed_networks import Samples, time_networks
 from autogate.latency.profile.transfer import completed, transfer_profile

@@ -1,4 +1,4 @@
-"""What a profile that is being taken has measured so far, on disk, so that an interrupted one goes on from there."""
+"""Measurements of a profile in progress, on disk, from which an interrupted one is resumed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ProfileCheckpoint:
     """Rounds of the phases of a profile.
 
     Args:
-        path: File that keeps them; None keeps them in memory only. One of another profile is replaced.
-        identity: What the profile is of; only rounds of the same are gone on from.
+        path: File that stores them; None keeps them in memory only. The file of another profile is replaced.
+        identity: Identifies what is profiled; only rounds with an equal identity are resumed.
 
     Attributes:
         card: The device card, once it is known.
@@ -58,7 +58,7 @@ class ProfileCheckpoint:
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier process left something to go on from."""
+        """Whether measurements of an earlier process were read."""
         return self.elapsed_s > 0
 
     def rounds(self, phase: str) -> list[Round]:
@@ -66,26 +66,26 @@ class ProfileCheckpoint:
         return list(self._rounds[phase])
 
     def ended(self, phase: str) -> bool:
-        """Whether a phase is over."""
+        """Whether a phase is complete."""
         return phase in self._ended
 
-    def keep_card(self, card: DeviceCard, elapsed_s: float) -> None:
-        """Keep the device card."""
+    def add_card(self, card: DeviceCard, elapsed_s: float) -> None:
+        """Store the device card."""
         self.card = card
         self._append({"card": card.to_json()}, elapsed_s)
 
-    def keep_round(self, phase: str, passes: Sequence[Pass], elapsed_s: float) -> None:
-        """Keep one round of a phase."""
+    def add_round(self, phase: str, passes: Sequence[Pass], elapsed_s: float) -> None:
+        """Store one round of a phase."""
         self._rounds[phase].append(list(passes))
         self._append({"phase": phase, "passes": [_to_json(one) for one in passes]}, elapsed_s)
 
     def end(self, phase: str, elapsed_s: float) -> None:
-        """Note that a phase is over."""
+        """Store that a phase is complete."""
         self._ended.add(phase)
         self._append({"ended": phase}, elapsed_s)
 
     def begin_again(self, phase: str, elapsed_s: float) -> None:
-        """Forget the rounds of a phase: they are no good."""
+        """Discard the rounds of a phase, which were too noisy."""
         self._rounds[phase].clear()
         self._append({"again": phase}, elapsed_s)
 

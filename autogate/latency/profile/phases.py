@@ -56,26 +56,26 @@ RoughMs = Callable[[PlannedNetwork], float]
 
 
 class Phases:
-    """Runs the phases of one profile and counts the time that they take, in earlier processes too.
+    """Runs the phases of one profile and counts their time, including that of earlier processes.
 
     Args:
         network: The network, whose weights the planned ones share.
         units: Its units.
-        setting: How to run.
-        journal: Keeps what was measured.
+        setting: Device, batch size, dtype, layout and threads.
+        journal: Stores what was measured.
         seconds: Time for all phases together.
         seed: Seed of the order of passes.
-        progress: Called with a fraction in [0, 1] and what is going on.
-        elapsed_s: How much of the time is already gone, in seconds.
-        strict_time_limit: Whether to stop when the time is up, rather than make a few passes of a few networks anyhow.
-        attempts: How often to begin a phase in which times of one network spread too much; never beyond the time.
+        progress: Called with a fraction in [0, 1] and the current step as text.
+        elapsed_s: Seconds of the time that are already spent.
+        strict_time_limit: Whether to stop when the time is up, instead of making a few passes of a few networks first.
+        attempts: How often to begin a phase whose times of one network spread too much, within the time.
         instruments: What to measure with.
 
     Attributes:
-        again: How many groups of passes ran again because the machine was disturbed or throttled.
-        watched: After how many groups, of this process, a GPU was throttled for heat or power, and at its power limit;
-            empty where nothing tells.
-        attempts_made: How often each phase was begun.
+        again: Number of groups of passes that ran again because the machine was disturbed or throttled.
+        watched: Number of groups of this process after which a GPU was throttled, and was at its power limit; empty
+            if that cannot be read.
+        attempts_made: Number of attempts by phase.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Phases:
         return self.instruments.clock() - self._start
 
     def left_s(self) -> float:
-        """Return the seconds left for phases, when those of :meth:`run_warm` are set aside, building included."""
+        """Return the seconds left for phases after reserving those of :meth:`run_warm`, building included."""
         return self.seconds - self.elapsed_s() - 1.5 * self._warm_s
 
     def run(
@@ -133,12 +133,12 @@ class Phases:
         """Time the planned networks interleaved for at most ``seconds``, the building included.
 
         Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
-        the median. The first few may take until ``hard_limit_s``. Where ``rough_ms`` says about what a network
-        takes, in milliseconds, no more of them are built than can run often enough in the time that is left. What an
-        interrupted profile has to build again does not count.
+        the median. The first few may take until ``hard_limit_s``. With ``rough_ms``, an estimate of a network's
+        time in milliseconds, only as many networks are built as can run often enough in the time that is left. Time to
+        build again what an interrupted profile had built does not count.
 
         Raises:
-            ProfileError: If the time is to be kept and the networks cannot run once.
+            ProfileError: If the time limit is strict and too short to run each network once.
         """
         begun = self.instruments.clock()
         rounds = self.journal.rounds(phase)
@@ -146,7 +146,7 @@ class Phases:
             subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
             self._start += self.instruments.clock() - begun
             begun = self.instruments.clock()
-        # Nothing is known yet of how long summing up the first phase takes.
+        # How long summing up the first phase takes is not known yet.
         begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
         end = begun + seconds
         last = begun + (seconds if hard_limit_s is None else hard_limit_s) if self.strict_time_limit else math.inf
@@ -174,7 +174,7 @@ class Phases:
             if begun >= last and (rough_ms is None or len(subjects) < MIN_NETWORKS):
                 raise ProfileError(
                     f"the time is up after {len(subjects)} of {len(plan)} networks were built, and none of them ran; "
-                    "give more with --time, or a smaller --space"
+                    "raise --time, or choose a smaller --space"
                 )
             if rough_ms is not None and subjects:
                 round_s += s_per_ms * rough_ms(planned)
@@ -225,7 +225,7 @@ class Phases:
         *,
         may_try_again: bool,
     ) -> bool:
-        """Run rounds; return whether they were given up because they are too noisy."""
+        """Run rounds; return whether they were stopped because they are too noisy."""
         rounds = self.journal.rounds(phase)
         begun = self.instruments.clock()
         if rounds and begun >= last:
@@ -237,7 +237,7 @@ class Phases:
             nonlocal judged, noisy
             passes = last_passes(subjects, one)
             rounds.append(passes)
-            self.journal.keep_round(phase, passes, self.elapsed_s())
+            self.journal.add_round(phase, passes, self.elapsed_s())
             self._report(phase, len(rounds))
             if not judged and len(rounds) >= _JUDGED_ROUNDS:
                 share = (self.instruments.clock() - begun) / max(end - begun, 1e-9)
@@ -265,7 +265,7 @@ class Phases:
         return noisy
 
     def run_warm(self, dense: NetworkSample) -> NetworkSample | None:
-        """Time the dense network with no other one in between; return None if there is no time for it."""
+        """Time the dense network alone, without others in between; return None if there is no time for it."""
         setting = self.setting
         form = prepare(compact_form(self.network, DENSE, {}), setting)
         run = self.instruments.timed(form, random_input(self.network.input_shape, setting), setting)
@@ -281,15 +281,15 @@ class Phases:
                 max_rounds=_WARM_PASSES,
                 clock=self.instruments.clock,
             )
-        kept = passes.ms[0]
-        median, iqr = median_iqr(kept)
+        times_ms = passes.ms[0]
+        median, iqr = median_iqr(times_ms)
         return replace(
             dense,
             ms=median,
             iqr_ms=iqr,
             passes=passes.rounds,
             network=self._numbered,
-            interval_ms=median_interval(kept),
+            interval_ms=median_interval(times_ms),
             phase=WARM,
         )
 
@@ -307,7 +307,7 @@ def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:
 
 
 def _is_noisy(rounds: Sequence[Sequence[Pass]]) -> bool:
-    """Whether times of one network spread as in a profile that is refused, what a group shares taken out."""
+    """Whether times of one network spread too much for a profile, after removing slowdowns shared by a group."""
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
     undisturbed = stationary(whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]))
     return spread(median_iqr(undisturbed.of(row, times)) for row, times in enumerate(whole_ms)) > TOO_NOISY

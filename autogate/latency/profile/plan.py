@@ -26,7 +26,7 @@ _HEAVIEST = 1.1
 
 @dataclass(frozen=True)
 class PlannedNetwork:
-    """One network of a profile: a policy, the decisions its varying gates are told to take, and planned executors."""
+    """One network of a profile: a policy, the decisions its varying gates take, and the kernels that run its gates."""
 
     policy: Policy
     decisions: Mapping[str, int | None]

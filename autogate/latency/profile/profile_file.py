@@ -11,6 +11,7 @@ from typing import Any
 from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
 from autogate.records import DeviceCard, NetworkSample, Operator, Profile, Setting, UnitForm, UnitSample
+from autogate.system import one_line
 
 SCHEMA = "autogate.profile/3"
 _READABLE = ("autogate.profile/2", SCHEMA)
@@ -75,7 +76,7 @@ def from_lines(text: str, where: str) -> Profile:
         _check_whole(rows, where)
         found = digest("".join(canonical_json(row) + "\n" for row in rows[:-1]))
         if end["digest"] != found:
-            raise _edited(where, f"its last line promises digest {end['digest']}, what is before it has {found}")
+            raise _edited(where, f"its last line has digest {end['digest']}, but the lines before it have {found}")
         units, networks, forms = samples_of_rows(rows[1:-1])
         c, h, w = header["input_shape"]
         setting = Setting.from_json(header["setting"])
@@ -83,7 +84,7 @@ def from_lines(text: str, where: str) -> Profile:
         created, method = header["created_utc"], header.get("method", {})
         return Profile(setting, card, header["model"], (c, h, w), created, units, networks, method, forms)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        what = " ".join(str(error).split())[:100]
+        what = one_line(error, 100)
         raise ProfileError(f"{where} is not a profile ({what}); profile again") from None
 
 
@@ -97,30 +98,30 @@ def _rows(text: str, where: str) -> list[Any]:
             if not rows:
                 raise
             if number == lines[-1][0]:
-                raise _truncated(where, f"it breaks off within line {number}") from None
-            raise _edited(where, f"line {number} is no JSON ({error})") from None
+                raise _truncated(where, f"it ends within line {number}") from None
+            raise _edited(where, f"line {number} is not JSON ({error})") from None
     return rows
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _check_whole(rows: Sequence[Any], where: str) -> None:
-    """Refuse another number of samples than the last line promises, and a profile without a last line."""
+    """Check that the profile has a last line, and as many samples as that line counts."""
     end = rows[-1]
     if end.get("t") != "end":
         samples = len(rows) - 1
-        raise _truncated(where, f"it breaks off after {samples} samples, before the line that says how many they are")
+        raise _truncated(where, f"it ends after {samples} samples, without its last line")
     samples, promised = len(rows) - 2, end["samples"]
     if samples < promised:
-        raise _truncated(where, f"it has {samples} of the {promised} samples that its last line promises")
+        raise _truncated(where, f"it has {samples} of the {promised} samples that its last line counts")
     if samples > promised:
-        raise _edited(where, f"it has {samples} samples, its last line promises {promised}")
+        raise _edited(where, f"it has {samples} samples, but its last line counts {promised}")
 
 
 def _truncated(where: str, what: str) -> ProfileError:
-    return ProfileError(f"{where} is truncated: {what}; copy it anew, or profile again with `autogate profile`")
+    return ProfileError(f"{where} is truncated: {what}; copy it again, or profile again with `autogate profile`")
 
 
 def _edited(where: str, what: str) -> ProfileError:

@@ -99,7 +99,7 @@ def take_profile(
         network: The network; its weights do not matter.
         space: The gates to cover.
         setting: How to run.
-        model: The network's name, kept in the profile.
+        model: The network's name, stored in the profile.
         seconds: Time to spend. What does not fit is left out: rounds first, then mixtures of gates.
         seed: Seed of the plan and of the order of passes.
         progress: Called with a fraction in [0, 1] and what is going on.
@@ -135,8 +135,8 @@ def take_profile(
     )
     if journal.card is None:
         card_s = min(_CARD_SECONDS, _CARD_SHARE * seconds)
-        journal.keep_card(instruments.take_card(setting, seconds=card_s), phases.elapsed_s())
-    assert journal.card is not None  # noqa: S101 - kept above
+        journal.add_card(instruments.take_card(setting, seconds=card_s), phases.elapsed_s())
+    assert journal.card is not None  # noqa: S101 - stored above
 
     captured = not get_runtime(setting.runtime).waits_for_data
     alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)

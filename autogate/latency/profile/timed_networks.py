@@ -1,4 +1,4 @@
-"""Gated networks as a profile runs them: with marks between units, and with their gates told what to decide."""
+"""Gated networks as a profile runs them: with marks between units, and with given decisions of their gates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TimedNetwork:
 
 @dataclass(frozen=True)
 class Samples:
-    """What networks showed: times of their units, their own, and what each unit executed."""
+    """Measurements of networks: times of the networks and their units, and the operators of each unit."""
 
     units: list[UnitSample]
     networks: list[NetworkSample]

@@ -1,4 +1,4 @@
-"""Measure a gated network beside the dense one: interleaved, in one process, on the same inputs."""
+"""Compare a gated network with the dense one: interleaved, in one process, on the same inputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def compare(
 
     Args:
         dense: The dense compact network; it is moved to the setting's device.
-        gated: The gated compact network; likewise.
+        gated: The gated compact network, prepared in the same way.
         inputs: Input batches, float32 ``[batch, C, H, W]`` each; fewer are used if the time is too short to
             repeat all of them.
         setting: How to run.

@@ -1,4 +1,4 @@
-"""Tell what the networks take from what the machine was doing meanwhile."""
+"""Separate the times of networks from disturbances of the machine while they were measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from autogate.latency.hardware import device_state, noise_sources
 from autogate.records import MIXED, Profile
 
-# A group this much slower than the quiet ones was disturbed: by another process, or a lower clock.
+# A group this much slower than the quiet ones was disturbed, by another process or a lower clock.
 _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
 _MIN_KEPT = 3
@@ -23,40 +23,40 @@ _RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Steady:
-    """Passes of networks that ran in turns, as on an undisturbed machine.
+    """Which passes of networks that ran in turns were undisturbed, and how slow the machine was in each.
 
     Attributes:
-        kept: Which passes were not disturbed, bool ``[networks, rounds]``.
-        slowdown: How much slower than usual the machine was meanwhile, for all networks alike, ``[networks, rounds]``.
+        kept: Whether a pass was undisturbed, bool ``[networks, rounds]``.
+        slowdown: Factor by which the machine was slower than usual in a pass, float64 ``[networks, rounds]``.
     """
 
     kept: np.ndarray
     slowdown: np.ndarray
 
     def of(self, network: int, times_ms: np.ndarray) -> np.ndarray:
-        """Return the kept ones of times of a network, or of a part of it, ``[rounds]``, with the slowness taken out."""
+        """Return undisturbed times of a network or a part of it, from ``[rounds]``, divided by the slowdown."""
         kept = self.kept[network]
         stationary: np.ndarray = times_ms[kept] / self.slowdown[network, kept]
         return stationary
 
     def medians(self, times_ms: np.ndarray) -> np.ndarray:
-        """Return the median of each network's kept times, ``[networks]``, from ``[networks, rounds]``."""
+        """Return the median of each network's undisturbed times, ``[networks]``, from ``[networks, rounds]``."""
         return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
 
 def stationary(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
-    """Find disturbed passes in times of networks, ``[networks, rounds]``: what a group shares is the machine.
+    """Find disturbed passes of networks; a slowdown that all passes of a group share comes from the machine.
 
     Args:
-        times_ms: What each pass took.
-        groups: Passes that ran one after the other have the same number, ``[networks, rounds]``.
-        throttled: Passes to leave out because the device was throttled, bool ``[networks, rounds]``; a network of which
-            fewer than three were not keeps them all the same.
+        times_ms: Time of each pass, in milliseconds, ``[networks, rounds]``.
+        groups: Number of each pass's group, whose passes ran directly one after the other, ``[networks, rounds]``.
+        throttled: Passes to leave out because the device was throttled, bool ``[networks, rounds]``; a network with
+            fewer than three other passes keeps all of them.
     """
     by_group = np.argsort(groups, axis=None, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
     slowdown = np.ones(times_ms.shape)
-    # Each is known the better, the better the other is: the networks' usual times and the groups' slowness.
+    # The networks' usual times and the groups' slowdowns are estimated in turns, each from the other.
     for _ in range(_REFINED):
         relative = times_ms / np.median(times_ms / slowdown, axis=1, keepdims=True)
         for group in members:
@@ -85,18 +85,18 @@ def median_interval(times_ms: np.ndarray) -> tuple[float, float]:
 
 
 def spread(found: Iterable[tuple[float, float]]) -> float:
-    """Return the interquartile range over the median, as the median over networks, from both of each network."""
+    """Return the median over networks of IQR / median, from pairs (median, IQR)."""
     return float(np.median([iqr / median for median, iqr in found]))
 
 
 def noise_reason(
     profile: Profile, *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state
 ) -> str | None:
-    """Return what is wrong if times of one network spread by more than a quarter, and what disturbs them; else None.
+    """Return why a profile is too noisy (IQR above a quarter of the median) and the likely cause, or None.
 
     Args:
         profile: The profile.
-        state_of: Returns the state of a device as it is now.
+        state_of: Returns the current state of a device.
     """
     found = spread((s.ms, s.iqr_ms) for s in profile.networks if s.phase == MIXED)
     if found <= TOO_NOISY:

@@ -1,4 +1,4 @@
-"""Run networks in turns, so that a machine whose speed drifts is fair to all, and again what it disturbed."""
+"""Run networks in turns, so that drift of the machine's speed affects all alike, and repeat disturbed runs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from autogate.errors import ProfileError
 
-# So many passes in a row tell together how fast the machine was meanwhile; each is the others' canary.
+# Passes in a row that together show how fast the machine was while they ran.
 GROUP = 20
-# The fewest that can.
+# Smallest number of networks that can show it.
 _LEAST_GROUP = 8
 _RECENT = 50
-# A group this much slower than the same networks were before was disturbed, and runs again. It is a tenth and not a few
-# per cent: what all of a group suffer alike is divided out afterwards, while machines that others share drift by a few
-# per cent all the time, and would run everything again. Only larger disturbances are not alike for all networks.
+# A group this much slower than the same networks were before was disturbed, and runs again. It is 10 % and not a few
+# per cent: a slowdown shared by a group is divided out afterwards, and shared machines drift by a few per cent all the
+# time, so that every group would run again. Only larger disturbances affect networks differently.
 _DISTURBED = 1.10
-# What the networks usually take is known after so many rounds; before, no group runs again.
+# The usual times of the networks are known after so many rounds; before that, no group runs again.
 _KNOWN_AFTER = 3
-# If that happens all the time, none runs again: then the machine has become slower for good.
+# If more than this share of the groups ran again, none does any more: the machine has become slower for good.
 _MOST_AGAIN = 0.2
 
 
@@ -33,9 +33,9 @@ class Round:
 
     Attributes:
         number: Its number, from 1.
-        ms: What each took, in milliseconds, float64 ``[networks]``.
-        groups: Which of the round's groups each ran in, int ``[networks]``.
-        throttled: Which ran while the device was throttled, bool ``[networks]``.
+        ms: Time of each network, in milliseconds, float64 ``[networks]``.
+        groups: Number of the group within the round that each ran in, int ``[networks]``.
+        throttled: Whether each ran while the device was throttled, bool ``[networks]``.
     """
 
     number: int
@@ -46,12 +46,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Passes:
-    """What interleaved networks took.
+    """Times of interleaved networks.
 
     Attributes:
         ms: In milliseconds, float64 ``[networks, rounds]``.
         groups: Passes that ran one after the other have the same number, int ``[networks, rounds]``.
-        again: How many groups ran again because the machine was disturbed.
+        again: Number of groups that ran again because the machine was disturbed.
         throttled: Which passes ran while the device was throttled, bool ``[networks, rounds]``.
     """
 
@@ -62,7 +62,7 @@ class Passes:
 
     @property
     def rounds(self) -> int:
-        """How often each network ran."""
+        """Number of rounds, in each of which every network ran once."""
         return int(self.ms.shape[1])
 
 
@@ -80,16 +80,16 @@ def interleave(
     throttled: Callable[[], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Passes:
-    """Call every subject once per round, in a new random order each round; return what they took.
+    """Call every subject once per round, in a new random order each round, and return the times.
 
-    Before, rounds in the order given warm the device up: ``warm_up`` of them, and more until ``warm_up_s`` seconds have
-    passed. Rounds end when another one would not end within ``seconds``, or when ``done``, called after every round,
-    says so, but never before ``min_rounds``. All the same they end when another one would not end within
+    First, at least ``warm_up`` rounds in the given order warm the device up, until ``warm_up_s`` seconds have passed.
+    Rounds then end when another one would not end within ``seconds``, or when ``done``, called after every round,
+    returns True, but not before ``min_rounds``. They always end when another one would not end within
     ``hard_limit_s`` of the call.
 
-    A round runs in groups of about :data:`GROUP`. A group that was slower than the same subjects were before by more
-    than a tenth, taken together, runs again at once. So does one after which the device is ``throttled``; if it still
-    is then, or may not run again, its passes are marked. All times are those of ``clock``, in seconds.
+    A round runs in groups of about :data:`GROUP`. A group that was more than 10 % slower than the same
+    subjects were before runs again at once. So does one after which the device is ``throttled``; if it still is after
+    that, or the group may not run again, its passes are marked. All times are those of ``clock``, in seconds.
 
     Raises:
         ProfileError: If not even one round ends within ``hard_limit_s``.
@@ -99,10 +99,10 @@ def interleave(
     last = clock() + hard_limit_s
 
     def first(subject: Callable[[], float]) -> float:
-        """Run a subject of which there is no whole round yet."""
+        """Run a subject in a round before the first complete one; raise if the time is up."""
         if clock() >= last:
             raise ProfileError(
-                f"the time is too short to run each of {len(subjects)} networks once; give more with --time, or a "
+                f"the time is too short to run each of {len(subjects)} networks once; raise --time, or choose a "
                 "smaller --space"
             )
         return subject()
@@ -153,7 +153,7 @@ def interleave(
 
 
 def numbered(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the groups of rounds, ``[networks]`` each, numbered through all rounds: int ``[networks, rounds]``."""
+    """Return the groups of rounds, ``[networks]`` each, numbered across rounds: int ``[networks, rounds]``."""
     table = np.stack(groups, axis=1)
     numbers: np.ndarray = table + np.arange(table.shape[1]) * (table.max() + 1)
     return numbers

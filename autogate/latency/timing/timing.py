@@ -14,13 +14,13 @@ from autogate.latency.hardware import DTYPES, LAYOUTS, inference_setting
 from autogate.records import Setting
 from autogate.runtimes import Runnable, runnable
 from autogate.surgery import UNIT, attribute
+from autogate.system import occupy_gpu
 
 # Clocks rise and caches fill in about that time, however short a pass is.
 WARM_UP_S = 0.15
-# Holding a GPU back: by so much longer than the host needs, at the highest clocks that there are.
+# How much longer than the host needs a GPU is held back.
 _HOLD = 2.0
 _MIN_HOLD_MS = 0.05
-_CYCLES_PER_MS = 2_000_000
 # What a mark takes at the most, and from which share of the whole on it matters.
 _MARK_MS = 0.003
 _NEGLIGIBLE = 0.005
@@ -49,18 +49,17 @@ class Clock:
         return float(start.elapsed_time(end))
 
     def host_ms(self) -> float:
-        """Return the host's own time, in milliseconds."""
+        """Return the host's clock, in milliseconds."""
         return time.perf_counter_ns() * 1e-6
 
     def settle(self) -> None:
-        """Wait until the device has nothing left to do."""
+        """Wait until the device has finished all work."""
         if self.on_gpu:
             torch.cuda.synchronize(self.device)
 
     def hold(self, ms: float) -> None:
-        """Keep a GPU busy for at least so many milliseconds, so that the host gets ahead of it."""
-        with torch.cuda.device(self.device):
-            torch.cuda._sleep(int(ms * _CYCLES_PER_MS))  # type: ignore[no-untyped-call]
+        """Keep a GPU busy for at least ``ms`` milliseconds, so that the host gets ahead of it."""
+        occupy_gpu(self.device, ms)
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,10 @@ class Pass:
     Attributes:
         whole_ms: Time from the start to the last result, in milliseconds.
         units_ms: Time of each unit on the device, in milliseconds, by position.
-        host_ms: Time that the host takes to hand each unit to a device that has nothing else to do, likewise; empty
-            where they are one. If the host needs results of the unit before it can go on, they are part of it.
-        group: Which of its round's groups it ran in.
-        throttled: Whether the device was throttled meanwhile.
+        host_ms: Time the host takes to launch each unit on an idle device, in milliseconds, by position; empty on CPUs.
+            Includes waiting for results of the unit that the host needs before it can go on.
+        group: Number of the group within its round.
+        throttled: Whether the device was throttled during the run.
     """
 
     whole_ms: float
@@ -84,7 +83,7 @@ class Pass:
 
 
 class _Mark(nn.Module):
-    """Says that the graph has reached the end of a unit."""
+    """Reports that the graph has reached the end of a unit."""
 
     def __init__(self, unit: int, reached: Callable[[int], None]) -> None:
         super().__init__()
@@ -92,12 +91,12 @@ class _Mark(nn.Module):
         self.reached = reached
 
     def forward(self) -> None:
-        """Say so."""
+        """Report it."""
         self.reached(self.unit)
 
 
 class MarkedNetwork:
-    """A compact network that also tells how long each of its units took.
+    """A compact network that also measures the time of each of its units.
 
     Args:
         compact: The network.
@@ -194,7 +193,7 @@ class MarkedNetwork:
         return found
 
     def _device_times(self, x: torch.Tensor, host_ms: Mapping[int, float]) -> dict[int, float]:
-        """Let the device wait before every unit until the host has handed it out."""
+        """Let the device wait before every unit until the host has launched it."""
         clock, spans = self.clock, list[tuple[int, Any, Any]]()
         units = iter([*host_ms.values(), 0.0])
 

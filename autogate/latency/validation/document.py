@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from autogate.latency.model import LatencyModel
-from autogate.latency.validation.baselines import baselines
 from autogate.latency.validation.held_out import HeldOut
-from autogate.latency.validation.metrics import budget_violations, coverage, score
+from autogate.latency.validation.metrics import baselines, budget_violations, coverage, score
 
 SCHEMA = "autogate.validate/1"
 

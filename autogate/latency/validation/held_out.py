@@ -35,7 +35,7 @@ class HeldOut:
         first_ms: Median latency of each in the first half of the time, float64 ``[networks]``.
         second_ms: Likewise in the second half.
         operators: What each executes.
-        known_ms: Median latency, in the first half, of the networks that ran beside, float64 ``[networks beside]``.
+        known_ms: Median latency, in the first half, of the reference networks, float64 ``[reference networks]``.
         known_again_ms: Likewise in the second half.
     """
 
@@ -81,15 +81,15 @@ def measure_held_out(
     setting: Setting,
     *,
     seconds: float,
-    beside: Sequence[PlannedNetwork] = (),
+    references: Sequence[PlannedNetwork] = (),
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
 ) -> HeldOut:
-    """Measure networks interleaved, twice one after the other, for about ``seconds`` in all; others run ``beside``."""
+    """Measure networks interleaved with ``references``, twice one after the other, for about ``seconds`` in all."""
     network = replace(network, model=copy.deepcopy(network.model))
     x = random_input(network.input_shape, setting, seed)
     subjects, operators = [], []
-    for wanted in (*planned, *beside):
+    for wanted in (*planned, *references):
         gates = attach_gates(network, wanted.policy)
         form = compact_form(network, wanted.policy, gates, plan=wanted.executors, share_weights=True)
         script_decisions(form, wanted.decisions)

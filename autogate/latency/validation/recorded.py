@@ -1,4 +1,4 @@
-"""Judge profiles by held-out networks that were measured once and kept, without the device."""
+"""Judge profiles by held-out networks that were measured and recorded before, without the device."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from autogate.latency.model import LatencyModel
 from autogate.latency.profile import PlannedNetwork
-from autogate.latency.validation.metrics import Scores, score
-from autogate.latency.validation.units import unit_errors
+from autogate.latency.validation.metrics import Scores, score, unit_errors
 from autogate.policy import Policy
 from autogate.records import MIXED, Profile, UnitSample
 from autogate.sites import Network

@@ -124,7 +124,7 @@ class ProcessExecutor(Executor):
         how = _how_it_ended(one)
         self._stillborn = 0 if held else self._stillborn + 1
         if self._stillborn >= _MOST_STILLBORN:
-            raise TrainingError(f"{_MOST_STILLBORN} workers in a row exited before training; the last one: {how}")
+            raise TrainingError(f"{self._stillborn} workers in a row exited before training; the last one: {how}")
         self._reporter.note(f"replaced a worker that ended: {how}")
 
 

@@ -13,6 +13,7 @@ import ray
 
 from autogate.errors import StorageError
 from autogate.nas.executors.ray_address import check_address
+from autogate.system import one_line, ray_entrypoint
 
 
 def connect(address: str | None, study: str) -> bool:
@@ -31,10 +32,10 @@ def connect(address: str | None, study: str) -> bool:
     # Ray would end the process with a dump of its memory, instead of letting it end in good order.
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     try:
-        with _same_on_termination(), _shown_as(f"autogate, study {study}"):
+        with _same_on_termination(), ray_entrypoint(f"autogate, study {study}"):
             ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise StorageError(
             f"there is no Ray cluster {address or 'on this host'}: {reason}; see --ray-address"
         ) from None
@@ -50,15 +51,3 @@ def _same_on_termination() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _shown_as(entrypoint: str) -> Iterator[None]:
-    """Have the cluster show all its users ``entrypoint``, and not the command line, which may hold a password."""
-    utils = ray._private.utils
-    original = utils.get_entrypoint_name
-    utils.get_entrypoint_name = lambda: entrypoint
-    try:
-        yield
-    finally:
-        utils.get_entrypoint_name = original

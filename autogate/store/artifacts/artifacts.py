@@ -1,4 +1,4 @@
-"""Weights under the SHA-256 of their content, wherever a database keeps them."""
+"""Weights under the SHA-256 of their content, in the artifact store of a database."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from autogate.errors import StorageError
 from autogate.store import tables
-from autogate.store.artifacts.folder import Folder
-from autogate.store.artifacts.rows import delete_parts, read_parts, write_parts
-from autogate.store.artifacts.shared import SharedFiles
+from autogate.store.artifacts.stores import ArtifactStore, FolderArtifacts, RowArtifacts, UrlArtifacts
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database
 from autogate.store.urls import sqlite_path
@@ -21,8 +19,8 @@ from autogate.store.urls import sqlite_path
 class Artifacts(Database):
     """The weights of a study database.
 
-    They lie beside a database that is a file. A server keeps them itself, so that every host finds them. Both may be
-    given a URL for them instead.
+    They are files next to a database that is a file. A server stores them itself, so that every host finds them. Both
+    may be given a URL for them instead.
     """
 
     @retry_on_disconnect
@@ -35,16 +33,11 @@ class Artifacts(Database):
         sha256 = hashlib.sha256(content).hexdigest()
         if self._known(sha256):
             return sha256
-        files = self._files()
-        name = None if files is None else f"{sha256}.safetensors"
-        if files is not None and name is not None:
-            files.write(name, content)
+        row = tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content), path=None)
+        store = self._store()
         try:
             with self.session() as session, session.begin():
-                session.add(tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content), path=name))
-                session.flush()
-                if files is None:
-                    write_parts(session, sha256, content)
+                store.write(session, row, content)
         except IntegrityError:
             if not self._known(sha256):
                 raise
@@ -57,14 +50,13 @@ class Artifacts(Database):
         Raises:
             StorageError: If they are missing or were changed.
         """
-        with self.session() as session:
-            row = session.get(tables.Artifact, sha256)
-            name = None if row is None else row.path
-            content = read_parts(session, sha256) if name is None else None
-        where = f"{sha256} in {self.shown_url}"
-        if name is not None:
-            files = self._files() or beside(self.engine.url)
-            content, where = files.read(name), files.where(name)
+        where, content = f"{sha256} in {self.shown_url}", None
+        row = self._row(sha256)
+        if row is not None:
+            store = self._store_of(row)
+            with self.session() as session:
+                content = store.read(session, row)
+            where = where if row.path is None else store.where(row)
         if content is None:
             raise StorageError(f"the weights {where} are missing; restore the file or start a new study")
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -84,13 +76,14 @@ class Artifacts(Database):
 
     def delete_artifact(self, sha256: str, *, keep_file: bool = False) -> None:
         """Remove weights that nothing refers to; ``keep_file`` if another database may refer to their file."""
+        row = self._row(sha256)
         with self.session() as session, session.begin():
-            row = session.get_one(tables.Artifact, sha256)
-            name = row.path
-            delete_parts(session, sha256)
-            session.delete(row)
-        if name is not None and not keep_file:
-            (self._files() or beside(self.engine.url)).delete(name)
+            if row is not None and row.path is None:
+                self._store_of(row).delete(session, row)
+            session.delete(session.get_one(tables.Artifact, sha256))
+        if row is not None and row.path is not None and not keep_file:
+            with self.session() as session:
+                self._store_of(row).delete(session, row)
 
     def artifacts_url(self) -> str | None:
         """Return the URL that was given for the weights, or None."""
@@ -108,27 +101,42 @@ class Artifacts(Database):
         if place == url:
             return
         if self.artifacts():
-            usual = "beside it" if self.engine.dialect.name == "sqlite" else "in itself"
-            raise StorageError(f"{self.shown_url} keeps its weights {place or usual}; leave --artifacts out")
+            usual = "next to it" if self.engine.dialect.name == "sqlite" else "in itself"
+            raise StorageError(f"{self.shown_url} stores its weights {place or usual}; leave --artifacts out")
         with self.session() as session, session.begin():
             session.merge(tables.Meta(key="artifacts", value=url))
 
-    def _files(self) -> Folder | SharedFiles | None:
+    def _store(self) -> ArtifactStore:
+        """Return where new weights go."""
         url = self.artifacts_url()
         if url is not None:
-            return SharedFiles(url)
-        return beside(self.engine.url) if self.engine.dialect.name == "sqlite" else None
+            return UrlArtifacts(url)
+        return default_artifact_folder(self.engine.url) if self.engine.dialect.name == "sqlite" else RowArtifacts()
+
+    def _store_of(self, row: tables.Artifact) -> ArtifactStore:
+        """Return where the weights of a row are: a server may have older ones in files and newer ones in its rows."""
+        if row.path is None:
+            return RowArtifacts()
+        store = self._store()
+        return default_artifact_folder(self.engine.url) if isinstance(store, RowArtifacts) else store
 
     def _known(self, sha256: str) -> bool:
+        row = self._row(sha256)
+        if row is None or row.path is None:
+            return row is not None
+        with self.session() as session:
+            return self._store_of(row).read(session, row) is not None
+
+    def _row(self, sha256: str) -> tables.Artifact | None:
+        """Return the row of some weights, detached from its session, or None."""
         with self.session() as session:
             row = session.get(tables.Artifact, sha256)
-            if row is None or row.path is None:
-                return row is not None
-        files = self._files() or beside(self.engine.url)
-        return files.read(row.path) is not None
+            if row is not None:
+                session.expunge(row)
+            return row
 
 
-def beside(url: URL) -> Folder:
+def default_artifact_folder(url: URL) -> FolderArtifacts:
     """Return the folder for the weights of a database that is a file, or of a server before schema 2."""
     path = sqlite_path(url)
-    return Folder((Path("studies") if path is None else path.parent).resolve() / "artifacts")
+    return FolderArtifacts((Path("studies") if path is None else path.parent).resolve() / "artifacts")

@@ -16,6 +16,7 @@ from autogate.store import tables
 from autogate.store.store import Store
 from autogate.store.transfer import optuna_study
 from autogate.store.transfer.rows import ARTIFACT, LEFT_OUT, OWN, SHARED, Row
+from autogate.system import one_line
 
 _KINDS: dict[str, type[tables.Base]] = {**SHARED, **OWN}
 _EVALUATION_KEY = ("policy", "task", "recipe", "fidelity", "seed")
@@ -55,7 +56,7 @@ def add_study(store: Store, rows: Iterable[Row], name: str) -> None:
             for values in trials:
                 optuna_study.add_optuna_trial(store, optuna, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = one_line(error, 100)
         raise StudyError(f"a row of the study cannot be read ({reason}); export it again") from None
     try:
         with store.session() as session, session.begin():

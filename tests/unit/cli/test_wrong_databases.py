@@ -43,7 +43,7 @@ def test_unknown_studies(cli: Cli, refused: Refused, command: tuple[str, ...]) -
     result = cli(*command)
     assert result.code == 2
     assert "there is no study 'frist'" in result.err
-    assert "known: first" in result.err
+    assert "did you mean first?" in result.err
     assert len(result.err.splitlines()) == 1
 
 
@@ -104,7 +104,7 @@ def test_databases_of_others(refused: Refused, command: tuple[str, ...]) -> None
     connection.commit()
     connection.close()
     line = refused(*command, "--storage", "sqlite:///foreign.db")
-    assert "foreign.db is a database of another program; give AutoGate its own with --storage" in line
+    assert "foreign.db is a database of another program; give AutoGate another one with --storage" in line
 
 
 @pytest.mark.parametrize("command", [*READING, SEARCH], ids=lambda command: "-".join(command[:2]))

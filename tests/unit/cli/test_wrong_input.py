@@ -91,7 +91,7 @@ def test_drops(refused: Refused, drop: str) -> None:
         (("--profile", "absent.jsonl"), "cannot read profile absent.jsonl"),
         (("--config", "absent.yaml"), "cannot read absent.yaml"),
         (("--storage", "somewhere"), "storage URL is not valid"),
-        (("--storage", "mysql://me@host/studies"), "studies are kept in SQLite or PostgreSQL"),
+        (("--storage", "mysql://me@host/studies"), "studies are stored in SQLite or PostgreSQL"),
         (("--artifacts", "s3://key:secret@bucket"), "--artifacts must hold no password"),
         (("--batch-size", "many"), "'--batch-size'"),
         (("--colour", "red"), "--colour"),

@@ -113,7 +113,7 @@ def test_missing_directories(tmp_path: Path, make_folder: Make) -> None:
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     path = tmp_path / "images.zip"
     path.write_bytes(b"")
-    fails(path, "is no directory")
+    fails(path, "is not a directory")
 
 
 def test_one_class_and_none(make_folder: Make, tmp_path: Path) -> None:

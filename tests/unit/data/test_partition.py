@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autogate.data.partition import stratified
+from autogate.data.image_data import stratified
 
 
 @pytest.mark.parametrize("count", [1, 7, 30, 99])

@@ -14,7 +14,7 @@ from torch import nn
 from autogate.errors import DeviceError
 from autogate.latency.hardware import setting_of
 from autogate.records import Comparison, EnergyComparison, Measurement
-from autogate.resources import EnergyCounter, compare_energy, counter, counts_energy, energy_counter
+from autogate.resources import EnergyCounter, compare_energy, counts_energy, energy, energy_counter
 
 SETTING = setting_of(torch.device("cpu"), batch_size=4, layout="contiguous", threads=1)
 INPUTS = [torch.rand(4, 3, 8, 8) for _ in range(3)]
@@ -98,7 +98,7 @@ def test_a_gpu_may_count_its_energy_or_not(monkeypatch: pytest.MonkeyPatch, able
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         return 7000
 
-    monkeypatch.setattr(counter, "handle_of", handle_of)
+    monkeypatch.setattr(energy, "handle_of", handle_of)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", read)
     with energy_counter(torch.device("cuda:0")) as found:
         assert (found is not None) == able

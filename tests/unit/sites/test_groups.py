@@ -89,7 +89,7 @@ class Scale(nn.Module):
     [
         (nn.Conv2d(8, 8, 3, padding=1, groups=2), "middle convolves groups of channels"),
         (nn.InstanceNorm2d(8, affine=True), "middle is a InstanceNorm2d"),
-        (Scale(), "a parameter of its own holds a value for each channel"),
+        (Scale(), "one of its parameters holds a value for each channel"),
     ],
 )
 def test_layers_that_cannot_be_cut(middle: nn.Module, reason: str) -> None:

@@ -154,7 +154,7 @@ def test_branching_on_training_in_the_network_itself_is_refused() -> None:
             x = self.conv(x)
             return x.relu() if self.training else x
 
-    with pytest.raises(ModelError, match="TopLevel takes another path in training.*module of its own"):
+    with pytest.raises(ModelError, match="TopLevel takes another path in training.*a separate module"):
         find_sites(TopLevel(), SHAPE)
 
 

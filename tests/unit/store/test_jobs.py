@@ -13,7 +13,7 @@ from autogate.policy import Gate, Policy
 from autogate.records import MOST_ATTEMPTS, Evaluation, EvaluationKey, Job, Realisation
 from autogate.store import Store
 from autogate.store.jobs import LEASE_VARIABLE
-from tests.support.databases import execute, some_config
+from tests.support.databases import add_evaluation, execute, some_config
 
 POLICY = Policy({"block:a": Gate("drop")})
 KEY = EvaluationKey(POLICY.digest, "task", "recipe", "short", 0)
@@ -163,7 +163,7 @@ def test_the_first_of_two_equal_evaluations_stays(anywhere: str) -> None:
     store = opened(anywhere)
     store.add_job(KEY, "one", 0)
     job = taken(store, "slow")
-    store.add_evaluation(evaluation(accuracy=0.6))
+    add_evaluation(store, evaluation(accuracy=0.6))
     store.finish_job(job, evaluation(accuracy=0.7))
     found = store.find_evaluation(KEY)
     assert found is not None

@@ -22,8 +22,31 @@ def test_waits_grow_and_end() -> None:
 
     with pytest.raises(ConnectionDroppedError, match="away"):
         retry(attempt, lambda error: isinstance(error, ConnectionDroppedError), sleep=waited.append)
-    assert waited == sorted(waited)
-    assert 30 <= sum(waited) <= 120
+    assert waited == [0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0]
+
+
+def test_waiting_ends_with_the_first_success() -> None:
+    waited: list[float] = []
+    results = iter([ConnectionDroppedError("away"), ConnectionDroppedError("away"), None])
+
+    def attempt() -> str:
+        if (error := next(results)) is not None:
+            raise error
+        return "done"
+
+    assert retry(attempt, lambda error: isinstance(error, ConnectionDroppedError), sleep=waited.append) == "done"
+    assert waited == [0.2, 0.5]
+
+
+def test_an_interruption_is_not_waited_for() -> None:
+    waited: list[float] = []
+
+    def attempt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retry(attempt, lambda error: True, sleep=waited.append)
+    assert waited == []
 
 
 def test_other_errors_do_not_wait() -> None:

@@ -31,7 +31,7 @@ from autogate.records import (
 from autogate.store import Store
 from autogate.store.artifacts import checked_url
 from tests.support import ROOT
-from tests.support.databases import execute, some_config
+from tests.support.databases import add_evaluation, execute, some_config
 from tests.support.networks import known_network
 from tests.support.profiles import profile_of
 
@@ -88,7 +88,7 @@ def test_everything_comes_back_in_another_process(store: Store) -> None:
     store.update_facts("first", lambda facts: replace(facts, dense=DenseFacts(0.9)))
     store.add_trial("first", trial(0))
     store.add_policy(POLICY)
-    store.add_evaluation(Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
+    add_evaluation(store, Evaluation(KEY, 0.875, Realisation({"block:layer1.1": (1, 0, 1)}), 2.5))
     record = finalist(store)
     store.add_finalist("first", record)
     code = (
@@ -127,8 +127,8 @@ def test_decisions_for_every_image_are_kept_small_and_whole() -> None:
 
 def test_evaluations_are_unique_by_key(store: Store) -> None:
     store.add_policy(POLICY)
-    store.add_evaluation(Evaluation(KEY, 0.8, Realisation(), 1.0))
-    store.add_evaluation(Evaluation(KEY, 0.1, Realisation(), 1.0))
+    add_evaluation(store, Evaluation(KEY, 0.8, Realisation(), 1.0))
+    add_evaluation(store, Evaluation(KEY, 0.1, Realisation(), 1.0))
     assert store.find_evaluation(KEY).val_accuracy == 0.8
     others = [
         EvaluationKey(POLICY.digest, "other", "recipe", "short", 0),
@@ -138,7 +138,7 @@ def test_evaluations_are_unique_by_key(store: Store) -> None:
     ]
     for accuracy, key in enumerate(others):
         assert store.find_evaluation(key) is None
-        store.add_evaluation(Evaluation(key, accuracy / 10, Realisation(), 1.0))
+        add_evaluation(store, Evaluation(key, accuracy / 10, Realisation(), 1.0))
     assert [store.find_evaluation(key).val_accuracy for key in others] == [0.0, 0.1, 0.2, 0.3]
     assert store.find_evaluation(KEY).val_accuracy == 0.8
 
@@ -187,7 +187,7 @@ def test_trials_stay_in_order_whatever_the_clocks_of_hosts_say(store: Store, mon
 
 def test_unknown_studies_suggest_others(store: Store) -> None:
     store.create_study("cifar-60", some_config())
-    with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; known: cifar-60"):
+    with pytest.raises(StudyError, match=r"no study 'cifar60' in (sqlite|postgresql).*; did you mean cifar-60"):
         store.study("cifar60")
     with pytest.raises(StudyError, match="no study 'zzz'.*known: first, cifar-60"):
         store.study("zzz")

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autogate.errors import StudyError, StudyRunningError
 from autogate.store import Store, this_host
-from autogate.store.host import same_host
-from autogate.store.network_files import on_network
+from autogate.store.host import on_network, same_host
 from tests.support import ROOT
 from tests.support.databases import execute, some_config
 
@@ -108,15 +108,16 @@ def test_what_is_one_host(one: str, other: str, same: bool) -> None:
     assert same_host(one, other if other.count("/") > 1 else f"x/{other}") is same
 
 
-def test_network_file_systems_are_known(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
+def test_network_file_systems_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert not on_network(Path("/mnt/home/me/studies.db"))  # a host without a table of mounts
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mounts").write_text(
         "/dev/sda1 / ext4 rw 0 0\nserver:/home /mnt/home nfs4 rw 0 0\n/dev/sdb1 /mnt/home/local ext4 rw 0 0\n"
         "server:/x /mnt/a\\040b cifs rw 0 0\n",
         encoding="utf-8",
     )
-    assert on_network(Path("/mnt/home/me/studies.db"), mounts)
-    assert on_network(Path("/mnt/a b/studies.db"), mounts)
-    assert not on_network(Path("/mnt/home/local/studies.db"), mounts)
-    assert not on_network(Path("/srv/studies.db"), mounts)
-    assert not on_network(Path("/srv/studies.db"), tmp_path / "absent")
+    assert on_network(Path("/mnt/home/me/studies.db"))
+    assert on_network(Path("/mnt/a b/studies.db"))
+    assert not on_network(Path("/mnt/home/local/studies.db"))
+    assert not on_network(Path("/srv/studies.db"))

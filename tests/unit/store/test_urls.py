@@ -152,7 +152,7 @@ def test_a_read_only_place_for_a_new_database(anywhere: str) -> None:
 
 def test_a_server_database_of_another_program_stays_as_it_is(postgres: str) -> None:
     execute(postgres, "create table recipes (name text)")
-    with pytest.raises(StorageError, match="is a database of another program; give AutoGate its own"):
+    with pytest.raises(StorageError, match="is a database of another program; give AutoGate another one"):
         Store(postgres, create=True)
     assert rows(postgres, "select tablename from pg_tables where schemaname = 'public'") == ["recipes"]
 

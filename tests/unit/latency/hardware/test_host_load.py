@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autogate.latency.hardware import HostLoad
-from autogate.latency.hardware.host_load import Readings, readings
+from autogate.latency.hardware.machine import Readings, busiest_processes, load_of_others, readings
 
 
 def work(seconds: float) -> None:
@@ -31,10 +32,12 @@ def test_own_work_is_not_that_of_others() -> None:
     assert told((0.0, 0.0, 0.0, 0.0), (1.0, 0.99, 0.0, 1.0))["others_cores"] == 0.0
 
 
-def test_a_host_that_tells_nothing(tmp_path: Path) -> None:
-    assert readings(tmp_path / "absent") is None
-    (tmp_path / "odd").write_text("intr 1 2\n", encoding="utf-8")
-    assert readings(tmp_path / "odd") is None
+def test_a_host_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert readings() is None
+    (tmp_path / "stat").write_text("intr 1 2\n", encoding="utf-8")
+    assert readings() is None
+    assert load_of_others(0.0) == {}
     assert told(None, None) == {}
 
 
@@ -50,3 +53,27 @@ def test_the_work_of_another_process_is_seen() -> None:
             other.kill()
     # Less than a core where more runs than there are cores, but never nothing.
     assert others > 0.2 * min(1.0, 0.5 / elapsed)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the host has no /proc/stat")
+def test_the_load_is_what_the_host_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Columns: user, nice, system, idle, iowait, irq, softirq, steal, guest (already in user)."""
+    (tmp_path / "stat").write_text("cpu 100 20 30 4000 500 6 7 80 9 10\n", encoding="utf-8")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    found = readings()
+    assert found is not None
+    assert found[1:3] == pytest.approx((1.63, 0.8))
+
+
+def test_a_process_that_runs_is_among_the_busiest(tmp_path: Path) -> None:
+    name = "autogate-busy"
+    (tmp_path / name).symlink_to(sys.executable)
+    with subprocess.Popen([str(tmp_path / name), "-c", "while True: pass"]) as other:
+        try:
+            found, end = [], time.monotonic() + 20
+            while name not in found and time.monotonic() < end:
+                time.sleep(0.1)
+                found = busiest_processes(limit=10_000)
+        finally:
+            other.kill()
+    assert name in found

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from autogate.latency.hardware.noise import NOTHING, suspicious
+from autogate.latency.hardware.noise import NOTHING, noise_sources_in
 from autogate.latency.timing import noise_reason
 from autogate.policy import Gate
 from autogate.records import Profile
@@ -43,8 +43,8 @@ def simulated(**facts: Any) -> Callable[[torch.device], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
-        ({"busiest": ["miner", "cc1plus"]}, "running beside: miner, cc1plus"),
-        ({"load": 6.25}, "the load is 6.2, and 2 of it measures"),
+        ({"busiest": ["miner", "cc1plus"]}, "other programs are running: miner, cc1plus"),
+        ({"load": 6.25}, "the load is 6.2, of which 2 is the measurement"),
         ({"governor": "powersave"}, "the CPU's governor is powersave, not performance"),
         ({"turbo_off": "0"}, "the CPU's turbo is on"),
         ({"smt": "1"}, "SMT is on"),
@@ -65,12 +65,11 @@ def test_what_may_disturb_a_machine_is_named(facts: dict[str, Any], named: str) 
 def test_everything_that_is_suspicious_is_named() -> None:
     now = simulated(busiest=["miner"], governor="ondemand", throttled=True)
     wrong = str(noise_reason(noisy("cuda:0", busiest=["gcc", "miner"]), state_of=now))
-    assert (
-        "(running beside: miner, gcc; the CPU's governor is ondemand, not performance; the GPU is throttled)" in wrong
-    )
+    causes = "other programs are running: miner, gcc; the CPU's governor is ondemand, not performance"
+    assert f"({causes}; the GPU is throttled)" in wrong
 
 
 def test_if_nothing_is_found_that_is_said() -> None:
     assert str(noise_reason(noisy(), state_of=simulated())) == f"times of one network spread by 30% ({NOTHING})"
     # Facts that cannot be read are not suspicious.
-    assert suspicious({**dict.fromkeys([*CALM, *CALM_GPU])}, threads=1) == []
+    assert noise_sources_in({**dict.fromkeys([*CALM, *CALM_GPU])}, threads=1) == []

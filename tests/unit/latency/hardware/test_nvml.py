@@ -14,8 +14,8 @@ import torch
 
 from autogate.errors import DeviceError
 from autogate.latency.hardware import device as devices
-from autogate.latency.hardware import nvml, setting_of
-from autogate.latency.hardware.gpu_modes import gpu_modes
+from autogate.latency.hardware import gpu, setting_of
+from autogate.latency.hardware.gpu import gpu_modes
 
 GPU = torch.device("cuda:0")
 READINGS = {
@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | str]:
         yield f"handle of {device}"
 
     made: list[tuple[int, ...] | str] = []
-    monkeypatch.setattr(nvml, "handle_of", handle_of)
+    monkeypatch.setattr(gpu, "handle_of", handle_of)
     for name, read in READINGS.items():
         monkeypatch.setattr(pynvml, name, read)
     monkeypatch.setattr(pynvml, "nvmlDeviceSetGpuLockedClocks", lambda gpu, low, high: made.append((low, high)))
@@ -48,7 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...] | str]:
 
 
 def test_the_state_of_a_gpu(calls: list[tuple[int, ...] | str]) -> None:
-    found = nvml.gpu_state(GPU)
+    found = gpu.gpu_state(GPU)
     assert (found["driver"], found["max_sm_mhz"], found["temperature_c"]) == ("600.1", 1980, 55)
     assert (found["power_watts"], found["power_limit_watts"]) == (250.0, 700.0)
     assert found["other_processes"] == 1
@@ -63,7 +63,7 @@ def test_the_state_of_a_gpu(calls: list[tuple[int, ...] | str]) -> None:
 )
 def test_reasons_to_run_slower(monkeypatch: pytest.MonkeyPatch, reasons: int, throttled: bool, capped: bool) -> None:
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", lambda gpu: reasons)
-    found = nvml.gpu_state(GPU)
+    found = gpu.gpu_state(GPU)
     assert (found["throttled"], found["power_capped"]) == (throttled, capped)
 
 
@@ -73,25 +73,25 @@ def test_what_a_gpu_does_not_tell_is_not_known(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", refuse)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", refuse)
-    found = nvml.gpu_state(GPU)
+    found = gpu.gpu_state(GPU)
     assert found["power_watts"] is found["throttled"] is found["power_capped"] is None
 
 
 def test_locked_clocks_are_restored_whatever_happens(calls: list[tuple[int, ...] | str]) -> None:
-    with pytest.raises(ZeroDivisionError), nvml.clocks_locked(GPU):
+    with pytest.raises(ZeroDivisionError), gpu.clocks_locked(GPU):
         raise ZeroDivisionError
     assert calls == [(1980, 1980), "restored"]
 
 
 def test_clocks_that_cannot_be_locked(monkeypatch: pytest.MonkeyPatch, calls: list[tuple[int, ...] | str]) -> None:
-    with pytest.raises(DeviceError, match="leave --lock-clocks out"), nvml.clocks_locked(torch.device("cpu")):
+    with pytest.raises(DeviceError, match="leave --lock-clocks out"), gpu.clocks_locked(torch.device("cpu")):
         pass
 
     def refuse(*args: object) -> None:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceSetGpuLockedClocks", refuse)
-    with pytest.raises(DeviceError, match="cannot lock the clocks of cuda:0"), nvml.clocks_locked(GPU):
+    with pytest.raises(DeviceError, match="cannot lock the clocks of cuda:0"), gpu.clocks_locked(GPU):
         pass
     assert not calls
 
@@ -106,9 +106,9 @@ def test_a_setting_says_how_the_gpu_worked(monkeypatch: pytest.MonkeyPatch) -> N
     modes = {"matmul_tf32": "off", "cudnn_tf32": "on", "cudnn_benchmark": "off"}
     assert versions().items() >= modes.items()
     assert "clocks" not in versions()
-    with nvml.clocks_locked(GPU):
+    with gpu.clocks_locked(GPU):
         assert versions()["clocks"] == "locked"
-        assert not nvml.are_locked(torch.device("cuda:1"))
+        assert not gpu.are_locked(torch.device("cuda:1"))
     assert "clocks" not in versions()
     with switched(torch.backends.cuda.matmul, "allow_tf32", True), switched(torch.backends.cudnn, "benchmark", True):
         assert versions().items() >= {**modes, "matmul_tf32": "on", "cudnn_benchmark": "on"}.items()
@@ -136,7 +136,7 @@ def test_a_watch_over_a_gpu_counts_heat_and_power_and_nothing_else(monkeypatch: 
     # Idle, clocks set by an application, power limit, thermal slowdown by the driver, power brake.
     reasons = iter([0x1, 0x2, 0x4, 0x20, 0x80])
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", lambda gpu: next(reasons))
-    with nvml.throttle_watch(GPU) as watch:
+    with gpu.throttle_watch(GPU) as watch:
         assert watch is not None
         assert [watch() for _ in range(5)] == [False, False, False, True, True]
     assert (watch.asked, watch.throttled, watch.power_capped) == (5, 2, 1)
@@ -147,12 +147,12 @@ def test_where_nothing_tells_of_throttling_nothing_is_counted(monkeypatch: pytes
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     monkeypatch.setattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", refuse)
-    with nvml.throttle_watch(GPU) as watch:
+    with gpu.throttle_watch(GPU) as watch:
         assert watch is not None
         assert not watch()
     assert watch.asked == watch.throttled == 0
-    monkeypatch.setattr(nvml, "handle_of", refuse)
-    with nvml.throttle_watch(GPU) as none:
+    monkeypatch.setattr(gpu, "handle_of", refuse)
+    with gpu.throttle_watch(GPU) as none:
         assert none is None
-    with nvml.throttle_watch(torch.device("cpu")) as none:
+    with gpu.throttle_watch(torch.device("cpu")) as none:
         assert none is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autogate.latency.model.calibration import calibrate
-from autogate.latency.model.device_limits import Regime
+from autogate.latency.model.operators import Regime
 from autogate.records import NetworkSample
 
 

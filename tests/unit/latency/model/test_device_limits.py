@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autogate.latency.model import roofline
-from autogate.latency.model.device_limits import Roofline, sum_of
+from autogate.latency.model.operators import Roofline, sum_of
 from autogate.records import Operator
 from tests.support.profiles import CARD, SETTING
 

@@ -20,10 +20,10 @@ SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.
 def path(tmp_path: Path) -> Path:
     journal = ProfileCheckpoint(tmp_path / "deep" / "rounds", "me")
     assert not journal.resumed
-    journal.keep_card(CARD, 1.0)
-    journal.keep_round(ALONE, FIRST, 2.0)
+    journal.add_card(CARD, 1.0)
+    journal.add_round(ALONE, FIRST, 2.0)
     journal.end(ALONE, 2.5)
-    journal.keep_round(MIXED, SECOND, 3.0)
+    journal.add_round(MIXED, SECOND, 3.0)
     assert journal.path is not None
     return journal.path
 
@@ -43,14 +43,14 @@ def test_a_line_cut_by_a_kill_is_left_out_and_the_file_goes_on(path: Path) -> No
     found = ProfileCheckpoint(path, "me")
     assert found.rounds(ALONE) == [FIRST]
     assert found.rounds(MIXED) == []
-    found.keep_round(MIXED, SECOND, 4.0)
+    found.add_round(MIXED, SECOND, 4.0)
     assert ProfileCheckpoint(path, "me").rounds(MIXED) == [SECOND]
 
 
 def test_rounds_that_are_no_good_are_forgotten(path: Path) -> None:
     journal = ProfileCheckpoint(path, "me")
     journal.begin_again(MIXED, 4.0)
-    journal.keep_round(MIXED, FIRST, 5.0)
+    journal.add_round(MIXED, FIRST, 5.0)
     assert journal.rounds(MIXED) == [FIRST]
     found = ProfileCheckpoint(path, "me")
     assert (found.rounds(ALONE), found.rounds(MIXED)) == ([FIRST], [FIRST])

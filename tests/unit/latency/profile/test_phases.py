@@ -13,7 +13,7 @@ import torch
 from autogate.errors import ProfileError
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.hardware import inference_setting, setting_of
-from autogate.latency.hardware.nvml import ThrottleWatch
+from autogate.latency.hardware.gpu import ThrottleWatch
 from autogate.latency.model import MIN_NETWORKS, Unit
 from autogate.latency.profile import (
     Instruments,
@@ -148,11 +148,11 @@ def test_fewer_networks_are_planned_where_passes_are_slow(device: Device, space:
 def test_a_time_too_short_is_said_in_time(device: Device, space: BoundSpace) -> None:
     begun = device.now
     device.pass_s = 5.0
-    with pytest.raises(ProfileError, match="give more with --time"):
+    with pytest.raises(ProfileError, match="raise --time"):
         take_profile(NETWORK, space, SETTING, model="resnet20", seconds=20.0, instruments=device.instruments)
     assert device.now - begun <= 20
     begun, device.pass_s, device.build_s = device.now, 0.01, 9.0
-    with pytest.raises(ProfileError, match="give more with --time"):
+    with pytest.raises(ProfileError, match="raise --time"):
         take_profile(NETWORK, space, SETTING, model="resnet20", seconds=20.0, instruments=device.instruments)
     assert device.now - begun <= 20 + device.build_s
     # A search has to have its profile.
@@ -255,7 +255,7 @@ def test_a_profile_that_is_carried_over_keeps_its_time(
         assert notes.heard == [f"{mixed(taken)} of 20 networks were measured; more do not fit into the time"]
     device.pass_s = 3.0
     begun = device.now
-    with pytest.raises(ProfileError, match="give more with --time"):
+    with pytest.raises(ProfileError, match="raise --time"):
         transfer_profile(there, NETWORK, space, SETTING, seconds=20.0, instruments=device.instruments)
     assert device.now - begun <= 20 + device.pass_s
 

@@ -45,13 +45,13 @@ SAMPLES = len(LINES) - 2
 @pytest.mark.parametrize(
     ("rows", "what"),
     [
-        (LINES[:-1], f"is truncated: it breaks off after {SAMPLES} samples, before the line that says how many"),
-        (LINES[:9], "is truncated: it breaks off after 8 samples, before"),
-        (LINES[:1], "is truncated: it breaks off after 0 samples, before"),
+        (LINES[:-1], f"is truncated: it ends after {SAMPLES} samples, without its last line"),
+        (LINES[:9], "is truncated: it ends after 8 samples, without"),
+        (LINES[:1], "is truncated: it ends after 0 samples, without"),
         (LINES[:5] + LINES[6:], f"is truncated: it has {SAMPLES - 1} of the {SAMPLES} samples that its last line"),
-        (LINES[:5] + LINES[4:], f"was edited: it has {SAMPLES + 1} samples, its last line promises {SAMPLES}"),
-        ([*LINES[:-1], LINES[-1][:-10]], f"is truncated: it breaks off within line {len(LINES)}"),
-        ([*LINES[:4], "{", *LINES[5:]], "was edited: line 5 is no JSON"),
+        (LINES[:5] + LINES[4:], f"was edited: it has {SAMPLES + 1} samples, but its last line counts {SAMPLES}"),
+        ([*LINES[:-1], LINES[-1][:-10]], f"is truncated: it ends within line {len(LINES)}"),
+        ([*LINES[:4], "{", *LINES[5:]], "was edited: line 5 is not JSON"),
     ],
     ids=["no end", "a few", "header alone", "a line removed", "a line added", "a line cut", "a line broken"],
 )
@@ -113,13 +113,15 @@ def test_an_edited_number_is_noticed_and_both_digests_named() -> None:
     promised = rows[-1]["digest"]
     rows[UNIT]["ms"] = 123.0
     found = digest("".join(canonical_json(row) + "\n" for row in rows[:-1]))
-    expected = f"was edited: its last line promises digest {promised}, what is before it has {found}; take the original"
+    expected = (
+        f"was edited: its last line has digest {promised}, but the lines before it have {found}; take the original"
+    )
     with pytest.raises(ProfileError, match=expected):
         from_lines(edited(UNIT, ms=123.0), "my.jsonl")
 
 
 def test_what_is_no_number_is_found() -> None:
-    with pytest.raises(ProfileError, match=f"my.jsonl was edited: line {UNIT + 1} is no JSON .NaN is no number"):
+    with pytest.raises(ProfileError, match=f"my.jsonl was edited: line {UNIT + 1} is not JSON .NaN is not a number"):
         from_lines(edited(UNIT, ms=float("nan")), "my.jsonl")
 
 

@@ -126,7 +126,7 @@ def test_the_canary_says_how_fast_the_device_is_now(network: Network, profile: P
 def test_networks_that_run_beside_held_out_ones_are_measured_too(network: Network, profile: Profile) -> None:
     model = LatencyModel(profile, network)
     dense, beside = PlannedNetwork(Policy(), {}), drift_networks(model, 3)
-    found = measure_held_out(network, [dense], profile.setting, seconds=0.5, beside=beside)
+    found = measure_held_out(network, [dense], profile.setting, seconds=0.5, references=beside)
     assert found.planned == (dense,)
     assert found.first_ms.shape == found.second_ms.shape == (1,)
     assert len(found.operators) == 1

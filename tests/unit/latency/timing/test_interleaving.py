@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from autogate.latency.hardware.nvml import ThrottleWatch
+from autogate.latency.hardware.gpu import ThrottleWatch
 from autogate.latency.timing import GROUP, Round, interleave, stationary
 
 

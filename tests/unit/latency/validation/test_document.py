@@ -9,7 +9,7 @@ import pytest
 
 from autogate.latency.model import LatencyModel
 from autogate.latency.validation import HeldOut, plan_held_out, validation_document
-from autogate.latency.validation.baselines import baselines
+from autogate.latency.validation.metrics import baselines
 from autogate.records import Operator
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace, bind

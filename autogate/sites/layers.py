@@ -1,14 +1,36 @@
-"""Refuse networks that cannot be rebuilt, with the reason, before they are traced."""
+"""Which layers gates can change: exactly torch's own, without hooks or parametrisations."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from autogate.errors import ModelError
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+# What decides the result; a convolution's forward pass is in a separate method.
+_DECIDING = ("__call__", "forward", "_conv_forward")
+
+
+def is_exact_layer(module: object, kind: type[Layer]) -> TypeGuard[Layer]:
+    """Whether ``module`` is a ``kind``, or of a subclass that changes nothing about its forward pass.
+
+    Weight standardisation, padding by the size of the input, or an activation inside a normalisation are written as
+    subclasses, and are no such layers.
+    """
+    return isinstance(module, kind) and all(
+        getattr(type(module), name, None) is getattr(kind, name, None) and name not in vars(module)
+        for name in _DECIDING
+    )
+
+
+def is_one_of(module: object, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether ``module`` is a plain layer of one of these kinds."""
+    return any(is_exact_layer(module, kind) for kind in kinds)
 
 
 def check_network(model: Any, input_shape: Any) -> None:
@@ -34,7 +56,7 @@ def check_network(model: Any, input_shape: Any) -> None:
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
             raise ModelError(f"{name}: {path} is {parameter.dtype}; pass model.float()")
     for path, module in model.named_modules():
-        # The hooks of weight and spectral norm and of torch's pruning compute the weight anew in every pass.
+        # The hooks of weight and spectral norm and of torch's pruning compute the weight again in every pass.
         if parametrize.is_parametrized(module) or (module._forward_pre_hooks and hasattr(module, "weight")):
             raise ModelError(
                 f"{name}: the weight of {path} is computed in every pass (weight norm, spectral norm, pruning); "

@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of a GPU; reads only, except when clocks are asked to be locked."""
+"""A GPU through NVIDIA's management library and torch: its state, its clocks, and the modes its libraries run in."""
 
 from __future__ import annotations
 
@@ -131,3 +131,26 @@ def clocks_locked(device: torch.device) -> Iterator[None]:
 def are_locked(device: torch.device) -> bool:
     """Whether this process holds the GPU's clock."""
     return device in _locked
+
+
+def gpu_modes(device: torch.device) -> dict[str, str]:
+    """Return whether TF32 and cuDNN's benchmarking are ``on`` or ``off``, and ``clocks``, if they are ``locked``."""
+    backends = torch.backends
+    modes = {
+        "matmul_tf32": _tf32(lambda: backends.cuda.matmul.allow_tf32, lambda: backends.cuda.matmul.fp32_precision),
+        "cudnn_tf32": _tf32(lambda: backends.cudnn.allow_tf32, lambda: backends.cudnn.conv.fp32_precision),  # type: ignore[attr-defined]
+        "cudnn_benchmark": _switch(backends.cudnn.benchmark),
+    }
+    return modes | ({"clocks": "locked"} if are_locked(device) else {})
+
+
+def _tf32(allowed: Callable[[], bool], precision: Callable[[], str]) -> str:
+    try:
+        return _switch(allowed())
+    except RuntimeError:
+        # Torch refuses to read the old setting once the new one was written.
+        return _switch(precision() == "tf32")
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
