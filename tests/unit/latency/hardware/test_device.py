@@ -44,7 +44,7 @@ def test_settings_say_how_a_network_runs() -> None:
     [
         ({"batch_size": 0}, "batch size 0 must be at least 1"),
         ({"batch_size": -3}, "batch size -3"),
-        ({"threads": 0}, "threads 0 must be at least 1"),
+        ({"threads": 0}, "--threads 0 must be between 1 and"),
         ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float16, bfloat16"),
         ({"layout": "nchw"}, "unknown layout 'nchw'; known: auto, contiguous, channels_last"),
     ],
