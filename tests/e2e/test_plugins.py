@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
-from tests.support.workplace import NET
+from autogate import api
+from autogate.errors import AutoGateError
+from tests.support.workplace import NET, Workplace
 
 PACKAGE = Path(__file__).resolve().parents[1] / "plugin_package"
 SPACE = """
@@ -133,3 +136,28 @@ def test_a_broken_package_is_named_and_the_others_work(place: Path) -> None:
     text = run(place, "-m", "autogate.cli.main", "doctor", path=("site", "broken")).stdout
     assert "gate family spaced" in text
     assert "cannot be used: SystemExit" in " ".join(text.split())
+
+
+class Counting(optuna.samplers.RandomSampler):
+    """A sampler of the caller's, which counts what it is asked."""
+
+    asked = 0
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        self.asked += 1
+
+
+def test_a_sampler_that_is_passed_as_an_object(workplace: Workplace, foreign: str) -> None:
+    sampler = Counting(seed=0)
+    url = workplace.storage("own_sampler")
+    study = api.search(
+        pareto=True, trials=6, study="own", storage=url, profile=foreign, sampler=sampler, **workplace.quick
+    )
+    assert study.config.sampler == "python:Counting"
+    assert sampler.asked > 0
+    with pytest.raises(AutoGateError, match="sampler python:Counting was passed from Python; pass it again, or name"):
+        api.resume("own", trials=2, storage=url)
+    other = Counting(seed=1)
+    api.resume("own", trials=20, storage=url, sampler=other)
+    assert other.asked > 0
+    assert api.resume("own", trials=1, storage=url, sampler="random").config.sampler == "random"

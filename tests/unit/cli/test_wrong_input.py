@@ -328,3 +328,16 @@ def test_a_profile_of_a_device_that_is_not_here_is_not_validated(refused: Refuse
 def test_a_runtime_of_gpus_on_a_cpu(refused: Refused) -> None:
     how = ("--latency-budget", "75%", "--model", "resnet20", "--runtime", "cuda_graph", "--device", "cpu")
     assert "a CUDA graph runs on a GPU, not on cpu; use --runtime eager" in refused("search", *how)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--runtime", "egaer"), "unknown runtime 'egaer'; did you mean eager? (known: eager, cuda_graph, compiled"),
+        (("--runtime", "compiled"), "networks cannot be profiled or searched in runtime 'compiled'; use one of eager"),
+        (("--sampler", "bayes"), "sampler must be tpe, random, gp, nsgaii or package.module:factory, not 'bayes'"),
+        (("--sampler", "nowhere:make"), "cannot import 'nowhere' for nowhere:make"),
+    ],
+)
+def test_runtimes_and_samplers_that_are_not_there(refused: Refused, options: tuple[str, ...], complaint: str) -> None:
+    assert complaint in refused(*SEARCH, *options)
