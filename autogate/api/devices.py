@@ -198,7 +198,7 @@ def validate_profile(
 
 def predict(
     study: str,
-    policy: str | Policy = "best",
+    policy: int | str | Policy = "best",
     *,
     profile: str | None = None,
     storage: str | None = None,
@@ -220,7 +220,7 @@ def predict(
 
     opened = Study(study, storage)
     CallerInputs(model, data).check(study, opened.config)
-    found, realisation = opened.policy(policy) if isinstance(policy, str) else (policy, None)
+    found, realisation = (policy, None) if isinstance(policy, Policy) else opened.policy(policy)
     return Prediction(
         prediction_document(opened.store, study, found, realisation, profile=profile, model=model, data=data)
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autogate.api.results import ExportReport
 from autogate.errors import AutoGateError, PolicyError, StudyError
 from autogate.goals import SearchConfig
 from autogate.policy import Policy
@@ -121,10 +122,17 @@ class Study:
         )
 
     def plot_front(self) -> go.Figure:
-        """Return a figure of the trained candidates, their front, dense, the budget, and what was measured."""
+        """Return a figure of accuracy against latency.
+
+        It shows the trained candidates and their front, as predicted; the finalists as measured, with the 95 %
+        intervals of their latencies; the dense network; and the latency budget.
+        """
         from autogate.report import front_figure
 
-        return front_figure(self.document(), self.trials, self.config.latency_stat)
+        document, target = self.document(), self.facts.target
+        current = [f for f in self.finalists if target is not None and f.profile == target.profile]
+        dense_ms = None if target is None else target.dense_latency_ms
+        return front_figure(document, self.trials, self.front, current, self.config.latency_stat, dense_ms)
 
     def load_best_model(self, *, model: nn.Module | None = None, data: OwnData | None = None) -> nn.Module:
         """Return the winner as a network: compact, with its trained weights, in evaluation mode, on the CPU.
@@ -143,13 +151,16 @@ class Study:
         finalist = self.finalist("best")
         return restore_finalist(self.store, self.name, finalist, self._task(model, data)).cpu().eval()
 
-    def finalist(self, which: str) -> FinalistRecord:
-        """Return the measured finalist ``best``, or the one of a trial number.
+    def finalist(self, trial: int | str = "best") -> FinalistRecord:
+        """Return a finalist.
+
+        Args:
+            trial: ``best`` for the winner, or a trial number.
 
         Raises:
             StudyError: If there is none; says which trials are finalists.
         """
-        finalists = self.store.finalists(self.name)
+        which, finalists = str(trial), self.store.finalists(self.name)
         found = self.best_trial if which == "best" else next((f for f in finalists if str(f.trial) == which), None)
         if found is None:
             known = ", ".join(str(f.trial) for f in finalists) or "none yet"
@@ -157,13 +168,17 @@ class Study:
             raise StudyError(f"study {self.name!r} has {what}; finalists are the trials: {known}")
         return found
 
-    def policy(self, which: str) -> tuple[Policy, Realisation | None]:
-        """Return the policy of ``best``, of a trial number, or in a JSON file, and what is known of its decisions.
+    def policy(self, trial: int | str = "best") -> tuple[Policy, Realisation | None]:
+        """Return a policy, and what is known of its decisions.
+
+        Args:
+            trial: ``best`` for the winner's policy, a trial number, or a JSON file of a policy.
 
         Raises:
             StudyError: If there is none.
             PolicyError: If the file cannot be read.
         """
+        which = str(trial)
         if which.endswith(".json"):
             try:
                 return Policy.from_json(json.loads(Path(which).read_text(encoding="utf-8"))), None
@@ -174,26 +189,38 @@ class Study:
         if which == "best":
             finalist = self.finalist(which)
             return finalist.policy, finalist.realisation
-        for trial in self.trials:
-            if str(trial.number) == which and trial.policy is not None:
-                return trial.policy, self.store.realisation(trial.policy)
+        for record in self.trials:
+            if str(record.number) == which and record.policy is not None:
+                return record.policy, self.store.realisation(record.policy)
         raise StudyError(f"study {self.name!r} has no trial {which!r}; give a number, best, or a policy.json")
 
     def export(
         self,
         to: str | Path,
-        which: str = "best",
+        trial: int | str = "best",
         *,
         formats: Sequence[str] = ("pt2",),
         model: nn.Module | None = None,
         data: OwnData | None = None,
-    ) -> dict[str, Any]:
-        """Write a finalist to the directory ``to``; see :func:`autogate.export`."""
+    ) -> ExportReport:
+        """Write a finalist to the directory ``to``, reload it and verify it.
+
+        Args:
+            to: Directory to write.
+            trial: ``best`` for the winner, or the trial number of a finalist.
+            formats: As in :func:`autogate.export`.
+            model: The module the study was started with, if it was one; it stays as it is.
+            data: The data the study was started with, if it was no name.
+
+        Raises:
+            StudyError: If there is no such finalist, or ``model`` or ``data`` is needed.
+            ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
+        """
         from autogate.exporters import export_finalist, find_exporters
 
         exporters = find_exporters(formats)
-        finalist = self.finalist(which)
-        return export_finalist(self.store, self.name, finalist, self._task(model, data), Path(to), exporters)
+        finalist, task = self.finalist(trial), self._task(model, data)
+        return ExportReport(export_finalist(self.store, self.name, finalist, task, Path(to), exporters))
 
     def _task(self, model: nn.Module | None, data: OwnData | None) -> Task:
         from autogate.nas.evaluating import CallerInputs, load_task

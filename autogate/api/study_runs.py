@@ -201,8 +201,13 @@ def dry_run(
     )
 
 
-def show_study(study: str, trial: str = "best", *, storage: str | None = None) -> Result:
+def show_study(study: str, trial: int | str = "best", *, storage: str | None = None) -> Result:
     """Return a study with its front and its winner; a finalist asked for by its trial number comes with it.
+
+    Args:
+        study: Name of the study.
+        trial: ``best``, or the trial number of a finalist.
+        storage: SQLAlchemy URL of the database.
 
     Raises:
         StudyError: If there is no such study or finalist.
@@ -259,13 +264,24 @@ def pareto(
 
 
 def list_studies(*, storage: str | None = None) -> list[StudySummary]:
-    """Return one summary per study of a database, oldest first."""
+    """Return one summary per study of a database, oldest first.
+
+    Args:
+        storage: SQLAlchemy URL of the database.
+
+    Raises:
+        NoStudiesError: If there is no database.
+    """
     store = open_store(storage)
     return [StudySummary(study_line(store, name)) for name in store.study_names()]
 
 
 def load_study(study: str, *, storage: str | None = None) -> Study:
     """Open a stored study, finished or not.
+
+    Args:
+        study: Name of the study.
+        storage: SQLAlchemy URL of the database.
 
     Raises:
         StudyError: If there is none of that name; names the closest ones.
@@ -277,7 +293,7 @@ def export(
     study: str,
     to: str | Path,
     *,
-    trial: str = "best",
+    trial: int | str = "best",
     formats: Sequence[str] = ("pt2",),
     storage: str | None = None,
     model: nn.Module | None = None,
@@ -288,13 +304,13 @@ def export(
     Args:
         study: Name of the study.
         to: Directory to write.
-        trial: ``best`` or the trial number of a finalist.
+        trial: ``best`` for the winner, or the trial number of a finalist.
         formats: Names of the formats: ``pt2``, a program of ``torch.export``, or one of a plug-in.
         storage: SQLAlchemy URL of the database.
-        model: The module the study was started with, if it was one; its weights are replaced.
+        model: The module the study was started with, if it was one; it stays as it is.
         data: The data the study was started with, if it was no name.
 
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return ExportReport(Study(study, storage).export(to, trial, formats=formats, model=model, data=data))
+    return Study(study, storage).export(to, trial, formats=formats, model=model, data=data)

@@ -7,67 +7,46 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autogate.records import LatencyStat, TrialRecord
+from autogate.records import FinalistRecord, LatencyStat, TrialRecord
 
 
-def front_figure(document: Mapping[str, Any], trials: Sequence[TrialRecord], stat: LatencyStat) -> go.Figure:
-    """Return a figure of a study's trained candidates, their front, dense, the budget, and measured finalists.
+def front_figure(
+    document: Mapping[str, Any],
+    trials: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+    finalists: Sequence[FinalistRecord],
+    stat: LatencyStat,
+    dense_ms: float | None = None,
+) -> go.Figure:
+    """Return a figure of a study's trained candidates, their front, its finalists, dense, and the latency budget.
 
     Args:
         document: An ``autogate.search/1`` document.
         trials: The study's trials.
-        stat: Statistic over inputs that counts as the latency.
+        front: Those on the front, fastest first.
+        finalists: The study's finalists; those that were measured are drawn, with the interval of ``stat``.
+        stat: Statistic over inputs that counts as the latency, and that the budget binds.
+        dense_ms: Predicted latency of dense in milliseconds, drawn where it was not measured.
     """
     figure = go.Figure()
     trained = [trial for trial in trials if trial.val_accuracy is not None and trial.predicted is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=[(trial.predicted or {})[stat] for trial in trained],
-            y=[trial.val_accuracy for trial in trained],
-            text=[f"trial {trial.number}" for trial in trained],
-            name="trained, predicted",
-            mode="markers",
-        )
-    )
-    front = document["front"]
-    on_front = {point["trial"] for point in front}
-    members = sorted(
-        ((trial.predicted or {})[stat], trial.val_accuracy) for trial in trained if trial.number in on_front
-    )
-    figure.add_trace(
-        go.Scatter(x=[x for x, _ in members], y=[y for _, y in members], name="front", mode="lines", line_shape="hv")
-    )
-    measured = [point for point in front if point["measured_ms"] is not None]
-    if measured:
-        middle = [point["measured_ms"]["p50"] for point in measured]
-        intervals = [point["measured_ms"]["interval"] for point in measured]
-        figure.add_trace(
-            go.Scatter(
-                x=middle,
-                y=[point["val_accuracy"] for point in measured],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [high - ms for (_, high), ms in zip(intervals, middle, strict=True)],
-                    "arrayminus": [ms - low for (low, _), ms in zip(intervals, middle, strict=True)],
-                },
-                text=[f"trial {point['trial']}" for point in measured],
-                name="finalists, measured",
-                mode="markers",
-                marker={"symbol": "diamond", "size": 10},
+    figure.add_trace(_of_trials(trained, stat, name="trained, predicted", mode="markers"))
+    figure.add_trace(_of_trials(front, stat, name="front", mode="lines", line_shape="hv"))
+    if any(finalist.comparison is not None for finalist in finalists):
+        figure.add_trace(_of_finalists(finalists, stat))
+    if (dense := document["dense"]) is not None:
+        measured = dense["measured_ms"]
+        latency_ms, label = (dense_ms, "predicted") if measured is None else (measured[stat], "measured")
+        if latency_ms is not None:
+            figure.add_trace(
+                go.Scatter(
+                    x=[latency_ms],
+                    y=[dense["val_accuracy"]],
+                    name=f"dense, {label}",
+                    mode="markers",
+                    marker={"symbol": "star", "size": 12},
+                )
             )
-        )
-    dense = document["dense"]
-    if dense is not None and dense["measured_ms"] is not None:
-        figure.add_trace(
-            go.Scatter(
-                x=[dense["measured_ms"]["p50"]],
-                y=[dense["val_accuracy"]],
-                name="dense, measured",
-                mode="markers",
-                marker={"symbol": "star", "size": 12},
-            )
-        )
     if document["budget_ms"] is not None:
         figure.add_vline(x=document["budget_ms"], line_dash="dash", annotation_text="budget")
     figure.update_layout(
@@ -76,3 +55,31 @@ def front_figure(document: Mapping[str, Any], trials: Sequence[TrialRecord], sta
         yaxis={"title": {"text": "validation accuracy"}, "tickformat": ".1%"},
     )
     return figure
+
+
+def _of_trials(trials: Sequence[TrialRecord], stat: LatencyStat, **style: Any) -> go.Scatter:
+    return go.Scatter(
+        x=[(trial.predicted or {})[stat] for trial in trials],
+        y=[trial.val_accuracy for trial in trials],
+        text=[f"trial {trial.number}" for trial in trials],
+        **style,
+    )
+
+
+def _of_finalists(finalists: Sequence[FinalistRecord], stat: LatencyStat) -> go.Scatter:
+    """Return the finalists that were measured; an interval may lie beside its point, as it comes from a bootstrap."""
+    measured = [(finalist, finalist.comparison.gated) for finalist in finalists if finalist.comparison is not None]
+    return go.Scatter(
+        x=[gated.stat(stat) for _, gated in measured],
+        y=[finalist.val_accuracy for finalist, _ in measured],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, gated.interval[1] - gated.stat(stat)) for _, gated in measured],
+            "arrayminus": [max(0.0, gated.stat(stat) - gated.interval[0]) for _, gated in measured],
+        },
+        text=[f"trial {finalist.trial}" for finalist, _ in measured],
+        name="finalists, measured",
+        mode="markers",
+        marker={"symbol": "diamond", "size": 10},
+    )

@@ -23,7 +23,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     (root / "drop.yaml").write_text(SPACE, encoding="utf-8")
     weights = load_model("e2enet:build").module.state_dict()
     safetensors.torch.save_file(weights, str(root / "random.safetensors"))
-    api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", seconds=6.0, allow_noisy=True, **PLACE)
+    api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", time_s=6.0, allow_noisy=True, **PLACE)
     yield Workplace(root, read_profile(root / "profile.jsonl"))
     os.chdir(before)
     sys.modules.pop("e2enet", None)

@@ -89,7 +89,7 @@ def test_the_delivered_network_is_within_it(small: api.Study, workplace: Workpla
     assert trial.costs["peak_memory_bytes"] == shown["peak_memory_bytes"]
 
     out = workplace.root / "small"
-    report = small.export(out, which=str(shown["trial"]))
+    report = small.export(out, trial=shown["trial"]).to_json()
     assert report["result"]["peak_memory_bytes"] == shown["peak_memory_bytes"]
     assert report["dense"]["peak_memory_bytes"] == dense_bytes
     measured = api.measure(out, time_s=0.5).to_json()
@@ -109,7 +109,7 @@ def test_it_is_shown(small: api.Study, cli: Cli, workplace: Workplace) -> None:
     assert "peak memory" in cli("show", "small").out
     assert "energy" not in cli("show", "small").out
     assert "memory 80%" in cli("studies").out
-    small.export(workplace.root / "shown", which=str(shown["trial"]))
+    small.export(workplace.root / "shown", trial=shown["trial"])
     printed = cli("measure", "shown", "--time", "1s").out
     assert "peak memory" in printed
     assert "energy" not in printed
@@ -213,7 +213,7 @@ def test_energy_is_judged_where_it_is_measured(workplace: Workplace, cli: Cli) -
     assert "measured energy" in table
     assert "300% energy per image" in table
     out = workplace.root / "counted"
-    assert study.export(out, which=str(shown["trial"]))["result"]["energy"] == energy
+    assert study.export(out, trial=shown["trial"]).to_json()["result"]["energy"] == energy
     assert api.pareto("enough", energy_budget="1uJ", storage=study.storage).to_json()["best_measured"] is None
 
 

@@ -48,7 +48,7 @@ def test_another_device_stays_predicted_until_it_measures(workplace: Workplace, 
     assert api.resume("lent", trials=1, storage=other.storage).document()["label"] == "predicted"
     # It can be taken to the device, and measured there.
     out = workplace.root / "elsewhere"
-    report = study.export(out)
+    report = study.export(out).to_json()
     assert report["label"] == "predicted"
     assert report["setting"]["device_name"] == "a device elsewhere"
     measured = api.measure(out, time_s=0.5).to_json()

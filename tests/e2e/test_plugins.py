@@ -33,7 +33,7 @@ from autogate import api
 
 where = {"space": "spaced.yaml", "runtime": "scripted", "batch_size": 32, "layout": "contiguous", "threads": 1}
 url = "sqlite:///studies.db"
-api.profile("plugnet:build", seconds=8, allow_noisy=True, storage=url, **where)
+api.profile("plugnet:build", time_s=8, allow_noisy=True, storage=url, **where)
 study = api.search(
     "plugnet:build", "plugnet:some_digits", pareto=True, study="plugged", storage=url, trials=6, finalists=1,
     weights="random.safetensors", epochs=1, trial_epochs=1, allow_stale=True,
@@ -41,8 +41,8 @@ study = api.search(
 )
 families = sorted({gate.family for trial in study.trials if trial.policy for _, gate in trial.policy})
 finalist = study.store.finalists(study.name)[0].trial
-report = study.export("out", which=str(finalist), formats=("pt2", "torchscript"))
-measured = api.measure("out", seconds=1, runtime="scripted")
+report = study.export("out", trial=finalist, formats=("pt2", "torchscript")).to_json()
+measured = api.measure("out", time_s=1, runtime="scripted").to_json()
 print(json.dumps({
     "families": families,
     "sampler": study.config.sampler,

@@ -218,15 +218,15 @@ def test_an_export_is_measured_beside_its_dense_network(exported: Path, document
 
 def test_exports_replace_exports_and_nothing_else(exported: Path, study: api.Study, document: dict[str, Any]) -> None:
     number = str(winner(document)["trial"])
-    study.export(exported, which=number)
+    study.export(exported, trial=number)
     assert (exported / "model.pt2").exists()
     other = exported.parent / "holiday"
     other.mkdir()
     (other / "photo.jpg").write_bytes(b"precious")
     with pytest.raises(ExportError, match="holiday holds something else than an export"):
-        study.export(other, which=number)
+        study.export(other, trial=number)
     with pytest.raises(ExportError, match="cannot write"):
-        study.export(other / "photo.jpg" / "out", which=number)
+        study.export(other / "photo.jpg" / "out", trial=number)
     assert [path.name for path in other.iterdir()] == ["photo.jpg"]
     assert (other / "photo.jpg").read_bytes() == b"precious"
 
@@ -283,7 +283,7 @@ def test_a_tampered_database_is_noticed(study: api.Study, document: dict[str, An
     content[-1] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(StorageError, match="were changed; restore the file"):
-        study.export(workplace.root / "out2", which=number)
+        study.export(workplace.root / "out2", trial=number)
     assert not (workplace.root / "out2").exists()
 
 

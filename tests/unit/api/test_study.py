@@ -56,12 +56,31 @@ def test_trials_and_front(recorded: str) -> None:
     assert [trial.number for trial in study.trials] == list(range(8))
     document = study.document()
     assert [trial.number for trial in study.front] == [point["trial"] for point in document["front"]]
+
+
+def test_the_front_of_a_study_for_another_device_is_drawn_as_predicted(recorded: str) -> None:
+    study = autogate.load_study("budget", storage=recorded)
     figure = study.plot_front()
-    names = [trace.name for trace in figure.data]
-    assert names[:2] == ["trained, predicted", "front"]
+    traces = {trace.name: trace for trace in figure.data}
+    assert list(traces) == ["trained, predicted", "front", "dense, predicted"]
     trained = [trial for trial in study.trials if trial.val_accuracy is not None]
-    assert list(figure.data[0].y) == [trial.val_accuracy for trial in trained]
-    assert len(figure.data[1].x) == len(study.front)
+    assert list(traces["trained, predicted"].y) == [trial.val_accuracy for trial in trained]
+    assert list(traces["front"].text) == [f"trial {trial.number}" for trial in study.front]
+    assert study.facts.target is not None
+    assert traces["dense, predicted"].x[0] == study.facts.target.dense_latency_ms
+    assert [shape.x0 for shape in figure.layout.shapes] == [study.document()["budget_ms"]]
+
+
+def test_trials_are_named_by_their_number(recorded: str) -> None:
+    study = autogate.load_study("budget", storage=recorded)
+    number = study.finalists[0].trial
+    assert study.finalist(number) == study.finalist(str(number)) == study.finalists[0]
+    assert study.policy(number) == study.policy(str(number))
+    predicted = autogate.predict("budget", number, storage=recorded)
+    assert predicted.to_json()["policy_digest"] == study.finalists[0].policy.digest
+    assert autogate.show_study("budget", number, storage=recorded).to_json()["finalist"]["trial"] == number
+    with pytest.raises(StudyError, match="no finalist of trial 99; finalists are the trials: "):
+        study.export("nowhere", 99)
 
 
 def test_trials_as_a_data_frame(recorded: str) -> None:
