@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,23 @@ Progress = Callable[[float, str], None]
 RoughMs = Callable[[PlannedNetwork], float]
 
 
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long a profile may take.
+
+    Attributes:
+        seconds: Time for all phases together.
+        elapsed_s: Seconds of it that are already spent.
+        strict: Whether to stop when the time is up, instead of making a few passes of a few networks first.
+        attempts: How often to begin a phase whose times of one network spread too much, within the time.
+    """
+
+    seconds: float
+    elapsed_s: float = 0.0
+    strict: bool = True
+    attempts: int = 1
+
+
 class Phases:
     """Runs the phases of one profile and counts their time, including that of earlier processes.
 
@@ -63,12 +80,9 @@ class Phases:
         units: Its units.
         setting: Device, batch size, dtype, layout and threads.
         journal: Stores what was measured.
-        seconds: Time for all phases together.
+        limit: How long all of it may take.
         seed: Seed of the order of passes.
         progress: Called with a fraction in [0, 1] and the current step as text.
-        elapsed_s: Seconds of the time that are already spent.
-        strict_time_limit: Whether to stop when the time is up, instead of making a few passes of a few networks first.
-        attempts: How often to begin a phase whose times of one network spread too much, within the time.
         instruments: What to measure with.
 
     Attributes:
@@ -84,31 +98,26 @@ class Phases:
         units: tuple[Unit, ...],
         setting: Setting,
         journal: ProfileCheckpoint,
+        limit: TimeLimit,
         *,
-        seconds: float,
         seed: int,
         progress: Progress | None = None,
-        elapsed_s: float = 0.0,
-        strict_time_limit: bool = True,
-        attempts: int = 1,
         instruments: Instruments = REAL,
     ) -> None:
         self.network = network
         self.units = units
         self.setting = setting
         self.journal = journal
-        self.seconds = seconds
+        self.limit = limit
         self.seed = seed
         self.progress = progress
-        self.strict_time_limit = strict_time_limit
-        self.attempts = attempts
         self.instruments = instruments
         self.on_gpu = torch.device(setting.device).type == "cuda"
         self.again = 0
         self.watched: Counter[str] = Counter()
         self.attempts_made: dict[str, int] = {}
-        self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * seconds)
-        self._start = self.instruments.clock() - max(elapsed_s, journal.elapsed_s)
+        self._warm_s = min(_WARM_SECONDS, _WARM_SHARE * limit.seconds)
+        self._start = self.instruments.clock() - max(limit.elapsed_s, journal.elapsed_s)
         self._numbered = 0
         self._summing_s = 0.0
 
@@ -118,7 +127,7 @@ class Phases:
 
     def left_s(self) -> float:
         """Return the seconds left for phases after reserving those of :meth:`run_warm`, building included."""
-        return self.seconds - self.elapsed_s() - 1.5 * self._warm_s
+        return self.limit.seconds - self.elapsed_s() - 1.5 * self._warm_s
 
     def run(
         self,
@@ -149,7 +158,7 @@ class Phases:
         # How long summing up the first phase takes is not known yet.
         begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
         end = begun + seconds
-        last = begun + (seconds if hard_limit_s is None else hard_limit_s) if self.strict_time_limit else math.inf
+        last = begun + (seconds if hard_limit_s is None else hard_limit_s) if self.limit.strict else math.inf
         if not rounds:
             subjects = self._built(phase, plan, end, last, rough_ms)
         if not self.journal.ended(phase):
@@ -193,7 +202,7 @@ class Phases:
         if built >= _USUAL_NETWORKS and max(_WANTED_ROUNDS * round_s, _ROUNDS_SHARE * seconds) > left_s:
             return False
         # One more for the warm-up.
-        return not self.strict_time_limit or built < MIN_NETWORKS or (1 + _MIN_ROUNDS) * round_s <= left_s
+        return not self.limit.strict or built < MIN_NETWORKS or (1 + _MIN_ROUNDS) * round_s <= left_s
 
     def _run_s(self, subject: TimedNetwork) -> float:
         """Return how many seconds of the profile one run takes: on a GPU that is several passes."""
@@ -209,7 +218,7 @@ class Phases:
         noisy = True
         while noisy:
             self.attempts_made[phase] += 1
-            may_try_again = self.attempts_made[phase] < self.attempts
+            may_try_again = self.attempts_made[phase] < self.limit.attempts
             noisy = self._attempt(phase, subjects, end, last, half_width, may_try_again=may_try_again)
             if noisy:
                 self.journal.begin_again(phase, self.elapsed_s())
@@ -270,7 +279,7 @@ class Phases:
         form = prepare(compact_form(self.network, DENSE, {}), setting)
         run = self.instruments.timed(form, random_input(self.network.input_shape, setting), setting)
         with self.instruments.exclusive(setting):
-            left_s = self.seconds - self.elapsed_s() if self.strict_time_limit else math.inf
+            left_s = self.limit.seconds - self.elapsed_s() if self.limit.strict else math.inf
             if left_s < WARM_UP_S + _LEAST_WARM_PASSES * dense.ms * 1e-3:
                 return None
             passes = interleave(
@@ -296,7 +305,7 @@ class Phases:
     def _report(self, phase: str, rounds: int) -> None:
         if self.progress is not None:
             what = "every gate alone" if phase == ALONE else "gates mixed"
-            self.progress(min(1.0, self.elapsed_s() / self.seconds), f"{what}, round {rounds}")
+            self.progress(min(1.0, self.elapsed_s() / self.limit.seconds), f"{what}, round {rounds}")
 
 
 def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:

@@ -18,7 +18,7 @@ from autogate.latency.hardware import LAYOUTS, HostLoad
 from autogate.latency.model import REMOVED, FastestKernels, Unit, cut_into_units, keys_of
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
-from autogate.latency.profile.phases import Phases, Progress
+from autogate.latency.profile.phases import Phases, Progress, TimeLimit
 from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input
 from autogate.policy import DENSE, Gate, digest
@@ -125,12 +125,9 @@ def take_profile(
         units,
         setting,
         journal,
-        seconds=seconds,
+        TimeLimit(seconds, elapsed_s, strict_time_limit, attempts),
         seed=seed,
         progress=progress,
-        elapsed_s=elapsed_s,
-        strict_time_limit=strict_time_limit,
-        attempts=attempts,
         instruments=instruments,
     )
     if journal.card is None:

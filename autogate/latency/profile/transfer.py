@@ -16,7 +16,7 @@ from autogate.latency.hardware import HostLoad
 from autogate.latency.model import REMOVED, LatencyModel
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
-from autogate.latency.profile.phases import Phases, Progress
+from autogate.latency.profile.phases import Phases, Progress, TimeLimit
 from autogate.latency.profile.plan import PlannedNetwork, plan_networks
 from autogate.latency.profile.profile_file import profile_digest
 from autogate.records import MIXED, Profile, Setting, UnitSample
@@ -93,11 +93,9 @@ def transfer_profile(
         there.units,
         setting,
         ProfileCheckpoint(None, ""),
-        seconds=seconds,
+        TimeLimit(seconds, instruments.clock() - begun, strict_time_limit),
         seed=seed,
         progress=progress,
-        elapsed_s=instruments.clock() - begun,
-        strict_time_limit=strict_time_limit,
         instruments=instruments,
     )
     # How much faster or slower this device is, the dense network tells first.
