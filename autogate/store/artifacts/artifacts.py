@@ -102,7 +102,8 @@ class Artifacts(Database):
             return
         if self.artifacts():
             usual = "next to it" if self.engine.dialect.name == "sqlite" else "in itself"
-            raise StorageError(f"{self.shown_url} stores its weights {place or usual}; leave --artifacts out")
+            where = f"at {place}" if place else usual
+            raise StorageError(f"{self.shown_url} stores its weights {where}; leave --artifacts out")
         with self.session() as session, session.begin():
             session.merge(tables.Meta(key="artifacts", value=url))
 

@@ -260,7 +260,7 @@ def test_artifacts_at_a_shared_place(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="the weights file:.* are missing"):
         again.artifact(sha256)
     store.place_artifacts(url)
-    with pytest.raises(StorageError, match="keeps its weights file:.*; leave --artifacts out"):
+    with pytest.raises(StorageError, match="stores its weights at file:.*; leave --artifacts out"):
         store.place_artifacts(checked_url(str(tmp_path / "elsewhere")))
     again.engine.dispose()
 
