@@ -20,36 +20,62 @@ from autogate.api.networks import find_sites, sensitivity
 from autogate.api.progress import LoggingReporter, TerminalReporter, resume_command
 from autogate.api.replays import replay
 from autogate.api.results import (
-    ExportReport,
+    DoctorReport,
+    Explanation,
     Measurement,
-    ParetoResult,
     Prediction,
     Predictions,
-    ReachResult,
     Result,
+    SensitivityResult,
     SiteInfo,
-    StudySummary,
+    ValidationResult,
 )
 from autogate.api.study import Study
+from autogate.api.study_results import (
+    DatabaseUpgrade,
+    ExportReport,
+    History,
+    ParetoResult,
+    ReachResult,
+    ReplayResult,
+    StudyCopy,
+    StudyDescription,
+    StudyFile,
+    StudyReport,
+    StudySummary,
+    VacuumResult,
+)
 from autogate.api.study_runs import dry_run, export, list_studies, load_study, pareto, resume, search, show_study
 from autogate.api.workers import run_worker
 from autogate.space import list_spaces
 from autogate.studies import Reporter
 
 __all__ = [
+    "DatabaseUpgrade",
+    "DoctorReport",
+    "Explanation",
     "ExportReport",
+    "History",
     "LoggingReporter",
     "Measurement",
     "ParetoResult",
     "Prediction",
     "Predictions",
     "ReachResult",
+    "ReplayResult",
     "Reporter",
     "Result",
+    "SensitivityResult",
     "SiteInfo",
     "Study",
+    "StudyCopy",
+    "StudyDescription",
+    "StudyFile",
+    "StudyReport",
     "StudySummary",
     "TerminalReporter",
+    "VacuumResult",
+    "ValidationResult",
     "apply_policy",
     "compact_model",
     "copy_study",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from autogate.api.progress import default_reporter
-from autogate.api.results import Measurement, Prediction, Predictions, Result
+from autogate.api.results import DoctorReport, Explanation, Measurement, Prediction, Predictions, ValidationResult
 from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store
 from autogate.errors import AutoGateError, ProfileError
@@ -152,7 +152,7 @@ def validate_profile(
     storage: str | None = None,
     reporter: Reporter | None = None,
     progress: bool = False,
-) -> Result:
+) -> ValidationResult:
     """Measure gated networks that a profile has not seen; score its predictions, and simpler ones beside.
 
     Args:
@@ -193,7 +193,7 @@ def validate_profile(
         from autogate.report import write_validation_plot
 
         write_validation_plot(document, Path(plot))
-    return Result(document)
+    return ValidationResult(document)
 
 
 def predict(
@@ -270,7 +270,7 @@ def explain(
     space: str | None = None,
     num_classes: int | None = None,
     storage: str | None = None,
-) -> Result:
+) -> Explanation:
     """Return where a network's time goes on a device, and which gates pay there, or why they do not.
 
     Args:
@@ -282,7 +282,7 @@ def explain(
     """
     from autogate.analysis import explanation_document
 
-    return Result(
+    return Explanation(
         explanation_document(
             name,
             storage or default_storage(),
@@ -336,7 +336,7 @@ def measure(
     return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))
 
 
-def doctor(*, storage: str | None = None) -> Result:
+def doctor(*, storage: str | None = None) -> DoctorReport:
     """Return versions, devices and the state of the machine, as they matter for measuring, and what plug-ins add."""
     from autogate.exporters import EXPORTERS
     from autogate.gates import FAMILIES
@@ -348,4 +348,4 @@ def doctor(*, storage: str | None = None) -> Result:
     except AutoGateError as error:
         known = str(error)
     plugins = [asdict(plugin) for registry in (FAMILIES, RUNTIMES, EXPORTERS) for plugin in registry.plugins()]
-    return Result({"schema": "autogate.doctor/1", **machine_facts(), "plugins": plugins, "studies": known})
+    return DoctorReport({"schema": "autogate.doctor/1", **machine_facts(), "plugins": plugins, "studies": known})

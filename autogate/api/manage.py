@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autogate.api.results import Result
 from autogate.api.study import open_store
+from autogate.api.study_results import (
+    DatabaseUpgrade,
+    History,
+    StudyCopy,
+    StudyDescription,
+    StudyFile,
+    VacuumResult,
+)
 from autogate.errors import StudyError
 from autogate.store import Store, check_name, default_storage, upgrade_database
 from autogate.studies import describe_document, history_document
@@ -13,7 +20,7 @@ from autogate.studies import describe_document, history_document
 _ELSEWHERE = "do it there; if that host is gone, copy what you need with `autogate studies copy`, and remove the file"
 
 
-def describe_study(study: str, *, storage: str | None = None) -> Result:
+def describe_study(study: str, *, storage: str | None = None) -> StudyDescription:
     """Return what is kept of a study: when, where and by which code it ran, its configuration, and its size.
 
     Args:
@@ -23,10 +30,10 @@ def describe_study(study: str, *, storage: str | None = None) -> Result:
     Raises:
         StudyError: If there is no such study.
     """
-    return Result(describe_document(open_store(storage), study))
+    return StudyDescription(describe_document(open_store(storage), study))
 
 
-def history(study: str, *, storage: str | None = None, plot: str | Path | None = None) -> Result:
+def history(study: str, *, storage: str | None = None, plot: str | Path | None = None) -> History:
     """Return what a study had reached after each trial: hypervolume, best within the budget, size of the front.
 
     Args:
@@ -46,7 +53,7 @@ def history(study: str, *, storage: str | None = None, plot: str | Path | None =
         from autogate.report import write_history_plot
 
         write_history_plot(document, Path(plot))
-    return Result(document)
+    return History(document)
 
 
 def delete_study(study: str, *, storage: str | None = None) -> None:
@@ -68,7 +75,7 @@ def delete_study(study: str, *, storage: str | None = None) -> None:
     transfer.delete_study(store, study)
 
 
-def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> Result:
+def copy_study(study: str, *, to: str, name: str | None = None, storage: str | None = None) -> StudyCopy:
     """Copy a study with all it needs, so that it can be continued there.
 
     Saves to the other database on completion; it is made if it is not there.
@@ -94,10 +101,10 @@ def copy_study(study: str, *, to: str, name: str | None = None, storage: str | N
         target = Store(to, create=True)
         with target.running(name):
             transfer.add_study(target, transfer.study_rows(source, study), name)
-    return Result({"schema": "autogate.copy/1", "study": study, "to": target.shown_url, "name": name})
+    return StudyCopy({"schema": "autogate.copy/1", "study": study, "to": target.shown_url, "name": name})
 
 
-def export_study(study: str, to: str | Path, *, storage: str | None = None) -> Result:
+def export_study(study: str, to: str | Path, *, storage: str | None = None) -> StudyFile:
     """Write a study with all it needs, weights included, to one file of JSON lines.
 
     Args:
@@ -114,10 +121,10 @@ def export_study(study: str, to: str | Path, *, storage: str | None = None) -> R
     store.study(study)
     with store.running(study):
         count = transfer.write_rows(path, study, transfer.study_rows(store, study))
-    return Result({"schema": "autogate.study-file/1", "study": study, "file": str(path), "rows": count})
+    return StudyFile({"schema": "autogate.study-file/1", "study": study, "file": str(path), "rows": count})
 
 
-def import_study(file: str | Path, *, name: str | None = None, storage: str | None = None) -> Result:
+def import_study(file: str | Path, *, name: str | None = None, storage: str | None = None) -> StudyFile:
     """Store a study that :func:`export_study` wrote.
 
     Saves to the database on completion; it is made if it is not there.
@@ -138,10 +145,10 @@ def import_study(file: str | Path, *, name: str | None = None, storage: str | No
     store = open_store(storage, create=True)
     with store.running(name):
         transfer.add_study(store, rows, name)
-    return Result({"schema": "autogate.study-file/1", "study": name, "file": str(file), "storage": store.shown_url})
+    return StudyFile({"schema": "autogate.study-file/1", "study": name, "file": str(file), "storage": store.shown_url})
 
 
-def upgrade_studies(*, storage: str | None = None) -> Result:
+def upgrade_studies(*, storage: str | None = None) -> DatabaseUpgrade:
     """Bring a database of an older schema up to date; nothing that it holds is lost.
 
     Saves to the database on completion, all or nothing.
@@ -159,10 +166,10 @@ def upgrade_studies(*, storage: str | None = None) -> Result:
     store = Store(url)
     for study in store.study_names():
         write_history(store, study)
-    return Result({"schema": "autogate.upgrade/1", "storage": store.shown_url, "from": before, "to": after})
+    return DatabaseUpgrade({"schema": "autogate.upgrade/1", "storage": store.shown_url, "from": before, "to": after})
 
 
-def vacuum_studies(*, storage: str | None = None) -> Result:
+def vacuum_studies(*, storage: str | None = None) -> VacuumResult:
     """Remove what no study uses any more: evaluations, policies and weights; profiles stay.
 
     Args:
@@ -177,4 +184,4 @@ def vacuum_studies(*, storage: str | None = None) -> Result:
     store = open_store(storage)
     for study in store.study_names():
         store.check_host(study, _ELSEWHERE)
-    return Result({"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)})
+    return VacuumResult({"schema": "autogate.vacuum/1", "storage": store.shown_url, **transfer.vacuum(store)})

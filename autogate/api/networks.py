@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from autogate.api.gated_networks import input_shape
 from autogate.api.progress import default_reporter
-from autogate.api.results import Result, SiteInfo
+from autogate.api.results import SensitivityResult, SiteInfo
 from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
 from autogate.goals import SearchConfig, SensitivitySettings, check_names, make_config, taken_by
@@ -79,7 +79,7 @@ def sensitivity(
     reporter: Reporter | None = None,
     progress: bool = False,
     **settings: Unpack[SensitivitySettings],
-) -> Result:
+) -> SensitivityResult:
     """Return how much accuracy gates at a single site or stage cost, by pruning ratio; trains no gate.
 
     Args:
@@ -111,4 +111,4 @@ def sensitivity(
         from autogate.report import write_sensitivity_plot
 
         write_sensitivity_plot(document, Path(plot))
-    return Result(document)
+    return SensitivityResult(document)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autogate.api.progress import default_reporter
-from autogate.api.results import Result
 from autogate.api.study import open_store
+from autogate.api.study_results import ReplayResult
 from autogate.store import check_name
 from autogate.studies import Reporter
 
@@ -21,7 +21,7 @@ def replay(
     storage: str | None = None,
     reporter: Reporter | None = None,
     progress: bool = False,
-) -> Result:
+) -> ReplayResult:
     """Search a recorded study's space again and train nothing; return what was reached, and the time it took.
 
     Its evaluations answer in the place of trainings: to compare samplers and seeds, or to see what a team can do.
@@ -70,7 +70,7 @@ def replay(
         reporter.begin(name, store.command("studies show", name))
         times = run_replay(store, name, config, reporter)
     fronts = store.fronts(name)
-    return Result(
+    return ReplayResult(
         {
             "schema": "autogate.replay/1",
             "study": name,

@@ -1,7 +1,8 @@
-"""What the functions return: small frozen results, each of which can be written as one JSON document."""
+"""What functions about networks and devices return: small frozen results, each with its JSON document."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ class Result:
     document: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as one JSON-ready document."""
-        return dict(self.document)
+        """Return the result as one JSON-ready document, which the caller may change."""
+        return copy.deepcopy(dict(self.document))
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,18 @@ class Prediction(Result):
         """Latency over that of dense."""
         return float(self.document["ratio"])
 
+    @property
+    def error(self) -> float:
+        """By which share the latency exceeds its prediction with a probability of 5 % at most."""
+        return float(self.document["error"])
 
-@dataclass(frozen=True)
+    @property
+    def unseen_share(self) -> float:
+        """Share of the latency that comes from forms the profile has not seen."""
+        return float(self.document["unseen_share"])
+
+
+@dataclass(frozen=True, eq=False)
 class Predictions(Result):
     """Predicted latencies of many policies.
 
@@ -71,8 +82,8 @@ class Predictions(Result):
         return float(self.document["dense_ms"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as one JSON-ready document."""
-        return {**self.document, "predicted_ms": self.latency_ms.tolist()}
+        """Return the result as one JSON-ready document, which the caller may change."""
+        return {**super().to_json(), "predicted_ms": self.latency_ms.tolist()}
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,22 @@ class Measurement(Result):
         """95 % interval of the ratio."""
         low, high = self.document["ratio_interval"]
         return float(low), float(high)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Peak memory of one call of the gated network, in bytes."""
+        return int(self.document["peak_memory"]["gated_bytes"])
+
+    @property
+    def dense_peak_memory_bytes(self) -> int:
+        """Peak memory of one call of the dense network, in bytes."""
+        return int(self.document["peak_memory"]["dense_bytes"])
+
+    @property
+    def energy_ratio(self) -> float | None:
+        """Gated over dense energy per image; None where the device does not count it."""
+        energy = self.document["energy"]
+        return None if energy is None else float(energy["ratio"])
 
 
 @dataclass(frozen=True)
@@ -127,55 +154,8 @@ class SiteInfo(Result):
 
 
 @dataclass(frozen=True)
-class StudySummary(Result):
-    """One line about a study."""
-
-    @property
-    def name(self) -> str:
-        """Name of the study."""
-        return str(self.document["study"])
-
-    @property
-    def trials(self) -> int:
-        """Trials that ended, without failed ones."""
-        return int(self.document["trials"])
-
-    @property
-    def finalists(self) -> int:
-        """Finalists that were measured."""
-        return int(self.document["finalists"])
-
-
-@dataclass(frozen=True)
-class ParetoResult(Result):
-    """The front of a study, and what is best on it under budgets."""
-
-    @property
-    def front(self) -> tuple[Mapping[str, Any], ...]:
-        """Trained candidates that no other beats, fastest first."""
-        return tuple(self.document["front"])
-
-    @property
-    def best_predicted(self) -> Mapping[str, Any] | None:
-        """The most accurate candidate that is predicted to be within the budgets."""
-        found: Mapping[str, Any] | None = self.document["best_predicted"]
-        return found
-
-    @property
-    def best_measured(self) -> Mapping[str, Any] | None:
-        """The best finalist that measured within the budgets."""
-        found: Mapping[str, Any] | None = self.document["best_measured"]
-        return found
-
-
-@dataclass(frozen=True)
-class ReachResult(Result):
-    """What a search could reach, found out without training."""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether some policy meets the budgets, by prediction."""
-        return bool(self.document["reachable"])
+class Explanation(Result):
+    """Where the time of a network goes on a device, and what gates save there."""
 
     @property
     def dense_ms(self) -> float:
@@ -183,21 +163,77 @@ class ReachResult(Result):
         return float(self.document["dense_ms"])
 
     @property
-    def fastest_ms(self) -> float:
-        """Lowest predicted latency of the search space, in milliseconds."""
-        return float(self.document["lightest_ms"])
+    def units(self) -> tuple[Mapping[str, Any], ...]:
+        """Time of each unit of the network: ``unit``, ``sites``, ``dense_ms``, ``share`` and ``regime``."""
+        return tuple(self.document["units"])
+
+    @property
+    def gates(self) -> tuple[Mapping[str, Any], ...]:
+        """Each gate at each site: ``site``, ``gate``, ``saved_ms``, ``saved_share``; ``reason`` if it saves none."""
+        return tuple(self.document["gates"])
 
 
 @dataclass(frozen=True)
-class ExportReport(Result):
-    """What was exported, and how it was verified."""
+class ValidationResult(Result):
+    """How well a profile predicts networks that it has not seen."""
 
     @property
-    def test_accuracy(self) -> float:
-        """Accuracy on test images, as a fraction."""
-        return float(self.document["result"]["test_accuracy"])
+    def mape(self) -> float:
+        """Mean absolute error, as a fraction of the measured latency."""
+        return float(self.document["model"]["mape"])
 
     @property
-    def max_difference(self) -> float:
-        """Largest difference of a logit between the exported and the live network, on real images."""
-        return float(self.document["verified"]["max_difference"])
+    def spearman(self) -> float:
+        """Rank correlation of predicted and measured latencies."""
+        return float(self.document["model"]["spearman"])
+
+    @property
+    def coverage(self) -> float:
+        """Share of the networks that are no slower than their 95 % bound."""
+        return float(self.document["model"]["coverage"])
+
+    @property
+    def networks(self) -> int:
+        """Number of networks that were measured."""
+        return int(self.document["networks"])
+
+
+@dataclass(frozen=True)
+class SensitivityResult(Result):
+    """Accuracy with gates at one place alone, by how much they prune."""
+
+    @property
+    def dense_accuracy(self) -> float:
+        """Accuracy of the dense network on the same images, as a fraction."""
+        return float(self.document["dense_accuracy"])
+
+    @property
+    def curves(self) -> tuple[Mapping[str, Any], ...]:
+        """One curve per place and ratio: ``site``, ``ratio``, ``values`` and ``accuracies``."""
+        return tuple(self.document["curves"])
+
+
+@dataclass(frozen=True)
+class DoctorReport(Result):
+    """A machine, as it matters for measuring."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether other work is little enough to measure."""
+        return bool(self.document["quiet"])
+
+    @property
+    def cpu(self) -> str:
+        """Name of the CPU."""
+        return str(self.document["cpu"])
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Names of the GPUs."""
+        return tuple(self.document["gpus"])
+
+    @property
+    def packages(self) -> Mapping[str, str | None]:
+        """Versions of packages; None where one is not installed."""
+        found: Mapping[str, str | None] = self.document["packages"]
+        return found

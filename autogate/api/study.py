@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autogate.api.results import ExportReport
+from autogate.api.study_results import ExportReport
 from autogate.errors import AutoGateError, PolicyError, StudyError
 from autogate.goals import SearchConfig
 from autogate.policy import Policy

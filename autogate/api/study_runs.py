@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from autogate.api.progress import default_reporter
-from autogate.api.results import ExportReport, ParetoResult, ReachResult, Result, StudySummary
 from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store
+from autogate.api.study_results import ExportReport, ParetoResult, ReachResult, StudyReport, StudySummary
 from autogate.errors import AutoGateError, StudyError
 from autogate.goals import (
     Budgets,
@@ -201,7 +201,7 @@ def dry_run(
     )
 
 
-def show_study(study: str, trial: int | str = "best", *, storage: str | None = None) -> Result:
+def show_study(study: str, trial: int | str = "best", *, storage: str | None = None) -> StudyReport:
     """Return a study with its front and its winner; a finalist asked for by its trial number comes with it.
 
     Args:
@@ -218,7 +218,7 @@ def show_study(study: str, trial: int | str = "best", *, storage: str | None = N
         document["finalist"] = finalist_document(
             opened.finalist(trial), opened.config.budgets, floor_of(opened.store.study(study))
         )
-    return Result(document)
+    return StudyReport(document)
 
 
 def pareto(

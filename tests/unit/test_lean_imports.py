@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from autogate import api
 from autogate.goals import make_config
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
@@ -22,14 +24,11 @@ RUN = """
 import json, sys
 sys.argv = ["autogate", *{arguments!r}]
 code = 0
-if sys.argv[1:]:
-    from autogate.cli.main import main
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code or 0
-else:
-    import autogate
+from autogate.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    code = stop.code or 0
 print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]), file=sys.stderr)
 """
 
@@ -64,8 +63,12 @@ def studies(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_import_loads_nothing_heavy(tmp_path: Path) -> None:
-    assert loaded_by([], tmp_path)[0] == []
+def test_import_loads_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    code = (
+        "import sys; before = set(sys.modules); import autogate; "
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+    )
+    assert printed_by(code, tmp_path) == "['autogate']\n"
 
 
 @pytest.mark.parametrize(
@@ -89,23 +92,39 @@ def test_reading_commands_load_no_torch(studies: Path, arguments: list[str], sho
     assert shown in printed
 
 
-def test_names_are_found_when_they_are_used(tmp_path: Path) -> None:
-    code = (
-        "import autogate, sys; autogate.Policy; assert 'torch' not in sys.modules; autogate.list_spaces(); print('ok')"
+def printed_by(code: str, where: Path) -> str:
+    """Return what Python prints that runs ``code`` in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=where, timeout=60, env=environment
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert done.stdout == "ok\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_every_public_name_exists_and_is_documented() -> None:
+def test_every_public_name_is_there_documented_and_lean(tmp_path: Path) -> None:
+    code = (
+        "import autogate, sys; print([name for name in autogate.__all__ if not getattr(autogate, name).__doc__]); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules]); autogate.list_spaces(); "
+        "print(autogate.__version__, 'torch' in sys.modules)"
+    )
+    assert printed_by(code, tmp_path) == f"[]\n[]\n{VERSION} False\n"
+
+
+def test_public_names_are_those_of_the_api() -> None:
     import autogate
 
-    for name in autogate.__all__:
-        assert getattr(autogate, name).__doc__
-    assert set(autogate.__all__) <= set(dir(autogate))
+    elsewhere = {"AutoGateError", "BudgetInfeasibleError", "Gate", "Policy"}
+    assert set(autogate.__all__) == {*api.__all__, *elsewhere} - {"TerminalReporter", "resume_command"}
+    assert {*autogate.__all__, "__version__"} <= set(dir(autogate))
     with pytest.raises(AttributeError, match="serach"):
         autogate.serach  # noqa: B018
-    assert autogate.__version__ == VERSION
+
+
+def test_functions_return_results_rather_than_dictionaries() -> None:
+    for name in api.__all__:
+        if inspect.isfunction(function := getattr(api, name)):
+            assert "dict[str, Any]" not in str(inspect.signature(function).return_annotation), name
 
 
 def test_no_package_hides_a_public_function() -> None:
