@@ -96,8 +96,9 @@ def everywhere(network: Network, family: str) -> Policy:
     gates = {
         site.name: Gate(family, GENES.get(family, {}))
         for site in network.sites.values()
-        if fits(site) is None and site.kind != "group"
+        if fits(site) and site.kind != "group"
     }
+    assert gates, f"{family} fits nowhere"
     return canonical(Policy(gates), network.sites)
 
 

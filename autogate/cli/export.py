@@ -17,7 +17,10 @@ def command(
     to: Annotated[Path, typer.Option(help="Directory to write.")],
     trial: Annotated[str, typer.Option(help="best, or the trial number of a finalist.")] = "best",
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="Formats to write, with commas between: pt2, or those of plug-ins.")
+        str,
+        typer.Option(
+            "--format", "-f", help="Formats to write, with commas between, e.g. pt2; an unknown name lists them all."
+        ),
     ] = "pt2",
     storage: Storage = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,

@@ -89,7 +89,10 @@ class Exporter(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> Loaded:
-        """Load what :meth:`write` wrote, in the format's own runtime; it is called with ``batch_size`` images."""
+        """Load what :meth:`write` wrote, in the format's own runtime; it is called with ``batch_size`` images.
+
+        Policy, weights and report are in the folder by then.
+        """
 
     def missing_reason(self) -> str | None:
         """Return which packages are missing, and how to install them; None if there are all."""

@@ -232,7 +232,7 @@ class Family(ABC):
         return filled
 
     def profile_alias(self, gate: Gate) -> Gate:
-        """Return the gate of which the compact form is the same, so that it is profiled once."""
+        """Return the gate whose compact form is the same, with all its genes, so that the two are profiled as one."""
         return gate
 
     def is_open(self, site: Site, gate: Gate) -> bool:

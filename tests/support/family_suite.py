@@ -55,7 +55,7 @@ class FamilySuite:
 
     Attributes:
         family: Its name.
-        sites: At how many sites of each network it fits.
+        sites: At how many sites of each network it fits, 0 for nowhere; ``autogate sites --model NAME`` lists them.
         refused: Site of resnet20, genes, and a part of the message that refuses them.
         unfit: Network and site at which it does not fit, and a part of the reason.
     """
@@ -192,6 +192,12 @@ class FamilySuite:
             assert family.complete(site, complete) == complete
             short, long = (canonical(Policy({name: gate}), sites) for gate in (Gate(self.family), complete))
             assert short.digest == long.digest
+
+    def test_it_is_profiled_as_a_gate_that_can_stand_there(self) -> None:
+        for site in known_network("resnet20").sites.values():
+            for gate in options_at(site, (self.family,)):
+                alias = FAMILIES[self.family].profile_alias(FAMILIES[self.family].complete(site, gate))
+                assert FAMILIES[alias.family].complete(site, alias) == alias
 
     def test_genes_out_of_range_are_refused(self) -> None:
         sites = known_network("resnet20").sites

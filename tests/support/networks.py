@@ -74,6 +74,7 @@ def random_policy(network: Network, families: tuple[str, ...], seed: int, share:
     places = {name: found for name, site in network.sites.items() if (found := options_at(site, families))}
     gates = {name: rng.choice(found) for name, found in places.items() if rng.random() < share}
     if not gates:
+        assert places, f"{families} fit at no site of this network"
         name = rng.choice(list(places))
         gates[name] = rng.choice(places[name])
     return canonical(Policy(gates), network.sites)
