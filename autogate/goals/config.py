@@ -24,6 +24,12 @@ _MODEL = "resnet20…110, vgg16_bn_cifar, densenet40, a torchvision name, timm:N
 _TIMED = ("search", "profile", "measure")
 
 
+def _check_sampler(text: str) -> str:
+    if text in SAMPLERS or ":" in text:
+        return text
+    raise AutoGateError(f"--sampler must be {', '.join(SAMPLERS)} or package.module:factory, not {text!r}")
+
+
 class SearchConfig(BaseModel):
     """Everything a search depends on, except the code and the machine.
 
@@ -276,6 +282,7 @@ class SearchConfig(BaseModel):
             on_resume="free",
             commands=("search", "replay"),
             positional=True,
+            parse=_check_sampler,
         ),
     ] = "tpe"
     seed: Annotated[
@@ -377,9 +384,7 @@ class SearchConfig(BaseModel):
     def _check(self) -> SearchConfig:
         """Check what no field can check alone; the goal is parsed here."""
         _ = self.goal
-        if self.sampler not in SAMPLERS and ":" not in self.sampler:
-            known = ", ".join(SAMPLERS)
-            raise ValueError(f"--sampler must be {known} or package.module:factory, not {self.sampler!r}")
+        _check_sampler(self.sampler)
         if self.backend == "ray" and self.workers == 0:
             raise ValueError("--workers must be at least 1 with --backend ray, not 0")
         if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):

@@ -259,7 +259,10 @@ def test_image_folders(refused: Refused, tmp_path: Path) -> None:
         (("measure", ".", "--time", "0s"), "must be above zero"),
         (("measure", ".", "--latency-stat", "p99"), "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
         (("resume", "first", "--layout", "nchw"), "--layout must be auto, contiguous or channels_last, not 'nchw'"),
-        (("replay", "first", "--name", "again", "--sampler", "grid"), "--sampler must be tpe or random, not 'grid'"),
+        (
+            ("replay", "first", "--name", "again", "--sampler", "grid"),
+            "--sampler must be tpe, random, gp, nsgaii or package.module:factory, not 'grid'",
+        ),
         (("sensitivity", "--family", "drop", "--std", "1,1"), "--std: '1,1' must be three numbers"),
         (("show",), "Missing argument 'study'; see autogate show --help"),
         (("studies", "show"), "Missing argument 'study'; see autogate studies show --help"),
