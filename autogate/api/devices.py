@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 from autogate.api.progress import default_reporter
 from autogate.api.results import DoctorReport, Explanation, Measurement, Prediction, Predictions, ValidationResult
 from autogate.api.signatures import with_settings
-from autogate.api.study import Study, open_store
+from autogate.api.study import Study, open_store, storage_url
 from autogate.errors import AutoGateError, ProfileError
 from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
-from autogate.store import Store, default_storage
+from autogate.store import Store
 from autogate.studies import Reporter
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def profile(
     time_s = QUICK_PROFILE_S if time_s is None else time_s
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
-        store = Store(storage or default_storage(), create=True) if out is None else None
+        store = open_store(storage, create=True) if out is None else None
         space_here, hears = searched_space(config, network), default_reporter(reporter, progress=progress)
         if transfer_from is not None:
             taken = transfer_to_here(
@@ -180,7 +180,7 @@ def validate_profile(
     document = validate_profile(
         profile,
         load_space(space),
-        storage or default_storage(),
+        storage_url(storage),
         model=model,
         networks=networks,
         seconds=time_s,
@@ -285,7 +285,7 @@ def explain(
     return Explanation(
         explanation_document(
             name,
-            storage or default_storage(),
+            storage_url(storage),
             model=model,
             space=None if space is None else load_space(space),
             num_classes=num_classes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autogate.api.study import open_store
+from autogate.api.study import open_store, storage_url
 from autogate.api.study_results import (
     DatabaseUpgrade,
     History,
@@ -14,7 +14,7 @@ from autogate.api.study_results import (
     VacuumResult,
 )
 from autogate.errors import StudyError
-from autogate.store import Store, check_name, default_storage, upgrade_database
+from autogate.store import Store, check_name, upgrade_database
 from autogate.studies import describe_document, history_document
 
 _ELSEWHERE = "do it there; if that host is gone, copy what you need with `autogate studies copy`, and remove the file"
@@ -161,7 +161,7 @@ def upgrade_studies(*, storage: str | None = None) -> DatabaseUpgrade:
     """
     from autogate.studies import write_history
 
-    url = storage or default_storage()
+    url = storage_url(storage)
     before, after = upgrade_database(url)
     store = Store(url)
     for study in store.study_names():

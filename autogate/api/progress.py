@@ -30,10 +30,15 @@ def default_reporter(reporter: Reporter | None, *, progress: bool = False) -> Re
 
 
 class LoggingReporter(Reporter):
-    """Logs stages, trials and notes to the logger ``autogate``, and long stages about twice a minute."""
+    """Logs to the logger ``autogate``: notes as warnings, all else as information.
 
-    def __init__(self) -> None:
+    Args:
+        heartbeat_s: Seconds without a line after which the progress of a long stage is logged.
+    """
+
+    def __init__(self, heartbeat_s: float = _HEARTBEAT_S) -> None:
         super().__init__()
+        self._heartbeat_s = heartbeat_s
         self._stage = ""
         self._said_s = time.monotonic()
 
@@ -52,13 +57,18 @@ class LoggingReporter(Reporter):
 
     def progress(self, fraction: float, text: str) -> None:
         """Log how far a stage is, if nothing was logged for a while."""
-        if time.monotonic() - self._said_s >= _HEARTBEAT_S:
+        if time.monotonic() - self._said_s >= self._heartbeat_s:
             self._said_s = time.monotonic()
             _log.info("%s: %.0f %%, %s", self._stage, 100 * fraction, text)
 
     def note(self, text: str) -> None:
-        """Log one line for the user."""
-        _log.warning(text)
+        """Log one line that the user may want to act on, as a warning."""
+        _log.warning("%s", text)
+
+    def info(self, text: str) -> None:
+        """Log one line on what is being done."""
+        self._said_s = time.monotonic()
+        _log.info("%s", text)
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Log one line per proposal."""
@@ -123,6 +133,10 @@ class TerminalReporter(Reporter):
         """Write one line."""
         if self.watched:
             self.console.print(text, style="dim", markup=False)
+
+    def info(self, text: str) -> None:
+        """Write one line, as notes are."""
+        self.note(text)
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Write one line per proposal."""

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     from autogate.nas.evaluating import OwnData, Task
 
 
+def storage_url(storage: str | None) -> str:
+    """Return the SQLAlchemy URL of the study database; None stands for the default one."""
+    return storage or default_storage()
+
+
 def open_store(storage: str | None, *, create: bool = False) -> Store:
     """Open the study database at an SQLAlchemy URL; None for the default one.
 
     Raises:
         StorageError: If it is not there and is not to be made, or cannot be used.
     """
-    return Store(storage or default_storage(), create=create)
+    return Store(storage_url(storage), create=create)
 
 
 class Study:
@@ -50,7 +55,7 @@ class Study:
 
     def __init__(self, name: str, storage: str | None = None) -> None:
         self.name = name
-        self.storage = storage or default_storage()
+        self.storage = storage_url(storage)
         self.store = Store(self.storage)
         self.store.study(name)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from autogate.api.progress import default_reporter
 from autogate.api.signatures import with_settings
-from autogate.api.study import Study, open_store
+from autogate.api.study import Study, open_store, storage_url
 from autogate.api.study_results import ExportReport, ParetoResult, ReachResult, StudyReport, StudySummary
 from autogate.errors import AutoGateError, StudyError
 from autogate.goals import (
@@ -23,7 +23,7 @@ from autogate.goals import (
     taken_by,
 )
 from autogate.space import load_space, parse_space
-from autogate.store import Store, check_name, default_storage, holds_studies
+from autogate.store import Store, check_name, holds_studies
 from autogate.store.artifacts import checked_url
 from autogate.studies import Reporter, finalist_document, floor_of, pareto_document, study_line
 
@@ -89,7 +89,7 @@ def search(
     config = make_config(
         **{**config_names(model, data), **settings}, space=spec.to_json(), sampler=sampler_name(sampler)
     )
-    url = storage or default_storage()
+    url = storage_url(storage)
     if study is not None:
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
@@ -196,9 +196,7 @@ def dry_run(
     from autogate.analysis import reach_document
 
     config = make_config(model=model, data=str(data), space=load_space(space).to_json(), **settings)
-    return ReachResult(
-        reach_document(config, storage or default_storage(), default_reporter(reporter, progress=progress))
-    )
+    return ReachResult(reach_document(config, storage_url(storage), default_reporter(reporter, progress=progress)))
 
 
 def show_study(study: str, trial: int | str = "best", *, storage: str | None = None) -> StudyReport:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -69,7 +72,8 @@ def main() -> None:
         # Whoever asks a search to end, as cluster managers do, interrupts it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = app(prog_name="autogate", standalone_mode=False)
+        with _shown_warnings():
+            code = app(prog_name="autogate", standalone_mode=False)
     except AutoGateError as error:
         console.print(f"autogate: {error}", markup=False)
         sys.exit(error.exit_code)
@@ -85,6 +89,18 @@ def main() -> None:
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
         _interrupted(console)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Write what is logged as a warning, such as a package that cannot be used, to standard error."""
+    logger, handler = logging.getLogger("autogate"), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _interrupted(console: Console) -> None:

@@ -43,7 +43,10 @@ class Reporter:
         """Receive how far the stage is, in [0, 1], and what it is doing."""
 
     def note(self, text: str) -> None:
-        """Receive one line for the user."""
+        """Receive one line that the user may want to act on."""
+
+    def info(self, text: str) -> None:
+        """Receive one line on what is being done, which asks for nothing."""
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Receive a trial that ended, the best one so far, and how many of the wanted trials are done."""

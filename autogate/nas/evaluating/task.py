@@ -157,7 +157,17 @@ def fit_base(
 def load_model_and_data(
     config: SearchConfig, model: nn.Module | None = None, data: OwnData | None = None
 ) -> tuple[nn.Module, ImageData]:
-    """Return network and data that agree on classes and preprocessing; those given are taken as they are."""
+    """Return network and data that agree on classes and preprocessing.
+
+    Args:
+        config: The search's configuration.
+        model: The caller's module, which is copied; None to load the configured network.
+        data: The caller's data, taken as they are; None to load the configured ones.
+
+    Raises:
+        ModelError: If the module cannot be copied, or has fewer outputs than there are classes.
+        AutoGateError: If anything the user named cannot be had.
+    """
     loaded = None
     if model is None:
         loaded = load_model(config.model, weights=config.weights, new_head=config.new_head, seed=config.seed)
@@ -170,13 +180,24 @@ def load_model_and_data(
             new_head=config.new_head,
             seed=config.seed,
         )
-    # A caller's module stays as it was: it is neither moved to a device nor trained.
-    module = copy.deepcopy(model) if loaded is None else loaded.module
-    assert module is not None  # noqa: S101 - one of the two is there
+    module = _copied(model) if loaded is None else loaded.module
     outputs = head_classes(module)
     if outputs is not None and outputs < images.num_classes:
         raise ModelError(f"the network has {outputs} outputs, but {images.name} has {images.num_classes} classes")
     return module, images
+
+
+def _copied(model: nn.Module | None) -> nn.Module:
+    """Return a copy of a caller's module, which itself is neither moved to a device nor trained."""
+    assert model is not None  # noqa: S101 - it was given, or else was loaded
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied: {reason:.150}; remove what cannot, such as tensors that were "
+            "computed with gradients, or name a function that builds it"
+        ) from None
 
 
 def traced_network(module: nn.Module, preprocessing: Preprocessing) -> Network:

@@ -196,7 +196,7 @@ class Driver:
                 raise TrainingError(why)
             self.reporter.note(f"{why}; going on with the candidates there are")
         elif self._is_late() and self._done() < self.limits.trials:
-            self.reporter.note(f"time is up after {self._done()} trials")
+            self.reporter.info(f"time is up after {self._done()} trials")
 
     def _reopen(self) -> None:
         """Settle trials that an earlier process left open: finish them from the database, wait, or propose again."""

@@ -76,7 +76,7 @@ class FinalStage:
             tried.add(trial.number)
             if (excess := self._energy_excess(trial.policy)) > 0:
                 over[trial.number] = excess, trial.policy
-                self.reporter.note(f"trial {trial.number} measures {excess:.0%} over the energy budget; not trained")
+                self.reporter.info(f"trial {trial.number} measures {excess:.0%} over the energy budget; not trained")
                 continue
             try:
                 done.append(self.finish(trial.number, trial.policy))

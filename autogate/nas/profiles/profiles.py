@@ -337,7 +337,7 @@ def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torc
         laid_out = config.layout in ("auto", profile.setting.layout)
         here = setting_here(profile, config, device)
         if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
-            run.reporter.note(f"using the profile of {profile.created_utc}")
+            run.reporter.info(f"using the profile of {profile.created_utc}")
             return FoundProfile(profile)
     # A search needs a profile, however slow the network is.
     return FoundProfile(

@@ -55,6 +55,6 @@ def run_job(
         store.fail_job(job.id, str(error))
         checkpointer.end()
     except LeaseLostError as error:
-        reporter.note(str(error))
+        reporter.info(str(error))
     finally:
         session.done()

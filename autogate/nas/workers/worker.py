@@ -80,7 +80,7 @@ def _work(
             # After taking: a driver that starts with other code says so before it asks for anything.
             check_code(store, study)
             if job is not None:
-                reporter.note(f"trial {job.trial}, {job.key.fidelity}")
+                reporter.info(f"trial {job.trial}, {job.key.fidelity}")
                 run_job(store, evaluator, job, session, reporter)
                 done, idle_since_s = done + 1, time.monotonic()
             elif idle_s is not None and time.monotonic() - idle_since_s > idle_s:
@@ -128,7 +128,7 @@ def _prepared(store: Store, study: str, session: WorkerSession, reporter: Report
     said = False
     while (facts := store.study(study).facts).shared_artifact is None:
         if not said:
-            reporter.note("waiting for the study's shared weights")
+            reporter.info("waiting for the study's shared weights")
             said = True
         session.check()
         time.sleep(_LOOK_S)

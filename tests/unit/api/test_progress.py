@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
+import sys
 
+import optuna
 import pytest
 from rich.console import Console
 
+import autogate
 from autogate.api import LoggingReporter, TerminalReporter
 from autogate.api.progress import default_reporter
+from autogate.records import TrialRecord
 from autogate.studies import Reporter
 
 
@@ -41,3 +46,70 @@ def test_nothing_is_printed_by_default(caplog: pytest.LogCaptureFixture, capfd: 
         reporter.note("left out: drop")
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
     assert capfd.readouterr().out == ""
+
+
+def test_what_asks_for_nothing_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="autogate"):
+        LoggingReporter().info("using the profile of yesterday, 100 % of it")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "using the profile of yesterday, 100 % of it")
+    ]
+    drawn = TerminalReporter()
+    drawn.console, drawn.watched = Console(file=io.StringIO(), force_terminal=True, width=80), True
+    drawn.info("using the profile of yesterday")
+    assert "using the profile of yesterday" in drawn.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_long_stage_is_logged_when_nothing_was_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    for reporter in (LoggingReporter(heartbeat_s=60.0), LoggingReporter(heartbeat_s=0.0)):
+        with caplog.at_level(logging.INFO, logger="autogate"), reporter.stage("profile"):
+            reporter.progress(0.5, "round 3")
+    assert [message for message in caplog.messages if "round" in message] == ["profile: 50 %, round 3"]
+
+
+def test_the_logger_is_silent_until_it_is_configured() -> None:
+    speak = "import logging, autogate; autogate.LoggingReporter().note('x'); logging.getLogger('autogate').error('y')"
+
+    def said(code: str) -> str:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout + done.stderr
+
+    assert said(speak) == ""
+    assert said(f"import logging; logging.basicConfig(); {speak}") == "WARNING:autogate:x\nERROR:autogate:y\n"
+
+
+class Counter(Reporter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trials: list[int] = []
+
+    def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
+        self.trials.append(record.number)
+
+
+def test_a_reporter_of_ones_own_receives_the_trials_instead(recorded: str, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    with caplog.at_level(logging.INFO, logger="autogate"):
+        autogate.replay("budget", name="again", trials=4, storage=recorded, reporter=counter, progress=True)
+    assert counter.trials == list(range(4))
+    assert set(counter.seconds) == {"search"}
+    assert caplog.messages == []
+
+
+def test_bars_on_request_write_only_the_name_where_nobody_watches(
+    recorded: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    autogate.replay("budget", name="again", trials=4, storage=recorded, progress=True)
+    assert capsys.readouterr().err == "study again\n"
+
+
+@pytest.mark.parametrize("level", [optuna.logging.DEBUG, optuna.logging.INFO, optuna.logging.ERROR])
+def test_optunas_logging_is_the_users(recorded: str, capfd: pytest.CaptureFixture[str], level: int) -> None:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(level)
+    try:
+        autogate.replay("budget", name="again", trials=4, storage=recorded)
+        assert optuna.logging.get_verbosity() == level
+    finally:
+        optuna.logging.set_verbosity(before)
+    assert "A new study created" not in capfd.readouterr().err

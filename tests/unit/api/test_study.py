@@ -115,20 +115,6 @@ def test_without_a_winner_there_is_no_network(recorded: str) -> None:
         study.load_best_model()
 
 
-def test_results_have_attributes_and_a_document(recorded: str) -> None:
-    prediction = autogate.predict("budget", storage=recorded)
-    document = prediction.to_json()
-    assert document["schema"] == "autogate.predict/1"
-    assert prediction.ratio == document["ratio"] == pytest.approx(prediction.latency_ms / prediction.dense_ms)
-    assert prediction.upper_ms >= prediction.latency_ms
-    summaries = autogate.list_studies(storage=recorded)
-    assert [(one.name, one.trials) for one in summaries] == [("budget", 8), ("largest drop", 6)]
-    front = autogate.pareto("budget", storage=recorded)
-    assert front.best_measured is None or front.best_measured["trial"] in {
-        f.trial for f in Store(recorded).finalists("budget")
-    }
-
-
 @pytest.mark.parametrize("example", [(3, 32, 32), torch.zeros(2, 3, 32, 32)])
 def test_sites_of_a_module(example: Any) -> None:
     found = autogate.find_sites(load_model("resnet20").module, example)

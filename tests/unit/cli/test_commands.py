@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import autogate
 from autogate.gates import FAMILIES
 from autogate.goals import make_config
 from autogate.latency.profile import read_profile
 from autogate.nas.profiles import find_profile, keep_profile
 from autogate.policy import Gate, Policy
 from autogate.records import TrialRecord
-from autogate.space import load_space
+from autogate.space import SpaceSpec, load_space
 from autogate.store import Store
 from tests.support.commands import Cli
 from tests.support.profiles import some_target
@@ -63,6 +65,20 @@ def test_sites(cli: Cli) -> None:
 def test_spaces(cli: Cli) -> None:
     assert "unified" in cli("spaces").out
     assert set(cli("spaces", "--format", "json").json) == {"unified", "mod_alternate", *FAMILIES}
+
+
+def test_warnings_are_written_to_standard_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("autogate")
+    before = list(logger.handlers)
+
+    def warned() -> dict[str, SpaceSpec]:
+        logger.info("loaded")
+        logger.warning("a package cannot be used")
+        return {}
+
+    monkeypatch.setattr(autogate, "list_spaces", warned, raising=False)
+    assert cli("spaces").err == "a package cannot be used\n"
+    assert logger.handlers == before
 
 
 def test_doctor(cli: Cli) -> None:

@@ -34,7 +34,7 @@ class Hook(Reporter):
         self._begins = begins
         self.notes: list[str] = []
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Do it once."""
         self.notes.append(text)
         if len(self.notes) == 1:
