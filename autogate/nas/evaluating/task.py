@@ -21,6 +21,7 @@ from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import check_dense, pack, unpack
+from autogate.system import one_line
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -193,10 +194,9 @@ def _copied(model: nn.Module | None) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
         raise ModelError(
-            f"{type(model).__name__} cannot be copied: {reason:.150}; remove what cannot, such as tensors that were "
-            "computed with gradients, or name a function that builds it"
+            f"{type(model).__name__} cannot be copied: {one_line(error)}; remove what cannot, such as tensors that "
+            "were computed with gradients, or name a function that builds it"
         ) from None
 
 
