@@ -58,7 +58,7 @@ def test_listing_and_showing(cli: Cli, url: str) -> None:
     assert shown["weights_bytes"] > 200_000
     assert "config: latency_budget" in cli("studies", "show", "budget").out
     absent = cli("studies", "show", "bugdet")
-    assert (absent.code, "did you mean budget?" in absent.err) == (2, True)
+    assert (absent.code, "did you mean budget" in absent.err) == (2, True)
 
 
 def test_the_history(cli: Cli, url: str) -> None:

@@ -147,15 +147,15 @@ def test_depthwise_convolutions_belong_to_the_map() -> None:
 
 
 def test_sites_command_lists_the_same() -> None:
-    rows = api.find_sites("resnet20")
-    assert [row.name for row in rows if not row.reason] == list(known_network("resnet20").sites)
-    assert rows[-1].name == "group:conv1"
-    assert rows[-1].families == ()
-    assert "cutting its channels out changes more" in rows[-1].reason
+    rows = [site.to_json() for site in api.find_sites("resnet20")]
+    assert [row["name"] for row in rows if not row["reason"]] == list(known_network("resnet20").sites)
+    assert rows[-1]["name"] == "group:conv1"
+    assert rows[-1]["families"] == []
+    assert "cutting its channels out changes more" in rows[-1]["reason"]
     first = rows[0]
-    assert first.families == ("drop", "mod", "lcnet")
-    assert tuple(first.to_json()["shape"]) == (16, 32, 32)
-    assert rows[1].families == ("magnitude", "antidote", "lcnet", "dce", "gss")
+    assert set(first["families"]) >= {"drop", "mod", "lcnet"}
+    assert tuple(first["shape"]) == (16, 32, 32)
+    assert set(rows[1]["families"]) >= {"magnitude", "antidote", "lcnet", "dce", "gss"}
 
 
 class PreActivation(nn.Module):

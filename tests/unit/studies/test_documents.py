@@ -117,5 +117,5 @@ def test_trials_are_counted_by_outcome(recorded: str) -> None:
 
 def test_studies_that_are_not_there_are_refused(recorded: str) -> None:
     for ask in (api.show_study, api.pareto, api.describe_study, api.history):
-        with pytest.raises(StudyError, match="no study 'budgets' in .*; known: budget"):
+        with pytest.raises(StudyError, match="no study 'budgets' in .*; did you mean budget"):
             ask("budgets", storage=recorded)
