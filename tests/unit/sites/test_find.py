@@ -156,6 +156,9 @@ def test_sites_command_lists_the_same() -> None:
     assert set(first["families"]) >= {"drop", "mod", "lcnet"}
     assert tuple(first["shape"]) == (16, 32, 32)
     assert set(rows[1]["families"]) >= {"magnitude", "antidote", "lcnet", "dce", "gss"}
+    for name, site in known_network("resnet20").sites.items():
+        row = next(row for row in rows if row["name"] == name)
+        assert row["families"] == [family.name for family in FAMILIES.values() if family.fits(site)]
 
 
 class PreActivation(nn.Module):
