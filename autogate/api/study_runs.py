@@ -133,7 +133,7 @@ def resume(
     Raises:
         StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
     """
-    from autogate.nas.evaluating import CallerInputs
+    from autogate.nas.evaluating import CallerInputs, sampler_name
     from autogate.nas.loop import start
 
     store = open_store(storage)
@@ -146,6 +146,8 @@ def resume(
     if fixed := sorted(set(changes) - set(taken_by(SearchConfig, "resume"))):
         raise StudyError(f"a study cannot be continued with another {fixed[0]}; start a new one")
     merged: dict[str, Any] = {**before.model_dump(), "timeout_s": None, **changes}
+    if sampler is not None:
+        merged["sampler"] = sampler_name(sampler)
     if (further := changes.get("trials")) is None:
         merged["trials"] = before.trials
     elif further < 1:
