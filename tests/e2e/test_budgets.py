@@ -41,7 +41,7 @@ def small(workplace: Workplace, storage: str) -> api.Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "_MEASURE_S", 1.0)
         return api.search(
-            latency_budget="150%", memory_budget=BUDGET, trials=8, study="small", storage=storage, **workplace.quick
+            latency_budget="900%", memory_budget=BUDGET, trials=8, study="small", storage=storage, **workplace.quick
         )
 
 
@@ -124,7 +124,7 @@ def test_a_resumed_study_keeps_it(small: api.Study, workplace: Workplace) -> Non
     assert len(added) == 2
     assert all((t.outcome == "rejected") == (t.costs["peak_memory_bytes"] > limit) for t in added)
     with pytest.raises(StudyError, match="exists with another configuration: memory_budget is '80%' there and '70%'"):
-        api.search(latency_budget="150%", memory_budget="70%", study="small", storage=small.storage, **workplace.quick)
+        api.search(latency_budget="900%", memory_budget="70%", study="small", storage=small.storage, **workplace.quick)
 
 
 def test_another_memory_budget_trains_nothing(small: api.Study, cli: Cli) -> None:
@@ -197,7 +197,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_counted")
 def test_energy_is_judged_where_it_is_measured(workplace: Workplace, cli: Cli) -> None:
-    asked = {**workplace.quick, "latency_budget": "150%", "trials": 4, "storage": workplace.storage("energy")}
+    asked = {**workplace.quick, "latency_budget": "900%", "trials": 4, "storage": workplace.storage("energy")}
     study = api.search(energy_budget="300%", study="enough", **asked)
     document = study.document()
     shown = document["best"] or document["closest"]
@@ -219,7 +219,7 @@ def test_energy_is_judged_where_it_is_measured(workplace: Workplace, cli: Cli) -
 
 @pytest.mark.usefixtures("_counted")
 def test_what_takes_too_much_energy_is_not_trained_further(workplace: Workplace, cli: Cli) -> None:
-    asked = {**workplace.quick, "latency_budget": "150%", "trials": 4, "storage": workplace.storage("tight")}
+    asked = {**workplace.quick, "latency_budget": "900%", "trials": 4, "storage": workplace.storage("tight")}
     study = api.search(energy_budget="1uJ", study="tight", **asked)
     document = study.document()
     assert document["trials"]["complete"] >= 2
