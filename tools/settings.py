@@ -34,7 +34,7 @@ _RESUME = {
 def keywords_module(model: type[BaseModel]) -> str:
     """Return the source of ``autogate/goals/settings.py``."""
     parts = [
-        '"""Keywords of the Python functions; written by ``python -m tools.settings`` from ``config.py``."""',
+        '"""Keywords of the Python functions; written by ``python -m tools.settings``."""',
         "",
         "from __future__ import annotations",
         "",
@@ -58,7 +58,7 @@ def reference_page(model: type[BaseModel]) -> str:
         "",
         "Every setting of a search. On the command line it is a flag; in a file given with `--config`, the flag's name",
         "with underscores; in Python, a keyword. The column `resume` says whether `autogate resume` may change it.",
-        "This page is written by `python -m tools.settings` from `autogate/goals/config.py`.",
+        "This page is written by `python -m tools.settings` from the fields in `autogate/goals`.",
     ]
     for group in GROUPS:
         found = [s for s in settings_of(model).values() if s.option.group == group and s.option.commands]

@@ -1,9 +1,10 @@
 """What is wanted of a search: its settings, its goal, its objective, and the verdict on finalists; knows no torch."""
 
-from autogate.goals.config import BUDGETS, FREE, PYTHON, SAMPLERS, TARGET, SearchConfig, make_config
+from autogate.goals.config import BUDGETS, FREE, PYTHON, TARGET, SearchConfig, make_config
 from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
 from autogate.goals.option import GROUPS, Option, Setting, check_names, did_you_mean, settings_of, taken_by
+from autogate.goals.procedure import SAMPLERS
 from autogate.goals.settings import ProfileSettings, ResumeSettings, SearchSettings, SensitivitySettings
 from autogate.goals.verdict import (
     binds,

@@ -1,4 +1,4 @@
-"""Keywords of the Python functions; written by ``python -m tools.settings`` from ``config.py``."""
+"""Keywords of the Python functions; written by ``python -m tools.settings``."""
 
 from __future__ import annotations
 

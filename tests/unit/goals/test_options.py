@@ -51,9 +51,9 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for folder in ("autogate", "tools", "docs", "search_spaces"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    path = root / "autogate/goals/config.py"
-    before, after = path.read_text(encoding="utf-8").split("    # Search\n")
-    path.write_text(f"{before}{WARM_UP}\n    # Search\n{after}", encoding="utf-8")
+    path = root / "autogate/goals/problem.py"
+    source = path.read_text(encoding="utf-8").replace("import parse_bytes,", "import parse_bytes, parse_duration,")
+    path.write_text(f"{source}{WARM_UP}", encoding="utf-8")
     assert run(root, "-m", "tools.settings", "--check").returncode == 1
     assert run(root, "-m", "tools.settings").returncode == 0
     assert run(root, "-m", "tools.settings", "--check").returncode == 0
