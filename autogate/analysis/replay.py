@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from autogate.errors import StudyError
-from autogate.goals import Objective, SearchConfig, make_config
+from autogate.goals import Objective, SearchConfig, is_brought, make_config
 from autogate.models import load_model
 from autogate.nas.evaluating import replay_of
 from autogate.nas.executors import make_executor
@@ -41,12 +41,12 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
     recorded, facts = record.config, record.facts
     if recorded.replay is not None:
         raise StudyError(f"study {source!r} is a replay itself; name {recorded.replay!r}")
-    if recorded.model.startswith("python:"):
+    if is_brought(recorded.model):
         raise StudyError(f"study {source!r} was started from Python with its own model; replay needs one by name")
-    load_sampler(str(changes.get("sampler", recorded.sampler)), recorded.seed)
     if not facts.sensitivity:
         raise StudyError(f"study {source!r} did not come to its search; run `{store.command('resume', source)}`")
     new = make_config(**{**recorded.model_dump(), "replay": source, **changes})
+    load_sampler(new.sampler, new.seed)
     replay_of(store, new)
     task = None if facts.task is None else replace(facts.task, training_functions=())
     kept = StudyFacts(task, facts.target, facts.dense, sensitivity=facts.sensitivity, short_floor=facts.short_floor)
@@ -95,7 +95,7 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     module = load_model(config.model, num_classes=len(task.class_names)).module
     latency = study_latency(profile, find_sites(module, profile.input_shape), facts)
     objective = Objective.of(config, latency.dense_ms)
-    if floor_of(record) is not None:
+    if floor_of(config, facts) is not None:
         objective = replace(objective, floor=facts.short_floor)
     space, _ = paying_gates(searched_space(config, latency.network), latency)
     saved = savings(space, latency)

@@ -174,9 +174,11 @@ def validate_profile(
             network.
     """
     from autogate.analysis import validate_profile
-    from autogate.report import check_plot_path
 
-    check_plot_path(plot)
+    if plot is not None:
+        from autogate.report import check_plot_path
+
+        check_plot_path(plot)
     document = validate_profile(
         profile,
         load_space(space),

@@ -45,9 +45,10 @@ def history(study: str, *, storage: str | None = None, plot: str | Path | None =
         StudyError: If there is no such study.
         ReportError: If the file cannot be written.
     """
-    from autogate.report import check_plot_path
+    if plot is not None:
+        from autogate.report import check_plot_path
 
-    check_plot_path(plot)
+        check_plot_path(plot)
     document = history_document(open_store(storage), study)
     if plot is not None:
         from autogate.report import write_history_plot

@@ -12,7 +12,7 @@ from autogate.api.progress import default_reporter
 from autogate.api.results import SensitivityResult, SiteInfo
 from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
-from autogate.goals import SearchConfig, SensitivitySettings, check_names, make_config, taken_by
+from autogate.goals import SearchConfig, SensitivitySettings, check_names, config_names, make_config, taken_by
 from autogate.space import load_space
 from autogate.studies import Reporter
 
@@ -95,10 +95,12 @@ def sensitivity(
         **settings: Weights, data, device and seed, as in :func:`search`.
     """
     from autogate.analysis import sensitivity_document
-    from autogate.nas.evaluating import CallerInputs, config_names
-    from autogate.report import check_plot_path
+    from autogate.nas.evaluating import CallerInputs
 
-    check_plot_path(plot)
+    if plot is not None:
+        from autogate.report import check_plot_path
+
+        check_plot_path(plot)
     check_names(settings, taken_by(SearchConfig, "sensitivity"))
     config = make_config(
         **{**config_names(model, data), **settings}, space=load_space("unified").to_json(), pareto=True

@@ -76,7 +76,8 @@ class LoggingReporter(Reporter):
         accuracy = "" if record.val_accuracy is None else f", accuracy {record.val_accuracy:.2%}"
         predicted = "" if record.predicted is None else f", predicted {record.predicted['p50']:.3f} ms"
         leader = "" if best is None else f"; best so far {best.val_accuracy:.2%} (trial {best.number})"
-        _log.info("trial %d of %d: %s%s%s%s", record.number, wanted, record.outcome, accuracy, predicted, leader)
+        found = f"{record.outcome}{accuracy}{predicted}{leader}"
+        _log.info("trial %d (%d of %d): %s", record.number, done, wanted, found)
 
 
 class TerminalReporter(Reporter):

@@ -16,7 +16,7 @@ class Result:
     """A result.
 
     Attributes:
-        document: Its content, as the command line prints it with ``--format json``.
+        document: Its content, as the command line prints it in JSON.
     """
 
     document: Mapping[str, Any]

@@ -18,7 +18,9 @@ from autogate.goals import (
     SearchConfig,
     SearchSettings,
     check_names,
+    config_names,
     make_config,
+    sampler_name,
     settings_of,
     taken_by,
 )
@@ -82,9 +84,6 @@ def search(
         BudgetInfeasibleError: If no policy can meet the budget of latency or memory; before any training.
         AutoGateError: If anything asked for is unknown, damaged or does not fit.
     """
-    from autogate.nas.evaluating import CallerInputs, config_names, sampler_name
-    from autogate.nas.loop import check_same_config, start
-
     spec = parse_space(space, "the search space") if isinstance(space, Mapping) else load_space(str(space))
     config = make_config(
         **{**config_names(model, data), **settings}, space=spec.to_json(), sampler=sampler_name(sampler)
@@ -93,6 +92,10 @@ def search(
     if study is not None:
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
+
+    from autogate.nas.evaluating import CallerInputs
+    from autogate.nas.loop import check_same_config, start
+
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
     own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
@@ -133,9 +136,6 @@ def resume(
     Raises:
         StudyError: If there is no such study, it needs ``model`` or ``data``, or a change would make it another one.
     """
-    from autogate.nas.evaluating import CallerInputs, sampler_name
-    from autogate.nas.loop import start
-
     store = open_store(storage)
     before = store.study(study).config
     if before.replay is not None:
@@ -162,6 +162,10 @@ def resume(
             f"the goal of study {study!r} cannot change from {before.goal.mode} to {config.goal.mode}; start a "
             "new study, which reuses what was trained"
         )
+
+    from autogate.nas.evaluating import CallerInputs
+    from autogate.nas.loop import start
+
     own = CallerInputs(model, data, train_fn, score_fn, _object(sampler))
     own.check(study, config)
     return Study(
@@ -216,7 +220,7 @@ def show_study(study: str, trial: int | str = "best", *, storage: str | None = N
     document = opened.document()
     if trial != "best":
         document["finalist"] = finalist_document(
-            opened.finalist(trial), opened.config.budgets, floor_of(opened.store.study(study))
+            opened.finalist(trial), opened.config.budgets, floor_of(opened.config, opened.store.study(study).facts)
         )
     return StudyReport(document)
 

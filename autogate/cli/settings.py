@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from typer.core import TyperCommand, TyperGroup
 
 from autogate.errors import AutoGateError
-from autogate.goals import SearchConfig, Setting, did_you_mean, settings_of, taken_by
+from autogate.goals import SearchConfig, Setting, settings_of, taken_by
+from autogate.system import one_line, suggest
 
 Result = TypeVar("Result")
 # What a configuration file cannot say.
@@ -85,7 +86,7 @@ def merge_config(context: typer.Context, path: Path | None, model: type[BaseMode
     try:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise AutoGateError(f"cannot read {path}: {' '.join(str(error).split())[:150]}") from None
+        raise AutoGateError(f"cannot read {path}: {one_line(error, 150)}") from None
     if not isinstance(stored, dict):
         raise AutoGateError(f"{path} must hold options, such as `model: resnet20`")
     known = settings_of(model)
@@ -93,9 +94,8 @@ def merge_config(context: typer.Context, path: Path | None, model: type[BaseMode
     for key, value in stored.items():
         name = names.get(str(key).replace("-", "_"))
         if name is None:
-            raise AutoGateError(
-                f"{path}: unknown option {key!r}{did_you_mean(str(key), names)}; see autogate search --help"
-            )
+            hint = "; ".join(filter(None, (suggest(str(key), names), "see autogate search --help")))
+            raise AutoGateError(f"{path}: unknown option {key!r}; {hint}")
         source = context.get_parameter_source(name)
         if value is not None and (source is None or source.name != "COMMANDLINE"):
             setting = known.get(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from autogate.policy import Policy
 from autogate.records import Preprocessing
+from autogate.system import missing_packages
 
 SCHEMA = "autogate.export/1"
 POLICY_FILE, WEIGHTS_FILE, INPUTS_FILE, REPORT_FILE = BASE_FILES = (
@@ -96,7 +96,4 @@ class Exporter(ABC):
 
     def missing_reason(self) -> str | None:
         """Return which packages are missing, and how to install them; None if there are all."""
-        missing = [package for module, package in self.packages.items() if util.find_spec(module) is None]
-        if not missing:
-            return None
-        return f"format {self.name} needs {' and '.join(missing)}; install with `pip install {' '.join(missing)}`"
+        return missing_packages(f"format {self.name}", self.packages)

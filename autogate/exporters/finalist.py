@@ -13,6 +13,7 @@ from torch import nn
 from autogate.errors import ExportError
 from autogate.exporters.deliver import deliver
 from autogate.exporters.exporter import Deliverable, Exporter
+from autogate.goals import is_brought
 from autogate.nas.evaluating import Task
 from autogate.nas.loop import study_latency
 from autogate.policy import Policy
@@ -54,7 +55,7 @@ def export_finalist(
         "study": study,
         "label": "predicted" if comparison is None else "measured",
         "setting": (facts.target.setting if comparison is None else comparison.setting).to_json(),
-        "result": finalist_document(finalist, config.budgets, floor_of(record)),
+        "result": finalist_document(finalist, config.budgets, floor_of(config, facts)),
         "dense": {**asdict(facts.dense), "measured_ms": None if comparison is None else comparison.dense.to_json()},
         "class_names": list(facts.task.class_names),
         "executors": dict(plan),
@@ -69,7 +70,7 @@ def export_finalist(
         config.batch_size,
         images,
         report,
-        task.network.model if config.model.startswith("python:") else None,
+        task.network.model if is_brought(config.model) else None,
     )
     return deliver(item, to, exporters)
 

@@ -14,11 +14,13 @@ from torch import nn
 
 from autogate.errors import ExportError, PolicyError
 from autogate.exporters.exporter import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
+from autogate.goals import is_brought
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy
 from autogate.records import Setting
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form
+from autogate.system import one_line
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
     except PolicyError as error:
         raise ExportError(f"{path / POLICY_FILE}: {error}") from None
     except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        raise ExportError(f"{path} is damaged: {' '.join(str(error).split())[:150]}; export again") from None
-    if model is None and name.startswith("python:"):
+        raise ExportError(f"{path} is damaged: {one_line(error, 150)}; export again") from None
+    if model is None and is_brought(name):
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
     network = find_sites(model or load_model(name, num_classes=classes).module, (3, size, size))
     try:
@@ -84,7 +86,5 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
     try:
         gated.load_state_dict(state)
     except RuntimeError as error:
-        raise ExportError(
-            f"the weights in {path} do not fit its policy: {' '.join(str(error).split())[:150]}"
-        ) from None
+        raise ExportError(f"the weights in {path} do not fit its policy: {one_line(error, 150)}") from None
     return Exported(gated, dense, network, policy, images, setting, report)

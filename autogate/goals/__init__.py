@@ -1,9 +1,10 @@
 """What is wanted of a search: its settings, its goal, its objective, and the verdict on finalists; knows no torch."""
 
-from autogate.goals.config import BUDGETS, FREE, PYTHON, TARGET, SearchConfig, make_config
+from autogate.goals.brought import config_names, is_brought, sampler_name
+from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_config
 from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
-from autogate.goals.option import GROUPS, Option, Setting, check_names, did_you_mean, settings_of, taken_by
+from autogate.goals.option import GROUPS, Option, Setting, check_names, settings_of, taken_by
 from autogate.goals.procedure import SAMPLERS
 from autogate.goals.settings import ProfileSettings, ResumeSettings, SearchSettings, SensitivitySettings
 from autogate.goals.verdict import (
@@ -23,7 +24,6 @@ __all__ = [
     "Budgets",
     "check_names",
     "choose_best",
-    "did_you_mean",
     "Direction",
     "energy_excess",
     "EnergyBudget",
@@ -32,6 +32,9 @@ __all__ = [
     "GoalMode",
     "GROUPS",
     "judge",
+    "config_names",
+    "is_brought",
+    "sampler_name",
     "latency_excess",
     "LatencyBudget",
     "make_config",
@@ -41,7 +44,6 @@ __all__ = [
     "Option",
     "PREDICTED",
     "ProfileSettings",
-    "PYTHON",
     "REALISED",
     "ResumeSettings",
     "SAMPLERS",

@@ -9,13 +9,11 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from autogate.errors import AutoGateError
+from autogate.goals.brought import is_brought
 from autogate.goals.goal import Budgets, Goal
-from autogate.goals.option import changeable, check_names, in_words, settings_of
+from autogate.goals.option import changeable, check_names, in_words, settings_of, shown
 from autogate.goals.problem import ProblemSettings
 from autogate.goals.procedure import ProcedureSettings, check_sampler
-
-PYTHON = "python:"
-"""Begins the name of what a caller passed as an object: the name of its class follows."""
 
 
 class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fields of the last base first.
@@ -62,6 +60,11 @@ class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fi
         return self.goal.budgets
 
     @property
+    def brought(self) -> dict[str, bool]:
+        """Whether network and data were passed as objects, by the setting; no other process has those."""
+        return {"model": is_brought(self.model), "data": is_brought(self.data)}
+
+    @property
     def has_team(self) -> bool:
         """Whether other processes than the one that drives the study train."""
         return self.backend == "ray" or self.workers not in (None, 1)
@@ -79,7 +82,7 @@ class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fi
         """Return one line per setting that differs and may not change within a study; ``but`` for these."""
         ours, theirs = self.to_json(), other.to_json()
         changed = [key for key in self.changed(other) if key not in (*FREE, *but)]
-        return [f"{key} is {_short(theirs[key])} there and {_short(ours[key])} here" for key in changed]
+        return [f"{key} is {shown(theirs[key])} there and {shown(ours[key])} here" for key in changed]
 
 
 # Settings that a resume may change: at will, with another goal, and with another target.
@@ -99,8 +102,3 @@ def make_config(**settings: Any) -> SearchConfig:
         return SearchConfig(**settings)
     except ValidationError as error:
         raise AutoGateError(in_words(error, SearchConfig)) from None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else text[:57] + "..."

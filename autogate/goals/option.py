@@ -9,7 +9,6 @@ Type, default and bounds are those of the field; :class:`Option` says the rest.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from autogate.errors import AutoGateError, UnitError
+from autogate.system import suggest
 
 Group = Literal["goal", "network", "data", "target", "search", "training", "study"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -161,14 +161,8 @@ def check_names(names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
-            raise AutoGateError(f"unknown setting {name!r}{hint}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the closest known name, to be put after a message; empty without one."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+            hint = suggest(name, known) or f"known: {', '.join(known)}"
+            raise AutoGateError(f"unknown setting {name!r}; {hint}")
 
 
 def in_words(error: ValidationError, model: type[BaseModel]) -> str:
@@ -184,7 +178,7 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> str:
     value, where = first["input"], setting.flag
     if len(first["loc"]) > 1 and not isinstance(value, tuple | list):
         where = f"each number of {setting.flag}"
-    return f"{where} must be {_demand(setting, first['type'], first.get('ctx', {}))}, not {_shown(value)}"
+    return f"{where} must be {_demand(setting, first['type'], first.get('ctx', {}))}, not {shown(value)}"
 
 
 def _demand(setting: Setting, kind: str, context: Mapping[str, Any]) -> str:
@@ -195,7 +189,7 @@ def _demand(setting: Setting, kind: str, context: Mapping[str, Any]) -> str:
     if kind == "greater_than_equal":
         return "zero or more" if context["ge"] == 0 else f"at least {context['ge']:g}"
     if kind == "less_than_equal":
-        return f"at most {_shown(context['le'])}"
+        return f"at most {shown(context['le'])}"
     return "a finite number" if kind == "finite_number" else setting.kind
 
 
@@ -224,6 +218,7 @@ def _listed(words: tuple[str, ...]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as it stands in a message, at most 60 characters long."""
     text = f"{value:.10g}" if isinstance(value, float) else " ".join(repr(value).split())
     return text if len(text) < 60 else text[:57] + "..."

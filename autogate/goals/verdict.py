@@ -91,7 +91,8 @@ def choose_best(
     winner = min((f for f in met if f.val_accuracy >= lowest), key=lambda f: f.ratio, default=None)
     if winner is not None:
         return winner, None
-    return None, min(finalists, key=lambda f: judge(f, budgets, floor).excess, default=None)
+    closest, _ = min(zip(finalists, verdicts, strict=True), key=lambda pair: pair[1].excess, default=(None, None))
+    return None, closest
 
 
 def binds(budgets: Budgets, dense_ms: float, dense_peak_bytes: float | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from importlib import metadata, util
+from importlib import metadata
 from typing import ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from autogate.gates import get_family
 from autogate.policy import Gate
 from autogate.records import Site
+from autogate.system import missing_packages
 
 Runnable = Callable[[torch.Tensor], object]
 """Runs a network on one input batch, ``[N, C, H, W]``."""
@@ -56,10 +57,7 @@ class Runtime(ABC):
 
     def missing_reason(self) -> str | None:
         """Return which packages are missing, and how to install them; None if there are all."""
-        missing = [package for module, package in self.packages.items() if util.find_spec(module) is None]
-        if not missing:
-            return None
-        return f"runtime {self.name} needs {' and '.join(missing)}; install with `pip install {' '.join(missing)}`"
+        return missing_packages(f"runtime {self.name}", self.packages)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the runtime's packages: a profile of others is stale."""

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from autogate.errors import StorageError, StudyError
+from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.goals import SearchConfig
 from autogate.policy import digest
 from autogate.records import StudyFacts
@@ -116,7 +116,10 @@ class Studies(Database):
 
     @retry_on_disconnect
     def update_facts(self, name: str, change: Callable[[StudyFacts], StudyFacts]) -> StudyFacts:
-        """Replace a study's facts by what ``change`` makes of them, and return those; they are stored on return."""
+        """Replace a study's facts by what ``change`` makes of them, and return those; they are stored on return.
+
+        ``change`` may be called again on what it made, so it must not add anything twice.
+        """
         with self.session() as session, session.begin():
             row = session.get_one(tables.Study, name, with_for_update=True)
             facts = change(facts_of(row))
@@ -124,18 +127,31 @@ class Studies(Database):
         return facts
 
     @retry_on_disconnect
-    def set_config(self, name: str, config: SearchConfig, *, code_version: str | None = None) -> None:
-        """Replace a study's configuration, and the version of the code that runs it; stored on return.
+    def set_config(
+        self,
+        name: str,
+        config: SearchConfig,
+        change: Callable[[StudyFacts], StudyFacts] | None = None,
+        *,
+        code_version: str | None = None,
+    ) -> StudyFacts:
+        """Replace a study's configuration, facts and version of its code, all or nothing, and return the facts.
 
         Args:
             name: The study.
             config: What is asked for from now on.
+            change: What becomes of the facts, as in :meth:`update_facts`; None if they stay.
             code_version: Version of the code that runs it from now on; None if it stays.
         """
         with self.session() as session, session.begin():
-            row = session.get_one(tables.Study, name)
+            row = session.get_one(tables.Study, name, with_for_update=True)
+            facts = facts_of(row)
             _set_config(session, row, config)
+            if change is not None:
+                facts = change(facts)
+                _set_facts(row, facts)
             row.code_version = code_version or row.code_version
+        return facts
 
 
 def facts_of(row: tables.Study) -> StudyFacts:
@@ -168,7 +184,7 @@ def _config_of(session: Session, row: tables.Study) -> SearchConfig:
     space = {} if row.space is None else {"space": session.get_one(tables.Space, row.space).body}
     try:
         return SearchConfig.model_validate({**row.config, **stat, **space})
-    except ValueError as error:
+    except (ValueError, AutoGateError) as error:
         reason = one_line(error, 150)
         raise StorageError(
             f"the configuration of study {row.name!r} cannot be read ({reason}); restore the database"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from autogate.errors import StudyError
-from autogate.goals import Budgets, LatencyBudget, MemoryBudget, binds, choose_best, judge, standard_error
+from autogate.goals import Budgets, LatencyBudget, MemoryBudget, SearchConfig, binds, choose_best, judge, standard_error
 from autogate.policy import Policy
 from autogate.records import Comparison, FinalistRecord, StudyFacts, TrialRecord
 from autogate.store import Store, StudyRecord
@@ -32,7 +32,7 @@ def search_document(store: Store, study: str, budgets: Budgets | None = None) ->
     trials = store.trials(study)
     finalists = store.finalists(study)
     best, closest = choose(finalists, budgets, record)
-    floor = floor_of(record)
+    floor = floor_of(record.config, record.facts)
     shown = best or closest
     measured = None if shown is None else shown.comparison
     target = facts.target
@@ -77,13 +77,12 @@ def choose(
     """Return the winner under ``budgets``, or None and the finalist that came closest."""
     target = record.facts.target
     current = [f for f in finalists if target is not None and f.profile == target.profile]
-    return choose_best(current, budgets, floor_of(record), _tolerance(record.facts, budgets))
+    return choose_best(current, budgets, floor_of(record.config, record.facts), _tolerance(record.facts, budgets))
 
 
-def floor_of(record: StudyRecord) -> float | None:
+def floor_of(config: SearchConfig, facts: StudyFacts) -> float | None:
     """Return the lowest validation accuracy the study allows, or None."""
-    dense = record.facts.dense
-    return None if dense is None else record.config.goal.floor(dense.val_accuracy)
+    return None if facts.dense is None else config.goal.floor(facts.dense.val_accuracy)
 
 
 def _tolerance(facts: StudyFacts, budgets: Budgets) -> float:

@@ -32,9 +32,16 @@ class StudyRun:
         self.facts = store.study(name).facts if self.is_stored else StudyFacts()
 
     def update(self, change: Callable[[StudyFacts], StudyFacts]) -> StudyFacts:
-        """Replace the facts by what ``change`` makes of them, and return those; of a stored study, in the database."""
+        """Replace the facts by what ``change`` makes of them, and return those; of a stored study, in the database.
+
+        ``change`` may be called again on what it made, so it must not add anything twice.
+        """
         self.facts = self.store.update_facts(self.name, change) if self.is_stored else change(self.facts)
         return self.facts
+
+    def reconfigure(self, code_version: str, change: Callable[[StudyFacts], StudyFacts] | None = None) -> None:
+        """Store what is asked for now of a stored study, and, in one transaction with it, changed facts."""
+        self.facts = self.store.set_config(self.name, self.config, change, code_version=code_version)
 
     def create(self, code_version: str) -> None:
         """Store the study with the facts known so far; this process is its driver from now on.

@@ -1,9 +1,10 @@
-"""Parts of error messages: another error's text on one line, and names close to one that is unknown."""
+"""Parts of error messages: another error's text on one line, names close to an unknown one, missing packages."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 
 _MAX_NAMES = 3
 
@@ -34,3 +35,16 @@ def suggest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     by_lower_case = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=_MAX_NAMES)
     return f"did you mean {', '.join(prefix + by_lower_case[one] for one in close)}?" if close else ""
+
+
+def missing_packages(what: str, packages: Mapping[str, str]) -> str | None:
+    """Return that ``what`` needs packages that are not installed, and how to install them; None if there are all.
+
+    Args:
+        what: What needs them, such as ``format onnx``.
+        packages: Names for pip, by the module each brings.
+    """
+    missing = [package for module, package in packages.items() if find_spec(module) is None]
+    if not missing:
+        return None
+    return f"{what} needs {' and '.join(missing)}; install with `pip install {' '.join(missing)}`"

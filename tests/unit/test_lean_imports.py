@@ -33,8 +33,8 @@ print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]), f
 """
 
 
-def loaded_by(arguments: list[str], where: Path) -> tuple[list[str], str]:
-    """Return the heavy packages that ``autogate ARGUMENTS`` loads, and its standard output."""
+def loaded_by(arguments: list[str], where: Path, code_wanted: int = 0) -> tuple[list[str], str]:
+    """Return the heavy packages that ``autogate ARGUMENTS`` loads, and what it prints."""
     code = RUN.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -46,8 +46,8 @@ def loaded_by(arguments: list[str], where: Path) -> tuple[list[str], str]:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     exit_code, heavy = json.loads(done.stderr.splitlines()[-1])
-    assert exit_code == 0, done.stderr
-    return heavy, done.stdout
+    assert exit_code == code_wanted, done.stderr
+    return heavy, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def test_import_loads_nothing_but_the_standard_library(tmp_path: Path) -> None:
         (["show", "first"], "90.00%"),
         (["show", "first", "--format", "json"], "autogate.search/1"),
         (["pareto", "first", "--latency-budget", "40%"], "90.00%"),
+        (["pareto", "first", "--history"], "trial"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -90,6 +91,23 @@ def test_reading_commands_load_no_torch(studies: Path, arguments: list[str], sho
     heavy, printed = loaded_by(arguments, studies)
     assert heavy == []
     assert shown in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["search"], "give exactly one of --latency-budget"),
+        (["search", "--pareto", "--batch-size", "0"], "--batch-size must be"),
+        (["search", "--pareto", "--space", "unifeid"], "no search space 'unifeid'"),
+        (["resume", "nosuch"], "there is no study 'nosuch'"),
+        (["resume", "first", "--latency-budget", "5"], "latency budget '5' has no unit"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_is_refused_before_torch_is_loaded(studies: Path, arguments: list[str], complaint: str) -> None:
+    heavy, printed = loaded_by(arguments, studies, code_wanted=2)
+    assert heavy == []
+    assert f"autogate: {complaint}" in printed
 
 
 def printed_by(code: str, where: Path) -> str:

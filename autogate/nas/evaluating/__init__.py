@@ -1,6 +1,6 @@
 """How good a candidate is: trained and scored, or answered from records."""
 
-from autogate.nas.evaluating.caller_inputs import CallerInputs, config_names, sampler_name
+from autogate.nas.evaluating.caller_inputs import CallerInputs
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.evaluator import Evaluator
 from autogate.nas.evaluating.peak_memory import CandidateMemory, smallest_choices
@@ -27,8 +27,6 @@ __all__ = [
     "Task",
     "Trained",
     "TrainingEvaluator",
-    "config_names",
-    "sampler_name",
     "fit_base",
     "has_weights_in",
     "load_model_and_data",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from autogate.errors import StudyError
-from autogate.goals import PYTHON, SearchConfig
+from autogate.goals import SearchConfig
 from autogate.nas.evaluating.task import OwnData
 from autogate.training import ScoreFunction, TrainFunction
 
@@ -34,34 +34,9 @@ class CallerInputs:
 
     def check(self, study: str, config: SearchConfig) -> None:
         """Refuse to go on without what every evaluation needs and the study was started with: network and data."""
-        missing = [
-            name
-            for name, given, needed in (
-                ("model", self.model, config.model.startswith(PYTHON)),
-                ("data", self.data, config.data == "python"),
-            )
-            if needed and given is None
-        ]
+        missing = [name for name, needed in config.brought.items() if needed and getattr(self, name) is None]
         if missing:
             raise StudyError(
                 f"study {study!r} was started from Python with its own {' and '.join(missing)}; pass "
                 f"{' and '.join(f'{name}=…' for name in missing)} from Python again"
             )
-
-
-def sampler_name(sampler: str | BaseSampler) -> str:
-    """Return the setting that stands for a sampler, named or brought along."""
-    return sampler if isinstance(sampler, str) else f"{PYTHON}{type(sampler).__name__}"
-
-
-def config_names(model: str | nn.Module, data: str | Path | OwnData) -> dict[str, Any]:
-    """Return the settings that stand for a network and data, named or brought along."""
-    named: dict[str, Any] = (
-        {"model": model}
-        if isinstance(model, str)
-        else {
-            "model": f"python:{type(model).__name__}",
-            "weights": "in memory",
-        }
-    )
-    return {**named, "data": str(data) if isinstance(data, str | Path) else "python"}

@@ -27,18 +27,18 @@ class InlineExecutor(Executor):
 
     def __init__(self, store: Store, study: str, evaluator: Evaluator, device: str, reporter: Reporter) -> None:
         super().__init__(store, study)
-        self._judge = evaluator
+        self._evaluator = evaluator
         self._reporter = reporter
-        self._presence = WorkerSession(store, study, device, joined=False)
+        self._session = WorkerSession(store, study, device, joined=False)
 
     def __enter__(self) -> InlineExecutor:
-        self._presence.__enter__()
+        self._session.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._presence.__exit__(kind, error, trace)
+        self._session.__exit__(kind, error, trace)
 
     def capacity(self) -> int:
         """One at a time, and some for workers that joined."""
@@ -46,8 +46,8 @@ class InlineExecutor(Executor):
 
     def work(self) -> None:
         """Train the next candidate; wait where others train all there are."""
-        job = self._presence.take()
+        job = self._session.take()
         if job is None:
             time.sleep(_WAIT_S)
         else:
-            run_job(self.store, self._judge, job, self._presence, self._reporter)
+            run_job(self.store, self._evaluator, job, self._session, self._reporter)

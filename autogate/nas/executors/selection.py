@@ -32,8 +32,7 @@ def check_executor(config: SearchConfig, trainer: torch.device, backend: Trainin
     """
     if not config.has_team:
         return
-    brought = {"model": config.model.startswith("python:"), "data": config.data == "python"}
-    brought |= {name.split()[0]: True for name in backend.names[1:]}
+    brought = config.brought | {name.split()[0]: True for name in backend.names[1:]}
     if own := [name for name, there in brought.items() if there]:
         raise StudyError(
             f"{' and '.join(own)} came from Python, and other processes cannot have them; use --workers 1, or name "

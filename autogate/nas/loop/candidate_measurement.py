@@ -43,8 +43,8 @@ class CandidateMeasurer:
         self.run.reporter.progress(0.0, "measuring a candidate near the budget")
         found = self._measure(policy)
         rows = tuple(sample_rows(found.units, found.networks, found.forms))
-        measured = MeasuredCandidate(policy.digest, rows)
-        self.run.update(lambda facts: replace(facts, measured_candidates=(*facts.measured_candidates, measured)))
+        measured = (*self.run.facts.measured_candidates, MeasuredCandidate(policy.digest, rows))
+        self.run.update(lambda facts: replace(facts, measured_candidates=measured))
         self.latency.learn(found.units, found.networks, found.forms)
         return True
 

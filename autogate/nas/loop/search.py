@@ -65,7 +65,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
     context = replace(context, space=context.space.restricted(has_weights_in(content)))
     evaluator = make_evaluator(config, run.facts, task, backend, context.space, content)
     with make_executor(config, store, run.name, evaluator, task.trainer, run.reporter) as executor:
-        if (floor := floor_of(store.study(run.name))) is not None:
+        if (floor := floor_of(config, run.facts)) is not None:
             short_floor = _short_floor(run, floor, evaluator, executor)
             run.update(lambda facts: replace(facts, short_floor=short_floor))
             context = replace(context, objective=replace(context.objective, floor=short_floor))
@@ -146,7 +146,7 @@ def _drive(driver: Driver, executor: Executor) -> None:
 def _finish(context: SearchContext, evaluator: TrainingEvaluator, executor: Executor) -> None:
     """Train and measure the finalists; where dense itself is an answer, it is one of them."""
     run, task, binding = context.run, evaluator.task, context.target.budget_binding
-    store, floor = run.store, floor_of(run.store.study(run.name))
+    store, floor = run.store, floor_of(run.config, run.facts)
     final = FinalStage(context, evaluator, executor, floor)
     trials = store.trials(run.name)
     pick = picker(trials, context.objective, binding=binding, val_images=len(task.data.val), floor=floor)

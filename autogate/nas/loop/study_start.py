@@ -11,6 +11,7 @@ from pathlib import Path
 from autogate.errors import StudyError, StudyRunningError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs
+from autogate.records import StudyFacts
 from autogate.store import Store, holds_studies
 from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version
@@ -50,15 +51,16 @@ def start(
     from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend
 
-    known = name is not None and holds_studies(url) and name in Store(url).study_names()
-    new_goal = judged_anew and name is not None and _is_judged_otherwise(Store(url), name, config)
-    if not known or new_goal:
+    there = Store(url) if holds_studies(url) else None
+    known = there if there is not None and name in there.study_names() else None
+    new_goal = judged_anew and known is not None and name is not None and _is_judged_otherwise(known, name, config)
+    if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data)
     check_setting(config, task.network, task.target)
-    if config.profile is not None and (not known or new_goal):
+    if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
-    drawn = Store(url).count_trials(name)["total"] if known and name is not None else 0
+    drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
     sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     store = Store(url, create=True)
     if artifacts is not None:
@@ -91,9 +93,12 @@ def _continue(run: StudyRun, changeable: Iterable[str]) -> None:
     store.claim(name)
     run.reporter.begin(name, store.command("resume", name))
     changed = run.config.changed(store.study(name).config)
-    store.set_config(name, run.config, code_version=code_version())
-    if not set(TARGET).isdisjoint(changed):
-        run.update(lambda facts: replace(facts, target=None, measured_candidates=()))
+    same_target = set(TARGET).isdisjoint(changed)
+    run.reconfigure(code_version(), None if same_target else _without_target)
+
+
+def _without_target(facts: StudyFacts) -> StudyFacts:
+    return replace(facts, target=None, measured_candidates=())
 
 
 def _is_judged_otherwise(store: Store, name: str, config: SearchConfig) -> bool:

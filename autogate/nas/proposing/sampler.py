@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from autogate.errors import AutoGateError
-from autogate.goals import PYTHON, SAMPLERS, Direction
+from autogate.goals import SAMPLERS, Direction, is_brought
 from autogate.models import call_factory
 from autogate.store import quiet_optuna
 from autogate.system import one_line
@@ -70,7 +70,7 @@ def load_sampler(kind: str, seed: int, drawn: int = 0) -> optuna.samplers.BaseSa
     """
     if kind in _BUILT_IN:
         return None
-    if kind.startswith(PYTHON):
+    if is_brought(kind):
         raise AutoGateError(f"sampler {kind} was passed from Python; pass it again, or name another one with --sampler")
     found = call_factory(kind, AutoGateError, seed=_seed(seed, drawn))
     if not isinstance(found, optuna.samplers.BaseSampler):

@@ -81,7 +81,7 @@ def train_one(key: EvaluationKey, where: Where, report: Report | None = None) ->
     check_code(store, where.study)
     with WorkerSession(store, where.study, where.device, joined=False) as session:
         try:
-            evaluator = _judge(where, session)
+            evaluator = _cached_evaluator(where, session)
         except AutoGateError as error:
             if (wanted := store.find_job(key)) is not None:
                 store.fail_job(wanted.id, f"on {socket.gethostname()}: {error}")
@@ -109,7 +109,7 @@ class Parts(TrainingCallback):
     """
 
     def __init__(self, evaluator: TrainingEvaluator, report: Report) -> None:
-        self._judge = evaluator
+        self._evaluator = evaluator
         self._report = report
         images, epoch = evaluator.recipes["short"].images, len(evaluator.task.data.train)
         self.count = max(PARTS, images // epoch)
@@ -123,7 +123,7 @@ class Parts(TrainingCallback):
         """Look at the network, and say how good it is."""
         while self.is_due(images):
             self._ends.pop(0)
-        task = self._judge.task
+        task = self._evaluator.task
         accuracy, _ = score(form, task.data.val, device=task.trainer, limit=min(_LOOK_IMAGES, len(task.data.val)))
         self._report(self.count - 1 - len(self._ends), accuracy)
 
@@ -134,14 +134,14 @@ def _study(url: str, study: str) -> tuple[Store, SearchConfig]:
     return store, store.study(study).config
 
 
-_judges: dict[tuple[Where, str], Evaluator] = {}
+_evaluators: dict[tuple[Where, str], Evaluator] = {}
 
 
-def _judge(where: Where, session: WorkerSession) -> Evaluator:
+def _cached_evaluator(where: Where, session: WorkerSession) -> Evaluator:
     """Return what trains; network and data are loaded once per process."""
     key = where, code_version()
-    if key not in _judges:
+    if key not in _evaluators:
         store, config = _study(where.url, where.study)
-        _judges.clear()
-        _judges[key] = load_evaluator(store, where.study, config, Reporter(), session, where.device)
-    return _judges[key]
+        _evaluators.clear()
+        _evaluators[key] = load_evaluator(store, where.study, config, Reporter(), session, where.device)
+    return _evaluators[key]

@@ -125,11 +125,11 @@ class JobReporter(Reporter):
     def __init__(self, reporter: Reporter, session: WorkerSession, job: Job) -> None:
         super().__init__()
         self._reporter = reporter
-        self._presence = session
+        self._session = session
         self._job = job
 
     def progress(self, fraction: float, text: str) -> None:
         """Pass it on."""
-        self._presence.check()
-        self._presence.says(f"trial {self._job.trial}, {self._job.key.fidelity}, {fraction:.0%}, {text}")
+        self._session.check()
+        self._session.says(f"trial {self._job.trial}, {self._job.key.fidelity}, {fraction:.0%}, {text}")
         self._reporter.progress(fraction, text)

@@ -29,7 +29,7 @@ class TableRole:
             copied and deleted with it; ``work`` is of the moment: deleted with the study, never copied; ``weights`` are
             copied by their content; ``database`` rows say something about the database itself.
         kind: Name of the rows in transfers; empty if they are not copied as rows.
-        stays: Whether cleaning the database leaves shared rows that no study uses.
+        stays: Whether cleaning the database leaves shared rows that no study uses; what cleans is in vacuum.py.
     """
 
     table: type[tables.Base]

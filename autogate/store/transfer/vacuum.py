@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, inspect, select, text
 from sqlalchemy.orm import Session
 
 from autogate.store import tables
@@ -30,8 +30,8 @@ def vacuum(store: Store) -> dict[str, int]:
     with store.nothing_running():
         with store.session() as session, session.begin():
             evaluations = _delete_evaluations(session)
-            policies = _delete_policies(session)
-            _delete_spaces(session)
+            policies = _delete_unused(session, tables.Policy)
+            _delete_unused(session, tables.Space)
             used = _referred_to(session, tables.Artifact, but=tables.ArtifactPart)
             for study in session.scalars(select(tables.Study)):
                 used |= weights_of(session, study)
@@ -70,17 +70,13 @@ def _delete_evaluations(session: Session) -> int:
     return len(unused)
 
 
-def _delete_policies(session: Session) -> int:
-    unused = set(session.scalars(select(tables.Policy.digest))) - _referred_to(session, tables.Policy)
-    for policy in sorted(unused):
-        session.execute(delete(tables.Policy).where(tables.Policy.digest == policy))
+def _delete_unused(session: Session, table: type[tables.Base]) -> int:
+    """Remove the rows of a table that no row of any table refers to, and return how many there were."""
+    [key] = inspect(table).primary_key
+    unused = set(session.scalars(select(key))) - _referred_to(session, table)
+    for value in sorted(unused):
+        session.execute(delete(table).where(key == value))
     return len(unused)
-
-
-def _delete_spaces(session: Session) -> None:
-    used = _referred_to(session, tables.Space)
-    for space in sorted(set(session.scalars(select(tables.Space.digest))) - used):
-        session.execute(delete(tables.Space).where(tables.Space.digest == space))
 
 
 def _referred_to(session: Session, target: type[tables.Base], but: type[tables.Base] | None = None) -> set[str]:

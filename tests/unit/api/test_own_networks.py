@@ -13,9 +13,9 @@ from torch import nn
 
 import autogate
 from autogate.errors import ModelError
-from autogate.goals import SearchConfig, make_config
+from autogate.goals import SearchConfig, config_names, make_config
 from autogate.models import load_model
-from autogate.nas.evaluating import config_names, load_model_and_data, load_task
+from autogate.nas.evaluating import load_model_and_data, load_task
 from autogate.policy import Gate, Policy
 from autogate.space import load_space
 from autogate.studies import Reporter

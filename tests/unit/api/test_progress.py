@@ -14,8 +14,18 @@ from rich.console import Console
 import autogate
 from autogate.api import LoggingReporter, TerminalReporter
 from autogate.api.progress import default_reporter
+from autogate.policy import DENSE
 from autogate.records import TrialRecord
 from autogate.studies import Reporter
+
+
+def test_proposals_are_counted_from_one(caplog: pytest.LogCaptureFixture) -> None:
+    record = TrialRecord(41, "complete", DENSE, 0.9, {"p50": 1.5}, None, None, 1.0)
+    with caplog.at_level(logging.INFO, logger="autogate"):
+        LoggingReporter().trial(record, record, 40, 60)
+    assert caplog.messages == [
+        "trial 41 (40 of 60): complete, accuracy 90.00%, predicted 1.500 ms; best so far 90.00% (trial 41)"
+    ]
 
 
 def test_the_callers_reporter_wins() -> None:

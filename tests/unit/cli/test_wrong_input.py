@@ -163,7 +163,7 @@ def test_spaces(refused: Refused, text: str, complaint: str) -> None:
     ("text", "complaint"),
     [
         ("colour: red", "mine.yaml: unknown option 'colour'; see autogate search --help"),
-        ("bach_size: 8", "mine.yaml: unknown option 'bach_size'; did you mean 'batch_size'?"),
+        ("bach_size: 8", "mine.yaml: unknown option 'bach_size'; did you mean batch_size?"),
         ("- model", "must hold options"),
         ("model: [", "cannot read"),
         ("latency_budget: 5", "latency_budget must be a text, not 5; put it in quotes"),

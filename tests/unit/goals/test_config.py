@@ -63,7 +63,7 @@ def test_rates_are_numbers(value: float) -> None:
     ("wrong", "complaint"),
     [
         ({"colour": "red"}, "unknown setting 'colour'; known: latency_budget, max_drop, "),
-        ({"bach_size": 8}, "unknown setting 'bach_size'; did you mean 'batch_size'?"),
+        ({"bach_size": 8}, "unknown setting 'bach_size'; did you mean batch_size?"),
         ({"layout": "nchw"}, "--layout must be auto, contiguous or channels_last, not 'nchw'"),
         ({"latency_stat": "p99"}, "--latency-stat must be mean, p50, p95 or max, not 'p99'"),
         ({"batch_size": "many"}, "--batch-size must be a whole number, not 'many'"),

@@ -89,7 +89,7 @@ def test_one_more_field_is_a_key_of_configuration_files(edited: Path) -> None:
     for text, complaint in (
         ("warm_up: 5m", "--warm-up must be at most 60, not 300"),
         ("warm_up: 5", "mine.yaml: warm_up must be a text, not 5; put it in quotes"),
-        ("warm_ups: 5m", "mine.yaml: unknown option 'warm_ups'; did you mean 'warm_up'?; see autogate search --help"),
+        ("warm_ups: 5m", "mine.yaml: unknown option 'warm_ups'; did you mean warm_up?; see autogate search --help"),
     ):
         (edited / "mine.yaml").write_text(f"pareto: true\n{text}\n", encoding="utf-8")
         refused = run(edited, "-m", "autogate.cli.main", "search", "--config", "mine.yaml")
@@ -155,7 +155,8 @@ def test_every_setting_says_what_it_is(name: str) -> None:
     assert option.help[-1] == "."
     assert option.help.count(". ") <= 1
     assert option.group in GROUPS
-    assert setting.required or SearchConfig.model_validate({"space": SPACE, "pareto": True}).to_json()[name] is not ...
+    if name not in ("space", "pareto"):
+        assert getattr(make_config(space=SPACE, pareto=True), name) == setting.default
     if option.parse is not None and option.default_text is not None:
         assert setting.parse(option.default_text) == setting.default
     if setting.type is bool:
@@ -222,7 +223,7 @@ def test_no_word_of_pydantic_reaches_a_user(name: str) -> None:
 
 def test_unknown_settings_of_functions() -> None:
     for call, complaint in (
-        (lambda: autogate.search(bach_size=3, pareto=True), "unknown setting 'bach_size'; did you mean 'batch_size'?"),
+        (lambda: autogate.search(bach_size=3, pareto=True), "unknown setting 'bach_size'; did you mean batch_size?"),
         (lambda: autogate.dry_run(colour="red").to_json(), "unknown setting 'colour'; known: latency_budget, "),
         (lambda: autogate.profile(trials=3), "unknown setting 'trials'; "),
         (

@@ -398,3 +398,29 @@ def test_commands_name_the_database_unless_it_is_the_default(
     monkeypatch.setenv("AUTOGATE_STORAGE", storage)
     assert file_store.command("resume", "first") == "autogate resume first"
     assert file_store.command("resume", "it's mine") == "autogate resume 'it'\"'\"'s mine'"
+
+
+def test_configuration_and_facts_change_together_or_not_at_all(anywhere: str) -> None:
+    store = Store(anywhere, create=True)
+    store.create_study("mine", some_config(), StudyFacts(short_floor=0.5))
+
+    def fail(facts: StudyFacts) -> StudyFacts:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.set_config("mine", some_config(batch_size=8), fail)
+    assert store.study("mine").config.batch_size == 1
+    changed = store.set_config("mine", some_config(batch_size=8), lambda facts: replace(facts, short_floor=None))
+    assert changed.short_floor is None
+    assert store.study("mine").config.batch_size == 8
+    assert store.study("mine").facts == changed
+    assert store.set_config("mine", some_config(batch_size=4)) == changed
+
+
+def test_a_stored_goal_that_is_none_names_its_study(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    store = Store(url, create=True)
+    store.create_study("mine", some_config())
+    execute(url, """update autogate_studies set config = replace(config, '"pareto": true', '"pareto": false')""")
+    with pytest.raises(StorageError, match="the configuration of study 'mine' cannot be read .*exactly one of"):
+        store.study("mine")

@@ -40,7 +40,9 @@ _RENAMED = {
     "failed_finalists": "failed_finalists",
     "stage_seconds": "seconds",
 }
-_STUDIES = sa.table("autogate_studies", sa.column("name", sa.String), sa.column("facts", sa.JSON))
+_STUDIES = sa.table(
+    "autogate_studies", sa.column("name", sa.String), sa.column("facts", sa.JSON), sa.column("profile", sa.String)
+)
 
 
 def upgrade() -> None:
@@ -49,16 +51,19 @@ def upgrade() -> None:
         table.add_column(sa.Column("plan", sa.JSON()))
         table.add_column(sa.Column("verdict", sa.JSON()))
     connection = op.get_bind()
-    for name, facts in connection.execute(sa.select(_STUDIES.c.name, _STUDIES.c.facts)).all():
-        connection.execute(_STUDIES.update().where(_STUDIES.c.name == name).values(facts=_facts(facts)))
+    studies = connection.execute(sa.select(_STUDIES.c.name, _STUDIES.c.facts, _STUDIES.c.profile)).all()
+    for name, facts, profile in studies:
+        values = {"facts": _facts(facts, has_profile=profile is not None)}
+        connection.execute(_STUDIES.update().where(_STUDIES.c.name == name).values(values))
     op.execute("update autogate_meta set value = '4' where key = 'schema'")
 
 
-def _facts(old: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(old: Mapping[str, Any], *, has_profile: bool) -> dict[str, Any]:
+    """Return facts in their new form; a study that was on its way to another device has none of its target."""
     new: dict[str, Any] = {"version": 1}
     if "task" in old:
         new["task"] = _present(old, _TASK)
-    if "setting" in old:
+    if "setting" in old and has_profile:
         new["target"] = _present(old, _TARGET)
     new |= {key: old[key] for key in _SAME if key in old}
     new |= _present(old, _RENAMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from autogate.latency.model import LatencyModel
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
 from autogate.nas.loop.context import learn_measured_candidates
 from autogate.policy import Gate, Policy
-from autogate.records import MEASURED, Setting
+from autogate.records import MEASURED, Setting, StudyFacts
 from autogate.store import Store
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import canonical
@@ -71,6 +72,22 @@ def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store
     learn_measured_candidates(again, store.study("mine").facts)
     assert again.predict(policy).p50 == pytest.approx(latency.predict(policy).p50)
     assert not feedback(store, model(), before.p50 * 1.001).maybe_measure(policy)
+
+
+def test_what_was_measured_is_stored_once_though_the_answer_was_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latency, policy = model(), canonical_policy(4)
+    looks = feedback(store, latency, latency.predict(policy).p50 * 1.001)
+    update_facts = looks.run.store.update_facts
+
+    def twice(name: str, change: Callable[[StudyFacts], StudyFacts]) -> StudyFacts:
+        update_facts(name, change)
+        return update_facts(name, change)
+
+    monkeypatch.setattr(looks.run.store, "update_facts", twice)
+    assert looks.maybe_measure(policy)
+    assert [one.policy for one in store.study("mine").facts.measured_candidates] == [policy.digest]
 
 
 @pytest.mark.parametrize("share", [0.5, 1.5])
