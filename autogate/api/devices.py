@@ -216,6 +216,11 @@ def predict(
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
+
+    Raises:
+        StudyError: If there is no such study or trial.
+        PolicyError: If the policy does not fit the network.
+        ProfileError: If the profile is missing, or does not fit the network or the policy.
     """
     from autogate.analysis import prediction_document
     from autogate.nas.evaluating import CallerInputs
@@ -281,6 +286,10 @@ def explain(
         space: As in :func:`search`; None for the study's, or ``unified``.
         num_classes: Outputs of the classifier; None for the network's default.
         storage: SQLAlchemy URL of the database.
+
+    Raises:
+        StudyError: If there is no such profile or study.
+        ProfileError: If the profile is another network's, or lacks a gate.
     """
     from autogate.analysis import explanation_document
 
@@ -321,6 +330,10 @@ def measure(
         time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
+
+    Raises:
+        ExportError: If there is no export, or it is damaged.
+        DeviceError: If it cannot run so here.
     """
     from autogate.exporters import load_export, measure_export, measure_memory, measurement_document
 

@@ -93,6 +93,10 @@ def sensitivity(
         reporter: Receives progress; None logs it to the logger ``autogate``.
         progress: Whether to draw bars instead, on a terminal or in a notebook.
         **settings: Weights, data, device and seed, as in :func:`search`.
+
+    Raises:
+        AutoGateError: If anything asked for is unknown or does not fit.
+        ReportError: If the plot cannot be written.
     """
     from autogate.analysis import sensitivity_document
     from autogate.nas.evaluating import CallerInputs

@@ -198,6 +198,9 @@ def dry_run(
         reporter: Receives progress; None logs it to the logger ``autogate``.
         progress: Whether to draw bars instead, on a terminal or in a notebook.
         **settings: As in :func:`search`.
+
+    Raises:
+        AutoGateError: If anything asked for is unknown or does not fit.
     """
     from autogate.analysis import reach_document
 
