@@ -28,9 +28,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, unit or e2e; one of unit that runs on a large network bears the mark e2e itself."""
+    """Mark tests by their folder, unit or e2e.
+
+    Tests below ``unit`` that run on a large network or start other processes bear the mark e2e themselves, and all that
+    need a database server get it here.
+    """
     for item in items:
-        if E2E in item.path.parents:
+        if E2E in item.path.parents or "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
         elif not item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.unit)
@@ -58,7 +62,7 @@ def postgres(server: URL) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.e2e)])
 def anywhere(request: pytest.FixtureRequest) -> str:
     """Return the URL of a database without studies, of each kind."""
     return str(request.getfixturevalue({"sqlite": "storage", "postgres": "postgres"}[request.param]))
@@ -104,6 +108,23 @@ def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def upgraded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the studies of :func:`upgraded`, which nobody may change."""
+    folder = tmp_path_factory.mktemp("released") / "upgraded"
+    url = released(1, folder)
+    api.upgrade_studies(storage=url)
+    Store(url).engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def upgraded(upgraded_folder: Path, tmp_path: Path) -> str:
+    """Return the URL of a database, once of schema 1, with two finished studies, ``budget`` and ``largest drop``."""
+    shutil.copytree(upgraded_folder, tmp_path / "upgraded")
+    return f"sqlite:///{tmp_path / 'upgraded' / 'studies.db'}"
+
+
 @pytest.fixture
 def recorded(recorded_folder: Path, tmp_path: Path, goldnet: None) -> str:
     """Return the URL of a database with a finished study called ``budget``."""
@@ -127,7 +148,7 @@ def recorded_on_postgres(recorded_template: str, server: URL, goldnet: None) -> 
         yield url
 
 
-@pytest.fixture(params=["recorded", "recorded_on_postgres"])
+@pytest.fixture(params=["recorded", pytest.param("recorded_on_postgres", marks=pytest.mark.e2e)])
 def recorded_anywhere(request: pytest.FixtureRequest) -> str:
     """The same study in either kind of database."""
     return str(request.getfixturevalue(request.param))

@@ -5,6 +5,7 @@ from autogate.system.compat import (
     has_known_optuna_tables,
     insert_optuna_params,
     occupy_gpu,
+    optuna_schema,
     ray_entrypoint,
 )
 from autogate.system.file_lock import FileLock, make_shared_folder
@@ -29,6 +30,7 @@ __all__ = [
     "new_id",
     "occupy_gpu",
     "one_line",
+    "optuna_schema",
     "ray_entrypoint",
     "registering",
     "shipped_folder",

@@ -6,9 +6,11 @@ line that names the function if a newer version no longer has it. Libraries are 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +41,19 @@ def ray_entrypoint(text: str) -> Iterator[None]:
         yield
     finally:
         utils.get_entrypoint_name = original
+
+
+@functools.cache
+def optuna_schema() -> str | None:
+    """Return the version of the tables that the installed Optuna makes and reads; None if that cannot be seen.
+
+    Reads the migrations in ``optuna.storages._rdb.alembic``, seen in Optuna 4.0 to 5.0.
+    """
+    import optuna
+    from alembic.script import ScriptDirectory
+
+    folder = Path(optuna.storages.__file__).parent / "_rdb" / "alembic"
+    return ScriptDirectory(str(folder)).get_current_head() if folder.is_dir() else None
 
 
 def has_known_optuna_tables(storage: optuna.storages.RDBStorage) -> bool:

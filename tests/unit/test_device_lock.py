@@ -17,6 +17,8 @@ from autogate import device_lock
 from autogate.device_lock import measurement, training_step
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+pytestmark = pytest.mark.e2e  # other processes
+
 TRAIN = """
 import sys, time
 from pathlib import Path

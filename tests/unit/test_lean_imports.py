@@ -19,6 +19,8 @@ from autogate.space import load_space
 from autogate.store import Store
 from autogate.system import VERSION
 
+pytestmark = pytest.mark.e2e  # other processes
+
 HEAVY = ("torch", "torch_pruning", "ray", "onnx", "onnxruntime", "plotly", "timm", "torchvision")
 RUN = """
 import json, sys

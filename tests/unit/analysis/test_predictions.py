@@ -13,6 +13,7 @@ from autogate.store import Store
 from autogate.surgery import canonical
 
 
+@pytest.mark.e2e
 def test_a_matrix_is_predicted_as_each_of_its_policies(recorded: str) -> None:
     known = autogate.predict_many("budget", storage=recorded)
     assert known.latency_ms.shape == (0,)

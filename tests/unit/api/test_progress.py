@@ -77,6 +77,7 @@ def test_a_long_stage_is_logged_when_nothing_was_for_a_while(caplog: pytest.LogC
     assert [message for message in caplog.messages if "round" in message] == ["profile: 50 %, round 3"]
 
 
+@pytest.mark.e2e
 def test_the_logger_is_silent_until_it_is_configured() -> None:
     speak = "import logging, autogate; autogate.LoggingReporter().note('x'); logging.getLogger('autogate').error('y')"
 

@@ -16,8 +16,13 @@ NAME = "it's 🙂 [/bold] :smile:"
 
 
 @pytest.fixture
-def url(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """Return the URL of a database that was just upgraded; it is the default one."""
+def url(upgraded: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a database with two studies; it is the default one."""
+    monkeypatch.setenv("AUTOGATE_STORAGE", upgraded)
+    return upgraded
+
+
+def test_upgrading(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     url = released(1, tmp_path / "studies")
     monkeypatch.setenv("AUTOGATE_STORAGE", url)
     assert cli("studies").code == 2
@@ -27,7 +32,7 @@ def url(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         "from": 1,
         "to": 4,
     }
-    return url
+    assert cli("studies").code == 0
 
 
 def test_commands_on_an_older_database_name_the_one_that_helps(cli: Cli, tmp_path: Path) -> None:
@@ -104,7 +109,7 @@ def test_copying_with_odd_names(cli: Cli, url: str, postgres: str) -> None:
 
 
 def test_copying_a_study_onto_itself(cli: Cli, url: str, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "studies")
+    (tmp_path / "link").symlink_to(tmp_path / "upgraded")
     for same in (url, f"sqlite:///{tmp_path / 'link' / 'studies.db'}"):
         refused = cli("studies", "copy", "budget", "--to", same)
         assert refused.code == 2

@@ -311,6 +311,7 @@ def test_networks_without_a_site_or_a_graph(refused: Refused) -> None:
         sys.modules.pop("mynets", None)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("its", "ours", "units"), [("resnet20", "resnet56", 20), ("resnet56", "resnet20", 56)])
 def test_a_profile_of_a_sibling(refused: Refused, its: str, ours: str, units: int) -> None:
     profile = f"intel-xeon-2-cores-{its}-b1-float32-1-thread-eager-torch2.15"

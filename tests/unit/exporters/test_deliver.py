@@ -49,6 +49,7 @@ def deliverable(
     return Deliverable(compact, policy, "resnet20", 10, Preprocessing(32), batch_size, noise(network, images), report)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("ratios", "executor"), [("column_ratio", "halo"), ("channel_ratio", "unfolded")])
 def test_planned_executors_are_delivered(ratios: str, executor: str, tmp_path: Path) -> None:
     policy = Policy({MAP: Gate("antidote", {ratios: 0.6})})
@@ -62,7 +63,10 @@ def test_planned_executors_are_delivered(ratios: str, executor: str, tmp_path: P
         assert_close(item.compact(item.images[:1]), default(item.images[:1]))
 
 
-@pytest.mark.parametrize("name", POLICIES, ids=str)
+SLOW = ("lcnet at a block", "lcnet at a map", "lcnet at both")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.e2e if n in SLOW else ()) for n in POLICIES])
 def test_programs_answer_as_the_live_network(name: str, tmp_path: Path) -> None:
     item = deliverable(POLICIES[name])
     report = deliver(item, tmp_path / "out", PT2)
@@ -141,6 +145,7 @@ class Texts(Exporter):
         return lambda x: self.network(x) * self.scale
 
 
+@pytest.mark.e2e
 def test_several_formats_are_written_verified_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item, to = deliverable(POLICIES["dense"]), tmp_path / "out"
     report = deliver(item, to, [*PT2, Texts()])

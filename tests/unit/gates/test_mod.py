@@ -57,6 +57,7 @@ class TestMod(FamilySuite):
         convs = [layer for layer in block.body if isinstance(layer, nn.Conv2d)]
         assert [(conv.in_channels, conv.out_channels) for conv in convs] == [(k, k), (k, k)]
 
+    @pytest.mark.e2e
     def test_bottleneck_widths(self) -> None:
         """A block of 1024 channels runs 16 - 4 - 16 instead of 1024 - 256 - 1024 at c = 64."""
         network = known_network("resnet50")
@@ -136,7 +137,7 @@ def with_mod(module: nn.Module, size: int, **genes: str | int) -> tuple[nn.Modul
 
 
 def paper(make: Callable[[], nn.Module], size: int, count: int, label: str, **genes: str | int) -> Any:
-    quick = label in ("R18 CIFAR-10", "VGG16 CIFAR-10")
+    quick = label == "R18 CIFAR-10"
     return pytest.param(make, size, count, genes, id=label, marks=() if quick else pytest.mark.e2e)
 
 
@@ -198,7 +199,12 @@ def test_parameter_counts_of_the_paper(
 
 
 @pytest.mark.parametrize(
-    ("name", "paper_mmacs"), [("resnet18_cifar", 255), ("resnet34_cifar", 633), ("resnet50_cifar", 808)]
+    ("name", "paper_mmacs"),
+    [
+        ("resnet18_cifar", 255),
+        pytest.param("resnet34_cifar", 633, marks=pytest.mark.e2e),
+        pytest.param("resnet50_cifar", 808, marks=pytest.mark.e2e),
+    ],
 )
 def test_macs_of_the_paper(name: str, paper_mmacs: int) -> None:
     """The paper counts normalisations and activations too."""

@@ -67,6 +67,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("command", ["search", "resume"])
 def test_one_more_field_is_an_option(edited: Path, command: str) -> None:
     shown = run(edited, "-m", "autogate.cli.main", command, "--help").stdout
@@ -75,6 +76,7 @@ def test_one_more_field_is_an_option(edited: Path, command: str) -> None:
     assert "Time to warm up for" in target
 
 
+@pytest.mark.e2e
 def test_one_more_field_is_checked_on_the_command_line(edited: Path) -> None:
     search = ("-m", "autogate.cli.main", "search", "--pareto")
     for typed, complaint in (
@@ -85,6 +87,7 @@ def test_one_more_field_is_checked_on_the_command_line(edited: Path) -> None:
         assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"autogate: {complaint}\n")
 
 
+@pytest.mark.e2e
 def test_one_more_field_is_a_key_of_configuration_files(edited: Path) -> None:
     for text, complaint in (
         ("warm_up: 5m", "--warm-up must be at most 60, not 300"),
@@ -96,6 +99,7 @@ def test_one_more_field_is_a_key_of_configuration_files(edited: Path) -> None:
         assert (refused.returncode, refused.stderr) == (2, f"autogate: {complaint}\n")
 
 
+@pytest.mark.e2e
 def test_one_more_field_is_a_keyword_of_the_functions(edited: Path) -> None:
     code = (
         "import inspect, autogate, autogate.goals as goals\n"
@@ -121,6 +125,7 @@ def test_one_more_field_is_a_keyword_of_the_functions(edited: Path) -> None:
     ], done.stderr
 
 
+@pytest.mark.e2e
 def test_one_more_field_is_on_the_reference_page(edited: Path) -> None:
     [line] = [line for line in (edited / "docs/options.md").read_text(encoding="utf-8").splitlines() if "warm" in line]
     assert line.startswith("| `--warm-up` | `warm_up_s` |")

@@ -23,6 +23,7 @@ CPU = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads
 POLICY = Policy({"block:layer1.1": Gate("mod", {"c": 8}), "map:layer2.1.conv1": Gate("magnitude", {"ratio": 0.5})})
 
 
+@pytest.mark.e2e
 def test_what_cannot_be_compiled_is_said_in_a_line() -> None:
     class Odd(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

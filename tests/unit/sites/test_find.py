@@ -61,7 +61,7 @@ def test_resnet20() -> None:
         ("resnet18", 64, 2 + 1 + 1 + 1, 8, 4),
         # 3, 4, 6, 3 bottlenecks; the first of every stage has a convolution on its shortcut. Two maps each.
         # The stem is a group of its own, since the first stage is wider.
-        ("resnet50", 64, 2 + 3 + 5 + 2, 2 * 16, 1 + 4),
+        pytest.param("resnet50", 64, 2 + 3 + 5 + 2, 2 * 16, 1 + 4, marks=pytest.mark.e2e),
         # 64 128 256-256 512-512 512-512-512: convolutions that keep the width; a map between any two of the 13.
         # What the last one writes is read by a linear layer.
         pytest.param("vgg16_bn", 64, 1 + 1 + 2 + 2 + 3, 12, 1, marks=pytest.mark.e2e),
@@ -74,7 +74,7 @@ def test_resnet20() -> None:
         pytest.param("densenet121", 64, 0, 58 + 58 + 3, 1 + 58 + 3, marks=pytest.mark.e2e),
         # Twelve layers per block and two transitions: each reads its own normalised view of what came before.
         ("densenet40", 32, 0, 3 * 12 + 2, 1 + 36 + 2),
-        ("vgg16_bn_cifar", 32, 1 + 1 + 2 + 2 + 3, 12, 1),
+        pytest.param("vgg16_bn_cifar", 32, 1 + 1 + 2 + 2 + 3, 12, 1, marks=pytest.mark.e2e),
     ],
 )
 def test_counts(name: str, size: int, blocks: int, maps: int, groups: int) -> None:
@@ -343,7 +343,7 @@ def test_finding_sites_changes_nothing() -> None:
         # The stem is no block; the first block of the later stages changes the width and is no site.
         ("resnet18_cifar", 32, {"layer1.0": 0, "layer1.1": 1, "layer2.1": 1, "layer4.1": 1}),
         # Every stage begins with a block that is no site.
-        ("resnet50", 64, {"layer1.1": 1, "layer1.2": 2, "layer3.5": 5}),
+        pytest.param("resnet50", 64, {"layer1.1": 1, "layer1.2": 2, "layer3.5": 5}, marks=pytest.mark.e2e),
         # Plain units: within a stage the first convolution widens, except in the last stage.
         pytest.param(
             "vgg16_bn",
@@ -351,7 +351,12 @@ def test_finding_sites_changes_nothing() -> None:
             {"features.3": 1, "features.17": 1, "features.20": 2, "features.34": 0, "features.37": 1},
             marks=pytest.mark.e2e,
         ),
-        ("mobilenet_v2", 64, {"features.3.conv": 1, "features.5.conv": 1, "features.6.conv": 2}),
+        pytest.param(
+            "mobilenet_v2",
+            64,
+            {"features.3.conv": 1, "features.5.conv": 1, "features.6.conv": 2},
+            marks=pytest.mark.e2e,
+        ),
     ],
 )
 def test_blocks_are_numbered_with_those_that_are_no_sites(name: str, size: int, indices: dict[str, int]) -> None:

@@ -13,7 +13,7 @@ from autogate.policy import DENSE
 from autogate.records import EvaluationKey
 from autogate.store import Store, tables
 from autogate.store.transfer.rows import TABLE_ROLES
-from tests.support.databases import execute, released
+from tests.support.databases import execute
 
 STUDY = "budget"
 TABLES = tables.Base.metadata.sorted_tables
@@ -23,15 +23,13 @@ OF_ONE_DATABASE = {"evaluation": ("id",), "study": ("host",)}
 
 
 @pytest.fixture
-def full(postgres: str, tmp_path: Path) -> str:
+def full(postgres: str, upgraded: str) -> str:
     """Return the URL of a database with one study that has rows in every table.
 
     A new table needs rows here: let a part of a study, or of a running one, write them.
     """
-    source = released(1, tmp_path / "released")
-    api.upgrade_studies(storage=source)
     Store(postgres, create=True)
-    api.copy_study(STUDY, to=postgres, storage=source)
+    api.copy_study(STUDY, to=postgres, storage=upgraded)
     store = Store(postgres)
     finalist = store.finalists(STUDY)[0]
     with store.session() as session, session.begin():

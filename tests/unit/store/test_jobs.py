@@ -99,6 +99,7 @@ def test_leases_do_not_hear_of_the_clocks_of_hosts(anywhere: str, monkeypatch: p
     assert [worker.id for worker in store.workers("one")] == ["behind"]
 
 
+@pytest.mark.e2e
 def test_the_length_of_a_lease_can_be_set(anywhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(anywhere)
     store.add_job(KEY, "one", 0)

@@ -52,7 +52,7 @@ def schema_1_on_postgres(schema_1: str, postgres: str) -> str:
     return postgres
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.e2e)])
 def older(request: pytest.FixtureRequest) -> str:
     """Return the URL of a database of schema 1, of each kind."""
     return str(request.getfixturevalue({"sqlite": "schema_1", "postgres": "schema_1_on_postgres"}[request.param]))

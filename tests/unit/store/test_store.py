@@ -82,6 +82,7 @@ def finalist(store: Store, content: bytes = b"weights") -> FinalistRecord:
     )
 
 
+@pytest.mark.e2e
 def test_everything_comes_back_in_another_process(store: Store) -> None:
     storage = store.url
     store.update_facts("first", lambda facts: replace(facts, short_floor=0.5))
@@ -314,6 +315,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as Linux can")
 @pytest.mark.parametrize("what", ["artifact", "trials"])
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(
@@ -371,6 +373,7 @@ def test_a_study_is_made_once(store: Store) -> None:
         store.create_study("first", some_config())
 
 
+@pytest.mark.e2e
 def test_two_writers(store: Store) -> None:
     """Two processes store 100 trials each, of the same policies, into one database, at once."""
     code = (

@@ -19,17 +19,15 @@ from autogate.records import EvaluationKey
 from autogate.store import Store
 from autogate.store.transfer import insert, study_rows
 from tests.support import ROOT
-from tests.support.databases import execute, released
+from tests.support.databases import execute
 
 NAME = 'it\'s 🙂 "quoted"; drop table autogate_studies; --'
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> str:
+def source(upgraded: str) -> str:
     """Return the URL of a database with two real studies."""
-    url = released(1, tmp_path / "source")
-    api.upgrade_studies(storage=url)
-    return url
+    return upgraded
 
 
 def content(url: str, study: str) -> list[tuple[str, str]]:
@@ -198,7 +196,7 @@ def test_studies_of_optuna_alone_stay(source: str, anywhere: str) -> None:
 
 
 def test_copies_of_studies_whose_weights_are_lost_are_refused(source: str, storage: str, tmp_path: Path) -> None:
-    for file in (tmp_path / "source" / "artifacts").iterdir():
+    for file in (tmp_path / "upgraded" / "artifacts").iterdir():
         file.unlink()
     with pytest.raises(StorageError, match="the weights .* are missing"):
         api.copy_study("budget", to=storage, storage=source)
@@ -233,13 +231,13 @@ def test_deleting_and_cleaning(source: str, anywhere: str) -> None:
 
 
 def test_cleaning_keeps_files_that_the_next_database_uses(source: str, tmp_path: Path) -> None:
-    beside = f"sqlite:///{tmp_path / 'source' / 'second.db'}"
+    beside = f"sqlite:///{tmp_path / 'upgraded' / 'second.db'}"
     api.copy_study("budget", to=beside, storage=source)
     for study in ("budget", "largest drop"):
         api.delete_study(study, storage=source)
     assert api.vacuum_studies(storage=source).to_json()["weights"] == 4
     assert content(beside, "budget")
-    assert len(list((tmp_path / "source" / "artifacts").iterdir())) == 3
+    assert len(list((tmp_path / "upgraded" / "artifacts").iterdir())) == 3
 
 
 def test_nothing_is_deleted_or_cleaned_while_a_study_runs(source: str, storage: str) -> None:
@@ -294,6 +292,7 @@ def test_a_study_that_workers_train_for_is_not_deleted(source: str, anywhere: st
     assert store.study_names() == []
 
 
+@pytest.mark.e2e
 def test_a_study_whose_workers_died_is_deleted_at_once(source: str) -> None:
     live = "from autogate.system import ProcessHeartbeat; print(ProcessHeartbeat().id, flush=True)"
     code = f"import time; {live}; time.sleep(60)"

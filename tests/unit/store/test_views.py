@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,23 +11,20 @@ import sqlalchemy
 from autogate import api
 from autogate.store import Store
 from tests.support import ROOT
-from tests.support.databases import released
 
 PAGE = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
 QUERIES = dict(re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def searched(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.e2e)])
+def searched(request: pytest.FixtureRequest, upgraded: str) -> str:
     """Return the URL of a database with two studies."""
-    url = released(1, tmp_path / "studies")
-    api.upgrade_studies(storage=url)
     if request.param == "postgres":
         target = request.getfixturevalue("postgres")
         for study in ("budget", "largest drop"):
-            api.copy_study(study, to=target, storage=url)
+            api.copy_study(study, to=target, storage=upgraded)
         return str(target)
-    return url
+    return upgraded
 
 
 def rows(url: str, query: str) -> list[dict[str, Any]]:

@@ -15,12 +15,14 @@ import pytest
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from autogate.errors import StorageError
 from autogate.store import Store, open_storage
 from autogate.system import (
     allocation_sizes,
     has_known_optuna_tables,
     insert_optuna_params,
     occupy_gpu,
+    optuna_schema,
     ray_entrypoint,
 )
 
@@ -77,6 +79,18 @@ def test_optuna_reads_parameters_that_were_inserted(tmp_path: Path) -> None:
         (read,) = optuna.load_study(storage=open_storage(store), study_name="one").trials
         assert read.params == params
         assert read.distributions == distributions
+
+
+def test_optunas_tables_are_made_once_and_checked_at_every_opening(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/one.db", create=True)
+    assert open_storage(store).get_current_version() == optuna_schema(), (
+        f"Optuna {metadata.version('optuna')} keeps its migrations elsewhere than 4.0 to 5.0; change optuna_schema"
+    )
+    assert open_storage(store).get_current_version() == open_storage(store).get_head_version()
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = 'v9'")
+    with pytest.raises(StorageError, match="Optuna cannot use .*updating optuna"):
+        open_storage(store)
 
 
 def test_allocations_and_releases_are_seen() -> None:

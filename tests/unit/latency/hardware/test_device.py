@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autogate.errors import DeviceError
-from autogate.latency.hardware import resolve_device, setting_of
+from autogate.latency.hardware import exclusive_inference, resolve_device, setting_of
 from autogate.records import Setting
 
 
@@ -52,3 +52,15 @@ def test_settings_say_how_a_network_runs() -> None:
 def test_settings_that_cannot_be(wrong: dict[str, object], complaint: str) -> None:
     with pytest.raises(DeviceError, match=complaint):
         setting(**wrong)
+
+
+def test_inference_restores_what_it_changes() -> None:
+    before = torch.get_num_threads()
+    with exclusive_inference(setting(threads=1)):
+        assert torch.get_num_threads() == 1
+        assert torch.is_inference_mode_enabled()
+    assert torch.get_num_threads() == before
+    assert not torch.is_inference_mode_enabled()
+    with pytest.raises(ZeroDivisionError), exclusive_inference(setting(threads=1)):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before

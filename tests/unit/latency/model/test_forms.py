@@ -38,7 +38,7 @@ def never_measured(model: LatencyModel, unit: Unit, gates: dict[str, list[Gate]]
 @pytest.mark.parametrize(
     ("name", "fewest"),
     [
-        ("amd-epyc-2-cores-resnet50-b1-float32-1-thread-eager-torch2.15", 100),
+        pytest.param("amd-epyc-2-cores-resnet50-b1-float32-1-thread-eager-torch2.15", 100, marks=pytest.mark.e2e),
         pytest.param("intel-xeon-2-cores-vgg16_bn-b1-float32-1-thread-eager-torch2.15", 25, marks=pytest.mark.e2e),
     ],
 )

@@ -74,6 +74,7 @@ def test_exact_data_leaves_the_smallest_error_and_noise_a_larger_one() -> None:
     assert 0.1 < model.error(DENSE) < 1.0
 
 
+@pytest.mark.e2e
 def test_gates_at_both_maps_of_a_bottleneck_are_composed_layer_by_layer() -> None:
     network = known_network("resnet50")
     units = cut_into_units(network)

@@ -109,6 +109,7 @@ def test_it_says_the_same_every_time(lone: list[Form]) -> None:
     assert one.tolist() == two.tolist()
 
 
+@pytest.mark.e2e
 def test_a_model_estimates_what_was_never_run_and_is_exact_where_it_was() -> None:
     network = known_network("vgg16_bn")
     maps = [site.name for site in network.sites.values() if site.kind == "map" and site.has_producer]

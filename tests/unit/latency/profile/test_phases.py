@@ -120,6 +120,7 @@ def mixed(profile: Profile) -> int:
     return sum(sample.phase == MIXED for sample in profile.networks)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("pass_s", [0.005, 0.1])
 def test_a_profile_keeps_its_time(device: Device, space: BoundSpace, pass_s: float) -> None:
     device.pass_s = pass_s

@@ -151,6 +151,7 @@ def test_every_sample_says_how_it_was_taken(profile: Profile) -> None:
     assert 0.3 < profile.method["drift"] < 3
 
 
+@pytest.mark.e2e
 def test_an_interrupted_profile_goes_on_from_what_it_has(network: Network, tmp_path: Path) -> None:
     checkpoint_path = tmp_path / "rounds"
     setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)

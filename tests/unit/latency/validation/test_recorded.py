@@ -42,10 +42,9 @@ def document_of(name: str, suffix: str) -> dict[str, Any]:
 
 
 def by_size(found: list[str]) -> list[Any]:
-    """Return the names as parameters; large networks belong to the tier e2e."""
-    return [
-        pytest.param(name, marks=pytest.mark.e2e if "vgg16" in name or "resnet50" in name else ()) for name in found
-    ]
+    """Return the names as parameters; all but the small networks belong to the tier e2e."""
+    small = ("resnet18-", "resnet20-")
+    return [pytest.param(name, marks=() if any(part in name for part in small) else pytest.mark.e2e) for name in found]
 
 
 @cache
@@ -110,7 +109,7 @@ def test_single_units_with_gates_are_predicted(name: str) -> None:
     assert found["with gates"] <= max(0.08, 1.5 * found["retest"]["with gates"])
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, *(pytest.param(n, marks=pytest.mark.e2e) for n in (64, 256))])
+@pytest.mark.parametrize("batch_size", [1, *(pytest.param(n, marks=pytest.mark.e2e) for n in (8, 64, 256))])
 def test_a_profile_of_a_gpu_predicts_and_explains_without_the_gpu(batch_size: int) -> None:
     profile = read_profile(FOLDER / f"nvidia-h100-80gb-hbm3-resnet18-b{batch_size}-float32-cuda_graph-torch2.11.jsonl")
     network = network_of(profile)
@@ -144,7 +143,7 @@ def test_a_gpu_and_its_runtime_are_searched_for_from_a_machine_without() -> None
 
 
 @pytest.mark.parametrize(("there", "here"), [("amd-epyc", "intel-xeon"), ("intel-xeon", "amd-epyc")])
-@pytest.mark.parametrize("what", ["resnet20-b1", "mobilenet_v2-b1"])
+@pytest.mark.parametrize("what", ["resnet20-b1", pytest.param("mobilenet_v2-b1", marks=pytest.mark.e2e)])
 def test_a_profile_of_another_cpu_and_twenty_networks_measured_on_this_one(there: str, here: str, what: str) -> None:
     there, here = (f"{device}-2-cores-{what}-float32-1-thread-eager-torch2.15" for device in (there, here))
     own = read_profile(FOLDER / f"{here}.jsonl")

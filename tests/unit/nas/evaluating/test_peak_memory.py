@@ -93,6 +93,7 @@ def test_a_budget_out_of_reach_is_refused_with_the_smallest() -> None:
     assert "raise --memory-budget" in str(no.value)
 
 
+@pytest.mark.e2e
 def test_proposals_keep_the_budget() -> None:
     known = context("75%")
     saved = savings(SPACE, LATENCY)

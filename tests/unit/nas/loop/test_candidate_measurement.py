@@ -74,6 +74,7 @@ def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store
     assert not feedback(store, model(), before.p50 * 1.001).maybe_measure(policy)
 
 
+@pytest.mark.e2e
 def test_what_was_measured_is_stored_once_though_the_answer_was_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +103,7 @@ def test_without_a_budget_nothing_is_measured(store: Store) -> None:
     assert not feedback(store, model(), None).maybe_measure(canonical_policy(4))
 
 
+@pytest.mark.e2e
 def test_the_share_of_forms_never_run() -> None:
     network = known_network("vgg16_bn")
     maps = [site.name for site in network.sites.values() if site.kind == "map" and site.has_producer]

@@ -78,12 +78,6 @@ def check_whole(bench: DrivenReplay, answered: int) -> None:
     assert [front.trial for front in bench.store.fronts(NAME)] == bench.store.trial_order(NAME)
 
 
-@pytest.fixture(params=["recorded", pytest.param("recorded_on_postgres", marks=pytest.mark.e2e)])
-def recorded_anywhere(request: pytest.FixtureRequest) -> str:
-    """A recorded study in either kind of database; those on a server take long, and are of the tier e2e."""
-    return str(request.getfixturevalue(request.param))
-
-
 def test_a_search_without_interruption(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     answered = bench.finish(bench.driver())
@@ -104,6 +98,7 @@ def test_killed_between_the_question_and_the_answer(recorded_anywhere: str) -> N
     assert bench.policies().count(lost.policy.digest) == 1
 
 
+@pytest.mark.e2e
 def test_killed_again_before_it_asks_again(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     lost = to_be_trained(bench.driver())
@@ -113,6 +108,7 @@ def test_killed_again_before_it_asks_again(recorded_anywhere: str) -> None:
     check_whole(bench, bench.finish(third))
 
 
+@pytest.mark.e2e
 def test_killed_after_the_evaluation_was_stored(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
@@ -125,6 +121,7 @@ def test_killed_after_the_evaluation_was_stored(recorded_anywhere: str) -> None:
     check_whole(bench, 1 + bench.finish(second))
 
 
+@pytest.mark.e2e
 def test_killed_after_the_record_and_before_it_was_told(
     recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +142,7 @@ def test_killed_after_the_record_and_before_it_was_told(
     check_whole(bench, 1 + bench.finish(second))
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("where", ["_reject", "log.end"])
 def test_killed_around_a_rejection(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
@@ -166,6 +164,7 @@ def test_killed_around_a_rejection(recorded_anywhere: str, monkeypatch: pytest.M
     check_whole(bench, bench.finish(second))
 
 
+@pytest.mark.e2e
 def test_killed_before_the_choices_were_stored(recorded_anywhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
@@ -183,6 +182,7 @@ def test_killed_before_the_choices_were_stored(recorded_anywhere: str, monkeypat
     check_whole(bench, bench.finish(second))
 
 
+@pytest.mark.e2e
 def test_tables_of_another_optuna_are_left_to_optuna(recorded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_log, "has_known_tables", lambda storage: False)
     bench = DrivenReplay(recorded)
@@ -192,6 +192,7 @@ def test_tables_of_another_optuna_are_left_to_optuna(recorded: str, monkeypatch:
     assert all(len(trial.params) == len(study.trials[0].params) > 0 for trial in study.trials)
 
 
+@pytest.mark.e2e
 def test_optuna_reads_what_was_stored(recorded: str) -> None:
     bench = DrivenReplay(recorded)
     driver = bench.driver()
@@ -201,6 +202,7 @@ def test_optuna_reads_what_was_stored(recorded: str) -> None:
         assert trial.constraints
 
 
+@pytest.mark.e2e
 def test_what_a_worker_elsewhere_still_trains_is_waited_for(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     first = bench.driver()
@@ -219,6 +221,7 @@ def test_what_a_worker_elsewhere_still_trains_is_waited_for(recorded_anywhere: s
     check_whole(bench, 1 + bench.finish(second))
 
 
+@pytest.mark.e2e
 def test_an_interrupted_study_proposes_what_it_would_have_proposed(recorded: str) -> None:
     whole = DrivenReplay(recorded)
     whole.finish(whole.driver())
@@ -255,6 +258,7 @@ def test_several_candidates_at_a_time(recorded_anywhere: str) -> None:
     check_whole(bench, answered)
 
 
+@pytest.mark.e2e
 def test_what_workers_die_of_fails_with_the_reason(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     driver = bench.driver()
@@ -331,6 +335,7 @@ def test_limits(recorded: str) -> None:
     assert driver.is_over
 
 
+@pytest.mark.e2e
 def test_a_random_search_is_just_that(recorded: str) -> None:
     bench = DrivenReplay(recorded, sampler="random")
     driver = bench.driver()
