@@ -112,14 +112,16 @@ class Measurement(Result):
         return float(low), float(high)
 
     @property
-    def peak_memory_bytes(self) -> int:
+    def peak_memory_bytes(self) -> int | None:
         """Peak memory of one call of the gated network, in bytes."""
-        return int(self.document["peak_memory"]["gated_bytes"])
+        memory = self.document["peak_memory"]
+        return None if memory is None else int(memory["gated_bytes"])
 
     @property
-    def dense_peak_memory_bytes(self) -> int:
+    def dense_peak_memory_bytes(self) -> int | None:
         """Peak memory of one call of the dense network, in bytes."""
-        return int(self.document["peak_memory"]["dense_bytes"])
+        memory = self.document["peak_memory"]
+        return None if memory is None else int(memory["dense_bytes"])
 
     @property
     def energy_ratio(self) -> float | None:

@@ -19,7 +19,7 @@ def command(
     formats: Annotated[
         str,
         typer.Option(
-            "--format", "-f", help="Formats to write, with commas between, e.g. pt2; an unknown name lists them all."
+            "--format", "-f", help="Formats to write, with commas between: pt2, onnx, openvino, or one of a plug-in."
         ),
     ] = "pt2",
     storage: Storage = None,

@@ -18,7 +18,8 @@ from autogate.units import parse_duration
 def command(
     path: Annotated[Path, typer.Argument(help="Directory written by autogate export.")],
     runtime: Annotated[
-        str, typer.Option(help="Runtime of both: eager, compiled, cuda_graph, or one of a plug-in.")
+        str,
+        typer.Option(help="Runtime of both: eager, compiled, cuda_graph, onnxruntime, openvino, or one of a plug-in."),
     ] = "eager",
     time: Annotated[str, typer.Option(help="Time to measure latency for, at most.")] = "20s",
     output: FormatOption = Format.table,
@@ -48,8 +49,9 @@ def command(
         rows,
     )
     memory = result["peak_memory"]
-    print_table(
-        "memory and energy" if result["energy"] is not None else "memory",
-        ("", "dense", "gated", "ratio"),
-        resource_rows(memory["dense_bytes"], memory["gated_bytes"], result["energy"]),
-    )
+    if memory is not None:
+        print_table(
+            "memory and energy" if result["energy"] is not None else "memory",
+            ("", "dense", "gated", "ratio"),
+            resource_rows(memory["dense_bytes"], memory["gated_bytes"], result["energy"]),
+        )

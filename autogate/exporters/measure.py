@@ -12,7 +12,7 @@ from autogate.latency.timing import compare
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, peak_memory_bytes, policy_varies
-from autogate.runtimes import check_runtime
+from autogate.runtimes import check_runtime, get_runtime
 
 
 def measure_export(
@@ -57,7 +57,8 @@ def measure_export(
             runtime=runtime,
         )
 
-    wanted = layout or searched.layout
+    layouts = get_runtime(runtime).layouts
+    wanted = layout or (searched.layout if layouts is None or searched.layout in layouts else "auto")
     setting = setting_for(fastest_layout(exported.network, setting_for) if wanted == "auto" else wanted)
     size = setting.batch_size
     images = exported.images.repeat(-(-size // len(exported.images)), 1, 1, 1)
@@ -68,20 +69,22 @@ def measure_export(
     return replace(comparison, energy=energy_beside_dense(exported.dense, exported.gated, inputs, setting))
 
 
-def measure_memory(exported: Exported, setting: Setting) -> PeakMemory:
-    """Observe the peak memory of both networks."""
+def measure_memory(exported: Exported, setting: Setting) -> PeakMemory | None:
+    """Observe the peak memory of both networks; None in a runtime that allocates in another process."""
+    if get_runtime(setting.runtime).isolated:
+        return None
     return PeakMemory(
         peak_memory_bytes(exported.dense, DENSE, exported.network, setting),
         peak_memory_bytes(exported.gated, exported.policy, exported.network, setting),
     )
 
 
-def measurement_document(exported: Exported, comparison: Comparison, memory: PeakMemory) -> dict[str, Any]:
+def measurement_document(exported: Exported, comparison: Comparison, memory: PeakMemory | None) -> dict[str, Any]:
     """Return a measurement of an export as one JSON-ready document."""
     return {
         "schema": "autogate.measure/1",
         "label": "measured",
         "policy_digest": exported.policy.digest,
         **comparison.to_json(),
-        "peak_memory": memory.to_json(),
+        "peak_memory": None if memory is None else memory.to_json(),
     }

@@ -10,7 +10,10 @@ from autogate.exporters.exporter import BASE_FILES, Exporter
 from autogate.system import Registry, registering
 
 EXPORTERS: Registry[Exporter] = Registry(
-    "export format", "autogate.exporters", ExportError, built_in=("autogate.exporters.pt2",)
+    "export format",
+    "autogate.exporters",
+    ExportError,
+    built_in=("autogate.exporters.pt2", "autogate.exporters.onnx", "autogate.exporters.openvino"),
 )
 register_exporter = registering(EXPORTERS, Exporter)  # type: ignore[type-abstract]
 

@@ -1,5 +1,7 @@
 """Ways to run a network on a device: one file each, and the registry that finds them by name."""
 
+from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
+from autogate.runtimes.onnx_file import write_onnx
 from autogate.runtimes.registry import (
     RUNTIMES,
     check_profiled,
@@ -9,16 +11,20 @@ from autogate.runtimes.registry import (
     register_runtime,
     runnable,
 )
-from autogate.runtimes.runtime import Runnable, Runtime
+from autogate.runtimes.runtime import Runnable, Runtime, TimedRunnable
 
 __all__ = [
+    "IsolatedNetwork",
+    "IsolatedProcess",
     "RUNTIMES",
     "Runnable",
     "Runtime",
+    "TimedRunnable",
     "check_profiled",
     "check_runtime",
     "get_runtime",
     "no_saving_reason",
     "register_runtime",
     "runnable",
+    "write_onnx",
 ]

@@ -15,7 +15,13 @@ RUNTIMES: Registry[Runtime] = Registry(
     "runtime",
     "autogate.runtimes",
     DeviceError,
-    built_in=("autogate.runtimes.eager", "autogate.runtimes.cuda_graph", "autogate.runtimes.compiled"),
+    built_in=(
+        "autogate.runtimes.eager",
+        "autogate.runtimes.cuda_graph",
+        "autogate.runtimes.compiled",
+        "autogate.runtimes.onnxruntime",
+        "autogate.runtimes.openvino",
+    ),
 )
 register_runtime = registering(RUNTIMES, Runtime)  # type: ignore[type-abstract]
 _OTHERWISE = "use --runtime eager"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -19,6 +19,19 @@ Runnable = Callable[[torch.Tensor], object]
 """Runs a network on one input batch, ``[N, C, H, W]``."""
 
 
+@runtime_checkable
+class TimedRunnable(Protocol):
+    """A network that knows itself how long a pass took, since it runs in another process."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the network gives for an input batch, ``[N, C, H, W]``."""
+        ...
+
+    def time_ms(self, x: torch.Tensor) -> float:
+        """Run the network once on an input batch, and return the milliseconds that it took."""
+        ...
+
+
 class Runtime(ABC):
     """A way to run a network on a device.
 
@@ -26,18 +39,22 @@ class Runtime(ABC):
         name: Name in configurations and profiles.
         packages: What must be installed for it: name to import to name to install with pip.
         dtypes: Element types it can run; None for all.
+        layouts: Memory layouts of its inputs; None for all.
         profiles_networks: Whether networks can be profiled, and so searched, in it: unit by unit, by a latency model
             that composes the units. Otherwise finished networks can only be measured in it.
         needs_eager_units: Whether a profile times units operator by operator, and the whole network in this runtime.
+        isolated: Whether networks run in a process of their own.
         waits_for_data: Whether the host may look at data while a network runs, to decide what runs next.
     """
 
     name: ClassVar[str]
     packages: ClassVar[Mapping[str, str]] = {}
     dtypes: ClassVar[frozenset[str] | None] = None
+    layouts: ClassVar[frozenset[str] | None] = None
     profiles_networks: ClassVar[bool] = True
     needs_eager_units: ClassVar[bool] = True
     waits_for_data: ClassVar[bool] = True
+    isolated: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, module: nn.Module, example: torch.Tensor) -> Runnable:

@@ -72,6 +72,10 @@ def setting_of(
     runs = get_runtime(runtime)
     if runs.dtypes is not None and dtype not in runs.dtypes:
         raise DeviceError(f"runtime {runtime!r} cannot run dtype {dtype!r}; it runs {', '.join(sorted(runs.dtypes))}")
+    if runs.layouts is not None and layout not in runs.layouts:
+        raise DeviceError(
+            f"runtime {runtime!r} has no layout {layout!r}; use {', '.join(sorted(runs.layouts))} or auto"
+        )
     versions = {"torch": torch.__version__, "python": platform.python_version(), **runs.versions()}
     if device.type == "cuda":
         from autogate.latency.hardware.gpu import gpu_modes

@@ -11,7 +11,7 @@ from torch import nn
 
 from autogate.latency.hardware import exclusive_inference
 from autogate.latency.timing.interleaving import Round, interleave
-from autogate.latency.timing.timing import Clock, prepare, prepare_input
+from autogate.latency.timing.timing import Clock, pass_ms, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
 from autogate.runtimes import runnable
 
@@ -59,9 +59,7 @@ def compare(
 
     def timed(which: int) -> float:
         batch = batches[len(times[which]) % len(batches)]
-        start = clock.now()
-        networks[which](batch)
-        times[which].append(clock.between_ms(start, clock.now()))
+        times[which].append(pass_ms(networks[which], batch, clock))
         return times[which][-1]
 
     def both() -> None:

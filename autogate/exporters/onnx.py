@@ -1,0 +1,69 @@
+"""``onnx``: one ONNX file, which ONNX Runtime and many others read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autogate.errors import ExportError
+from autogate.exporters.exporter import Deliverable, Exporter, Loaded
+from autogate.exporters.registry import register_exporter
+from autogate.gates import get_family
+from autogate.policy import Policy
+from autogate.runtimes import IsolatedNetwork, IsolatedProcess, write_onnx
+from autogate.system import one_line
+
+ONNX_FILE = "model.onnx"
+
+
+@register_exporter
+class Onnx(Exporter):
+    """Write ``model.onnx``: input ``images``, output ``logits``, nodes named for their modules.
+
+    Policy, preprocessing and number of classes stand in the file. Static policies leave the batch free; gates that
+    choose per image are exported for the batch size they were searched at, those that branch with ``If``.
+    """
+
+    name = "onnx"
+    files = (ONNX_FILE,)
+    packages = {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}
+
+    def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:
+        """A file has no branches of its own for each image of a batch."""
+        varying = next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)
+        if varying is None or batch_size == 1:
+            return None
+        return f"{varying} decides per image, which a file of batch {batch_size} cannot; search with --batch-size 1"
+
+    def write(self, item: Deliverable, folder: Path) -> Mapping[str, Any]:
+        """Write the file, and say which batch sizes it takes."""
+        return {"batch": write_deliverable(item, folder / ONNX_FILE)}
+
+    def load(self, folder: Path) -> Loaded:
+        """Load the file in ONNX Runtime, in a process that knows neither AutoGate nor PyTorch."""
+        return IsolatedNetwork(IsolatedProcess("onnxruntime", torch.get_num_threads()), folder / ONNX_FILE)
+
+
+def write_deliverable(item: Deliverable, path: Path) -> str | int:
+    """Write a network as an ONNX file, and return the batch size that it takes: ``any``, or a number.
+
+    Raises:
+        ExportError: If the network cannot be expressed.
+    """
+    any_batch = all(get_family(gate.family).is_static for _, gate in item.policy)
+    facts = {
+        "autogate.policy": json.dumps(item.policy.to_json()),
+        "autogate.policy_digest": item.policy.digest,
+        "autogate.preprocessing": json.dumps(item.preprocessing.to_json()),
+        "autogate.num_classes": str(item.num_classes),
+    }
+    example = item.batch(0, 2 if any_batch else item.batch_size)
+    try:
+        write_onnx(item.compact, example, path, any_batch=any_batch, facts=facts)
+    except Exception as error:  # the exporter raises many kinds; all mean that this network cannot be expressed
+        raise ExportError(f"torch.onnx refuses this network: {one_line(error)}") from error
+    return "any" if any_batch else item.batch_size

@@ -1,0 +1,168 @@
+"""Networks that run in a process of their own, which holds one runtime, one setting and nothing else.
+
+Two runtimes in one process keep threads on the same cores that wait for each other: what is measured there is wrong by
+up to a half.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from autogate.errors import DeviceError
+from autogate.runtimes.onnx_file import write_onnx
+from autogate.runtimes.runtime import Runtime, TimedRunnable
+
+_PROGRAM = Path(__file__).with_name("isolated_child.py")
+_LONGEST_REASON = 300
+
+
+class IsolatedProcess:
+    """A process that runs networks in one runtime; it ends when nobody refers to this object any more.
+
+    Args:
+        engine: Name of the runtime, as :mod:`autogate.runtimes.isolated_child` knows it.
+        threads: CPU threads of a network.
+    """
+
+    def __init__(self, engine: str, threads: int) -> None:
+        self.engine = engine
+        self.folder = tempfile.TemporaryDirectory(prefix="autogate-runtime-")
+        self._errors = (Path(self.folder.name) / "errors").open("w+", encoding="utf-8", errors="replace")
+        # Isolated from this process's paths and variables: what runs there is what users deploy.
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-I", str(_PROGRAM), engine, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            bufsize=1,
+        )
+        self._end = weakref.finalize(self, _end, self._process, self._errors, self.folder)
+        self._inputs: dict[int, tuple[int, weakref.ref[torch.Tensor]]] = {}
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return the answer.
+
+        Raises:
+            DeviceError: If the runtime fails, or its process has ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - pipes
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._errors.seek(0)
+            said = " ".join(self._errors.read().split())[-_LONGEST_REASON:]
+            raise DeviceError(f"the process of runtime {self.engine} ended: {said or self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise DeviceError(str(answer["error"])[:_LONGEST_REASON])
+        return answer
+
+    def load(self, path: Path) -> int:
+        """Load the network in a file; return its number."""
+        return int(self.ask(load=str(path))["index"])
+
+    def input_of(self, x: torch.Tensor) -> int:
+        """Send an input over, unless it is there already; return its number."""
+        known, alive = self._inputs.get(id(x), (0, None))
+        if alive is not None and alive() is x:
+            return known
+        if alive is not None:
+            self.ask(forget=known)
+        path = self.new_path(".npy")
+        np.save(path, x.detach().numpy())
+        number = int(self.ask(input=str(path))["index"])
+        path.unlink()
+        self._inputs[id(x)] = number, weakref.ref(x)
+        return number
+
+    def new_path(self, suffix: str) -> Path:
+        """Return the path of a file that is not there yet; it goes with the process."""
+        return Path(tempfile.mktemp(suffix=suffix, dir=self.folder.name))  # noqa: S306 - a folder of our own
+
+
+def _end(process: subprocess.Popen[str], errors: Any, folder: tempfile.TemporaryDirectory[str]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout, errors):
+        with suppress(BrokenPipeError):  # what was written last has no reader
+            if stream is not None:
+                stream.close()
+    folder.cleanup()
+
+
+class IsolatedNetwork:
+    """A network in a process that runs it.
+
+    Args:
+        process: The process.
+        path: Its file.
+    """
+
+    def __init__(self, process: IsolatedProcess, path: Path) -> None:
+        self._process = process
+        self._number = process.load(path)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the network gives for an input batch."""
+        to = self._process.new_path(".npy")
+        self._process.ask(run=self._number, input=self._process.input_of(x), to=str(to))
+        found = torch.from_numpy(np.load(to, allow_pickle=False))
+        to.unlink()
+        return found
+
+    def time_ms(self, x: torch.Tensor) -> float:
+        """Run the network once, and return the milliseconds that it took in its process."""
+        return float(self._process.ask(time=self._number, input=self._process.input_of(x))["ms"])
+
+
+class IsolatedRuntime(Runtime):
+    """A runtime that reads ONNX files, in a process of its own.
+
+    Networks that are prepared one after the other with the same number of threads share a process, so that they can be
+    timed against each other.
+    """
+
+    profiles_networks = False
+    isolated = True
+    dtypes = frozenset({"float32"})
+    layouts = frozenset({"contiguous"})
+    _latest: weakref.ref[IsolatedProcess] | None = None
+    _threads = 0
+
+    def prepare(self, module: nn.Module, example: torch.Tensor) -> TimedRunnable:
+        """Write the module as an ONNX file, and load it in the process."""
+        process = self._process()
+        path = process.new_path(".onnx")
+        write_onnx(module, example, path)
+        return IsolatedNetwork(process, path)
+
+    def unsupported_reason(self, device: torch.device) -> str | None:
+        """Only CPUs are known here."""
+        return None if device.type == "cpu" else f"runtime {self.name} runs on the CPU here, not on {device}"
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of what runs the networks; what wrote their files makes them no faster."""
+        return {package: version for package, version in super().versions().items() if package == self.name}
+
+    def _process(self) -> IsolatedProcess:
+        threads = torch.get_num_threads()
+        process = self._latest() if self._latest is not None and self._threads == threads else None
+        if process is None:
+            process = IsolatedProcess(self.name, threads)
+            self._latest, self._threads = weakref.ref(process), threads
+        return process

@@ -1,0 +1,75 @@
+"""Write a network as an ONNX file, by PyTorch's own exporter."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+INPUT, OUTPUT = "images", "logits"
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def write_onnx(
+    module: nn.Module, example: torch.Tensor, path: Path, *, any_batch: bool = False, facts: Mapping[str, str] = {}
+) -> None:
+    """Write a network in evaluation mode as one ONNX file with the input ``images`` and the output ``logits``.
+
+    Args:
+        module: The network.
+        example: An input batch, float32 ``[N, C, H, W]``.
+        path: Where to write.
+        any_batch: Whether the file is to take batches of any size, not of ``N`` only; ``N`` is then at least 2.
+        facts: Texts by name that are kept in the file.
+    """
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if any_batch else None,
+        )
+    assert program is not None  # noqa: S101 - None only for the older exporter
+    model = program.model_proto
+    _name_nodes(model.graph)
+    for key, value in facts.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    path.write_bytes(model.SerializeToString())
+
+
+def _name_nodes(graph: Any) -> None:
+    """Name nodes for the module that they come from, such as ``layer2.1.conv1/Conv``, as viewers show them."""
+    seen: dict[str, int] = {}
+    for node in graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "")
+        paths = [part.strip(" []'\"") for part in scopes.split(",")][:-1]
+        name = f"{paths[-1] if paths and paths[-1] else 'network'}/{node.op_type}"
+        count = seen[name] = seen.get(name, 0) + 1
+        node.name = name if count == 1 else f"{name}_{count}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter warns and prints off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,121 @@
+"""Networks of every gate family as files of ONNX and OpenVINO, run where AutoGate and PyTorch are not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import safetensors.torch
+import torch
+
+from autogate.errors import ExportError
+from autogate.exporters import Deliverable, find_exporters
+from autogate.exporters.deliver import deliver
+from autogate.exporters.exporter import BASE_FILES, INPUTS_FILE
+from autogate.policy import Gate, Policy
+from tests.unit.exporters.test_deliver import BLOCK, MAP, POLICIES, deliverable
+
+pytestmark = pytest.mark.e2e  # other processes
+RUN = {
+    "onnx": "import onnxruntime\n"
+    "session = onnxruntime.InferenceSession('model.onnx')\n"
+    "run = lambda x: session.run(None, {'images': x})[0]",
+    "openvino": "import openvino\n"
+    "model = openvino.Core().compile_model('model.xml', 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})\n"
+    "run = lambda x: model(x)[0]",
+}
+FOREIGN = """
+import sys, numpy as np
+{load}
+x = np.load("x.npy")
+np.save("y.npy", np.concatenate([run(part) for part in np.split(x, len(x) // {batch})]))
+print([name for name in ("torch", "autogate") if name in sys.modules])
+"""
+CASES = {
+    **{name: POLICIES[name] for name in ("dense", "antidote", "mod", "lcnet at a block", "lcnet inside lcnet")},
+    "static": Policy({BLOCK: Gate("drop"), MAP: Gate("dce", {"ratio": 0.5}), "map:layer1.1.conv1": Gate("gss")}),
+    "columns": Policy({MAP: Gate("antidote", {"channel_ratio": 0.0, "column_ratio": 0.5})}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_files_answer_as_the_live_network_in_a_foreign_process(name: str, tmp_path: Path) -> None:
+    item = deliverable(CASES[name], images=6)
+    forms = [form for form in RUN if find_exporters([form])[0].unsupported_reason(item.policy, 1) is None]
+    assert forms == (["onnx"] if name == "lcnet inside lcnet" else ["onnx", "openvino"])
+    to = tmp_path / "out"
+    report = deliver(item, to, find_exporters(forms))
+    assert report["verified"]["changed_predictions"] == 0
+    kept = safetensors.torch.load_file(str(to / INPUTS_FILE))["images"]
+    np.save(to / "x.npy", kept.numpy())
+    with torch.no_grad():
+        expected = torch.cat([item.compact(part) for part in kept.split(1)])
+    for form in forms:
+        batch = 3 if name in ("dense", "static") else 1
+        assert report["formats"][form]["batch"] == ("any" if batch == 3 else 1)
+        code = FOREIGN.format(load=RUN[form], batch=batch)
+        done = subprocess.run([sys.executable, "-I", "-c", code], cwd=to, capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+        found = torch.from_numpy(np.load(to / "y.npy"))
+        assert float((found - expected).abs().max()) <= 1e-4 * max(1.0, float(expected.abs().max()))
+
+
+def test_an_onnx_file_says_what_it_is_and_names_its_nodes(tmp_path: Path) -> None:
+    item = deliverable(POLICIES["drop and magnitude"], images=2)
+    deliver(item, tmp_path / "out", find_exporters(["onnx"]))
+    model = onnx.load(str(tmp_path / "out" / "model.onnx"))
+    onnx.checker.check_model(model)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert facts["autogate.policy_digest"] == item.policy.digest
+    assert Policy.from_json(json.loads(facts["autogate.policy"])).digest == item.policy.digest
+    assert json.loads(facts["autogate.preprocessing"])["input_size"] == 32
+    assert facts["autogate.num_classes"] == "10"
+    assert [value.name for value in model.graph.input] == ["images"]
+    assert [value.name for value in model.graph.output] == ["logits"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    assert "layer1.0.conv1/Conv" in names
+    assert not any(name.startswith(BLOCK.removeprefix("block:")) for name in names)
+
+
+def test_gates_that_a_format_cannot_express_are_refused_before_anything_is_written() -> None:
+    onnx_file, ir = find_exporters(["onnx"])[0], find_exporters(["openvino"])[0]
+    per_image = deliverable(POLICIES["lcnet at a block"]).policy
+    assert "decides per image, which a file of batch 8 cannot" in str(onnx_file.unsupported_reason(per_image, 8))
+    assert "decides per image, which a file of batch 8 cannot" in str(ir.unsupported_reason(per_image, 8))
+    assert ir.unsupported_reason(per_image, 1) is None
+    channels = deliverable(POLICIES["lcnet at a map"]).policy
+    assert "another number of channels for each image" in str(ir.unsupported_reason(channels, 1))
+
+
+def test_all_formats_lie_in_one_export(tmp_path: Path) -> None:
+    report = deliver(
+        deliverable(POLICIES["mod"], images=3), tmp_path / "out", find_exporters(["pt2", "onnx", "openvino"])
+    )
+    files = [file for one in report["formats"].values() for file in one["files"]]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*BASE_FILES, *files])
+
+
+def test_a_file_that_answers_differently_is_not_delivered(tmp_path: Path) -> None:
+    item = deliverable(POLICIES["dense"], images=3)
+    exporter = find_exporters(["onnx"])[0]
+    write = type(exporter).write
+
+    class Wrong(type(exporter)):  # type: ignore[misc]
+        def write(self, item: Deliverable, folder: Path) -> object:
+            with torch.no_grad():
+                *_, bias = item.compact.parameters()
+                bias.add_(0.5)
+                facts = write(self, item, folder)
+                bias.sub_(0.5)
+            return facts
+
+    with pytest.raises(ExportError, match=r"differs from the live model by .* \(format onnx\)"):
+        deliver(item, tmp_path / "out", [Wrong()])
+    assert list(tmp_path.iterdir()) == []
