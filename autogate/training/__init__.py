@@ -7,12 +7,12 @@ from autogate.training.loop import (
     gates_of,
     loss_of,
     optimiser_for,
-    recalibrate,
     score,
     set_training_progress,
     train,
 )
 from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFunction, TrainingBackend
+from autogate.training.recalibration import recalibrate
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer

@@ -1,4 +1,4 @@
-"""The training loop that every stage uses, and what is done after it: recalibration and scoring."""
+"""The training loop that every stage uses, and scoring after it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class TrainingCallback(Protocol):
 
 
 _WARM_UP_SHARE = 0.1
-_RECALIBRATION_IMAGES = 2048
 
 
 def cosine_lr(recipe: Recipe, fraction: float) -> float:
@@ -186,24 +185,6 @@ def gate_loss(gates: Iterable[TrainingGate]) -> torch.Tensor | float:
 def gates_of(form: nn.Module) -> dict[str, TrainingGate]:
     """Return the training gates in ``form`` by module path."""
     return {name: module for name, module in form.named_modules() if isinstance(module, TrainingGate)}
-
-
-def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
-    """Estimate the statistics of every batch normalisation again, with the gates as in evaluation."""
-    norms = [m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    form.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    with torch.no_grad():
-        for images, _ in split.batches(128, shuffle_seed=seed, limit=_RECALIBRATION_IMAGES):
-            with training_step(device):
-                form(images.to(device).contiguous(memory_format=torch.channels_last))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    form.eval()
 
 
 def score(
