@@ -38,7 +38,7 @@ class Split(ABC):
         limit: int | None = None,
         drop_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised images, float32 ``[B, 3, S, S]``, with their labels, int64 ``[B]``.
+        """Yield normalised images, float32 ``[B, C, H, W]``, with their labels, int64 ``[B]``.
 
         Equal arguments give equal batches, augmentation included; the global random state is left alone.
 
@@ -70,38 +70,38 @@ class Split(ABC):
 
 
 def take(images: Tensor, index: Tensor) -> Tensor:
-    """Return the images at ``index`` (int64 ``[B]``) of uint8 ``[N, S, S, 3]``, as uint8 ``[B, S, S, 3]``."""
+    """Return the images at ``index`` (int64 ``[B]``) of uint8 ``[N, H, W, C]``, as uint8 ``[B, H, W, C]``."""
     return images.index_select(0, index)
 
 
 def take_augmented(images: Tensor, index: Tensor, *, flip: bool, generator: torch.Generator) -> Tensor:
-    """Return images, each shifted by up to an eighth of its size and perhaps flipped.
+    """Return images, each shifted by up to an eighth of its height and width and perhaps flipped.
 
     What comes in at the borders is mirrored.
 
     Args:
-        images: All images, uint8 ``[N, S, S, 3]``.
+        images: All images, uint8 ``[N, H, W, C]``.
         index: Which to take, int64 ``[B]``.
         flip: Whether to flip left and right with probability one half.
         generator: Source of randomness.
 
     Returns:
-        uint8 ``[B, S, S, 3]``.
+        uint8 ``[B, H, W, C]``.
     """
-    count, size = len(index), images.shape[1]
-    reach = size // 8
-    shift = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
-    rows, columns = _mirror(torch.arange(size) + shift, size)
+    count, (height, width, channels) = len(index), images.shape[1:]
+    rows, columns = (_shifted(size, count, generator) for size in (height, width))
     if flip:
         turned = torch.randint(0, 2, (count, 1), generator=generator).bool()
         columns = torch.where(turned, columns.flip(1), columns)
     # One gather picks image, row and column; each element is a pixel.
-    pixels = (index[:, None] * size + rows)[:, :, None] * size + columns[:, None, :]
-    return images.view(-1, 3).index_select(0, pixels.view(-1)).view(count, size, size, 3)
+    pixels = (index[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
+    return images.view(-1, channels).index_select(0, pixels.view(-1)).view(count, height, width, channels)
 
 
-def _mirror(position: Tensor, size: int) -> Tensor:
-    position = position.abs()
+def _shifted(size: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return the positions along a side of ``size`` pixels, shifted at random and mirrored, int64 ``[count, size]``."""
+    reach = size // 8
+    position = (torch.arange(size) + torch.randint(-reach, reach + 1, (count, 1), generator=generator)).abs()
     return torch.where(position >= size, 2 * (size - 1) - position, position)
 
 
@@ -109,7 +109,7 @@ class MemorySplit(Split):
     """Images in memory.
 
     Args:
-        images: Images that several splits may share, uint8 ``[M, S, S, 3]``.
+        images: Images that several splits may share, uint8 ``[M, H, W, C]``.
         labels: Their class indices, int64 ``[M]``.
         index: Those that belong to this split, in stored order, int64 ``[N]``.
         preprocessing: Normalisation.
@@ -138,16 +138,16 @@ class MemorySplit(Split):
 
 
 def normalise(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Return ``pixels * scale + offset`` with the colours in front.
+    """Return ``pixels * scale + offset`` with the channels in front.
 
     Args:
-        pixels: uint8 ``[B, S, S, 3]``.
-        scale: Factor per colour, float32 ``[3]``.
-        offset: Summand per colour, float32 ``[3]``.
+        pixels: uint8 ``[B, H, W, C]``.
+        scale: Factor per channel, float32 ``[C]``.
+        offset: Summand per channel, float32 ``[C]``.
 
     Returns:
-        float32 ``[B, 3, S, S]``.
+        float32 ``[B, C, H, W]``.
     """
-    planes = torch.empty((len(pixels), 3, *pixels.shape[1:3]))
+    planes = torch.empty((len(pixels), pixels.shape[3], *pixels.shape[1:3]))
     planes.copy_(pixels.permute(0, 3, 1, 2))
     return planes.mul_(scale[:, None, None]).add_(offset[:, None, None])

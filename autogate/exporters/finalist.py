@@ -71,6 +71,7 @@ def export_finalist(
         images,
         report,
         task.network.model if is_brought(config.model) else None,
+        task.score_output,
     )
     return deliver(item, to, exporters)
 

@@ -56,7 +56,7 @@ def start(
     new_goal = judged_anew and known is not None and name is not None and _is_judged_otherwise(known, name, config)
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
-    task = load_task(config, reporter, own.model, own.data)
+    task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
@@ -72,7 +72,7 @@ def start(
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
         before = dict(run.facts.stage_seconds or {})
         try:
-            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name), sampler)
+            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name, config.score_output), sampler)
         finally:
             if run.is_stored:
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
