@@ -93,13 +93,15 @@ def search(
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
 
+    from autogate.exporters import rehearse
     from autogate.nas.evaluating import CallerInputs
     from autogate.nas.loop import check_same_config, start
 
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
     own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
-    return Study(start(url, study, config, default_reporter(reporter, progress=progress), own, artifacts=place), url)
+    hears = default_reporter(reporter, progress=progress)
+    return Study(start(url, study, config, hears, own, artifacts=place, rehearse=rehearse), url)
 
 
 @with_settings("resume")
