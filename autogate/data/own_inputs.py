@@ -28,19 +28,30 @@ NO_CLASS = -1
 
 
 def has_classes(data: Any) -> bool:
-    """Whether the first item of a dataset or loader is a pair of an input and a class index, as far as its type tells.
+    """Whether a dataset or loader yields pairs of an input and a class index, as far as up to 64 items tell.
 
-    A class index is a whole number that is not negative, or a tensor of one.
+    A class index is a whole number that is not negative, or a tensor of one; and there is more than one class.
     """
     dataset = _dataset(data)
-    if not hasattr(dataset, "__getitem__"):
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         return True  # it can only be iterated, which loading does once
-    item = item_of(dataset, 0, "train")
+    targets = {_class_of(item_of(dataset, position, "train")) for position in _spread(len(dataset))}
+    return None not in targets and len(targets) > 1
+
+
+def _class_of(item: Any) -> int | None:
     target = item[1] if isinstance(item, tuple | list) and len(item) == 2 else None
     if not isinstance(target, Tensor | np.ndarray | np.generic | int):
-        return False
+        return None
     value = np.asarray(target)
-    return value.dtype.kind in "iub" and value.size == 1 and bool((value >= 0).all())
+    whole = value.dtype.kind in "iub" and value.size == 1
+    return int(value.item()) if whole and value.item() >= 0 else None
+
+
+def _spread(count: int) -> list[int]:
+    """Return up to 64 positions, spread over ``count``."""
+    positions: list[int] = torch.linspace(0, count - 1, min(_SAMPLED, count)).long().tolist()
+    return positions
 
 
 def from_own_task(train: Any, test: Any, *, val: Any = None, name: str = "custom", seed: int = 0) -> ImageData:
@@ -132,7 +143,7 @@ class _Inputs:
     def identity(self) -> str:
         """Return a hash of up to 64 inputs, spread over the dataset, and of its length."""
         total = hashlib.sha256(f"{type(self.dataset).__name__}|{len(self)}".encode())
-        for position in torch.linspace(0, len(self) - 1, min(_SAMPLED, len(self))).long().tolist():
+        for position in _spread(len(self)):
             total.update(self[position].contiguous().numpy().tobytes())
         return total.hexdigest()
 
@@ -141,7 +152,7 @@ class _OwnSplit(Split):
     """Inputs that are read when they are needed, and never augmented; their labels say :data:`NO_CLASS`."""
 
     def __init__(self, inputs: _Inputs, index: Tensor) -> None:
-        super().__init__(torch.full((len(index),), NO_CLASS))
+        super().__init__(torch.full((len(index),), NO_CLASS), inputs.shape)
         self._inputs = inputs
         self._index = index
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from autogate.errors import DataError
 from autogate.records import Preprocessing
 
+_EVALUATION_BATCH = 128
+_USUAL_SIZE = 224
+
 
 class Split(ABC):
     """The training, validation or test images.
@@ -19,15 +22,23 @@ class Split(ABC):
 
     Attributes:
         labels: Class index of every image in stored order, int64 ``[N]``.
+        shape: Channels, height and width of one input.
     """
 
     labels: Tensor
+    shape: tuple[int, int, int]
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, shape: tuple[int, int, int]) -> None:
         self.labels = labels
+        self.shape = shape
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
+
+    def evaluation_batch(self) -> int:
+        """Return how many images to run at a time: 128, or as many as have no more pixels than those of usual size."""
+        _, height, width = self.shape
+        return max(1, min(_EVALUATION_BATCH, _EVALUATION_BATCH * _USUAL_SIZE**2 // (height * width)))
 
     def batches(
         self,
@@ -119,7 +130,7 @@ class MemorySplit(Split):
     def __init__(
         self, images: Tensor, labels: Tensor, index: Tensor, preprocessing: Preprocessing, *, flip: bool
     ) -> None:
-        super().__init__(labels[index])
+        super().__init__(labels[index], preprocessing.input_shape)
         self._images = images
         self._index = index
         self._flip = flip

@@ -34,19 +34,18 @@ class StreamSplit(Split):
     def __init__(
         self, source: ImageSource, index: Tensor, preprocessing: Preprocessing, *, flip: bool, workers: int
     ) -> None:
-        super().__init__(source.labels[index])
+        super().__init__(source.labels[index], preprocessing.input_shape)
         self._source = source
         self._index = index
-        self._shape = preprocessing.input_shape
         self._flip = flip
         self._workers = workers
         self._scale = 1 / (255 * torch.tensor(preprocessing.std))
         self._offset = -torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
 
     def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        transform = _augmentation(self._shape, self._flip) if augment else None
+        transform = _augmentation(self.shape, self._flip) if augment else None
         loader: DataLoader[Any] = DataLoader(
-            _Decoder(self._source, self._shape, transform, seed),
+            _Decoder(self._source, self.shape, transform, seed),
             batch_size=batch_size,
             sampler=self._index[order].tolist(),
             num_workers=self._workers,

@@ -226,7 +226,7 @@ def _outputs(
 ) -> Iterator[tuple[Any, torch.Tensor]]:
     form.to(device).eval()
     with torch.inference_mode():
-        for images, labels in split.batches(128, limit=limit):
+        for images, labels in split.batches(split.evaluation_batch(), limit=limit):
             with training_step(device):
                 result = form(images.to(device).contiguous(memory_format=torch.channels_last))
             yield result, labels

@@ -11,7 +11,6 @@ from autogate.data import Split
 from autogate.device_lock import training_step
 
 _IMAGES = 2048
-_BATCH = 128
 
 
 def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
@@ -35,7 +34,7 @@ def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.devic
     for norm in norms:
         norm.reset_running_stats()
         norm.train()
-    batch_size = math.ceil(images / math.ceil(images / _BATCH))
+    batch_size = math.ceil(images / math.ceil(images / max(2, split.evaluation_batch())))
     seen = 0
     with torch.no_grad():
         for batch, _ in split.batches(batch_size, shuffle_seed=seed, limit=images):

@@ -43,9 +43,12 @@ def test_targets_are_not_looked_at(target: Any) -> None:
 
 @pytest.mark.parametrize("target", [0, 3, True, np.int64(2), torch.tensor(5), torch.tensor([5]), np.uint8(0)])
 def test_classes_are_recognised(target: Any) -> None:
-    assert has_classes([(INPUTS[0], target)])
-    assert has_classes(DataLoader([(INPUTS[0], target)]))  # type: ignore[arg-type]
-    assert not has_classes([(INPUTS[0], target, 1)])
+    items = [(INPUTS[0], target), (INPUTS[1], 7)]
+    assert has_classes(items)
+    assert has_classes(DataLoader(items))  # type: ignore[arg-type]
+    assert not has_classes([(value, number, 1) for value, number in items])
+    assert not has_classes([*items, (INPUTS[2], -4)])
+    assert not has_classes([(INPUTS[0], target)] * 5), "a target that is the same everywhere is a dummy"
 
 
 def test_the_content_and_the_seed_make_the_fingerprint() -> None:
