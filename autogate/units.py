@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping
 
@@ -78,14 +79,43 @@ def parse_bytes(text: str) -> int:
     return int(value * BYTES[unit])
 
 
-def parse_channels(text: str) -> tuple[float, float, float]:
-    """Parse three comma-separated numbers, one per RGB channel, such as ``0.485,0.456,0.406``."""
+def parse_channels(text: str) -> tuple[float, ...]:
+    """Parse comma-separated numbers, one per channel, such as ``0.485,0.456,0.406`` or ``0.5``."""
     try:
-        red, green, blue = map(float, text.split(","))
+        return tuple(map(float, text.split(",")))
     except ValueError:
         example = "0.485,0.456,0.406"
-        raise UnitError(f"{text!r} must be three numbers, one per channel; write it like {example}") from None
-    return red, green, blue
+        raise UnitError(f"{text!r} must be numbers, one per channel; write it like {example}") from None
+
+
+LARGEST_SIDE = 16_384
+"""Longest side of an input, in pixels."""
+
+
+def parse_size(value: object) -> int | tuple[int, int]:
+    """Return height and width of an input in pixels, or one number for a square.
+
+    Args:
+        value: What the user wrote: ``224``, ``"224x160"`` (height first) or ``(224, 160)``.
+
+    Raises:
+        UnitError: If it is nothing of that, or no size that an input can have.
+    """
+    parts = re.split("[x×]", value.strip()) if isinstance(value, str) else value
+    sides = tuple(parts) if isinstance(parts, tuple | list) else (parts,)
+    try:
+        numbers = [int(side) if isinstance(side, str) else operator.index(side) for side in sides]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (1, 2) or any(isinstance(side, bool) for side in sides):
+        raise UnitError(f"must be a whole number, or height and width such as 224x160, not {value!r}")
+    for side in numbers:
+        if side <= 0:
+            raise UnitError(f"must be above zero, not {side}")
+        if side > LARGEST_SIDE:
+            raise UnitError(f"must be at most {LARGEST_SIDE}, not {side}")
+    height, width = numbers[0], numbers[-1]
+    return height if height == width else (height, width)
 
 
 def in_mib(size_bytes: float) -> str:

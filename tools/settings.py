@@ -9,7 +9,7 @@ import json
 import sys
 import textwrap
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -102,13 +102,19 @@ def main() -> int:
 
 def _type(setting: Setting) -> str:
     """Return the type as source text."""
-    if get_origin(setting.type) is Literal:
-        text = f"Literal[{', '.join(map(json.dumps, setting.choices))}]"
-    elif get_origin(setting.type) is tuple:
-        text = f"tuple[{', '.join(member.__name__ for member in get_args(setting.type))}]"
-    else:
-        text = setting.type.__name__
+    text = _type_text(setting.type)
     return f"{text} | None" if setting.optional else text
+
+
+def _type_text(kind: Any) -> str:
+    if kind is ...:
+        return "..."
+    members = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"Literal[{', '.join(map(json.dumps, members))}]"
+    if get_origin(kind) is tuple:
+        return f"tuple[{', '.join(map(_type_text, members))}]"
+    return " | ".join(map(_type_text, members)) if members else str(kind.__name__)
 
 
 def _help(setting: Setting, command: str) -> str:

@@ -102,7 +102,7 @@ def reranked_document(
     config = store.study(study).config
     budget = budgets.latency or config.budgets.latency
     taken = read_profile(find_profile(profile))
-    latency = _latency_model(taken, config, model, data, None)
+    latency = _latency_model(taken, config, model, data, None, own_task=store.study(study).facts.own_task)
     trials, unknown = [], 0
     for trial in store.trials(study):
         if trial.policy is None or trial.val_accuracy is None:
@@ -141,10 +141,16 @@ def reranked_document(
 
 
 def _latency_model(
-    profile: Profile, config: SearchConfig, model: nn.Module | None, data: OwnData | None, facts: StudyFacts | None
+    profile: Profile,
+    config: SearchConfig,
+    model: nn.Module | None,
+    data: OwnData | None,
+    facts: StudyFacts | None,
+    *,
+    own_task: bool,
 ) -> LatencyModel:
     """Return the model of a study's own device, or without ``facts`` of the profile's."""
-    module, images = load_model_and_data(config, model, data)
+    module, images = load_model_and_data(config, model, data, own_task=own_task)
     return study_latency(profile, traced_network(module, images.preprocessing), facts)
 
 
@@ -154,7 +160,8 @@ def _study_model(
     """Return a study's configuration, and the model of its own device, or of that of another ``profile``."""
     record = store.study(study)
     taken = read_profile(find_profile(profile)) if profile else own_profile(store, study)
-    return record.config, _latency_model(taken, record.config, model, data, None if profile else record.facts)
+    facts = None if profile else record.facts
+    return record.config, _latency_model(taken, record.config, model, data, facts, own_task=record.facts.own_task)
 
 
 def explanation_document(
@@ -182,7 +189,8 @@ def explanation_document(
         record = store.study(name)
         config = record.config
         CallerInputs().check(name, config)
-        latency = _latency_model(own_profile(store, name), config, None, None, record.facts)
+        facts = record.facts
+        latency = _latency_model(own_profile(store, name), config, None, None, facts, own_task=facts.own_task)
         spec = space or parse_space(config.space, "the search space")
     setting = latency.profile.setting
     return {

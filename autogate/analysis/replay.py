@@ -92,7 +92,7 @@ def replay_driver(store: Store, study: str, config: SearchConfig, reporter: Repo
     profile = None if target is None else store.profile(target.profile)
     if profile is None or target is None or task is None:
         raise StudyError(f"the profile of study {study!r} is not in {store.shown_url}")
-    module = load_model(config.model, num_classes=len(task.class_names)).module
+    module = load_model(config.model, num_classes=len(task.class_names) or None).module
     latency = study_latency(profile, find_sites(module, profile.input_shape), facts)
     objective = Objective.of(config, latency.dense_ms)
     if floor_of(config, facts) is not None:

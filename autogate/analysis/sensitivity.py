@@ -74,7 +74,7 @@ def sensitivity_document(
         raise AutoGateError(f"tie must be site or stage, not {tie!r}")
     policies = _policies(task, chosen, tie, SHARES if values is None else tuple(values))
     if config.weights is None:
-        fit_base(config, task, TrainingBackend(), reporter)
+        fit_base(config, task, TrainingBackend(output=task.score_output), reporter)
     curves = []
     with reporter.stage("sensitivity"):
         dense = _accuracy(task, task.network.model, images)
@@ -128,4 +128,4 @@ def _with_gates(task: Task, gates: dict[str, Gate], images: int) -> float:
 
 def _accuracy(task: Task, network: nn.Module, images: int) -> float:
     with torch.inference_mode():
-        return score(network, task.data.val, device=task.trainer, limit=images)[0]
+        return score(network, task.data.val, device=task.trainer, limit=images, output=task.score_output)[0]

@@ -72,7 +72,7 @@ def profile(
     from autogate.latency.hardware import clocks_locked, resolve_device
     from autogate.latency.profile import write_profile
     from autogate.latency.timing import noise_reason
-    from autogate.models import default_input_size, load_model
+    from autogate.models import default_input_size, input_channels, load_model
     from autogate.nas.profiles import (
         QUICK_PROFILE_S,
         check_setting,
@@ -81,13 +81,15 @@ def profile(
         searched_space,
         transfer_to_here,
     )
+    from autogate.records import Preprocessing
     from autogate.sites import find_sites
     from autogate.surgery import check_dense
 
     check_names(settings, taken_by(SearchConfig, "profile"))
     config = make_config(model=model, space=load_space(space).to_json(), pareto=True, **settings)
-    size = config.input_size or default_input_size(model)
-    network = check_dense(find_sites(load_model(model, num_classes=num_classes).module, (3, size, size)))
+    module = load_model(model, num_classes=num_classes).module
+    size = Preprocessing(config.input_size or default_input_size(model))
+    network = check_dense(find_sites(module, size.with_channels(input_channels(module)).input_shape))
     device, strict_time_limit = resolve_device(config.device), time_s is not None
     time_s = QUICK_PROFILE_S if time_s is None else time_s
     check_setting(config, network, device)

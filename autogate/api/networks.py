@@ -12,7 +12,15 @@ from autogate.api.progress import default_reporter
 from autogate.api.results import SensitivityResult, SiteInfo
 from autogate.api.signatures import with_settings
 from autogate.errors import ModelError
-from autogate.goals import SearchConfig, SensitivitySettings, check_names, config_names, make_config, taken_by
+from autogate.goals import (
+    SearchConfig,
+    SensitivitySettings,
+    check_names,
+    checked_size,
+    config_names,
+    make_config,
+    taken_by,
+)
 from autogate.space import load_space
 from autogate.studies import Reporter
 
@@ -28,6 +36,7 @@ def find_sites(
     example_inputs: ExampleInputs | None = None,
     *,
     num_classes: int | None = None,
+    input_size: int | str | tuple[int, int] | None = None,
 ) -> list[SiteInfo]:
     """Return the sites of a network with shapes and MACs, and the families that fit each.
 
@@ -38,24 +47,29 @@ def find_sites(
         example_inputs: A batch ``[N, C, H, W]``, or the shape ``(C, H, W)`` of one input; None for the usual size of a
             network by name.
         num_classes: Outputs of the classifier of a network by name; None for its default.
+        input_size: Height and width of the input of a network by name, in pixels, such as 224 or ``224x160``; used
+            without ``example_inputs``.
 
     Raises:
         ModelError: If the network is unknown, cannot be traced, or has no site.
+        AutoGateError: If ``input_size`` is none.
 
     Example:
         >>> [site.name for site in find_sites(model, (3, 32, 32)) if "mod" in site.families]
     """
     from autogate.gates import FAMILIES
-    from autogate.models import default_input_size, load_model
-    from autogate.records import Site
+    from autogate.models import default_input_size, input_channels, load_model
+    from autogate.records import Preprocessing, Site
     from autogate.sites import find_sites
 
-    if example_inputs is None:
-        if not isinstance(model, str):
-            raise ModelError("give example_inputs with a module of your own, such as (3, 224, 224)")
-        size = default_input_size(model)
-        example_inputs = (3, size, size)
+    if example_inputs is None and not isinstance(model, str):
+        raise ModelError("give example_inputs with a module of your own, such as (3, 224, 224)")
+    size = None if input_size is None else checked_size(input_size)
     module = load_model(model, num_classes=num_classes).module if isinstance(model, str) else model
+    if example_inputs is None and isinstance(model, str):
+        usual = Preprocessing(size or default_input_size(model))
+        example_inputs = usual.with_channels(input_channels(module)).input_shape
+    assert example_inputs is not None  # noqa: S101 - given with a module, or else found for a name
     network = find_sites(module, input_shape(example_inputs))
 
     def info(site: Site, reason: str) -> SiteInfo:

@@ -231,4 +231,4 @@ class Study:
         from autogate.nas.evaluating import CallerInputs, load_task
 
         CallerInputs(model, data).check(self.name, self.config)
-        return load_task(self.config, Reporter(), model, data)
+        return load_task(self.config, Reporter(), model, data, own_task=self.store.study(self.name).facts.own_task)

@@ -71,7 +71,8 @@ def search(
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
-            ``val`` or ``test``.
+            ``val`` or ``test``. With both functions the task may be any: targets of the data are never looked at, and
+            unless they are classes, inputs are taken as they are, float ``[C, H, W]``.
         sampler: Who proposes candidates, with guided proposals between: ``tpe``, ``gp``, ``nsgaii``; ``random``, which
             gets no guided ones; ``package.module:factory``, a function that returns an Optuna sampler; or such a
             sampler itself. Built-in ones propose the same after an interruption as without. A sampler of your own is
@@ -93,13 +94,15 @@ def search(
         check_name(study)
     place = None if artifacts is None else checked_url(artifacts)
 
+    from autogate.exporters import rehearse
     from autogate.nas.evaluating import CallerInputs
     from autogate.nas.loop import check_same_config, start
 
     if study is not None and holds_studies(url):
         check_same_config(Store(url), study, config)
     own = replace(CallerInputs.among(model, data), train_fn=train_fn, score_fn=score_fn, sampler=_object(sampler))
-    return Study(start(url, study, config, default_reporter(reporter, progress=progress), own, artifacts=place), url)
+    hears = default_reporter(reporter, progress=progress)
+    return Study(start(url, study, config, hears, own, artifacts=place, rehearse=rehearse), url)
 
 
 @with_settings("resume")

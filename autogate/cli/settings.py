@@ -107,7 +107,8 @@ def merge_config(context: typer.Context, path: Path | None, model: type[BaseMode
 
 def _parameter(setting: Setting, command: str, unless_given: str | None) -> inspect.Parameter:
     """Return a setting as a parameter of a command."""
-    option, text = setting.option, setting.is_text or setting.option.positional
+    option = setting.option
+    text = setting.is_text or option.positional or not isinstance(setting.type, type)
     kind: Any = bool if setting.type is bool else str if text else setting.type
     default = option.default_text or (None if setting.required else setting.default)
     if unless_given is not None:

@@ -14,9 +14,8 @@ from autogate.cli.settings import parsed, takes_settings
 def command(num_classes: NumClasses = None, output: FormatOption = Format.table, **settings: Any) -> None:
     """List the places in a network where gates can stand."""
     given = parsed(settings)
-    size = given.get("input_size")
-    shape = None if size is None else (3, size, size)
-    rows = [site.to_json() for site in autogate.find_sites(given["model"], shape, num_classes=num_classes)]
+    found = autogate.find_sites(given["model"], num_classes=num_classes, input_size=given.get("input_size"))
+    rows = [site.to_json() for site in found]
     if output is Format.json:
         print_json(rows)
         return

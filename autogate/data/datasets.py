@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from autogate.data.image_data import ImageData, Options, assemble, check_labels
-from autogate.data.source import ImageSource
+from autogate.data.source import ImageSource, Picture, size_of
 from autogate.errors import DataError
 from autogate.records import Preprocessing
 from autogate.system import one_line
@@ -25,7 +25,7 @@ class DatasetSource(ImageSource):
     """The pairs (image, label) of a map-style dataset.
 
     Args:
-        dataset: Has ``len()`` and yields a PIL image, or a tensor of 1 or 3 channels, and a label.
+        dataset: Has ``len()`` and yields a PIL image, or a tensor ``[C, H, W]``, and a label.
         what: What to call it in an error.
 
     Raises:
@@ -38,18 +38,25 @@ class DatasetSource(ImageSource):
         self.dataset = dataset
         self.what = what
         self.labels = _labels(dataset, what)
+        first = self.load(0)
+        self.channels = len(first) if isinstance(first, Tensor) else None
 
-    def load(self, position: int) -> Image.Image:
+    def load(self, position: int) -> Picture:
         """Return an image of the dataset."""
-        return _to_pil(_pair(self.dataset, position, self.what)[0], f"{self.what}[{position}]")
+        picture = _picture(_pair(self.dataset, position, self.what)[0], f"{self.what}[{position}]")
+        channels = len(picture) if isinstance(picture, Tensor) else None
+        if channels != self.channels and position:
+            raise DataError(f"{self.what}[{position}] has another number of channels than {self.what}[0]; leave it out")
+        return picture
 
     def identity(self) -> str:
         """Return a hash of up to 64 images, spread over the dataset, and of its length."""
         total = hashlib.sha256(f"{type(self.dataset).__name__}|{len(self)}".encode())
         for position in torch.linspace(0, len(self) - 1, min(_SAMPLED, len(self))).long().tolist():
             image = self.load(position)
-            total.update(f"{image.mode}|{image.size}|".encode())
-            total.update(image.tobytes())
+            mode = len(image) if isinstance(image, Tensor) else image.mode
+            total.update(f"{mode}|{size_of(image)}|".encode())
+            total.update(image.numpy().tobytes() if isinstance(image, Tensor) else image.tobytes())
         return total.hexdigest()
 
 
@@ -68,12 +75,14 @@ def from_datasets(
     memory_limit_bytes: int = 2 * 2**30,
     workers: int = 0,
     flip: bool = True,
+    channels: int = 3,
 ) -> ImageData:
     """Use your own torch datasets or data loaders.
 
-    A dataset yields (image, label): a PIL image, or a tensor ``[3, H, W]`` or ``[1, H, W]`` of uint8, or of
-    floats in [0, 1]. It should neither normalise nor augment, because AutoGate does both. Of a data loader
-    only its dataset is used, unless that can only be iterated; then all its batches are held in memory.
+    A dataset yields (image, label): a PIL image, or a tensor ``[C, H, W]`` of uint8, or of floats in [0, 1]. One
+    channel is grey and three are RGB, and either becomes what the network takes. It should neither normalise nor
+    augment, because AutoGate does both. Of a data loader only its dataset is used, unless that can only be iterated;
+    then all its batches are held in memory.
 
     Args:
         train: Training data.
@@ -89,11 +98,12 @@ def from_datasets(
         memory_limit_bytes: Decoded images above this are loaded from the datasets again and again.
         workers: Processes that load in that case.
         flip: Whether a mirrored image keeps its class.
+        channels: To bring images to, 1 for grey or 3 for RGB; what has another number of channels keeps it.
 
     Raises:
         DataError: If a dataset is empty or yields something that cannot be used.
     """
-    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers)
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels)
     given = {"train": train, "test": test, "val": val}
     sources = {
         split: DatasetSource(_map_style(data, split), split) for split, data in given.items() if data is not None
@@ -160,32 +170,55 @@ def _labels(dataset: Any, what: str) -> Tensor:
 
 def _label(label: Any, what: str) -> int:
     try:
+        # A number with a point is a target of another kind, and would be cut to a class without a word.
+        if np.asarray(label).dtype.kind == "f":
+            raise ValueError
         return int(label)
-    except (TypeError, ValueError) as problem:
-        raise DataError(f"{what} has the label {label!r:.40}; labels must be class indices") from problem
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise DataError(
+            f"{what} has the target {' '.join(repr(label).split()):.60}, which is no class index; another task than "
+            "classification needs your own train_fn and score_fn"
+        ) from problem
 
 
-def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
+def item_of(dataset: Any, position: int, what: str) -> Any:
+    """Return an item of a dataset; one that is made at random is the same each time.
+
+    Raises:
+        DataError: If the dataset fails.
+    """
     # A transform that draws at random then gives the same image each time, and leaves the global state alone.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(position)
         try:
-            item = dataset[position]
+            return dataset[position]
         except Exception as problem:  # runs the user's code, which may fail in any way
             raise DataError(
                 f"cannot read {what}[{position}] ({one_line(problem, with_type=True)}); repair the dataset"
             ) from problem
+
+
+def _pair(dataset: Any, position: int, what: str) -> tuple[Any, Any]:
+    item = item_of(dataset, position, what)
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise DataError(f"{what}[{position}] must be a pair (image, label), not {type(item).__name__}")
+        raise DataError(
+            f"{what}[{position}] must be a pair (image, class), not {_shape_of(item)}; another task than "
+            "classification needs your own train_fn and score_fn"
+        )
     return item[0], item[1]
 
 
-def _to_pil(image: Any, what: str) -> Image.Image:
+def _shape_of(item: Any) -> str:
+    return f"{len(item)} values" if isinstance(item, tuple | list) else f"a {type(item).__name__}"
+
+
+def _picture(image: Any, what: str) -> Picture:
+    """Return a PIL image, or uint8 ``[C, H, W]`` where there is no image with so many channels."""
     if isinstance(image, Image.Image):
         return image
-    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] not in (1, 3):
+    if not isinstance(image, Tensor) or image.ndim != 3 or 0 in image.shape:
         found = f"a tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise DataError(f"{what} is {found}; yield a PIL image or a tensor [3, H, W]")
+        raise DataError(f"{what} is {found}; yield a PIL image or a tensor [C, H, W]")
     if image.is_floating_point():
         low, high = (float(v) for v in torch.aminmax(image))
         if low < 0 or high > 1:
@@ -194,6 +227,9 @@ def _to_pil(image: Any, what: str) -> Image.Image:
                 "dataset, AutoGate normalises by itself"
             )
         image = (image * 255).round()
+    if len(image) not in (1, 3):
+        channels: Tensor = image.to(torch.uint8)
+        return channels
     pixels = image.to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,9 +28,9 @@ class ImageData:
         train: Images to train on.
         val: Images the search is steered by; never trained on.
         test: Images touched only when a finalist is reported.
-        num_classes: Number of classes.
+        num_classes: Number of classes; None where targets are no classes.
         class_names: Name of each class, by index.
-        preprocessing: Input size in pixels and normalisation of every image.
+        preprocessing: Input size, channels and normalisation of every image.
         fingerprint: 16 hex digits that identify content, split and preprocessing.
     """
 
@@ -37,7 +38,7 @@ class ImageData:
     train: Split
     val: Split
     test: Split
-    num_classes: int
+    num_classes: int | None
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     fingerprint: str
@@ -91,6 +92,7 @@ class Options:
         max_val: Most images the validation split is given that way.
         memory_limit_bytes: Decoded images above this are read from disk again and again.
         workers: Processes that decode in that case.
+        channels: To bring images to, 1 for grey or 3 for RGB; what has another number of channels keeps it.
     """
 
     preprocessing: Preprocessing | None = None
@@ -99,6 +101,7 @@ class Options:
     max_val: int = 5000
     memory_limit_bytes: int = 2 * 2**30
     workers: int = 0
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if not 0 < self.val_fraction < 1:
@@ -131,7 +134,7 @@ def assemble(
     Raises:
         DataError: If a split is too small or an image cannot be read.
     """
-    preprocessing = options.preprocessing or Preprocessing(natural_size(train))
+    preprocessing = _preprocessing(name, train, options)
     own_val = val is not None
     if val is None:
         count = min(options.max_val, max(1, round(options.val_fraction * len(train))))
@@ -161,6 +164,18 @@ def assemble(
     )
 
 
+def _preprocessing(name: str, train: ImageSource, options: Options) -> Preprocessing:
+    channels = train.channels or options.channels
+    wanted = options.preprocessing or Preprocessing(natural_size(train))
+    try:
+        return wanted.with_channels(channels)
+    except ValueError:
+        raise DataError(
+            f"the images of {name} have {channels} channels here, and mean and standard deviation are given for "
+            f"{wanted.channels}; give --mean and --std one number per channel"
+        ) from None
+
+
 class _Holder:
     """Decodes every source once, if all of them fit into memory."""
 
@@ -168,11 +183,11 @@ class _Holder:
         self._preprocessing = preprocessing
         self._workers = options.workers
         self._flip = flip
-        size = preprocessing.input_size
+        shape = preprocessing.input_shape
         self._images: dict[int, Tensor] = {}
-        if sum(len(source) for source in sources) * size * size * 3 <= options.memory_limit_bytes:
+        if sum(len(source) for source in sources) * math.prod(shape) <= options.memory_limit_bytes:
             for source in sources:
-                self._images[id(source)] = decode_all(source.load, len(source), size, threaded=source.threaded)
+                self._images[id(source)] = decode_all(source.load, len(source), shape, threaded=source.threaded)
 
     def split(self, source: ImageSource, index: Tensor) -> Split:
         """Return the split of a source's images at ``index``, int64 ``[N]``."""

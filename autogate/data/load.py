@@ -11,6 +11,7 @@ from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
 from autogate.data.image_data import ImageData, Options
+from autogate.data.own_inputs import from_own_task, has_classes
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
@@ -28,6 +29,8 @@ def load_data(
     memory_limit_bytes: int = 2 * 2**30,
     download: bool = False,
     workers: int = 0,
+    channels: int = 3,
+    own_task: bool = False,
 ) -> ImageData:
     """Load a dataset and divide it into training, validation and test images.
 
@@ -41,11 +44,13 @@ def load_data(
         memory_limit_bytes: Decoded images above this are read from disk again and again.
         download: Whether a torchvision dataset may be downloaded.
         workers: Processes that decode images that do not fit into memory.
+        channels: To bring images to, 1 for grey or 3 for RGB; what has another number of channels keeps it.
+        own_task: Whether a factory's targets need not be classes, since training and score are the caller's.
 
     Raises:
         DataError: If the data is unknown, missing, empty or damaged.
     """
-    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers)
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels)
     text = str(source)
     if not text:
         raise DataError("no data was named; use digits, a directory, or package.module:factory")
@@ -59,23 +64,25 @@ def load_data(
     if text.lower() in dataset_names():
         return load_torchvision(text.lower(), options, download=download)
     if is_factory(text):
-        return _from_factory(text, options)
+        return _from_factory(text, options, own_task)
     hint = suggest(text, ["digits", *dataset_names()]) or "use digits, a directory, or package.module:factory"
     raise DataError(f"unknown data {text!r}; {hint}")
 
 
-def _from_factory(spec: str, options: Options) -> ImageData:
+def _from_factory(spec: str, options: Options, own_task: bool) -> ImageData:
     made: Any = call_factory(spec, DataError)
     if isinstance(made, ImageData):
         return made
     if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         found = f"{len(made)} items" if isinstance(made, tuple | list) else type(made).__name__
         raise DataError(f"{spec} returned {found}; return ImageData, (train, test) or (train, val, test)")
-    train, test = made[0], made[-1]
+    train, test, val = made[0], made[-1], made[1] if len(made) == 3 else None
+    if own_task and not has_classes(train):
+        return from_own_task(train, test, val=val, name=spec, seed=options.seed)
     data = from_datasets(
         train,
         test,
-        val=made[1] if len(made) == 3 else None,
+        val=val,
         name=spec,
         preprocessing=options.preprocessing,
         seed=options.seed,
@@ -83,5 +90,6 @@ def _from_factory(spec: str, options: Options) -> ImageData:
         max_val=options.max_val,
         memory_limit_bytes=options.memory_limit_bytes,
         workers=options.workers,
+        channels=options.channels,
     )
     return replace(data, name=spec)

@@ -1,4 +1,4 @@
-"""Where images come from, and how they become square RGB images of one size."""
+"""Where images come from, and how they become images of one size and one number of channels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from os import cpu_count
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -17,45 +18,70 @@ SMALL_SIZE = 64
 _CHUNK = 256
 
 
-def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """Return an RGB image of ``size`` x ``size`` pixels; one of that size already is left as it is.
+Picture = Image.Image | Tensor
+"""An image of any mode, or uint8 ``[C, H, W]`` with a number of channels that no image has."""
 
-    The shorter side becomes ``size`` (above 64 pixels: ``size * 256 / 224``), then the centre is cut out.
+
+def with_channels(picture: Picture, channels: int) -> Picture:
+    """Return an image in grey (one channel) or in RGB; a tensor is left as it is."""
+    if isinstance(picture, Tensor):
+        return picture
+    mode = "L" if channels == 1 else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def fit(picture: Picture, shape: tuple[int, int, int]) -> Picture:
+    """Return an image of ``shape``: channels, height, width; one of that shape already is left as it is.
+
+    It is scaled until it covers height and width (above 64 pixels: 256 / 224 of them), then the centre is cut out.
     """
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    if image.size == (size, size):
-        return image
-    shorter = size if size <= SMALL_SIZE else round(size * 256 / 224)
-    scale = shorter / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.crop((left, top, left + size, top + size))
+    channels, height, width = shape
+    picture = with_channels(picture, channels)
+    given = size_of(picture)
+    if given == (width, height):
+        return picture
+    margin = 1 if max(height, width) <= SMALL_SIZE else 256 / 224
+    scale = max(round(width * margin) / given[0], round(height * margin) / given[1])
+    to_width, to_height = max(width, round(given[0] * scale)), max(height, round(given[1] * scale))
+    left, top = (to_width - width) // 2, (to_height - height) // 2
+    if isinstance(picture, Tensor):
+        scaled = F.interpolate(picture[None].float(), (to_height, to_width), mode="bilinear", antialias=True)[0]
+        return scaled.round().clamp(0, 255).byte()[:, top : top + height, left : left + width]
+    picture = picture.resize((to_width, to_height), Image.Resampling.BILINEAR)
+    return picture.crop((left, top, left + width, top + height))
 
 
-def to_uint8(image: Image.Image) -> Tensor:
-    """Return an RGB image as uint8 ``[H, W, 3]``."""
-    return torch.from_numpy(np.array(image, dtype=np.uint8))
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Return width and height, in pixels."""
+    return (picture.shape[2], picture.shape[1]) if isinstance(picture, Tensor) else picture.size
 
 
-def decode_all(load: Callable[[int], Image.Image], count: int, size: int, *, threaded: bool) -> Tensor:
+def to_uint8(picture: Picture) -> Tensor:
+    """Return an image in grey or RGB, or a tensor, as uint8 ``[H, W, C]``."""
+    if isinstance(picture, Tensor):
+        return picture.permute(1, 2, 0)
+    pixels = torch.from_numpy(np.array(picture, dtype=np.uint8))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def decode_all(load: Callable[[int], Picture], count: int, shape: tuple[int, int, int], *, threaded: bool) -> Tensor:
     """Load ``count`` images into memory.
 
     Args:
         load: Returns the image at a position.
         count: Number of images.
-        size: Height and width to bring them to, in pixels.
+        shape: Channels, height and width to bring them to.
         threaded: Whether ``load`` may be called from several threads.
 
     Returns:
-        uint8 ``[count, size, size, 3]``.
+        uint8 ``[count, height, width, channels]``.
     """
-    images = np.empty((count, size, size, 3), dtype=np.uint8)
+    channels, height, width = shape
+    images = np.empty((count, height, width, channels), dtype=np.uint8)
 
     def decode(start: int) -> None:
         for position in range(start, min(start + _CHUNK, count)):
-            images[position] = np.asarray(fit_square(load(position), size))
+            images[position] = to_uint8(fit(load(position), shape)).numpy()
 
     starts = range(0, count, _CHUNK)
     if not threaded:
@@ -81,16 +107,18 @@ class ImageSource(ABC):
     Attributes:
         labels: Class index of every image, int64 ``[N]``.
         threaded: Whether :meth:`load` may be called from several threads.
+        channels: Number of channels of all images; None for images that can be brought to grey or to RGB.
     """
 
     labels: Tensor
     threaded = True
+    channels: int | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
     @abstractmethod
-    def load(self, position: int) -> Image.Image:
+    def load(self, position: int) -> Picture:
         """Return an image in any mode and size.
 
         Raises:
@@ -103,15 +131,17 @@ class ImageSource(ABC):
 
     def size_of(self, position: int) -> tuple[int, int]:
         """Return width and height of an image, in pixels."""
-        return self.load(position).size
+        return size_of(self.load(position))
 
 
-def natural_size(source: ImageSource) -> int:
-    """Return the size of the first image if the images are small squares, else 224.
+def natural_size(source: ImageSource) -> int | tuple[int, int]:
+    """Return the size of the first image if the images are small squares, or small and all alike; else 224.
 
     At most 64 images, spread over the source, are looked at.
     """
     positions = torch.linspace(0, len(source) - 1, min(_PROBED, len(source))).long().tolist()
     sizes = [source.size_of(position) for position in positions]
-    small = all(width == height <= SMALL_SIZE for width, height in sizes)
-    return sizes[0][0] if small else DEFAULT_SIZE
+    width, height = sizes[0]
+    if all(width == height <= SMALL_SIZE for width, height in sizes):
+        return width
+    return (height, width) if len(set(sizes)) == 1 and max(sizes[0]) <= SMALL_SIZE else DEFAULT_SIZE

@@ -11,6 +11,9 @@ from torch import Tensor
 from autogate.errors import DataError
 from autogate.records import Preprocessing
 
+_EVALUATION_BATCH = 128
+_USUAL_SIZE = 224
+
 
 class Split(ABC):
     """The training, validation or test images.
@@ -19,15 +22,23 @@ class Split(ABC):
 
     Attributes:
         labels: Class index of every image in stored order, int64 ``[N]``.
+        shape: Channels, height and width of one input.
     """
 
     labels: Tensor
+    shape: tuple[int, int, int]
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, shape: tuple[int, int, int]) -> None:
         self.labels = labels
+        self.shape = shape
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
+
+    def evaluation_batch(self) -> int:
+        """Return how many images to run at a time: 128, or as many as have no more pixels than those of usual size."""
+        _, height, width = self.shape
+        return max(1, min(_EVALUATION_BATCH, _EVALUATION_BATCH * _USUAL_SIZE**2 // (height * width)))
 
     def batches(
         self,
@@ -38,7 +49,7 @@ class Split(ABC):
         limit: int | None = None,
         drop_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised images, float32 ``[B, 3, S, S]``, with their labels, int64 ``[B]``.
+        """Yield normalised images, float32 ``[B, C, H, W]``, with their labels, int64 ``[B]``.
 
         Equal arguments give equal batches, augmentation included; the global random state is left alone.
 
@@ -70,38 +81,38 @@ class Split(ABC):
 
 
 def take(images: Tensor, index: Tensor) -> Tensor:
-    """Return the images at ``index`` (int64 ``[B]``) of uint8 ``[N, S, S, 3]``, as uint8 ``[B, S, S, 3]``."""
+    """Return the images at ``index`` (int64 ``[B]``) of uint8 ``[N, H, W, C]``, as uint8 ``[B, H, W, C]``."""
     return images.index_select(0, index)
 
 
 def take_augmented(images: Tensor, index: Tensor, *, flip: bool, generator: torch.Generator) -> Tensor:
-    """Return images, each shifted by up to an eighth of its size and perhaps flipped.
+    """Return images, each shifted by up to an eighth of its height and width and perhaps flipped.
 
     What comes in at the borders is mirrored.
 
     Args:
-        images: All images, uint8 ``[N, S, S, 3]``.
+        images: All images, uint8 ``[N, H, W, C]``.
         index: Which to take, int64 ``[B]``.
         flip: Whether to flip left and right with probability one half.
         generator: Source of randomness.
 
     Returns:
-        uint8 ``[B, S, S, 3]``.
+        uint8 ``[B, H, W, C]``.
     """
-    count, size = len(index), images.shape[1]
-    reach = size // 8
-    shift = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
-    rows, columns = _mirror(torch.arange(size) + shift, size)
+    count, (height, width, channels) = len(index), images.shape[1:]
+    rows, columns = (_shifted(size, count, generator) for size in (height, width))
     if flip:
         turned = torch.randint(0, 2, (count, 1), generator=generator).bool()
         columns = torch.where(turned, columns.flip(1), columns)
     # One gather picks image, row and column; each element is a pixel.
-    pixels = (index[:, None] * size + rows)[:, :, None] * size + columns[:, None, :]
-    return images.view(-1, 3).index_select(0, pixels.view(-1)).view(count, size, size, 3)
+    pixels = (index[:, None] * height + rows)[:, :, None] * width + columns[:, None, :]
+    return images.view(-1, channels).index_select(0, pixels.view(-1)).view(count, height, width, channels)
 
 
-def _mirror(position: Tensor, size: int) -> Tensor:
-    position = position.abs()
+def _shifted(size: int, count: int, generator: torch.Generator) -> Tensor:
+    """Return the positions along a side of ``size`` pixels, shifted at random and mirrored, int64 ``[count, size]``."""
+    reach = size // 8
+    position = (torch.arange(size) + torch.randint(-reach, reach + 1, (count, 1), generator=generator)).abs()
     return torch.where(position >= size, 2 * (size - 1) - position, position)
 
 
@@ -109,7 +120,7 @@ class MemorySplit(Split):
     """Images in memory.
 
     Args:
-        images: Images that several splits may share, uint8 ``[M, S, S, 3]``.
+        images: Images that several splits may share, uint8 ``[M, H, W, C]``.
         labels: Their class indices, int64 ``[M]``.
         index: Those that belong to this split, in stored order, int64 ``[N]``.
         preprocessing: Normalisation.
@@ -119,7 +130,7 @@ class MemorySplit(Split):
     def __init__(
         self, images: Tensor, labels: Tensor, index: Tensor, preprocessing: Preprocessing, *, flip: bool
     ) -> None:
-        super().__init__(labels[index])
+        super().__init__(labels[index], preprocessing.input_shape)
         self._images = images
         self._index = index
         self._flip = flip
@@ -138,16 +149,16 @@ class MemorySplit(Split):
 
 
 def normalise(pixels: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Return ``pixels * scale + offset`` with the colours in front.
+    """Return ``pixels * scale + offset`` with the channels in front.
 
     Args:
-        pixels: uint8 ``[B, S, S, 3]``.
-        scale: Factor per colour, float32 ``[3]``.
-        offset: Summand per colour, float32 ``[3]``.
+        pixels: uint8 ``[B, H, W, C]``.
+        scale: Factor per channel, float32 ``[C]``.
+        offset: Summand per channel, float32 ``[C]``.
 
     Returns:
-        float32 ``[B, 3, S, S]``.
+        float32 ``[B, C, H, W]``.
     """
-    planes = torch.empty((len(pixels), 3, *pixels.shape[1:3]))
+    planes = torch.empty((len(pixels), pixels.shape[3], *pixels.shape[1:3]))
     planes.copy_(pixels.permute(0, 3, 1, 2))
     return planes.mul_(scale[:, None, None]).add_(offset[:, None, None])

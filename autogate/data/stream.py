@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from autogate.data.source import SMALL_SIZE, ImageSource, fit_square, to_uint8
+from autogate.data.source import SMALL_SIZE, ImageSource, Picture, fit, to_uint8, with_channels
 from autogate.data.split import Split, normalise
 from autogate.errors import DataError
 from autogate.records import Preprocessing
@@ -35,19 +34,18 @@ class StreamSplit(Split):
     def __init__(
         self, source: ImageSource, index: Tensor, preprocessing: Preprocessing, *, flip: bool, workers: int
     ) -> None:
-        super().__init__(source.labels[index])
+        super().__init__(source.labels[index], preprocessing.input_shape)
         self._source = source
         self._index = index
-        self._size = preprocessing.input_size
         self._flip = flip
         self._workers = workers
         self._scale = 1 / (255 * torch.tensor(preprocessing.std))
         self._offset = -torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
 
     def _batches(self, order: Tensor, batch_size: int, augment: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        transform = _augmentation(self._size, self._flip) if augment else None
+        transform = _augmentation(self.shape, self._flip) if augment else None
         loader: DataLoader[Any] = DataLoader(
-            _Decoder(self._source, self._size, transform, seed),
+            _Decoder(self._source, self.shape, transform, seed),
             batch_size=batch_size,
             sampler=self._index[order].tolist(),
             num_workers=self._workers,
@@ -69,9 +67,11 @@ class _Decoder(Dataset[Any]):
     Raising in a worker process would bury the message in a foreign traceback.
     """
 
-    def __init__(self, source: ImageSource, size: int, transform: v2.Transform | None, seed: int) -> None:
+    def __init__(
+        self, source: ImageSource, shape: tuple[int, int, int], transform: v2.Transform | None, seed: int
+    ) -> None:
         self._source = source
-        self._size = size
+        self._shape = shape
         self._transform = transform
         self._seed = seed
 
@@ -81,22 +81,23 @@ class _Decoder(Dataset[Any]):
         except DataError as problem:
             return problem
         if self._transform is None:
-            return to_uint8(fit_square(image, self._size))
+            return to_uint8(fit(image, self._shape))
         # torchvision's transforms draw from the global generator. A seed per image and epoch makes the result
         # the same for any number of workers.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._seed * _SEED_STEP + position)
-            changed: Image.Image = self._transform(image.convert("RGB"))
+            changed: Picture = self._transform(with_channels(image, self._shape[0]))
         return to_uint8(changed)
 
 
-def _augmentation(size: int, flip: bool) -> v2.Transform:
+def _augmentation(shape: tuple[int, int, int], flip: bool) -> v2.Transform:
     steps: list[Any] = []
-    if size <= SMALL_SIZE:
-        steps += [v2.Lambda(partial(fit_square, size=size))]
-        steps += [v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")]
+    _, height, width = shape
+    if max(height, width) <= SMALL_SIZE:
+        steps += [v2.Lambda(partial(fit, shape=shape))]
+        steps += [v2.RandomCrop((height, width), padding=[width // 8, height // 8], padding_mode="reflect")]
     else:
-        steps += [v2.RandomResizedCrop(size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True)]
+        steps += [v2.RandomResizedCrop((height, width), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     return v2.Compose(steps)

@@ -100,6 +100,7 @@ def load_torchvision(name: str, options: Options, *, download: bool, root: Path 
         memory_limit_bytes=options.memory_limit_bytes,
         workers=options.workers,
         flip=entry.flip,
+        channels=options.channels,
     )
 
 

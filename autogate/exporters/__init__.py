@@ -6,6 +6,7 @@ from autogate.exporters.load import load_export
 from autogate.exporters.measure import measure_export, measure_memory, measurement_document
 from autogate.exporters.pt2 import program_of
 from autogate.exporters.registry import EXPORTERS, find_exporters, register_exporter
+from autogate.exporters.rehearsal import rehearse
 
 __all__ = [
     "Deliverable",
@@ -20,5 +21,6 @@ __all__ = [
     "measurement_document",
     "program_of",
     "register_exporter",
+    "rehearse",
     "restore_finalist",
 ]

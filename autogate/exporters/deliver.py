@@ -30,7 +30,9 @@ from autogate.exporters.exporter import (
 )
 from autogate.exporters.load import load_export
 from autogate.exporters.registry import EXPORTERS
+from autogate.sites import tensors_of
 from autogate.system import one_line
+from autogate.training import class_scores
 
 _TOLERANCE = 1e-4
 _INPUT_BYTES = 4 * 2**20
@@ -144,7 +146,11 @@ def _load(exporter: Exporter, draft: Path) -> Loaded:
 
 
 def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> float:
-    """Compare a loaded network with the live one on every image; return the largest difference of a logit."""
+    """Compare a loaded network with the live one on every image; return the largest difference of an output.
+
+    Of class scores the differences themselves count; outputs of another task may be of any size, and theirs count
+    relative to the largest value above 1.
+    """
     differences, changed = [0.0], 0
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -153,8 +159,10 @@ def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> f
             live = item.compact(batch)
             try:
                 found = loaded(batch)
-                differences.append(float((live - found).abs().max()))
-                changed += int((live.argmax(1) != found.argmax(1)).sum())
+                differences.append(_apart(live, found, relative=item.num_classes is None))
+                if item.num_classes is not None:
+                    ours, theirs = (class_scores(result, item.score_output).argmax(1) for result in (live, found))
+                    changed += int((ours != theirs).sum())
             except Exception as error:  # runtimes raise what they like
                 raise ExportError(f"{what} was loaded and cannot run: {one_line(error, with_type=True)}") from error
     worst = max(differences, key=lambda difference: (math.isnan(difference), difference))
@@ -164,3 +172,17 @@ def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> f
             f"{len(item.images)} predictions ({what}); please report this network"
         )
     return worst
+
+
+def _apart(live: Any, found: Any, *, relative: bool) -> float:
+    """Return the largest difference between two results; infinite if they differ in places or shapes."""
+    ours, theirs = tensors_of(live), tensors_of(found)
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        return math.inf
+    apart = [
+        float((value.double() - theirs[place].double()).abs().max())
+        / (max(1.0, float(value.double().abs().max())) if relative else 1.0)
+        for place, value in ours.items()
+        if value.numel()
+    ]
+    return max(apart, key=lambda difference: (math.isnan(difference), difference), default=0.0)

@@ -24,8 +24,8 @@ POLICY_FILE, WEIGHTS_FILE, INPUTS_FILE, REPORT_FILE = BASE_FILES = (
 )
 """What every export holds, whatever its formats."""
 
-Loaded = Callable[[torch.Tensor], torch.Tensor]
-"""A network that was loaded from an export: images, float32 ``[N, 3, S, S]``, to logits ``[N, classes]``."""
+Loaded = Callable[[torch.Tensor], Any]
+"""A network that was loaded from an export: images, float32 ``[N, C, H, W]``, to what the network returns."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,28 @@ class Deliverable:
         compact: The compact network, in evaluation mode on the CPU.
         policy: Its policy.
         model: The dense network's name, as it can be loaded again.
-        num_classes: Outputs of the classifier.
+        num_classes: Outputs of the classifier; None for another task than classification.
         preprocessing: How an image becomes an input.
         batch_size: Images per call.
-        images: Real preprocessed images, float32 ``[N, 3, S, S]``, to verify with.
+        images: Real preprocessed images, float32 ``[N, C, H, W]``, to verify with.
         report: What is known about it: numbers with their identity.
         dense: The dense network, if it cannot be loaded by name.
+        score_output: Place of the class scores in what the network returns; None for the only tensor.
     """
 
     compact: nn.Module
     policy: Policy
     model: str
-    num_classes: int
+    num_classes: int | None
     preprocessing: Preprocessing
     batch_size: int
     images: torch.Tensor
     report: Mapping[str, Any]
     dense: nn.Module | None = None
+    score_output: str | None = None
 
     def batch(self, start: int, size: int) -> torch.Tensor:
-        """Return ``size`` images from ``start`` on, ``[size, 3, S, S]``; after the last one comes the first again."""
+        """Return ``size`` images from ``start`` on, ``[size, C, H, W]``; after the last one comes the first again."""
         return self.images[torch.arange(start, start + size) % len(self.images)]
 
 
@@ -67,7 +69,8 @@ class Exporter(ABC):
         files: Names of the files, or folders, that it writes into the export's directory; those of
             :data:`BASE_FILES` are taken.
         packages: What must be installed for it: name to import to name to install with pip.
-        tolerance: Largest difference allowed between logits of the loaded network and of the live one.
+        tolerance: Largest difference allowed between logits of the loaded network and of the live one; for another task
+            than classification, relative to the largest value of an output above 1.
     """
 
     name: ClassVar[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from autogate.studies import choose, finalist_document, floor_of
 from autogate.surgery import restore_compact
 
 _VERIFY_IMAGES = 500
+_VERIFY_BYTES = 2**29
 
 
 def export_finalist(
@@ -49,7 +51,8 @@ def export_finalist(
         raise ExportError(f"{reason}; {_other_way(store, study, record, exporters)}")
     plan = _plan(store, study, finalist, task)
     compact = restore_finalist(store, study, finalist, task)
-    images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=_VERIFY_IMAGES)])
+    limit = max(1, min(_VERIFY_IMAGES, _VERIFY_BYTES // (4 * math.prod(task.preprocessing.input_shape))))
+    images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=limit)])
     comparison = finalist.comparison
     report = {
         "study": study,
@@ -71,6 +74,7 @@ def export_finalist(
         images,
         report,
         task.network.model if is_brought(config.model) else None,
+        task.score_output,
     )
     return deliver(item, to, exporters)
 

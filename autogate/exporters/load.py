@@ -17,7 +17,7 @@ from autogate.exporters.exporter import INPUTS_FILE, POLICY_FILE, REPORT_FILE, S
 from autogate.goals import is_brought
 from autogate.models import load_model
 from autogate.policy import DENSE, Policy
-from autogate.records import Setting
+from autogate.records import Preprocessing, Setting
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form
 from autogate.system import one_line
@@ -32,7 +32,7 @@ class Exported:
         dense: The compact dense network; its weights do not matter for speed.
         network: The traced dense network.
         policy: The policy.
-        images: Real preprocessed images, float32 ``[N, 3, S, S]``.
+        images: Real preprocessed images, float32 ``[N, C, H, W]``.
         setting: How it was searched and measured.
         report: The report that was written with it.
     """
@@ -63,8 +63,8 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
         images = safetensors.torch.load_file(str(path / INPUTS_FILE))["images"]
         if report["schema"] != SCHEMA:
             raise ExportError(f"{path} has schema {report['schema']!r}, not {SCHEMA}; export again")
-        size = int(report["preprocessing"]["input_size"])
-        name, classes = str(report["model"]), int(report["num_classes"])
+        shape = Preprocessing.from_json(report["preprocessing"]).input_shape
+        name, classes = str(report["model"]), report["num_classes"]
         setting = Setting.from_json(report["setting"])
     except FileNotFoundError as error:
         raise ExportError(f"{path} is not an export: {Path(error.filename or path).name} is missing") from None
@@ -76,7 +76,7 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
         raise ExportError(f"{path} is damaged: {one_line(error, 150)}; export again") from None
     if model is None and is_brought(name):
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
-    network = find_sites(model or load_model(name, num_classes=classes).module, (3, size, size))
+    network = find_sites(model or load_model(name, num_classes=classes).module, shape)
     try:
         policy = canonical(policy, network.sites, strict=True)
     except PolicyError as error:

@@ -10,6 +10,7 @@ Type, default and bounds are those of the field; :class:`Option` says the rest.
 from __future__ import annotations
 
 import functools
+import operator
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ Group = Literal["goal", "network", "data", "target", "search", "training", "stud
 GROUPS: tuple[Group, ...] = get_args(Group)
 Resume = Literal["never", "free", "goal", "target"]
 _KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-_COUNTS = ("no", "one", "two", "three", "four")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ class Setting:
         if self.choices:
             return _listed(self.choices)
         if get_origin(self.type) is tuple:
-            return f"{_COUNTS[len(get_args(self.type))]} numbers, one per channel"
+            return "numbers, one per channel"
+        if isinstance(self.type, types.UnionType):
+            return "a whole number, or height and width"
         return _KINDS.get(self.type, "a mapping")
 
     def parse(self, text: str) -> Any:
@@ -198,9 +200,10 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     if option is None:
         raise TypeError(f"field {name!r} has no Option")
     members = get_args(info.annotation) if get_origin(info.annotation) in (Union, types.UnionType) else ()
-    kind = next((member for member in members if member is not type(None)), info.annotation)
+    kinds = [member for member in members if member is not type(None)] or [info.annotation]
+    kind = functools.reduce(operator.or_, map(_plain, kinds))
     bounds = {key: value for part in info.metadata for key, value in _bounds(part)}
-    return Setting(name, option, _plain(kind), type(None) in members, info.default, bounds)
+    return Setting(name, option, kind, type(None) in members, info.default, bounds)
 
 
 def _bounds(part: object) -> list[tuple[str, float]]:
@@ -211,7 +214,9 @@ def _plain(kind: Any) -> Any:
     """Return a type without annotations, in the members of a tuple too."""
     if get_origin(kind) is Annotated:
         return get_args(kind)[0]
-    return types.GenericAlias(tuple, tuple(map(_plain, get_args(kind)))) if get_origin(kind) is tuple else kind
+    if get_origin(kind) is not tuple:
+        return kind
+    return types.GenericAlias(tuple, tuple(part if part is ... else _plain(part) for part in get_args(kind)))
 
 
 def _listed(words: tuple[str, ...]) -> str:

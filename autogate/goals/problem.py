@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
+from autogate.errors import UnitError
 from autogate.goals.option import Option
 from autogate.records import LatencyStat
-from autogate.units import parse_bytes, parse_channels
+from autogate.units import parse_bytes, parse_channels, parse_size
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _DATA = "digits, an image folder, a torchvision dataset, or package.module:factory."
 _MODEL = "resnet20…110, vgg16_bn_cifar, densenet40, a torchvision name, timm:NAME or package.module:factory."
 _TIMED = ("search", "profile", "measure")
+
+
+def checked_size(value: object) -> int | tuple[int, int]:
+    """Return height and width of the input, or one number for a square; see :func:`autogate.units.parse_size`.
+
+    Raises:
+        UnitError: If it is no size; names the flag.
+    """
+    try:
+        return parse_size(value)
+    except UnitError as error:
+        raise UnitError(f"--input-size {error}") from None
+
+
+def _input_size(value: object) -> object:
+    try:
+        return None if value is None else checked_size(value)
+    except UnitError as error:
+        raise ValueError(str(error)) from None
 
 
 class ProblemSettings(BaseModel):
@@ -85,11 +105,21 @@ class ProblemSettings(BaseModel):
     new_head: Annotated[
         bool, Option("Replace the classifier if the data have another number of classes.", "network")
     ] = False
-    input_size: Annotated[
-        int | None,
-        Field(gt=0, le=16_384),
+    score_output: Annotated[
+        str | None,
         Option(
-            "Height and width of the input.",
+            "Place of the class scores in what the network returns: a name or an index, such as out or 0.",
+            "network",
+            commands=("search", "sensitivity"),
+            flag="output",
+            default_help="the only tensor",
+        ),
+    ] = None
+    input_size: Annotated[
+        int | tuple[int, int] | None,
+        BeforeValidator(_input_size),
+        Option(
+            "Height and width of the input, e.g. 224 or 224x160.",
             "network",
             unit="pixels",
             commands=("search", "profile", "sensitivity", "sites"),
@@ -100,7 +130,8 @@ class ProblemSettings(BaseModel):
     # Data
     data: Annotated[str, Option(_DATA, "data", commands=("search", "sensitivity"), positional=True)] = "digits"
     mean: Annotated[
-        tuple[_Finite, _Finite, _Finite] | None,
+        tuple[_Finite, ...] | None,
+        Field(min_length=1),
         Option(
             "Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406.",
             "data",
@@ -110,7 +141,8 @@ class ProblemSettings(BaseModel):
         ),
     ] = None
     std: Annotated[
-        tuple[_AboveZero, _AboveZero, _AboveZero] | None,
+        tuple[_AboveZero, ...] | None,
+        Field(min_length=1),
         Option(
             "Standard deviation per channel that inputs are normalised with, e.g. 0.229,0.224,0.225.",
             "data",

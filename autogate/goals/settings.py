@@ -24,11 +24,13 @@ class SearchSettings(TypedDict, total=False):
     """DEFAULT, a torchvision weights name, or a file."""
     new_head: bool
     """Replace the classifier if the data have another number of classes."""
-    input_size: int | None
-    """Height and width of the input."""
-    mean: tuple[float, float, float] | None
+    score_output: str | None
+    """Place of the class scores in what the network returns: a name or an index, such as out or 0."""
+    input_size: int | tuple[int, int] | None
+    """Height and width of the input, e.g. 224 or 224x160."""
+    mean: tuple[float, ...] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
-    std: tuple[float, float, float] | None
+    std: tuple[float, ...] | None
     """Standard deviation per channel that inputs are normalised with, e.g. 0.229,0.224,0.225."""
     memory_limit_bytes: int
     """Decoded images are held in memory up to this size, and read from disk above it."""
@@ -134,8 +136,8 @@ class ResumeSettings(TypedDict, total=False):
 class ProfileSettings(TypedDict, total=False):
     """Keywords of :func:`autogate.profile`."""
 
-    input_size: int | None
-    """Height and width of the input."""
+    input_size: int | tuple[int, int] | None
+    """Height and width of the input, e.g. 224 or 224x160."""
     device: str
     """Target device that is profiled and measured: auto, cpu, cuda:0."""
     batch_size: int
@@ -157,11 +159,13 @@ class SensitivitySettings(TypedDict, total=False):
 
     weights: str | None
     """DEFAULT, a torchvision weights name, or a file."""
-    input_size: int | None
-    """Height and width of the input."""
-    mean: tuple[float, float, float] | None
+    score_output: str | None
+    """Place of the class scores in what the network returns: a name or an index, such as out or 0."""
+    input_size: int | tuple[int, int] | None
+    """Height and width of the input, e.g. 224 or 224x160."""
+    mean: tuple[float, ...] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
-    std: tuple[float, float, float] | None
+    std: tuple[float, ...] | None
     """Standard deviation per channel that inputs are normalised with, e.g. 0.229,0.224,0.225."""
     device: str
     """Target device that is profiled and measured: auto, cpu, cuda:0."""

@@ -3,6 +3,7 @@
 from autogate.models.cifar_networks import list_models
 from autogate.models.factory import call_factory, is_factory
 from autogate.models.fit import head_classes
+from autogate.models.inputs import input_channels
 from autogate.models.load import LoadedModel, default_input_size, load_model
 from autogate.models.weights import state_sha256
 
@@ -11,6 +12,7 @@ __all__ = [
     "call_factory",
     "default_input_size",
     "head_classes",
+    "input_channels",
     "is_factory",
     "list_models",
     "load_model",

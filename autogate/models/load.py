@@ -86,7 +86,7 @@ class LoadedModel:
         weights: Where the weights came from; None for a random initialisation.
         weights_sha256: :func:`~autogate.models.state_sha256` of the weights; None without weights.
         preprocessing: What the weights were trained with; None if that is not known.
-        num_classes: Outputs of the classifier.
+        num_classes: Outputs of the classifier; None if it has none, and none were asked for.
     """
 
     module: nn.Module
@@ -94,7 +94,7 @@ class LoadedModel:
     weights: str | None
     weights_sha256: str | None
     preprocessing: Preprocessing | None
-    num_classes: int
+    num_classes: int | None
 
 
 def load_model(
@@ -193,7 +193,5 @@ def _finish(
     num_classes: int | None,
 ) -> LoadedModel:
     classes = head_classes(module) or num_classes
-    if classes is None:
-        raise ModelError(f"cannot tell the number of classes of {name}; pass num_classes")
     sha256 = None if weights is None else state_sha256(module.state_dict())
     return LoadedModel(module, name, weights, sha256, preprocessing, classes)

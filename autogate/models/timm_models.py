@@ -85,5 +85,5 @@ class TimmSource(Source):
             raise download_error(self.name, problem) from problem
         config = module.pretrained_cfg
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
-        preprocessing = Preprocessing(int(config["input_size"][-1]), mean, std)  # type: ignore[arg-type]
+        preprocessing = Preprocessing(int(config["input_size"][-1]), mean, std)
         return Pretrained(module.state_dict(), preprocessing, f"{self.name} pretrained")

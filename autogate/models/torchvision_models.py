@@ -91,4 +91,4 @@ class TorchvisionSource(Source):
             # These files want values in [-1, 1]. torchvision converts inside the network, from the ImageNet
             # statistics, if told so when it is built; here the preprocessing says it.
             mean = std = (0.5, 0.5, 0.5)
-        return Preprocessing(int(transforms.crop_size[0]), mean, std)  # type: ignore[arg-type]
+        return Preprocessing(int(transforms.crop_size[0]), mean, std)

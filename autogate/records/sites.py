@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 SiteKind = Literal["block", "map", "group"]
 KINDS: tuple[SiteKind, ...] = ("block", "map", "group")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -15,24 +17,56 @@ class Preprocessing:
     """How an image becomes the network's input.
 
     Attributes:
-        input_size: Height and width of the square input, in pixels.
-        mean: Mean per RGB channel, for values in [0, 1].
-        std: Standard deviation per RGB channel.
+        input_size: Height and width of the input, in pixels; one number for a square.
+        mean: Mean per channel, for values in [0, 1].
+        std: Standard deviation per channel.
     """
 
-    input_size: int
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    input_size: int | tuple[int, int]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.mean)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one input."""
+        height, width = (self.input_size,) * 2 if isinstance(self.input_size, int) else self.input_size
+        return self.channels, height, width
+
+    def with_channels(self, channels: int) -> Preprocessing:
+        """Return the preprocessing of inputs with another number of channels.
+
+        Statistics that are equal in all channels stay; those of ImageNet, which say nothing of other channels than red,
+        green and blue, become 0.5.
+
+        Raises:
+            ValueError: If the statistics are others.
+        """
+        if channels == self.channels:
+            return self
+        if len({*self.mean}) == len({*self.std}) == 1:
+            return replace(self, mean=self.mean[:1] * channels, std=self.std[:1] * channels)
+        if (self.mean, self.std) != (IMAGENET_MEAN, IMAGENET_STD):
+            raise ValueError(f"statistics of {self.channels} channels say nothing of {channels}")
+        return replace(self, mean=(0.5,) * channels, std=(0.5,) * channels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON-ready data."""
-        return {"input_size": self.input_size, "mean": list(self.mean), "std": list(self.std)}
+        size = self.input_size if isinstance(self.input_size, int) else list(self.input_size)
+        return {"input_size": size, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
         """Rebuild the record from :meth:`to_json`."""
-        mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
-        return cls(int(data["input_size"]), mean, std)  # type: ignore[arg-type]
+        size, (mean, std) = data["input_size"], (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
+        if isinstance(size, list | tuple):
+            height, width = size
+            return cls((int(height), int(width)), mean, std)
+        return cls(int(size), mean, std)
 
 
 @dataclass(frozen=True)

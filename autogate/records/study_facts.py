@@ -163,6 +163,12 @@ class StudyFacts:
         return "" if self.task is None else self.task.digest
 
     @property
+    def own_task(self) -> bool:
+        """Whether training and score are both the caller's, so that targets need not be classes."""
+        functions = () if self.task is None else self.task.training_functions
+        return {"train_fn", "score_fn"} <= {name.split()[0] for name in functions}
+
+    @property
     def artifacts(self) -> frozenset[str]:
         """SHA-256 of all weights that the facts name."""
         return frozenset({self.dense_artifact, self.shared_artifact} - {None})  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class FinalistBenchmark:
         return energy_beside_dense(dense, gated, self.inputs(policy), self.setting)
 
     def inputs(self, policy: Policy) -> list[torch.Tensor]:
-        """Return real batches, ``[batch, 3, S, S]`` each; more where the cost depends on them."""
+        """Return real batches, ``[batch, C, H, W]`` each; more where the cost depends on them."""
         return measuring_inputs(self.val, self.setting.batch_size, policy_varies(policy))
 
 
@@ -83,7 +83,7 @@ def policy_varies(policy: Policy) -> bool:
 
 
 def measuring_inputs(split: Split, batch_size: int, varies: bool) -> list[torch.Tensor]:
-    """Return real batches of exactly ``batch_size`` images, ``[batch, 3, S, S]`` each."""
+    """Return real batches of exactly ``batch_size`` images, ``[batch, C, H, W]`` each."""
     wanted = VARYING_INPUTS if varies else FIXED_INPUTS
     limit = min(len(split), wanted * batch_size)
     images = torch.cat([images for images, _ in split.batches(64, limit=limit)])

@@ -33,6 +33,7 @@ from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
 from autogate.sites.trace_check import check_trace
+from autogate.sites.training_heads import split_heads
 
 # Convolutions that a stem has at most.
 _STEM_CONVS = 3
@@ -83,7 +84,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             inside = tuple(name for name, block in blocks.items() if {nodes.producer, nodes.consumer} & {*block.inner})
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside, index=indices.get(site.name, 0))
     nodes_of = {site.name: nodes for _, site, nodes in found}
-    return Network(model, graph, input_shape, sites, nodes_of, groups.refused)
+    return Network(model, graph, input_shape, sites, nodes_of, groups.refused, split_heads(graph))
 
 
 def _stages(sites: Iterator[Site]) -> dict[str, str]:

@@ -16,10 +16,12 @@ import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
-from autogate.sites.graph import chw, conv_spec, is_depthwise
+from autogate.sites.graph import chw, conv_spec, is_depthwise, module_of
 from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
+from autogate.sites.results import difference
 from autogate.sites.trace_check import randomised_copy
+from autogate.sites.training_heads import read_in_training
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
@@ -64,6 +66,10 @@ def find_groups(
     except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
         reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
         return Found([], {"": reason})
+    outside = _written_for_heads(graph, model)
+    for root in [root for root, found in members.items() if outside & {m.node for m in found if not m.reads}]:
+        refused[root] = "its channels are also read by what runs in training only"
+        del members[root]
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
         refused[root] = "cutting its channels out changes more than masking them"
         del members[root]
@@ -71,6 +77,20 @@ def find_groups(
     return Found(
         [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()], refused
     )
+
+
+def _written_for_heads(graph: fx.Graph, model: nn.Module) -> set[str]:
+    """Return the nodes that write channels which what runs in training only reads, back to the layers that mix them."""
+    found: set[fx.Node] = set()
+    todo = list(read_in_training(graph))
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            module = module_of(node, model)
+            mixes = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
+            todo += () if mixes else node.all_input_nodes
+    return {node.name for node in found}
 
 
 class _Couplings:
@@ -226,9 +246,7 @@ def _cut_as_masked(
             found = coupled.model.double()(x)
     except Exception:  # noqa: BLE001 - a network that no longer runs has not survived
         return False
-    if found.shape != expected.shape:
-        return False
-    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
+    return difference(found, expected, _TOLERANCE) is None
 
 
 def _site(

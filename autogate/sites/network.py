@@ -10,6 +10,7 @@ from torch import fx, nn
 
 from autogate.records import Site
 from autogate.sites.graph import is_depthwise, module_of
+from autogate.sites.training_heads import TrainingHeads
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Network:
         sites: Sites by name, in the order in which data meets them.
         nodes: Nodes of each site, by site name.
         refused: Channels that could have been a group site but are not, by the layer that writes them, and why.
+        heads: What runs in training only, if there is anything.
     """
 
     model: nn.Module
@@ -79,6 +81,7 @@ class Network:
     sites: dict[str, Site]
     nodes: dict[str, SiteNodes]
     refused: Mapping[str, str] = field(default_factory=dict)
+    heads: TrainingHeads | None = None
 
     def block(self, site: str) -> BlockNodes:
         """Return the nodes of a block site."""

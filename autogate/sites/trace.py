@@ -6,7 +6,7 @@ graph module again, and a module that takes another path in training than in eva
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch import fx, nn
 from autogate.errors import ModelError
 from autogate.sites.in_place import InPlaceProxy
 from autogate.sites.layers import is_one_of
+from autogate.sites.results import tensors_of
+from autogate.sites.training_heads import mark_heads
 from autogate.system import one_line
 
 _MAX_RETRACES = 200
@@ -57,7 +59,8 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
     """Return the graph of ``model``, and why some of its modules could not be opened.
 
     The graph's nodes call the model's own modules by their paths. A module whose forward pass cannot be traced is
-    called as a whole. In-place operations stay in place.
+    called as a whole. In-place operations stay in place. The graph returns what the network does in evaluation; what it
+    returns in training besides is kept for :func:`~autogate.sites.training_heads.split_heads`.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
@@ -81,11 +84,12 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
                 whole |= {error.path}
                 closed[error.path] = error.reason
                 continue
-            differs = _first_difference(in_training, in_evaluation)
-            if differs is None:
-                _restore_training_flag(in_training, in_evaluation)
+            pairs = mark_heads(in_training, in_evaluation)
+            if pairs is not None:
+                _restore_training_flag(in_training, pairs)
                 _remove_identities(in_training, model)
                 return in_training, closed
+            differs = _first_difference(in_training, in_evaluation)
             if differs in ("", *whole):
                 break
             whole |= {differs}
@@ -113,19 +117,17 @@ def _owner(node: fx.Node) -> str:
     return paths[-1] if paths else ""
 
 
-def _first_difference(training: fx.Graph, evaluation: fx.Graph) -> str | None:
-    """Path of the module in which the two graphs part, or None if they are the same."""
+def _first_difference(training: fx.Graph, evaluation: fx.Graph) -> str:
+    """Path of the module in which the two graphs part."""
     pairs = list(zip(training.nodes, evaluation.nodes, strict=False))
     for ours, theirs in pairs:
         if (ours.op, ours.target) != (theirs.op, theirs.target):
             return max(_owner(ours), _owner(theirs), key=lambda path: path.count(".") + bool(path))
-    if len(training.nodes) != len(evaluation.nodes):
-        return ""
-    return None
+    return ""
 
 
-def _restore_training_flag(graph: fx.Graph, evaluation: fx.Graph) -> None:
-    for node, twin in zip(graph.nodes, evaluation.nodes, strict=True):
+def _restore_training_flag(graph: fx.Graph, pairs: Mapping[fx.Node, fx.Node]) -> None:
+    for twin, node in pairs.items():
         if node.op != "call_function":
             continue
         flipping_args = [i for i, (a, b) in enumerate(zip(node.args, twin.args, strict=False)) if _flips(a, b)]
@@ -159,7 +161,11 @@ class _ShapeRecorder(fx.Interpreter):
 
 
 def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> None:
-    """Run ``model`` once on ``example`` and store each tensor's shape in its node's ``meta["shape"]``."""
+    """Run ``model`` once on ``example`` and store each tensor's shape in its node's ``meta["shape"]``.
+
+    Raises:
+        ModelError: If it fails on the example, or returns something else than tensors.
+    """
     module = fx.GraphModule(model, graph)
     with modes_kept(model):
         model.eval()
@@ -173,10 +179,7 @@ def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> N
                 f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
                 "check --input-size and --weights"
             ) from error
-    if not isinstance(result, torch.Tensor):
-        raise ModelError(
-            f"{type(model).__name__} returns a {type(result).__name__}; wrap it so that it returns one tensor of scores"
-        )
+    tensors_of(result)
 
 
 @contextmanager

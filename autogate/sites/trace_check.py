@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.sites.results import difference
 from autogate.system import one_line
 
 # Of the largest output; rounding alone stays far below.
@@ -62,7 +63,7 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
 
 
 def output_difference(found: nn.Module, expected: nn.Module, input_shape: tuple[int, int, int]) -> float | None:
-    """Return how far two networks are apart on a random image, relative to the largest output; None if they agree."""
+    """Return how far two networks are apart on a random image, relative to the largest value; None if they agree."""
     parameter = next(expected.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     x = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
@@ -73,10 +74,4 @@ def output_difference(found: nn.Module, expected: nn.Module, input_shape: tuple[
             torch.default_generator.manual_seed(0)
             results.append(network(x.clone()))
     right, left = results
-    if left.shape != right.shape:
-        return float("inf")
-    finite = right[right.isfinite()]
-    scale = float(finite.abs().max()) if finite.numel() else 0.0
-    if torch.allclose(left, right, rtol=0.0, atol=_TOLERANCE * scale, equal_nan=True):
-        return None
-    return float((left - right).abs().max()) / scale if scale else float("inf")
+    return difference(left, right, _TOLERANCE)

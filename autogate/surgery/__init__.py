@@ -3,6 +3,7 @@
 from autogate.surgery.compact_network import UNIT, compact_form, script_decisions
 from autogate.surgery.dense_check import check_dense
 from autogate.surgery.graph_copy import attribute
+from autogate.surgery.head_switch import run_heads
 from autogate.surgery.policies import canonical, training_knobs
 from autogate.surgery.sliced_layers import Selected, selections
 from autogate.surgery.training_network import attach_gates, by_path, dense_parts, gate_path, site_at, training_form
@@ -22,6 +23,7 @@ __all__ = [
     "pack",
     "restore_compact",
     "restore_gates",
+    "run_heads",
     "script_decisions",
     "selections",
     "site_at",

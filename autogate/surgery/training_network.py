@@ -15,6 +15,7 @@ from autogate.gates import DenseParts, Holder, TrainingGate, get_family
 from autogate.policy import Gate, Policy
 from autogate.sites import BlockNodes, GroupNodes, MapNodes, Member, Network, is_depthwise, module_of
 from autogate.surgery.graph_copy import GraphCopy, assemble
+from autogate.surgery.head_switch import add_heads
 from autogate.surgery.policies import training_knobs
 from autogate.surgery.sliced_layers import live_layers
 
@@ -109,7 +110,7 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
     """Return the network with ``gates`` in place.
 
     It calls the same modules as ``network.model`` under the same names, so that they share weights; gates
-    live under ``gates.*``.
+    live under ``gates.*``. In training and in evaluation it returns what ``network.model`` does.
     """
     copy = GraphCopy(network)
     # Map gates come first: once a block has its gate, the end of its branch is no longer a convolution.
@@ -121,7 +122,8 @@ def training_form(network: Network, gates: Mapping[str, TrainingGate]) -> fx.Gra
             _gate_map(copy, nodes, gate_path(site))
         else:
             _gate_group(copy, nodes, gate_path(site), gate, network)
-    return assemble(network.model, copy.graph, {**by_path(gates), **live_layers(network, gates)})
+    heads = add_heads(copy, network)
+    return assemble(network.model, copy.graph, {**by_path(gates), **live_layers(network, gates), **heads})
 
 
 def _gate_map(copy: GraphCopy, nodes: MapNodes, path: str) -> None:

@@ -7,13 +7,14 @@ from autogate.training.loop import (
     gates_of,
     loss_of,
     optimiser_for,
-    recalibrate,
     score,
     set_training_progress,
     train,
 )
 from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFunction, TrainingBackend
+from autogate.training.recalibration import recalibrate
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
+from autogate.training.scores import class_scores, score_tensor
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
 
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingBackend",
     "TrainingCallback",
     "base_recipe",
+    "class_scores",
     "clone",
     "full_recipe",
     "gate_loss",
@@ -38,6 +40,7 @@ __all__ = [
     "optimiser_for",
     "recalibrate",
     "score",
+    "score_tensor",
     "set_training_progress",
     "shared_recipe",
     "short_recipe",

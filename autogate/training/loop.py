@@ -1,4 +1,4 @@
-"""The training loop that every stage uses, and what is done after it: recalibration and scoring."""
+"""The training loop that every stage uses, and scoring after it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from autogate.device_lock import training_step
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate
 from autogate.records import Realisation
-from autogate.surgery import selections, site_at
+from autogate.surgery import run_heads, selections, site_at
 from autogate.training.recipe import Recipe
+from autogate.training.scores import class_scores
 from autogate.training.sliced_sgd import SlicedSGD
 from autogate.training.state import Checkpointer, pack_training, unpack_training
 
@@ -35,7 +36,6 @@ class TrainingCallback(Protocol):
 
 
 _WARM_UP_SHARE = 0.1
-_RECALIBRATION_IMAGES = 2048
 
 
 def cosine_lr(recipe: Recipe, fraction: float) -> float:
@@ -100,8 +100,9 @@ def train(
     progress: Progress | None = None,
     checkpointer: Checkpointer | None = None,
     callback: TrainingCallback | None = None,
+    output: str | None = None,
 ) -> None:
-    """Train ``form`` in place.
+    """Train ``form`` in place. Heads that run in training only are left alone.
 
     Args:
         form: The network, with its gates.
@@ -112,12 +113,14 @@ def train(
         progress: Called after every step with the fraction done, in [0, 1], and the loss as text.
         checkpointer: Stores the state of the training, from which an interrupted one is resumed.
         callback: Called at the end of parts of the training; may end it by an error.
+        output: Place of the scores among what the network returns, as in :func:`class_scores`.
 
     Raises:
         TrainingError: If the loss stops being finite; says after how many images.
     """
     form.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     form.train()
+    run_heads(form, False)
     gates = gates_of(form)
     parameters = [p for p in form.parameters() if p.requires_grad]
     if not parameters:
@@ -132,7 +135,7 @@ def train(
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 set_training_progress(gates.values(), fraction)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
-                    logits = form(images)
+                    logits = class_scores(form(images), output)
                 loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -188,31 +191,17 @@ def gates_of(form: nn.Module) -> dict[str, TrainingGate]:
     return {name: module for name, module in form.named_modules() if isinstance(module, TrainingGate)}
 
 
-def recalibrate(form: nn.Module, split: Split, *, seed: int, device: torch.device) -> None:
-    """Estimate the statistics of every batch normalisation again, with the gates as in evaluation."""
-    norms = [m for m in form.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    form.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    with torch.no_grad():
-        for images, _ in split.batches(128, shuffle_seed=seed, limit=_RECALIBRATION_IMAGES):
-            with training_step(device):
-                form(images.to(device).contiguous(memory_format=torch.channels_last))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    form.eval()
-
-
 def score(
-    form: nn.Module, split: Split, *, device: torch.device, limit: int | None = None
+    form: nn.Module, split: Split, *, device: torch.device, limit: int | None = None, output: str | None = None
 ) -> tuple[float, Realisation]:
-    """Return the accuracy on ``split`` as a fraction, and the decisions of varying gates for every image scored."""
+    """Return the accuracy on ``split`` as a fraction, and the decisions of varying gates for every image scored.
+
+    ``output`` is the place of the scores among what the network returns, as in :func:`class_scores`.
+    """
     correct, total = 0, 0
     traces = _Traces(form)
-    for logits, labels in _outputs(form, split, device, limit):
+    for result, labels in _outputs(form, split, device, limit):
+        logits = class_scores(result, output)
         if not logits.isfinite().all():
             raise TrainingError("the network's outputs are not finite; try a lower --lr")
         correct += int((logits.argmax(dim=1).cpu() == labels).sum())
@@ -234,13 +223,13 @@ def trace_decisions(form: nn.Module, split: Split, *, device: torch.device) -> R
 
 def _outputs(
     form: nn.Module, split: Split, device: torch.device, limit: int | None
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[Any, torch.Tensor]]:
     form.to(device).eval()
     with torch.inference_mode():
-        for images, labels in split.batches(128, limit=limit):
+        for images, labels in split.batches(split.evaluation_batch(), limit=limit):
             with training_step(device):
-                logits = form(images.to(device).contiguous(memory_format=torch.channels_last))
-            yield logits, labels
+                result = form(images.to(device).contiguous(memory_format=torch.channels_last))
+            yield result, labels
 
 
 class _Traces:

@@ -34,11 +34,13 @@ class TrainingBackend:
         train_fn: Trains a network in place, instead of the built-in recipes; called with network and fidelity.
         score_fn: Scores a network, higher is better, instead of its accuracy; called with network and part.
         scope: Where equal names of functions mean equal functions: the study.
+        output: Place of the scores of the classes among what the network returns, as in :func:`class_scores`.
     """
 
     train_fn: TrainFunction | None = None
     score_fn: ScoreFunction | None = None
     scope: str = ""
+    output: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -83,6 +85,7 @@ class TrainingBackend:
                     progress=progress,
                     checkpointer=checkpointer,
                     callback=callback,
+                    output=self.output,
                 )
             else:
                 form.to(device).train()
@@ -108,7 +111,7 @@ class TrainingBackend:
             TrainingError: If the caller's function fails.
         """
         if self.score_fn is None:
-            return score(form, split, device=device)
+            return score(form, split, device=device, output=self.output)
         form.to(device).eval()
         try:
             value = float(self.score_fn(form, part))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from autogate.policy import digest
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever training changes in a way that changes accuracies."""
 
 _SHARED_IMAGES = 15_000

@@ -20,7 +20,7 @@ from autogate.gates import TrainingGate, get_family
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
-from autogate.surgery import attach_gates, canonical, dense_parts, training_form, training_knobs
+from autogate.surgery import attach_gates, canonical, dense_parts, run_heads, training_form, training_knobs
 from autogate.training.loop import (
     Progress,
     cosine_lr,
@@ -31,6 +31,7 @@ from autogate.training.loop import (
     training_batches,
 )
 from autogate.training.recipe import Recipe
+from autogate.training.scores import class_scores
 from autogate.training.state import Checkpointer, pack_training, unpack_training
 
 SharedGates = dict[tuple[str, Gate], TrainingGate]
@@ -63,10 +64,11 @@ def train_shared(
     device: torch.device,
     progress: Progress | None = None,
     checkpointer: Checkpointer | None = None,
+    output: str | None = None,
 ) -> None:
     """Train ``network.model`` and ``bank`` in place over random policies of ``space``.
 
-    ``checkpointer`` is as in :func:`train`.
+    ``checkpointer`` and ``output`` are as in :func:`train`.
     """
     rng = random.Random(seed)
     holder = nn.ModuleList([network.model, *bank.values()])
@@ -88,8 +90,11 @@ def train_shared(
                     gates = attach_gates(network, policy, bank)
                     form = training_form(network, gates)
                     form.train()
+                    run_heads(form, False)
                     set_training_progress(gates.values(), fraction)
-                    loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
+                    loss = loss_of(
+                        class_scores(form(images), output), labels, gates, fraction * recipe.images / len(split)
+                    )
                     (loss / 3).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
                 optimiser.step()

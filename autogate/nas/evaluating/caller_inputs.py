@@ -32,6 +32,11 @@ class CallerInputs:
         """Return what is brought along, of a network and data that may also be named."""
         return cls(None if isinstance(model, str) else model, None if isinstance(data, str | Path) else data)
 
+    @property
+    def own_task(self) -> bool:
+        """Whether training and score are both the caller's, so that targets need not be classes."""
+        return self.train_fn is not None and self.score_fn is not None
+
     def check(self, study: str, config: SearchConfig) -> None:
         """Refuse to go on without what every evaluation needs and the study was started with: network and data."""
         missing = [name for name, needed in config.brought.items() if needed and getattr(self, name) is None]

@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.data import ImageData, from_datasets, load_data
+from autogate.data import ImageData, from_datasets, from_own_task, has_classes, load_data
 from autogate.errors import DataError, ModelError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
-from autogate.models import LoadedModel, default_input_size, head_classes, list_models, load_model, state_sha256
+from autogate.models import LoadedModel, default_input_size, input_channels, list_models, load_model, state_sha256
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
+from autogate.nas.evaluating.results_check import check_batches, check_scores
 from autogate.policy import digest
 from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.studies import Reporter, StudyRun
-from autogate.surgery import check_dense, pack, unpack
+from autogate.surgery import check_dense, pack, training_form, unpack
 from autogate.system import one_line
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
@@ -43,6 +44,7 @@ class Task:
         trainer: The device that trains.
         model: The network's name.
         seed: Seed of the split.
+        score_output: Place of the class scores in what the network returns; None for the only tensor.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class Task:
     trainer: torch.device
     model: str
     seed: int
+    score_output: str | None = None
 
     @property
     def digest(self) -> str:
@@ -65,6 +68,7 @@ class Task:
                 "data": self.data.fingerprint,
                 "seed": self.seed,
                 "preprocessing": self.preprocessing.to_json(),
+                **({} if self.score_output is None else {"output": self.score_output}),
             }
         )
 
@@ -82,7 +86,12 @@ def network_signature(network: Network) -> str:
 
 
 def load_task(
-    config: SearchConfig, reporter: Reporter, model: nn.Module | None = None, data: OwnData | None = None
+    config: SearchConfig,
+    reporter: Reporter,
+    model: nn.Module | None = None,
+    data: OwnData | None = None,
+    *,
+    own_task: bool = False,
 ) -> Task:
     """Load network, weights if there are any, and data, and find the sites.
 
@@ -91,6 +100,7 @@ def load_task(
         reporter: Receives progress.
         model: The network itself, if it was not given by name.
         data: The data itself, if it was not given by name.
+        own_task: Whether training and score are both the caller's, so that targets need not be classes.
 
     Raises:
         AutoGateError: If anything the user named cannot be had or does not fit.
@@ -98,14 +108,18 @@ def load_task(
     target = resolve_device(config.device)
     trainer = resolve_device(config.train_device or str(target))
     with reporter.stage("load"):
-        module, images = load_model_and_data(config, model, data)
+        module, images = load_model_and_data(config, model, data, own_task=own_task)
         if config.weights is None and not (images.is_small or config.train_dense):
             raise TrainingError(
                 f"{config.model} has no weights and {images.name} is large; give --weights, or --train-dense to train "
                 "it first"
             )
         network = traced_network(module, images.preprocessing)
-    return Task(network, images, images.preprocessing, target, trainer, config.model, config.seed)
+        if own_task or images.num_classes is None:
+            check_batches(network)
+        else:
+            check_scores(network, images.num_classes, config.score_output)
+    return Task(network, images, images.preprocessing, target, trainer, config.model, config.seed, config.score_output)
 
 
 def train_base(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
@@ -140,7 +154,8 @@ def fit_base(
     images = len(task.data.train)
     # A fresh head on given weights needs no more than a fine-tuning.
     recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
-    model = task.network.model
+    # In training, a network may return more than the built-in training reads.
+    model = task.network.model if task.network.heads is None else training_form(task.network, {})
     with reporter.stage("train dense"):
         backend.train(
             model,
@@ -152,11 +167,11 @@ def fit_base(
             progress=reporter.progress,
             checkpointer=checkpointer,
         )
-        model.eval()
+        task.network.model.eval()
 
 
 def load_model_and_data(
-    config: SearchConfig, model: nn.Module | None = None, data: OwnData | None = None
+    config: SearchConfig, model: nn.Module | None = None, data: OwnData | None = None, *, own_task: bool = False
 ) -> tuple[nn.Module, ImageData]:
     """Return network and data that agree on classes and preprocessing.
 
@@ -164,15 +179,21 @@ def load_model_and_data(
         config: The search's configuration.
         model: The caller's module, which is copied; None to load the configured network.
         data: The caller's data, taken as they are; None to load the configured ones.
+        own_task: As in :func:`load_task`.
 
     Raises:
-        ModelError: If the module cannot be copied, or has fewer outputs than there are classes.
+        ModelError: If the module cannot be copied.
         AutoGateError: If anything the user named cannot be had.
     """
     loaded = None
     if model is None:
         loaded = load_model(config.model, weights=config.weights, new_head=config.new_head, seed=config.seed)
-    images = _data(config, data, _preprocessing(config, loaded))
+    brought = model if loaded is None else loaded.module
+    assert brought is not None  # noqa: S101 - it was given, or else was loaded
+    channels = 1 if input_channels(brought) == 1 else 3
+    images = _data(config, data, _preprocessing(config, loaded), channels, own_task)
+    if images.num_classes is None:
+        return brought if loaded is not None else _copied(brought), images
     if loaded is not None and (loaded.num_classes != images.num_classes or config.new_head):
         loaded = load_model(
             config.model,
@@ -181,16 +202,11 @@ def load_model_and_data(
             new_head=config.new_head,
             seed=config.seed,
         )
-    module = _copied(model) if loaded is None else loaded.module
-    outputs = head_classes(module)
-    if outputs is not None and outputs < images.num_classes:
-        raise ModelError(f"the network has {outputs} outputs, but {images.name} has {images.num_classes} classes")
-    return module, images
+    return _copied(brought) if loaded is None else loaded.module, images
 
 
-def _copied(model: nn.Module | None) -> nn.Module:
+def _copied(model: nn.Module) -> nn.Module:
     """Return a copy of a caller's module, which itself is neither moved to a device nor trained."""
-    assert model is not None  # noqa: S101 - it was given, or else was loaded
     try:
         return copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
@@ -202,10 +218,12 @@ def _copied(model: nn.Module | None) -> nn.Module:
 
 def traced_network(module: nn.Module, preprocessing: Preprocessing) -> Network:
     """Trace a network at the data's input size, and check that it can be rebuilt."""
-    return check_dense(find_sites(module, (3, preprocessing.input_size, preprocessing.input_size)))
+    return check_dense(find_sites(module, preprocessing.input_shape))
 
 
-def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessing | None) -> ImageData:
+def _data(
+    config: SearchConfig, own: OwnData | None, preprocessing: Preprocessing | None, channels: int, own_task: bool
+) -> ImageData:
     if own is None:
         return load_data(
             config.data,
@@ -214,18 +232,26 @@ def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessin
             memory_limit_bytes=config.memory_limit_bytes,
             download=config.download,
             workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
+            channels=channels,
+            own_task=own_task,
         )
     if isinstance(own, ImageData):
         return own
     if not isinstance(own, tuple) or len(own) not in (2, 3):
         raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
+    train, test, val = own[0], own[-1], own[1] if len(own) == 3 else None
+    if own_task and not has_classes(train):
+        if (config.input_size, config.mean, config.std) != (None, None, None):
+            raise DataError("inputs of your own task are taken as they are; leave --input-size, --mean and --std out")
+        return from_own_task(train, test, val=val, seed=config.seed)
     return from_datasets(
-        own[0],
-        own[-1],
-        val=own[1] if len(own) == 3 else None,
+        train,
+        test,
+        val=val,
         preprocessing=preprocessing,
         seed=config.seed,
         memory_limit_bytes=config.memory_limit_bytes,
+        channels=channels,
     )
 
 
@@ -243,7 +269,10 @@ def _preprocessing(config: SearchConfig, loaded: LoadedModel | None) -> Preproce
     if size is None and (loaded is None or _is_own(config.model)):
         raise DataError(f"{config.model} has no usual input size; give --input-size with --mean and --std")
     known = known or Preprocessing(size or default_input_size(config.model))
-    return Preprocessing(size or known.input_size, config.mean or known.mean, config.std or known.std)
+    mean, std = config.mean or known.mean, config.std or known.std
+    if len(mean) != len(std):
+        raise DataError(f"there are {len(mean)} means and {len(std)} standard deviations; give --mean and --std alike")
+    return Preprocessing(size or known.input_size, mean, std)
 
 
 def _is_own(model: str) -> bool:

@@ -27,6 +27,7 @@ from autogate.training import (
     SharedGates,
     TrainingBackend,
     TrainingCallback,
+    class_scores,
     clone,
     recalibrate,
 )
@@ -189,7 +190,8 @@ class TrainingEvaluator:
         total, count = 0.0, 0
         with torch.inference_mode():
             for batch, labels in self.task.data.val.batches(64, limit=images):
-                logits = form(batch.to(self.task.trainer).contiguous(memory_format=torch.channels_last))
+                result = form(batch.to(self.task.trainer).contiguous(memory_format=torch.channels_last))
+                logits = class_scores(result, self.backend.output)
                 total += float(F.cross_entropy(logits.float().cpu(), labels, reduction="sum"))
                 count += len(labels)
         return total / count

@@ -7,14 +7,28 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from autogate.errors import StudyError, StudyRunningError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
-from autogate.nas.evaluating import CallerInputs
+from autogate.nas.evaluating import CallerInputs, Task
 from autogate.records import StudyFacts
 from autogate.store import Store, holds_studies
 from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version
+
+if TYPE_CHECKING:
+    from autogate.space.bound import BoundSpace
+    from autogate.training import TrainingBackend
+
+
+class Rehearsal(Protocol):
+    """Takes a network through all that a search will do."""
+
+    def __call__(
+        self, task: Task, space: BoundSpace, backend: TrainingBackend, reporter: Reporter, batch_size: int
+    ) -> None:
+        """Raise an error if anything fails."""
 
 
 def start(
@@ -26,6 +40,7 @@ def start(
     *,
     artifacts: str | None = None,
     judged_anew: bool = False,
+    rehearse: Rehearsal | None = None,
 ) -> str:
     """Run a search to its end and return the study's name; without one, a fresh name is made.
 
@@ -39,6 +54,7 @@ def start(
         own: What the caller brings instead of naming it.
         artifacts: URL for the weights of the database; None for the usual place.
         judged_anew: Whether a known study may get other budgets, or another target.
+        rehearse: Tries out the network of a new study, before anything is written or measured.
 
     Raises:
         BudgetInfeasibleError: If no policy meets the budget; before any training.
@@ -47,7 +63,7 @@ def start(
     from autogate.latency.hardware import resolve_device
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
-    from autogate.nas.profiles import check_resources, check_setting, named_profile
+    from autogate.nas.profiles import check_resources, check_setting, named_profile, searched_space
     from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend
 
@@ -56,10 +72,14 @@ def start(
     new_goal = judged_anew and known is not None and name is not None and _is_judged_otherwise(known, name, config)
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
-    task = load_task(config, reporter, own.model, own.data)
+    task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
+    backend = TrainingBackend(own.train_fn, own.score_fn, output=config.score_output)
+    if known is None and rehearse is not None:
+        with reporter.stage("try out"):
+            rehearse(task, searched_space(config, task.network), backend, reporter, config.batch_size)
     drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
     sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     store = Store(url, create=True)
@@ -72,7 +92,7 @@ def start(
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
         before = dict(run.facts.stage_seconds or {})
         try:
-            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name), sampler)
+            run_search(run, task, replace(backend, scope=name), sampler)
         finally:
             if run.is_stored:
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}

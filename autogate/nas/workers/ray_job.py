@@ -124,7 +124,8 @@ class Parts(TrainingCallback):
         while self.is_due(images):
             self._ends.pop(0)
         task = self._evaluator.task
-        accuracy, _ = score(form, task.data.val, device=task.trainer, limit=min(_LOOK_IMAGES, len(task.data.val)))
+        limit, output = min(_LOOK_IMAGES, len(task.data.val)), self._evaluator.backend.output
+        accuracy, _ = score(form, task.data.val, device=task.trainer, limit=limit, output=output)
         self._report(self.count - 1 - len(self._ends), accuracy)
 
 

@@ -120,7 +120,8 @@ def load_evaluator(
         unpack(store.artifact(facts.dense_artifact), task.network.model, {})
     assert facts.shared_artifact is not None  # noqa: S101 - waited for
     content = store.artifact(facts.shared_artifact)
-    return make_evaluator(config, facts, task, TrainingBackend(), searched_space(config, task.network), content)
+    backend = TrainingBackend(output=config.score_output)
+    return make_evaluator(config, facts, task, backend, searched_space(config, task.network), content)
 
 
 def _prepared(store: Store, study: str, session: WorkerSession, reporter: Reporter) -> StudyFacts:

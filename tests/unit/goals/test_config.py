@@ -77,8 +77,20 @@ def test_rates_are_numbers(value: float) -> None:
         ({"gpus_per_trial": 1}, "--ray-address and --gpus-per-trial go with --backend ray"),
         ({"gpus_per_trial": -1, "backend": "ray"}, "--gpus-per-trial must be zero or more, not -1"),
         ({"timeout_s": float("nan")}, "--timeout must be a finite number, not nan"),
-        ({"mean": (0.5, 0.5)}, "--mean must be three numbers, one per channel, not (0.5, 0.5)"),
-        ({"mean": (0.5, 0.5, 0.5, 0.5)}, "--mean must be three numbers, one per channel, not (0.5, 0.5, 0.5, 0.5)"),
+        ({"mean": ()}, "--mean must be numbers, one per channel, not ()"),
+        ({"std": "0.5"}, "--std must be numbers, one per channel, not '0.5'"),
+        ({"input_size": (224, 0)}, "--input-size must be above zero, not 0"),
+        ({"input_size": (224, 20_000)}, "--input-size must be at most 16384, not 20000"),
+        (
+            {"input_size": (8, 8, 3)},
+            "--input-size must be a whole number, or height and width such as 224x160, not (8,",
+        ),
+        ({"input_size": True}, "--input-size must be a whole number, or height and width such as 224x160, not"),
+        ({"input_size": 22.4}, "--input-size must be a whole number, or height and width such as 224x160, not"),
+        (
+            {"input_size": "wide"},
+            "--input-size must be a whole number, or height and width such as 224x160, not 'wide'",
+        ),
         ({"mean": (0.5, float("inf"), 0.5)}, "each number of --mean must be a finite number, not inf"),
         ({"std": (0.5, 0.5, 0.0)}, "each number of --std must be above zero, not 0"),
         ({"seed": -1}, "--seed must be between 0 and 9223372036854775807, not -1"),
@@ -89,6 +101,15 @@ def test_wrong_settings_are_named(wrong: dict[str, Any], complaint: str) -> None
         config(**wrong)
     assert str(raised.value).startswith(complaint)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [(224, 224), ("224", 224), ("224x160", (224, 160)), ([8, 16], (8, 16)), ((32, 32), 32)]
+)
+def test_sizes_of_inputs(given: Any, size: Any) -> None:
+    made = config(input_size=given)
+    assert made.input_size == size
+    assert make_config(**made.to_json()).input_size == size
 
 
 def test_what_may_change_within_a_study() -> None:

@@ -31,14 +31,14 @@ def pruned() -> nn.Module:
     return net
 
 
-class Pair(nn.Module):
+class Silent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = plain()
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = self.body(x)
-        return x, x
+    def forward(self, x: torch.Tensor) -> tuple[None, str]:
+        self.body(x)
+        return None, "nothing"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ class Pair(nn.Module):
         (lambda: plain().to("meta"), "0.weight is on the meta device; load weights first"),
         (weight_norm, "the weight of 2 is computed in every pass"),
         (pruned, "the weight of 0 is computed in every pass"),
-        (Pair, "Pair returns a tuple; wrap it so that it returns one tensor"),
+        (Silent, "the network returns no tensor; return one, or a tuple, list or dictionary of tensors"),
         (lambda: nn.DataParallel(plain()), "DataParallel wraps a network; pass its .module"),
     ],
 )

@@ -1,0 +1,82 @@
+"""Networks that return several tensors, and heads that run in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from autogate.gates import FAMILIES
+from autogate.policy import DENSE, Gate, Policy
+from autogate.sites import Network, difference, find_sites, tensors_of
+from autogate.surgery import attach_gates, canonical, check_dense, compact_form, run_heads, training_form
+from tests.support.heads import Body, example, named, scores, scores_and_side, side_before_in_training, side_in_training
+from tests.support.networks import lively, random_policy
+
+ENDS = [scores_and_side, named, side_in_training, side_before_in_training]
+IN_TRAINING = [side_in_training, side_before_in_training]
+
+
+def network(end: Callable[..., Any], seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return check_dense(find_sites(lively(Body(end)), (3, 8, 8)))
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_all_forms_return_what_the_network_does(end: Callable[..., Any], seed: int) -> None:
+    here = network(end, seed)
+    for policy in (DENSE, random_policy(here, tuple(FAMILIES), seed)):
+        gates = attach_gates(here, policy)
+        form = training_form(here, gates).eval()
+        x = example()
+        with torch.no_grad():
+            masked, compact, whole = form(x), compact_form(here, policy, gates)(x), here.model.eval()(x)
+        assert difference(compact, masked, 1e-5) is None
+        assert tensors_of(masked).keys() == tensors_of(whole).keys()
+        assert (difference(masked, whole, 1e-5) is None) == policy.is_dense
+        expected, found = (tensors_of(net.train()(x)) for net in (here.model, form))
+        assert {place: value.shape for place, value in found.items()} == {k: v.shape for k, v in expected.items()}
+
+
+@pytest.mark.parametrize("end", IN_TRAINING)
+def test_what_runs_in_training_only_costs_nothing_elsewhere(end: Callable[..., Any]) -> None:
+    here = network(end)
+    assert here.heads is not None
+    called = {str(node.target) for node in here.graph.nodes if node.op == "call_module"}
+    assert "classifier" in called
+    assert "side" not in called
+    compact = compact_form(here, DENSE, {})
+    assert not hasattr(compact, "side")
+    assert "group:stem" not in here.sites
+    assert here.refused["stem"] == "its channels are also read by what runs in training only"
+    # All others are the sites of a network without such heads.
+    assert set(here.sites) == set(network(scores).sites) - {"group:stem"}
+
+
+@pytest.mark.parametrize("end", IN_TRAINING)
+def test_heads_learn_or_are_left_alone(end: Callable[..., Any]) -> None:
+    here = network(end)
+    policy = canonical(Policy({"map:units.0.conv1": Gate("dce"), "block:units.1": Gate("mod", {"c": 2})}), here.sites)
+    assert len(policy.gates) == 2
+    form = training_form(here, attach_gates(here, policy)).train()
+    sum(value.square().sum() for value in tensors_of(form(example())).values()).backward()
+    assert all(parameter.grad is not None for parameter in here.model.side.parameters())
+    run_heads(form, False)
+    assert tensors_of(form(example())).keys() <= {"", "out"}
+
+
+def test_another_path_in_training_is_still_refused() -> None:
+    def probabilities_in_evaluation(net: Body, first: torch.Tensor, last: torch.Tensor) -> Any:
+        found = scores(net, first, last)
+        return found if net.training else found.softmax(1)
+
+    def noisy_in_training(net: Body, first: torch.Tensor, last: torch.Tensor) -> Any:
+        found = scores(net, first, last)
+        return found.mul(2) if net.training else found
+
+    for end in (probabilities_in_evaluation, noisy_in_training):
+        with pytest.raises(Exception, match="takes another path in training than in evaluation"):
+            network(end)
