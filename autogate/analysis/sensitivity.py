@@ -13,7 +13,7 @@ from torch import nn
 from autogate.errors import AutoGateError, PolicyError
 from autogate.gates import Family, get_family
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import CallerInputs, Task, fit_base, load_task
+from autogate.nas.evaluating import CallerInputs, Task, about_given_weights, fit_base, load_task
 from autogate.policy import Gate, Policy
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, training_form
@@ -78,6 +78,8 @@ def sensitivity_document(
     curves = []
     with reporter.stage("sensitivity"):
         dense = _accuracy(task, task.network.model, images)
+        for note in about_given_weights(config, task.data, dense):
+            reporter.note(note)
         for i, ((place, ratio), by_value) in enumerate(policies.items()):
             accuracies = tuple(_with_gates(task, gates, images) for gates in by_value.values())
             curves.append(Curve(place, ratio, tuple(by_value) if ratio else (), accuracies))

@@ -1,8 +1,8 @@
 """Get images: the built-in digits, an image folder, a torchvision dataset, or your own factory."""
 
 from autogate.data.datasets import from_datasets
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, check_divisible
 from autogate.data.load import load_data
 from autogate.data.split import Split
 
-__all__ = ["ImageData", "Split", "from_datasets", "load_data"]
+__all__ = ["ImageData", "Split", "check_divisible", "from_datasets", "load_data"]

@@ -10,7 +10,8 @@ from typing import Any
 from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
-from autogate.data.image_data import ImageData, Options
+from autogate.data.image_data import ImageData, Options, check_divisible
+from autogate.data.scan import readable
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
@@ -28,6 +29,7 @@ def load_data(
     memory_limit_bytes: int = 2 * 2**30,
     download: bool = False,
     workers: int = 0,
+    val: str | None = None,
 ) -> ImageData:
     """Load a dataset and divide it into training, validation and test images.
 
@@ -41,19 +43,23 @@ def load_data(
         memory_limit_bytes: Decoded images above this are read from disk again and again.
         download: Whether a torchvision dataset may be downloaded.
         workers: Processes that decode images that do not fit into memory.
+        val: Folder of validation images with one folder per class, or ``split`` to take them from the training
+            images; None takes what the data bring, else ``split``.
 
     Raises:
         DataError: If the data is unknown, missing, empty or damaged.
     """
-    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers)
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, val)
     text = str(source)
     if not text:
         raise DataError("no data was named; use digits, a directory, or package.module:factory")
-    path = Path(source).expanduser()
-    if path.exists():
-        return load_folder(path, options)
+    path = os.path.expanduser(source)  # as pathlib's, but it leaves an unknown user's home as it is
+    if os.path.exists(path):
+        return load_folder(Path(path), options)
+    if os.path.islink(path):
+        raise DataError(f"the data directory {readable(path)} is a link that leads nowhere; repair it")
     if isinstance(source, Path) or os.sep in text or text.startswith((".", "~")):
-        raise DataError(f"the data directory {text} does not exist; check the path")
+        raise DataError(f"the data directory {readable(text)} does not exist; check the path")
     if text == "digits":
         return load_digits(options)
     if text.lower() in dataset_names():
@@ -67,6 +73,7 @@ def load_data(
 def _from_factory(spec: str, options: Options) -> ImageData:
     made: Any = call_factory(spec, DataError)
     if isinstance(made, ImageData):
+        check_divisible(options.val, spec)
         return made
     if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         found = f"{len(made)} items" if isinstance(made, tuple | list) else type(made).__name__
@@ -75,7 +82,7 @@ def _from_factory(spec: str, options: Options) -> ImageData:
     data = from_datasets(
         train,
         test,
-        val=made[1] if len(made) == 3 else None,
+        val=options.val or (made[1] if len(made) == 3 else None),
         name=spec,
         preprocessing=options.preprocessing,
         seed=options.seed,

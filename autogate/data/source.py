@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from os import cpu_count
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,6 +18,8 @@ from torch import Tensor
 # Up to this size images are used whole; larger ones get the usual margin around a centre crop.
 SMALL_SIZE = 64
 _CHUNK = 256
+# Times the shorter side that is looked at of the longer one, at most.
+_LONGEST = 8
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:
@@ -26,12 +31,23 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
         image = image.convert("RGB")
     if image.size == (size, size):
         return image
+    image = _without_far_ends(image)
     shorter = size if size <= SMALL_SIZE else round(size * 256 / 224)
     scale = shorter / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     return image.crop((left, top, left + size, top + size))
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """Return the middle of a very long or tall image, so that enlarging it needs no memory for what is cut off."""
+    width, height = image.size
+    most = _LONGEST * min(image.size)
+    if max(image.size) <= most:
+        return image
+    left, top = max(0, width - most) // 2, max(0, height - most) // 2
+    return image.crop((left, top, left + min(width, most), top + min(height, most)))
 
 
 def to_uint8(image: Image.Image) -> Tensor:
@@ -58,17 +74,29 @@ def decode_all(load: Callable[[int], Image.Image], count: int, size: int, *, thr
             images[position] = np.asarray(fit_square(load(position), size))
 
     starts = range(0, count, _CHUNK)
-    if not threaded:
-        for start in starts:
-            decode(start)
-        return torch.from_numpy(images)
-    pool = ThreadPoolExecutor(max_workers=min(16, cpu_count() or 1))
-    try:
-        for _ in pool.map(decode, starts):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with no_pillow_warnings():
+        if not threaded:
+            for start in starts:
+                decode(start)
+            return torch.from_numpy(images)
+        pool = ThreadPoolExecutor(max_workers=min(16, cpu_count() or 1))
+        try:
+            for _ in pool.map(decode, starts):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
     return torch.from_numpy(images)
+
+
+@contextmanager
+def no_pillow_warnings() -> Iterator[None]:
+    """Keep back Pillow's warnings, of damaged metadata and of large images: they concern no pixel.
+
+    Enter it from one thread at a time.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 DEFAULT_SIZE = 224
@@ -81,10 +109,14 @@ class ImageSource(ABC):
     Attributes:
         labels: Class index of every image, int64 ``[N]``.
         threaded: Whether :meth:`load` may be called from several threads.
+        real_files: A number for each image that only links to the same file share, int64 ``[N]``; empty if unknown.
+        notes: Lines on what the user may want to look at, such as files that are left out.
     """
 
     labels: Tensor
     threaded = True
+    real_files: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -112,6 +144,7 @@ def natural_size(source: ImageSource) -> int:
     At most 64 images, spread over the source, are looked at.
     """
     positions = torch.linspace(0, len(source) - 1, min(_PROBED, len(source))).long().tolist()
-    sizes = [source.size_of(position) for position in positions]
+    with no_pillow_warnings():
+        sizes = [source.size_of(position) for position in positions]
     small = all(width == height <= SMALL_SIZE for width, height in sizes)
     return sizes[0][0] if small else DEFAULT_SIZE

@@ -26,6 +26,8 @@ class SearchSettings(TypedDict, total=False):
     """Replace the classifier if the data have another number of classes."""
     input_size: int | None
     """Height and width of the input."""
+    val: str | None
+    """Validation images: a folder with one folder per class, or split to take them from the training images."""
     mean: tuple[float, float, float] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
     std: tuple[float, float, float] | None
@@ -159,6 +161,8 @@ class SensitivitySettings(TypedDict, total=False):
     """DEFAULT, a torchvision weights name, or a file."""
     input_size: int | None
     """Height and width of the input."""
+    val: str | None
+    """Validation images: a folder with one folder per class, or split to take them from the training images."""
     mean: tuple[float, float, float] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
     std: tuple[float, float, float] | None

@@ -3,6 +3,7 @@
 from autogate.nas.evaluating.caller_inputs import CallerInputs
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
 from autogate.nas.evaluating.evaluator import Evaluator
+from autogate.nas.evaluating.given_weights import about_given_weights
 from autogate.nas.evaluating.peak_memory import CandidateMemory, smallest_choices
 from autogate.nas.evaluating.predictions import rescore_trials
 from autogate.nas.evaluating.replay_evaluator import replay_of
@@ -27,6 +28,7 @@ __all__ = [
     "Task",
     "Trained",
     "TrainingEvaluator",
+    "about_given_weights",
     "fit_base",
     "has_weights_in",
     "load_model_and_data",

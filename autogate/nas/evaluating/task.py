@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.data import ImageData, from_datasets, load_data
+from autogate.data import ImageData, check_divisible, from_datasets, load_data
 from autogate.errors import DataError, ModelError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
@@ -99,6 +99,8 @@ def load_task(
     trainer = resolve_device(config.train_device or str(target))
     with reporter.stage("load"):
         module, images = load_model_and_data(config, model, data)
+        for note in images.notes:
+            reporter.note(note)
         if config.weights is None and not (images.is_small or config.train_dense):
             raise TrainingError(
                 f"{config.model} has no weights and {images.name} is large; give --weights, or --train-dense to train "
@@ -214,15 +216,17 @@ def _data(config: SearchConfig, own: OwnData | None, preprocessing: Preprocessin
             memory_limit_bytes=config.memory_limit_bytes,
             download=config.download,
             workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
+            val=config.val,
         )
     if isinstance(own, ImageData):
+        check_divisible(config.val, own.name)
         return own
     if not isinstance(own, tuple) or len(own) not in (2, 3):
         raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
     return from_datasets(
         own[0],
         own[-1],
-        val=own[1] if len(own) == 3 else None,
+        val=config.val or (own[1] if len(own) == 3 else None),
         preprocessing=preprocessing,
         seed=config.seed,
         memory_limit_bytes=config.memory_limit_bytes,
