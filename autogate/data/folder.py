@@ -7,8 +7,9 @@ from pathlib import Path
 from autogate.data.class_order import about_order
 from autogate.data.folder_source import LAYOUT, FolderSource
 from autogate.data.image_data import ImageData, Options, assemble
-from autogate.data.scan import readable, subfolders, visible
+from autogate.data.scan import subfolders, visible
 from autogate.errors import DataError
+from autogate.system import readable
 
 _SPLITS = {
     "train": ("train", "training"),

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from autogate.data.as_seen import as_seen, upright, upright_size
-from autogate.data.scan import READ, Found, find_images, readable, subfolders, visible
+from autogate.data.scan import READ, Found, find_images, subfolders, visible
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
+from autogate.system import readable
 
 LAYOUT = "an image folder has train/<class>/*.jpg next to test/ or val/"
 

@@ -11,12 +11,11 @@ from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
 from autogate.data.image_data import ImageData, Options, check_divisible
-from autogate.data.scan import readable
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
 from autogate.records import Preprocessing
-from autogate.system import suggest
+from autogate.system import readable, suggest
 
 
 def load_data(

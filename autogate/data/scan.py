@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autogate.errors import DataError
+from autogate.system import readable
 
 READ = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 # What a user may take for images that are read.
@@ -78,15 +79,6 @@ def visible(folder: str | Path) -> list[os.DirEntry[str]]:
     except OSError as problem:
         raise DataError(f"cannot read the folder {readable(folder)} ({problem.strerror}); check its rights") from None
     return sorted(kept, key=lambda entry: entry.name)
-
-
-def readable(path: str | Path) -> str:
-    """Return a path as text on one line that any terminal and database takes.
-
-    A file name may hold bytes that are no UTF-8, and characters that cannot be seen; they become escape sequences.
-    """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _walk(root: Path, folder: str, above: frozenset[int], seen: set[int], found: Found) -> None:

@@ -10,7 +10,7 @@ from autogate.system.compat import (
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.installation import VERSION, code_version, shipped_folder
-from autogate.system.messages import missing_packages, one_line, suggest
+from autogate.system.messages import is_text, missing_packages, one_line, readable, suggest
 from autogate.system.registry import Plugin, Registry, registering
 
 __all__ = [
@@ -24,12 +24,14 @@ __all__ = [
     "has_known_optuna_tables",
     "insert_optuna_params",
     "is_dead",
+    "is_text",
     "make_shared_folder",
     "missing_packages",
     "new_id",
     "occupy_gpu",
     "one_line",
     "ray_entrypoint",
+    "readable",
     "registering",
     "shipped_folder",
     "suggest",
