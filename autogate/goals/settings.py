@@ -66,6 +66,8 @@ class SearchSettings(TypedDict, total=False):
     """Train a network that has no weights even on a large dataset."""
     train_device: str | None
     """Device that trains."""
+    train_dtype: Literal["auto", "float32", "bfloat16"]
+    """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""
     epochs: int | None
     """Epochs to train a finalist."""
     trial_epochs: int | None
@@ -173,3 +175,5 @@ class SensitivitySettings(TypedDict, total=False):
     """Seed of all random choices."""
     train_dense: bool
     """Train a network that has no weights even on a large dataset."""
+    train_dtype: Literal["auto", "float32", "bfloat16"]
+    """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""

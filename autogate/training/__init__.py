@@ -16,6 +16,7 @@ from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFuncti
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
+from autogate.training.step_time import bfloat16_time_ratio
 
 __all__ = [
     "Checkpointer",
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingBackend",
     "TrainingCallback",
     "base_recipe",
+    "bfloat16_time_ratio",
     "clone",
     "full_recipe",
     "gate_loss",

@@ -89,7 +89,9 @@ def train_shared(
                     form = training_form(network, gates)
                     form.train()
                     set_training_progress(gates.values(), fraction)
-                    loss = loss_of(form(images), labels, gates, fraction * recipe.images / len(split))
+                    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                        logits = form(images)
+                    loss = loss_of(logits, labels, gates, fraction * recipe.images / len(split))
                     (loss / 3).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
                 optimiser.step()

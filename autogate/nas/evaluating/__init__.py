@@ -17,6 +17,7 @@ from autogate.nas.evaluating.task import (
     traced_network,
     train_base,
 )
+from autogate.nas.evaluating.train_dtype import choose_train_dtype, settle_train_dtype
 from autogate.nas.evaluating.training_evaluator import Trained, TrainingEvaluator
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Trained",
     "TrainingEvaluator",
     "about_given_weights",
+    "choose_train_dtype",
     "fit_base",
     "has_weights_in",
     "load_model_and_data",
@@ -36,6 +38,7 @@ __all__ = [
     "make_evaluator",
     "replay_of",
     "rescore_trials",
+    "settle_train_dtype",
     "smallest_choices",
     "traced_network",
     "train_base",

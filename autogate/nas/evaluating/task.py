@@ -21,7 +21,7 @@ from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import check_dense, pack, unpack
-from autogate.system import one_line
+from autogate.system import freed_memory_kept, one_line
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -125,7 +125,7 @@ def train_base(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
         unpack(store.artifact(run.facts.dense_artifact), model, {})
         return
     checkpointer = StoreCheckpointer(store, run.name, digest(["base", run.name]))
-    fit_base(config, task, backend, run.reporter, checkpointer)
+    fit_base(config, task, backend, run.reporter, checkpointer, bfloat16=run.facts.train_dtype == "bfloat16")
     artifact = store.add_artifact("dense", pack(model, {}))
     run.update(lambda facts: replace(facts, dense_artifact=artifact))
     checkpointer.end()
@@ -137,13 +137,24 @@ def fit_base(
     backend: TrainingBackend,
     reporter: Reporter,
     checkpointer: Checkpointer | None = None,
+    *,
+    bfloat16: bool = False,
 ) -> None:
-    """Train the base network in place; ``checkpointer`` keeps the state of an interrupted training."""
-    images = len(task.data.train)
+    """Train the base network in place.
+
+    Args:
+        config: The search's configuration.
+        task: Network and data.
+        backend: How to train.
+        reporter: Receives progress.
+        checkpointer: Keeps the state of an interrupted training.
+        bfloat16: Whether layers compute in bfloat16.
+    """
     # A fresh head on given weights needs no more than a fine-tuning.
-    recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
+    recipe_of = base_recipe if config.weights is None else full_recipe
+    recipe = recipe_of(len(task.data.train), None, config.lr, bfloat16=bfloat16)
     model = task.network.model
-    with reporter.stage("train dense"):
+    with reporter.stage("train dense"), freed_memory_kept():
         backend.train(
             model,
             task.data.train,

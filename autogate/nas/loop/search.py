@@ -13,6 +13,7 @@ from autogate.nas.evaluating import (
     about_given_weights,
     has_weights_in,
     make_evaluator,
+    settle_train_dtype,
     train_base,
     train_shared_weights,
 )
@@ -57,6 +58,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
     begin_search(context)
     if not run.is_stored:
         run.create(code_version())
+    settle_train_dtype(run, task, backend)
     train_base(run, task, backend)
     if run.facts.dense is None:
         with run.reporter.stage("score dense"):
