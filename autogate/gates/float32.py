@@ -15,10 +15,10 @@ def in_float32(run: Callable[..., Any], *arguments: Any) -> Any:
         run: A module or function.
         *arguments: Tensors, the first of which says on which device it runs, and other values.
     """
-    tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
-    if not tensors or not torch.is_autocast_enabled(tensors[0].device.type):
+    device = next((argument.device.type for argument in arguments if isinstance(argument, torch.Tensor)), "cpu")
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return run(*arguments)
-    with torch.autocast(tensors[0].device.type, enabled=False):
+    with torch.autocast(device, enabled=False):
         return run(*(_widened(argument) for argument in arguments))
 
 
