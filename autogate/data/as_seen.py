@@ -55,11 +55,11 @@ def as_seen(image: Image.Image) -> Image.Image:
         return _scaled(image)
     if image.has_transparency_data:
         return _on_white(image)
-    if image.mode in ("1", "L"):
-        return image.convert("L")
+    if image.mode in ("L", "RGB"):
+        return image
     if image.mode == "CMYK":
         return _mixed(image)
-    return image.convert("RGB")
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _orientation(image: Image.Image) -> int:

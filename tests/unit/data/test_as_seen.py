@@ -131,6 +131,12 @@ def test_opaque_modes_become_grey_or_rgb(mode: str) -> None:
     assert pixels(seen).min() >= 254
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_is_ready_is_not_copied(mode: str) -> None:
+    image = Image.new(mode, (4, 4))
+    assert as_seen(upright(image)) is image
+
+
 def lab_white() -> Image.Image:
     return Image.merge("LAB", [Image.new("L", (4, 4), v) for v in (255, 128, 128)])
 
