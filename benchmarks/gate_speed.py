@@ -102,7 +102,7 @@ def everywhere(network: Network, family: str) -> Policy:
     return canonical(Policy(gates), network.sites)
 
 
-def step_of(network: Network, policy: Policy, batch: int) -> Callable[[], None]:
+def step_of(network: Network, policy: Policy, batch: int, *, bfloat16: bool = False) -> Callable[[], None]:
     """Return a call that makes one training step, with all gates in the middle of their own procedure."""
     copied = clone(network)
     gates = attach_gates(copied, policy)
@@ -119,7 +119,9 @@ def step_of(network: Network, policy: Policy, batch: int) -> Callable[[], None]:
     def run() -> None:
         for gate in gates.values():
             gate.set_progress(0.3)
-        loss = loss_of(form(images), labels, gates_of(form), 0.0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = form(images)
+        loss = loss_of(logits, labels, gates_of(form), 0.0)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for gate in gates.values():

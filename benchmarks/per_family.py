@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from autogate import api
-from autogate.cli import TerminalReporter
+from autogate.api import TerminalReporter
 from autogate.errors import AutoGateError
 from autogate.gates import FAMILIES, get_family
 from autogate.latency.hardware import resolve_device, setting_of

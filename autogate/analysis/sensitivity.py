@@ -13,11 +13,11 @@ from torch import nn
 from autogate.errors import AutoGateError, PolicyError
 from autogate.gates import Family, get_family
 from autogate.goals import SearchConfig
-from autogate.nas.evaluating import CallerInputs, Task, fit_base, load_task
+from autogate.nas.evaluating import CallerInputs, Task, about_given_weights, choose_train_dtype, fit_base, load_task
 from autogate.policy import Gate, Policy
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, training_form
-from autogate.training import TrainingBackend, score
+from autogate.training import TrainingBackend, base_recipe, score
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Shares to leave out, unless others are asked for."""
@@ -74,10 +74,15 @@ def sensitivity_document(
         raise AutoGateError(f"tie must be site or stage, not {tie!r}")
     policies = _policies(task, chosen, tie, SHARES if values is None else tuple(values))
     if config.weights is None:
-        fit_base(config, task, TrainingBackend(output=task.score_output), reporter)
+        images_seen = base_recipe(len(task.data.train), None, None).images
+        train_dtype = choose_train_dtype(config, task, images_seen, reporter)
+        backend = TrainingBackend(output=task.score_output)
+        fit_base(config, task, backend, reporter, bfloat16=train_dtype == "bfloat16")
     curves = []
     with reporter.stage("sensitivity"):
         dense = _accuracy(task, task.network.model, images)
+        for note in about_given_weights(config, task.data, dense):
+            reporter.note(note)
         for i, ((place, ratio), by_value) in enumerate(policies.items()):
             accuracies = tuple(_with_gates(task, gates, images) for gates in by_value.values())
             curves.append(Curve(place, ratio, tuple(by_value) if ratio else (), accuracies))

@@ -12,26 +12,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from autogate.api import resume_command
-from autogate.cli import (
-    doctor,
-    explain,
-    export,
-    measure,
-    pareto,
-    predict,
-    profile,
-    replay,
-    resume,
-    search,
-    sensitivity,
-    show,
-    sites,
-    spaces,
-    studies,
-    worker,
-)
-from autogate.cli.settings import Command
+from autogate.cli.command_list import CommandList
 from autogate.errors import AutoGateError
 
 INTERRUPTED = 130
@@ -39,30 +20,17 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="autogate",
     help="Search gates for a CNN under a latency budget that is measured on your device.",
+    cls=CommandList,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (
-    search,
-    resume,
-    worker,
-    show,
-    pareto,
-    export,
-    measure,
-    predict,
-    explain,
-    sensitivity,
-    replay,
-    sites,
-    spaces,
-    doctor,
-):
-    app.command(module.__name__.rsplit(".", 1)[1], cls=Command)(module.command)
-app.add_typer(profile.app, name="profile")
-app.add_typer(studies.app, name="studies")
+
+
+@app.callback()
+def _begin() -> None:
+    """Take no option; without a function of its own the group could not be made."""
 
 
 def main() -> None:
@@ -104,6 +72,8 @@ def _shown_warnings() -> Iterator[None]:
 
 
 def _interrupted(console: Console) -> None:
+    from autogate.api import resume_command
+
     command = resume_command()
     rest = f"; nothing finished is lost, continue with: {command}" if command else ""
     console.print(f"autogate: interrupted{rest}", markup=False)

@@ -23,7 +23,7 @@ def command(
     output: FormatOption = Format.table,
     **settings: Any,
 ) -> None:
-    """Search a recorded study again with another sampler or seed; its evaluations are reused, nothing is trained."""
+    """Search a recorded study again with another sampler or seed; reuses its evaluations, trains nothing."""
     document = autogate.replay(
         study,
         name=name,

@@ -1,9 +1,17 @@
 """Get images: the built-in digits, an image folder, a torchvision dataset, your own factory, or your own datasets."""
 
 from autogate.data.datasets import from_datasets
-from autogate.data.image_data import ImageData
+from autogate.data.image_data import ImageData, check_divisible
 from autogate.data.load import load_data
 from autogate.data.own_inputs import from_own_task, has_classes
 from autogate.data.split import Split
 
-__all__ = ["ImageData", "Split", "from_datasets", "from_own_task", "has_classes", "load_data"]
+__all__ = [
+    "ImageData",
+    "Split",
+    "check_divisible",
+    "from_datasets",
+    "from_own_task",
+    "has_classes",
+    "load_data",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from autogate.data.as_seen import as_seen
 from autogate.data.image_data import ImageData, Options, assemble, check_labels
 from autogate.data.source import ImageSource, Picture, size_of
 from autogate.errors import DataError
@@ -87,7 +89,8 @@ def from_datasets(
     Args:
         train: Training data.
         test: Test data.
-        val: Validation data; None takes it from the training data.
+        val: Validation data, or a folder of images with one folder per class; None or ``split`` takes them from the
+            training data.
         num_classes: Number of classes; None counts the labels.
         class_names: Name of each class, by index; None asks the dataset, else numbers them.
         name: What to call the data.
@@ -103,8 +106,9 @@ def from_datasets(
     Raises:
         DataError: If a dataset is empty or yields something that cannot be used.
     """
-    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels)
-    given = {"train": train, "test": test, "val": val}
+    named = val if isinstance(val, str) else None
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels, named)
+    given = {"train": train, "test": test, "val": None if named is not None else val}
     sources = {
         split: DatasetSource(_map_style(data, split), split) for split, data in given.items() if data is not None
     }
@@ -215,23 +219,41 @@ def _shape_of(item: Any) -> str:
 def _picture(image: Any, what: str) -> Picture:
     """Return a PIL image, or uint8 ``[C, H, W]`` where there is no image with so many channels."""
     if isinstance(image, Image.Image):
-        return image
+        try:
+            return as_seen(image)
+        except DataError as problem:
+            raise DataError(f"{what} {problem}") from None
     if not isinstance(image, Tensor) or image.ndim != 3 or 0 in image.shape:
         found = f"a tensor {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         raise DataError(f"{what} is {found}; yield a PIL image or a tensor [C, H, W]")
-    if image.is_floating_point():
-        low, high = (float(v) for v in torch.aminmax(image))
-        if low < 0 or high > 1:
-            raise DataError(
-                f"{what} has values from {low:.2f} to {high:.2f}, outside [0, 1]; remove Normalize from the "
-                "dataset, AutoGate normalises by itself"
-            )
-        image = (image * 255).round()
-    if len(image) not in (1, 3):
-        channels: Tensor = image.to(torch.uint8)
+    channels = _to_uint8(image, what)
+    if len(channels) not in (1, 3):
         return channels
-    pixels = image.to(torch.uint8).permute(1, 2, 0).numpy()
+    pixels = channels.permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+
+
+def _to_uint8(image: Tensor, what: str) -> Tensor:
+    """Return a tensor of any element type as uint8, with 255 as white."""
+    if image.dtype == torch.uint8:
+        return image
+    if image.dtype == torch.bool:
+        return image.to(torch.uint8) * 255
+    if image.dtype == torch.uint16:
+        return (image.to(torch.float32) / 257).round().to(torch.uint8)
+    low, high = (float(v) for v in torch.aminmax(image))
+    if not math.isfinite(low + high):
+        raise DataError(f"{what} has values that are no finite numbers; repair the dataset")
+    if not image.is_floating_point():
+        if low < 0 or high > 255:
+            raise DataError(f"{what} has values from {low:.0f} to {high:.0f}; yield uint8, uint16 or floats in [0, 1]")
+        return image.to(torch.uint8)
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{what} has values from {low:.2f} to {high:.2f}, outside [0, 1]; remove Normalize from the dataset, "
+            "AutoGate normalises by itself"
+        )
+    return (image * 255).round().to(torch.uint8)
 
 
 def _class_names(given: Sequence[str] | None, dataset: Any, classes: int) -> tuple[str, ...]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from autogate.data.folder_source import FolderSource
 from autogate.data.source import ImageSource, decode_all, natural_size
 from autogate.data.split import MemorySplit, Split
 from autogate.data.stream import StreamSplit
@@ -17,6 +22,8 @@ from autogate.policy import digest
 from autogate.records import Preprocessing
 
 SMALL_TRAIN_IMAGES = 10_000
+SPLIT = "split"
+"""Validation data of this name are taken from the training images."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class ImageData:
         class_names: Name of each class, by index.
         preprocessing: Input size, channels and normalisation of every image.
         fingerprint: 16 hex digits that identify content, split and preprocessing.
+        notes: Lines on what the user may want to look at, such as files that are left out.
     """
 
     name: str
@@ -42,6 +50,7 @@ class ImageData:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     @property
     def is_small(self) -> bool:
@@ -93,6 +102,8 @@ class Options:
         memory_limit_bytes: Decoded images above this are read from disk again and again.
         workers: Processes that decode in that case.
         channels: To bring images to, 1 for grey or 3 for RGB; what has another number of channels keeps it.
+        val: Folder of validation images with one folder per class, or ``split`` to take them from the training
+            images; None takes what the data bring, else ``split``.
     """
 
     preprocessing: Preprocessing | None = None
@@ -102,6 +113,7 @@ class Options:
     memory_limit_bytes: int = 2 * 2**30
     workers: int = 0
     channels: int = 3
+    val: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.val_fraction < 1:
@@ -119,39 +131,42 @@ def assemble(
     options: Options,
     val: ImageSource | None = None,
     flip: bool = True,
+    notes: Iterable[str] = (),
 ) -> ImageData:
     """Divide, decode and describe a dataset.
 
     Args:
         name: What the user called it.
-        train: Images to train on, and to take the validation split from if ``val`` is None.
+        train: Images to train on, and to take the validation split from if there are no other validation images.
         test: Test images.
         class_names: Name of each class, by index.
         options: How to divide and hold it.
-        val: Validation images.
+        val: Validation images that the data bring; ``options.val`` replaces them.
         flip: Whether a mirrored image keeps its class.
+        notes: Lines on what the user may want to look at.
 
     Raises:
         DataError: If a split is too small or an image cannot be read.
     """
     preprocessing = _preprocessing(name, train, options)
+    if options.val is not None:
+        val = None if options.val == SPLIT else _named_validation(options.val, class_names, name)
     own_val = val is not None
+    uneven: list[str] = []
     if val is None:
-        count = min(options.max_val, max(1, round(options.val_fraction * len(train))))
-        train_index, val_index = stratified(train.labels, count, options.seed)
-        if not len(val_index):
-            raise DataError(f"{name} has too few training images to take a validation split from; add more")
+        train_index, val_index, uneven = _divided(name, train.labels, options)
         val = train
     else:
         train_index, val_index = (shuffled(len(source), options.seed) for source in (train, val))
-    sources = [train, val, test] if own_val else [train, test]
-    hold = _Holder(sources, preprocessing, options, flip)
+    sources = {"training": train, "validation": val, "test": test} if own_val else {"training": train, "test": test}
+    hold = _Holder(list(sources.values()), preprocessing, options, flip)
     identity = {
-        "content": [source.identity() for source in sources],
-        "labels": [hashlib.sha256(source.labels.numpy().tobytes()).hexdigest() for source in sources],
+        "content": [source.identity() for source in sources.values()],
+        "labels": [hashlib.sha256(source.labels.numpy().tobytes()).hexdigest() for source in sources.values()],
         "preprocessing": preprocessing.to_json(),
         "split": [options.seed, None if own_val else [options.val_fraction, options.max_val]],
     }
+    of_sources = [note for source in sources.values() for note in source.notes]
     return ImageData(
         name=name,
         train=hold.split(train, train_index),
@@ -161,6 +176,7 @@ def assemble(
         class_names=class_names,
         preprocessing=preprocessing,
         fingerprint=digest(identity),
+        notes=(*notes, *of_sources, *uneven, *_about_shared(sources)),
     )
 
 
@@ -174,6 +190,50 @@ def _preprocessing(name: str, train: ImageSource, options: Options) -> Preproces
             f"the images of {name} have {channels} channels here, and mean and standard deviation are given for "
             f"{wanted.channels}; give --mean and --std one number per channel"
         ) from None
+
+
+def _named_validation(folder: str, class_names: tuple[str, ...], name: str) -> FolderSource:
+    path = Path(os.path.expanduser(folder))
+    if not path.is_dir():
+        raise DataError(
+            f"there is no folder {folder} of validation images; name one that has a folder per class, or {SPLIT}"
+        )
+    return FolderSource(path, class_names, name)
+
+
+def _divided(name: str, labels: Tensor, options: Options) -> tuple[Tensor, Tensor, list[str]]:
+    """Divide training images, by class if there are enough.
+
+    Returns:
+        Positions of the training and the validation images, int64, and a note if the division is not by class.
+    """
+    count = min(options.max_val, max(1, round(options.val_fraction * len(labels))), len(labels) - 1)
+    if count < 1:
+        raise DataError(f"{name} has too few training images to take a validation split from; add more")
+    train_index, val_index = stratified(labels, count, options.seed)
+    if 2 * len(val_index) >= count:
+        return train_index, val_index, []
+    order = shuffled(len(labels), options.seed)
+    note = (
+        f"{name} has too few images of each class to take validation images by class: {count} of {len(labels)} "
+        "training images were taken at random; name other validation images with --val"
+    )
+    return order[count:], order[:count], [note]
+
+
+def _about_shared(sources: dict[str, ImageSource]) -> list[str]:
+    """Say that splits share files, which links make possible."""
+    notes = []
+    files = {split: np.unique(source.real_files) for split, source in sources.items()}
+    for first, second in (("training", "validation"), ("training", "test"), ("validation", "test")):
+        if first in files and second in files:
+            count = len(np.intersect1d(files[first], files[second], assume_unique=True))
+            if count:
+                notes.append(
+                    f"{count:,} {second} images are {first} images too, so accuracies say little of new images; "
+                    "remove the links"
+                )
+    return notes
 
 
 class _Holder:
@@ -208,3 +268,13 @@ def check_labels(labels: Tensor, num_classes: int, what: str) -> None:
     low, high = (int(v) for v in torch.aminmax(labels))
     if low < 0 or high >= num_classes:
         raise DataError(f"{what} has a label {low if low < 0 else high}; labels must be 0 to {num_classes - 1}")
+
+
+def check_divisible(val: str | None, what: str) -> None:
+    """Refuse other validation images for data that are divided already.
+
+    Raises:
+        DataError: If ``val`` names any.
+    """
+    if val is not None:
+        raise DataError(f"{what} brings its validation images with it; leave out --val")

@@ -10,13 +10,13 @@ from typing import Any
 from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
-from autogate.data.image_data import ImageData, Options
+from autogate.data.image_data import ImageData, Options, check_divisible
 from autogate.data.own_inputs import from_own_task, has_classes
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
 from autogate.records import Preprocessing
-from autogate.system import suggest
+from autogate.system import readable, suggest
 
 
 def load_data(
@@ -31,6 +31,7 @@ def load_data(
     workers: int = 0,
     channels: int = 3,
     own_task: bool = False,
+    val: str | None = None,
 ) -> ImageData:
     """Load a dataset and divide it into training, validation and test images.
 
@@ -46,19 +47,23 @@ def load_data(
         workers: Processes that decode images that do not fit into memory.
         channels: To bring images to, 1 for grey or 3 for RGB; what has another number of channels keeps it.
         own_task: Whether a factory's targets need not be classes, since training and score are the caller's.
+        val: Folder of validation images with one folder per class, or ``split`` to take them from the training
+            images; None takes what the data bring, else ``split``.
 
     Raises:
         DataError: If the data is unknown, missing, empty or damaged.
     """
-    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels)
+    options = Options(preprocessing, seed, val_fraction, max_val, memory_limit_bytes, workers, channels, val)
     text = str(source)
     if not text:
         raise DataError("no data was named; use digits, a directory, or package.module:factory")
-    path = Path(source).expanduser()
-    if path.exists():
-        return load_folder(path, options)
+    path = os.path.expanduser(source)  # as pathlib's, but it leaves an unknown user's home as it is
+    if os.path.exists(path):
+        return load_folder(Path(path), options)
+    if os.path.islink(path):
+        raise DataError(f"the data directory {readable(path)} is a link that leads nowhere; repair it")
     if isinstance(source, Path) or os.sep in text or text.startswith((".", "~")):
-        raise DataError(f"the data directory {text} does not exist; check the path")
+        raise DataError(f"the data directory {readable(text)} does not exist; check the path")
     if text == "digits":
         return load_digits(options)
     if text.lower() in dataset_names():
@@ -72,17 +77,19 @@ def load_data(
 def _from_factory(spec: str, options: Options, own_task: bool) -> ImageData:
     made: Any = call_factory(spec, DataError)
     if isinstance(made, ImageData):
+        check_divisible(options.val, spec)
         return made
     if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         found = f"{len(made)} items" if isinstance(made, tuple | list) else type(made).__name__
         raise DataError(f"{spec} returned {found}; return ImageData, (train, test) or (train, val, test)")
     train, test, val = made[0], made[-1], made[1] if len(made) == 3 else None
     if own_task and not has_classes(train):
+        check_divisible(options.val, spec)
         return from_own_task(train, test, val=val, name=spec, seed=options.seed)
     data = from_datasets(
         train,
         test,
-        val=val,
+        val=options.val or val,
         name=spec,
         preprocessing=options.preprocessing,
         seed=options.seed,

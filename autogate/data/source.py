@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from os import cpu_count
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -16,6 +19,8 @@ from torch import Tensor
 # Up to this size images are used whole; larger ones get the usual margin around a centre crop.
 SMALL_SIZE = 64
 _CHUNK = 256
+# Times the shorter side that is looked at of the longer one, at most.
+_LONGEST = 8
 
 
 Picture = Image.Image | Tensor
@@ -37,10 +42,11 @@ def fit(picture: Picture, shape: tuple[int, int, int]) -> Picture:
     """
     channels, height, width = shape
     picture = with_channels(picture, channels)
-    given = size_of(picture)
-    if given == (width, height):
+    if size_of(picture) == (width, height):
         return picture
     margin = 1 if max(height, width) <= SMALL_SIZE else 256 / 224
+    picture = _without_far_ends(picture, height, width)
+    given = size_of(picture)
     scale = max(round(width * margin) / given[0], round(height * margin) / given[1])
     to_width, to_height = max(width, round(given[0] * scale)), max(height, round(given[1] * scale))
     left, top = (to_width - width) // 2, (to_height - height) // 2
@@ -49,6 +55,19 @@ def fit(picture: Picture, shape: tuple[int, int, int]) -> Picture:
         return scaled.round().clamp(0, 255).byte()[:, top : top + height, left : left + width]
     picture = picture.resize((to_width, to_height), Image.Resampling.BILINEAR)
     return picture.crop((left, top, left + width, top + height))
+
+
+def _without_far_ends(picture: Picture, height: int, width: int) -> Picture:
+    """Return the middle of a very long or tall image, so that enlarging it needs no memory for what is cut off."""
+    given = size_of(picture)
+    most = _LONGEST * round(max(height, width) / max(height / given[1], width / given[0]))
+    if max(given) <= most:
+        return picture
+    left, top = (max(0, side - most) // 2 for side in given)
+    right, bottom = left + min(given[0], most), top + min(given[1], most)
+    if isinstance(picture, Tensor):
+        return picture[:, top:bottom, left:right]
+    return picture.crop((left, top, right, bottom))
 
 
 def size_of(picture: Picture) -> tuple[int, int]:
@@ -84,17 +103,29 @@ def decode_all(load: Callable[[int], Picture], count: int, shape: tuple[int, int
             images[position] = to_uint8(fit(load(position), shape)).numpy()
 
     starts = range(0, count, _CHUNK)
-    if not threaded:
-        for start in starts:
-            decode(start)
-        return torch.from_numpy(images)
-    pool = ThreadPoolExecutor(max_workers=min(16, cpu_count() or 1))
-    try:
-        for _ in pool.map(decode, starts):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with no_pillow_warnings():
+        if not threaded:
+            for start in starts:
+                decode(start)
+            return torch.from_numpy(images)
+        pool = ThreadPoolExecutor(max_workers=min(16, cpu_count() or 1))
+        try:
+            for _ in pool.map(decode, starts):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
     return torch.from_numpy(images)
+
+
+@contextmanager
+def no_pillow_warnings() -> Iterator[None]:
+    """Keep back Pillow's warnings, of damaged metadata and of large images: they concern no pixel.
+
+    Enter it from one thread at a time.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 DEFAULT_SIZE = 224
@@ -108,11 +139,15 @@ class ImageSource(ABC):
         labels: Class index of every image, int64 ``[N]``.
         threaded: Whether :meth:`load` may be called from several threads.
         channels: Number of channels of all images; None for images that can be brought to grey or to RGB.
+        real_files: A number for each image that only links to the same file share, int64 ``[N]``; empty if unknown.
+        notes: Lines on what the user may want to look at, such as files that are left out.
     """
 
     labels: Tensor
     threaded = True
     channels: int | None = None
+    real_files: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -140,7 +175,8 @@ def natural_size(source: ImageSource) -> int | tuple[int, int]:
     At most 64 images, spread over the source, are looked at.
     """
     positions = torch.linspace(0, len(source) - 1, min(_PROBED, len(source))).long().tolist()
-    sizes = [source.size_of(position) for position in positions]
+    with no_pillow_warnings():
+        sizes = [source.size_of(position) for position in positions]
     width, height = sizes[0]
     if all(width == height <= SMALL_SIZE for width, height in sizes):
         return width

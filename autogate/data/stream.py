@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from autogate.data.source import SMALL_SIZE, ImageSource, Picture, fit, to_uint8, with_channels
+from autogate.data.source import SMALL_SIZE, ImageSource, Picture, fit, no_pillow_warnings, to_uint8, with_channels
 from autogate.data.split import Split, normalise
 from autogate.errors import DataError
 from autogate.records import Preprocessing
@@ -77,7 +77,8 @@ class _Decoder(Dataset[Any]):
 
     def __getitem__(self, position: int) -> Tensor | DataError:
         try:
-            image = self._source.load(position)
+            with no_pillow_warnings():
+                image = self._source.load(position)
         except DataError as problem:
             return problem
         if self._transform is None:

@@ -91,7 +91,7 @@ def load_torchvision(name: str, options: Options, *, download: bool, root: Path 
     return from_datasets(
         parts["train"],
         parts["test"],
-        val=parts.get("val"),
+        val=options.val or parts.get("val"),
         name=name,
         preprocessing=preprocessing,
         seed=options.seed,

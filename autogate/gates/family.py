@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from autogate.errors import PolicyError
+from autogate.gates.float32 import in_float32
 from autogate.gates.gene import Gene
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
@@ -66,6 +68,8 @@ class TrainingGate(nn.Module):
         as_trained: Whether a gate whose cost varies opens, in evaluation, only as far as it is to be trained
             to open; that tells what an untrained gate will cost in accuracy.
         slices: Whether the layers around the map are to run on the channels ``selected`` alone, in training.
+        runs_layers: Whether the gate runs layers of a network itself, which may be in bfloat16; then it sees to its
+            decisions itself. All else a gate computes is in float32.
         lr_factor: How much faster than the network the gate learns.
         selected: Channels of the map that run in this step, sorted, int64 ``[k]``; None for all.
         decision: After a forward pass in evaluation of a gate whose cost varies: kept count per image,
@@ -76,9 +80,16 @@ class TrainingGate(nn.Module):
     replaces_branch: bool = False
     as_trained: bool = False
     slices: bool = False
+    runs_layers: bool = False
     lr_factor: float = 1.0
     selected: torch.Tensor | None = None
     decision: torch.Tensor | None = None
+
+    def __call__(self, value: torch.Tensor | None, context: torch.Tensor, *more: Any) -> torch.Tensor:
+        """Run ``forward``, and return its result in the element type of ``context``."""
+        run = super().__call__
+        result: torch.Tensor = (run if self.runs_layers else partial(in_float32, run))(value, context, *more)
+        return result.to(context.dtype)
 
     def describe(self) -> str:
         """Return, in a few words, how the gate stood in the last forward pass; empty if there is nothing to say."""

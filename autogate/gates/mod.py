@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, Overwriting, TrainingGate
+from autogate.gates.float32 import in_float32
 from autogate.gates.gene import Gene
 from autogate.gates.registry import register_family
 from autogate.policy import Gate, GeneValue
@@ -69,7 +70,7 @@ class ShrunkBlock(nn.Module):
             assert self.fixed is not None  # noqa: S101 - one of the two is there
             result: torch.Tensor = self.body(x.index_select(1, self.fixed))
             return result, self.fixed.expand(len(x), -1)
-        scores, index = self.selector(x).topk(self.k, dim=1)
+        scores, index = in_float32(self.selector, x).topk(self.k, dim=1)
         selected = x.index_select(1, index[0]) if len(x) == 1 else x.gather(1, _at(index, x))
         return self.body(selected) * scores[:, :, None, None], index
 
@@ -83,6 +84,7 @@ class ModGate(TrainingGate):
     """Training form: the shrunk block's result, padded with zeros to all channels."""
 
     replaces_branch = True
+    runs_layers = True
 
     def __init__(self, block: ShrunkBlock, residual: bool, fusion: str) -> None:
         super().__init__()
@@ -99,6 +101,7 @@ class ModGate(TrainingGate):
     def forward(self, value: torch.Tensor | None, context: torch.Tensor) -> torch.Tensor:
         """Return the addend of a residual unit, or the result of a plain one, ``[N, C, H, W]``."""
         result, index = self.block(context)
+        result = result.to(context.dtype)
         self.largest = result.detach().abs().amax()
         rest = context.shape[1] - self.block.k
         if self.fusion == "original":

@@ -129,6 +129,15 @@ class ProblemSettings(BaseModel):
 
     # Data
     data: Annotated[str, Option(_DATA, "data", commands=("search", "sensitivity"), positional=True)] = "digits"
+    val: Annotated[
+        str | None,
+        Option(
+            "Validation images: a folder with one folder per class, or split to take them from the training images.",
+            "data",
+            commands=("search", "sensitivity"),
+            default_help="what the data bring, else split",
+        ),
+    ] = None
     mean: Annotated[
         tuple[_Finite, ...] | None,
         Field(min_length=1),

@@ -117,6 +117,14 @@ class ProcedureSettings(BaseModel):
         str | None,
         Option("Device that trains.", "training", commands=("search", "worker"), default_help="the target device"),
     ] = None
+    train_dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(
+            "Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it.",
+            "training",
+            commands=("search", "sensitivity"),
+        ),
+    ] = "auto"
     epochs: Annotated[
         int | None,
         Field(gt=0),

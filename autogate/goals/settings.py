@@ -28,6 +28,8 @@ class SearchSettings(TypedDict, total=False):
     """Place of the class scores in what the network returns: a name or an index, such as out or 0."""
     input_size: int | tuple[int, int] | None
     """Height and width of the input, e.g. 224 or 224x160."""
+    val: str | None
+    """Validation images: a folder with one folder per class, or split to take them from the training images."""
     mean: tuple[float, ...] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
     std: tuple[float, ...] | None
@@ -66,6 +68,8 @@ class SearchSettings(TypedDict, total=False):
     """Train a network that has no weights even on a large dataset."""
     train_device: str | None
     """Device that trains."""
+    train_dtype: Literal["auto", "float32", "bfloat16"]
+    """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""
     epochs: int | None
     """Epochs to train a finalist."""
     trial_epochs: int | None
@@ -163,6 +167,8 @@ class SensitivitySettings(TypedDict, total=False):
     """Place of the class scores in what the network returns: a name or an index, such as out or 0."""
     input_size: int | tuple[int, int] | None
     """Height and width of the input, e.g. 224 or 224x160."""
+    val: str | None
+    """Validation images: a folder with one folder per class, or split to take them from the training images."""
     mean: tuple[float, ...] | None
     """Mean per channel that inputs are normalised with, e.g. 0.485,0.456,0.406."""
     std: tuple[float, ...] | None
@@ -173,3 +179,5 @@ class SensitivitySettings(TypedDict, total=False):
     """Seed of all random choices."""
     train_dense: bool
     """Train a network that has no weights even on a large dataset."""
+    train_dtype: Literal["auto", "float32", "bfloat16"]
+    """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""

@@ -24,6 +24,7 @@ from autogate.records.study_facts import (
     StudyFacts,
     TargetFacts,
     TaskFacts,
+    TrainDtype,
 )
 from autogate.records.trials import (
     Evaluation,
@@ -70,6 +71,7 @@ __all__ = [
     "StudyFacts",
     "TargetFacts",
     "TaskFacts",
+    "TrainDtype",
     "TrialRecord",
     "UnitForm",
     "UnitSample",

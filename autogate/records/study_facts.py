@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -12,6 +12,7 @@ from autogate.records.profiles import Setting
 from autogate.records.sites import Preprocessing
 
 _CONFIG = ConfigDict(extra="forbid")
+TrainDtype = Literal["float32", "bfloat16"]
 VERSION = 1
 """Version of the stored form of :class:`StudyFacts`; a migration rewrites older ones."""
 
@@ -119,6 +120,7 @@ class StudyFacts:
         task: Network and data; None before the study's first run has loaded them.
         target: The device searched for; None before it is known, and after the study moved to another one.
         dense: The dense network; None before it is scored.
+        train_dtype: Element type that trainings compute in; None before that is decided, which is float32.
         dense_artifact: SHA-256 of the dense weights, if the study trained them.
         shared_artifact: SHA-256 of the weights that all candidates start from.
         sensitivity: What each choice costs alone.
@@ -133,6 +135,7 @@ class StudyFacts:
     task: TaskFacts | None = None
     target: TargetFacts | None = None
     dense: DenseFacts | None = None
+    train_dtype: TrainDtype | None = None
     dense_artifact: str | None = None
     shared_artifact: str | None = None
     sensitivity: tuple[ChoiceLoss, ...] = ()

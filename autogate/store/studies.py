@@ -17,7 +17,7 @@ from autogate.store import tables
 from autogate.store.host import host_name
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import Database, now_utc
-from autogate.system import one_line, suggest
+from autogate.system import is_text, one_line, suggest
 
 _LONGEST_NAME = 200
 
@@ -43,7 +43,7 @@ def check_name(name: str) -> None:
     """
     if not name.strip() or len(name) > _LONGEST_NAME:
         raise StudyError(f"a study's name must have 1 to {_LONGEST_NAME} characters; choose another --study")
-    if not name.isprintable() or not _is_text(name):
+    if not name.isprintable() or not is_text(name):
         raise StudyError(f"the study's name {name!a} holds characters that cannot be printed; choose another --study")
 
 
@@ -63,7 +63,7 @@ class Studies(Database):
             StudyError: If there is none of that name; names the closest ones.
         """
         with self.session() as session:
-            row = session.get(tables.Study, name) if _is_text(name) else None
+            row = session.get(tables.Study, name) if is_text(name) else None
             if row is not None:
                 return StudyRecord(_config_of(session, row), facts_of(row))
         raise self._no_study(name)
@@ -199,11 +199,3 @@ def _set_config(session: Session, row: tables.Study, config: SearchConfig) -> No
     session.merge(tables.Space(digest=digest(space), body=space))
     session.flush()
     row.config = rest
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name

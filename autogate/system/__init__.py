@@ -1,4 +1,4 @@
-"""The process and its host: heartbeats, code version, shipped files, error texts, plug-ins, private library parts."""
+"""The process and its host: heartbeats, memory, versions, shipped files, error texts, plug-ins, private parts."""
 
 from autogate.system.compat import (
     allocation_sizes,
@@ -11,7 +11,8 @@ from autogate.system.compat import (
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.installation import VERSION, code_version, shipped_folder
-from autogate.system.messages import missing_packages, one_line, suggest
+from autogate.system.messages import is_text, missing_packages, one_line, readable, suggest
+from autogate.system.process_memory import freed_memory_kept
 from autogate.system.registry import Plugin, Registry, registering
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "VERSION",
     "allocation_sizes",
     "code_version",
+    "freed_memory_kept",
     "has_known_optuna_tables",
     "insert_optuna_params",
     "is_dead",
+    "is_text",
     "make_shared_folder",
     "missing_packages",
     "new_id",
@@ -32,6 +35,7 @@ __all__ = [
     "one_line",
     "optuna_schema",
     "ray_entrypoint",
+    "readable",
     "registering",
     "shipped_folder",
     "suggest",

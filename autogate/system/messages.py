@@ -1,10 +1,11 @@
-"""Parts of error messages: another error's text on one line, names close to an unknown one, missing packages."""
+"""Parts of error messages: texts on one line, names close to an unknown one, missing packages."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 _MAX_NAMES = 3
 
@@ -22,6 +23,29 @@ def one_line(error: object, limit: int = 200, *, with_type: bool = False) -> str
     if not text:
         return name
     return (f"{name}: {text}" if with_type else text)[:limit]
+
+
+def readable(path: str | Path) -> str:
+    """Return a path as text on one line that any terminal and database takes.
+
+    A file name may hold bytes that are no UTF-8, and characters that cannot be seen; they become escape sequences.
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in str(path))
+
+
+def is_text(text: str) -> bool:
+    """Whether every database can store a text; a file name may hold bytes that none can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _escaped(character: str) -> str:
+    # Python stands for a byte that is no UTF-8 by a character of its own.
+    is_byte = "\udc80" <= character <= "\udcff"
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else character.encode("unicode_escape").decode()
 
 
 def suggest(name: str, known: Iterable[str], *, prefix: str = "") -> str:

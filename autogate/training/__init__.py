@@ -17,6 +17,7 @@ from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_re
 from autogate.training.scores import class_scores, score_tensor
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
+from autogate.training.step_time import bfloat16_time_ratio
 
 __all__ = [
     "Checkpointer",
@@ -30,6 +31,7 @@ __all__ = [
     "TrainingBackend",
     "TrainingCallback",
     "base_recipe",
+    "bfloat16_time_ratio",
     "class_scores",
     "clone",
     "full_recipe",

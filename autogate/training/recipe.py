@@ -25,7 +25,7 @@ class Recipe:
         batch_size: Images per step.
         momentum: Momentum of SGD (Nesterov).
         weight_decay: Weight decay of weights with more than one dimension.
-        bfloat16: Whether forward passes run in bfloat16 where that is exact enough (autocast).
+        bfloat16: Whether layers compute in bfloat16 (autocast); gates, losses and running statistics stay in float32.
     """
 
     images: int
@@ -46,26 +46,26 @@ def _batch_size(train_images: int) -> int:
     return 128 if train_images >= 10_000 else 32
 
 
-def base_recipe(train_images: int, epochs: int | None, lr: float | None) -> Recipe:
+def base_recipe(train_images: int, epochs: int | None, lr: float | None, *, bfloat16: bool = False) -> Recipe:
     """Return the recipe for training a dense network from random weights."""
     epochs = epochs or (8 if train_images < 10_000 else 60)
     batch_size = _batch_size(train_images)
-    return Recipe(train_images * epochs, lr or 0.1 * batch_size / 128, batch_size)
+    return Recipe(train_images * epochs, lr or 0.1 * batch_size / 128, batch_size, bfloat16=bfloat16)
 
 
-def shared_recipe(train_images: int, lr: float | None) -> Recipe:
+def shared_recipe(train_images: int, lr: float | None, *, bfloat16: bool = False) -> Recipe:
     """Return the recipe for the weights that all candidates start from."""
     images = min(_SHARED_IMAGES, 3 * train_images)
-    return Recipe(images, lr or 0.01, _batch_size(train_images))
+    return Recipe(images, lr or 0.01, _batch_size(train_images), bfloat16=bfloat16)
 
 
-def short_recipe(train_images: int, lr: float | None, epochs: int | None = None) -> Recipe:
+def short_recipe(train_images: int, lr: float | None, epochs: int | None = None, *, bfloat16: bool = False) -> Recipe:
     """Return the recipe for judging one candidate: an epoch of a small set, a part of one of a large set."""
     images = min(_SHORT_IMAGES, train_images) if epochs is None else train_images * epochs
-    return Recipe(images, lr or 0.01, _batch_size(train_images))
+    return Recipe(images, lr or 0.01, _batch_size(train_images), bfloat16=bfloat16)
 
 
-def full_recipe(train_images: int, epochs: int | None, lr: float | None) -> Recipe:
+def full_recipe(train_images: int, epochs: int | None, lr: float | None, *, bfloat16: bool = False) -> Recipe:
     """Return the recipe for a finalist: two epochs of a large set, up to eight of a small one."""
     epochs = epochs or min(_MAX_EPOCHS, max(1, round(_FULL_IMAGES / train_images)))
-    return Recipe(train_images * epochs, lr or 0.02, _batch_size(train_images))
+    return Recipe(train_images * epochs, lr or 0.02, _batch_size(train_images), bfloat16=bfloat16)

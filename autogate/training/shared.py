@@ -92,9 +92,9 @@ def train_shared(
                     form.train()
                     run_heads(form, False)
                     set_training_progress(gates.values(), fraction)
-                    loss = loss_of(
-                        class_scores(form(images), output), labels, gates, fraction * recipe.images / len(split)
-                    )
+                    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                        scores = class_scores(form(images), output)
+                    loss = loss_of(scores, labels, gates, fraction * recipe.images / len(split))
                     (loss / 3).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
                 optimiser.step()

@@ -18,6 +18,7 @@ from autogate.records import StudyFacts
 from autogate.space.bound import BoundSpace
 from autogate.studies import StudyRun
 from autogate.surgery import pack, unpack
+from autogate.system import freed_memory_kept
 from autogate.training import (
     Fidelity,
     Recipe,
@@ -53,10 +54,10 @@ def make_evaluator(
     unpack(content, network.model, bank_paths(bank))
     for gate in bank.values():
         gate.to(task.trainer)
-    images = len(task.data.train)
+    images, bfloat16 = len(task.data.train), facts.train_dtype == "bfloat16"
     recipes: dict[Fidelity, Recipe] = {
-        "short": short_recipe(images, config.lr, config.trial_epochs),
-        "full": full_recipe(images, config.epochs, config.lr),
+        "short": short_recipe(images, config.lr, config.trial_epochs, bfloat16=bfloat16),
+        "full": full_recipe(images, config.epochs, config.lr, bfloat16=bfloat16),
     }
     return TrainingEvaluator(
         task, facts.task.digest, network, bank, facts.shared_artifact, config.seed, backend, recipes
@@ -101,8 +102,8 @@ def train_shared_weights(
     bank = make_bank(network, space, config.seed)
     checkpointer = StoreCheckpointer(store, run.name, digest(["shared", run.name]))
     if backend.train_fn is None:
-        recipe = shared_recipe(len(task.data.train), config.lr)
-        with run.reporter.stage("train shared weights"):
+        recipe = shared_recipe(len(task.data.train), config.lr, bfloat16=run.facts.train_dtype == "bfloat16")
+        with run.reporter.stage("train shared weights"), freed_memory_kept():
             try:
                 train_shared(
                     network,

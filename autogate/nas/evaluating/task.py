@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.data import ImageData, from_datasets, from_own_task, has_classes, load_data
+from autogate.data import ImageData, check_divisible, from_datasets, from_own_task, has_classes, load_data
 from autogate.errors import DataError, ModelError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
@@ -22,7 +22,7 @@ from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import check_dense, pack, training_form, unpack
-from autogate.system import one_line
+from autogate.system import freed_memory_kept, one_line
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -109,6 +109,8 @@ def load_task(
     trainer = resolve_device(config.train_device or str(target))
     with reporter.stage("load"):
         module, images = load_model_and_data(config, model, data, own_task=own_task)
+        for note in images.notes:
+            reporter.note(note)
         if config.weights is None and not (images.is_small or config.train_dense):
             raise TrainingError(
                 f"{config.model} has no weights and {images.name} is large; give --weights, or --train-dense to train "
@@ -137,7 +139,7 @@ def train_base(run: StudyRun, task: Task, backend: TrainingBackend) -> None:
         unpack(store.artifact(run.facts.dense_artifact), model, {})
         return
     checkpointer = StoreCheckpointer(store, run.name, digest(["base", run.name]))
-    fit_base(config, task, backend, run.reporter, checkpointer)
+    fit_base(config, task, backend, run.reporter, checkpointer, bfloat16=run.facts.train_dtype == "bfloat16")
     artifact = store.add_artifact("dense", pack(model, {}))
     run.update(lambda facts: replace(facts, dense_artifact=artifact))
     checkpointer.end()
@@ -149,14 +151,25 @@ def fit_base(
     backend: TrainingBackend,
     reporter: Reporter,
     checkpointer: Checkpointer | None = None,
+    *,
+    bfloat16: bool = False,
 ) -> None:
-    """Train the base network in place; ``checkpointer`` keeps the state of an interrupted training."""
-    images = len(task.data.train)
+    """Train the base network in place.
+
+    Args:
+        config: The search's configuration.
+        task: Network and data.
+        backend: How to train.
+        reporter: Receives progress.
+        checkpointer: Keeps the state of an interrupted training.
+        bfloat16: Whether layers compute in bfloat16.
+    """
     # A fresh head on given weights needs no more than a fine-tuning.
-    recipe = base_recipe(images, None, config.lr) if config.weights is None else full_recipe(images, None, config.lr)
+    recipe_of = base_recipe if config.weights is None else full_recipe
+    recipe = recipe_of(len(task.data.train), None, config.lr, bfloat16=bfloat16)
     # In training, a network may return more than the built-in training reads.
     model = task.network.model if task.network.heads is None else training_form(task.network, {})
-    with reporter.stage("train dense"):
+    with reporter.stage("train dense"), freed_memory_kept():
         backend.train(
             model,
             task.data.train,
@@ -234,8 +247,10 @@ def _data(
             workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
             channels=channels,
             own_task=own_task,
+            val=config.val,
         )
     if isinstance(own, ImageData):
+        check_divisible(config.val, own.name)
         return own
     if not isinstance(own, tuple) or len(own) not in (2, 3):
         raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
@@ -243,11 +258,12 @@ def _data(
     if own_task and not has_classes(train):
         if (config.input_size, config.mean, config.std) != (None, None, None):
             raise DataError("inputs of your own task are taken as they are; leave --input-size, --mean and --std out")
+        check_divisible(config.val, "data of your own task")
         return from_own_task(train, test, val=val, seed=config.seed)
     return from_datasets(
         train,
         test,
-        val=val,
+        val=config.val or val,
         preprocessing=preprocessing,
         seed=config.seed,
         memory_limit_bytes=config.memory_limit_bytes,

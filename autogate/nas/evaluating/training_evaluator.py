@@ -20,6 +20,7 @@ from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, by_path, canonical, gate_path, pack, restore_gates, training_form
+from autogate.system import freed_memory_kept
 from autogate.training import (
     Checkpointer,
     Fidelity,
@@ -102,7 +103,8 @@ class TrainingEvaluator:
     ) -> tuple[Evaluation, bytes | None]:
         """Train and score ``policy``; the weights of finalists are worth keeping."""
         start = time.monotonic()
-        trained = self.train(policy, fidelity, reporter, checkpointer, callback)
+        with freed_memory_kept():
+            trained = self.train(policy, fidelity, reporter, checkpointer, callback)
         seconds = time.monotonic() - start
         macs = paper_macs(self.task.network, policy, trained.realisation)
         evaluation = Evaluation(

@@ -10,8 +10,10 @@ from autogate.nas.evaluating import (
     Evaluator,
     Task,
     TrainingEvaluator,
+    about_given_weights,
     has_weights_in,
     make_evaluator,
+    settle_train_dtype,
     train_base,
     train_shared_weights,
 )
@@ -56,11 +58,15 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
     begin_search(context)
     if not run.is_stored:
         run.create(code_version())
+    settle_train_dtype(run, task, backend)
     train_base(run, task, backend)
     if run.facts.dense is None:
         with run.reporter.stage("score dense"):
             dense = _describe_dense(context, task, backend)
         run.update(lambda facts: replace(facts, dense=dense))
+        if backend.score_fn is None:
+            for note in about_given_weights(config, task.data, dense.val_accuracy):
+                run.reporter.note(note)
     content = train_shared_weights(run, task, backend, context.space, context.fastest)
     context = replace(context, space=context.space.restricted(has_weights_in(content)))
     evaluator = make_evaluator(config, run.facts, task, backend, context.space, content)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from autogate.data import load_data
 from autogate.errors import DataError
@@ -152,11 +153,58 @@ def test_damaged_image_is_named_when_streaming(folder: Path, workers: int) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_colour_modes_become_rgb(folder: Path, collect: Collect, mode: str) -> None:
-    suffix = "tif" if mode == "CMYK" else "png"
-    Image.new(mode, (16, 16)).save(folder / "test" / "digit0" / f"odd.{suffix}")
-    assert collect(load_data(folder).test)[0].shape == (16, 3, 16, 16)
+def test_files_are_read_as_a_person_sees_them(folder: Path, collect: Collect) -> None:
+    shutil.rmtree(folder / "test")
+    odd = {"16 bits": Image.new("I;16", (16, 16), 65_535), "clear": Image.new("RGBA", (16, 16))}
+    turned = Image.new("L", (16, 16))
+    turned.paste(255, (0, 0, 16, 8))  # white above, black below; stored upside down
+    turned.getexif()[ExifTags.Base.Orientation] = 3
+    for label, image in enumerate((*odd.values(), turned)):
+        (folder / "test" / f"digit{label}").mkdir(parents=True)
+        image.save(folder / "test" / f"digit{label}" / "x.png", exif=image.getexif())
+    images, labels = collect(load_data(folder, preprocessing=Preprocessing(16, (0.0,) * 3, (1.0,) * 3)).test)
+    by_label = images[labels.argsort()]
+    assert by_label[:2].min() == 1.0
+    assert (by_label[2, :, :8].max(), by_label[2, :, 8:].min()) == (0.0, 1.0)
+
+
+def test_numbers_without_a_known_white_are_refused_by_file(folder: Path) -> None:
+    Image.new("F", (16, 16), 200).save(folder / "train" / "digit1" / "heat.tif")
+    fails(folder, r"the image .*digit1.heat\.tif holds 32-bit floats from 200 to 200, which")
+
+
+def test_a_very_long_image_takes_little_memory(folder: Path, collect: Collect) -> None:
+    strip = Image.new("L", (20_000, 1))
+    strip.paste(255, (9_990, 0, 10_010, 1))
+    strip.save(folder / "test" / "digit0" / "strip.png")
+    with pytest.MonkeyPatch.context() as patch:
+        largest = []
+        resize = Image.Image.resize
+        patch.setattr(
+            Image.Image, "resize", lambda self, size, *more: largest.append(size) or resize(self, size, *more)
+        )
+        images, _ = collect(load_data(folder, preprocessing=Preprocessing(16, (0.0,) * 3, (1.0,) * 3)).test)
+    assert max(largest) == (128, 16)
+    assert (images.amin(dim=(1, 2, 3)) == 1).sum() == 1
+
+
+def test_pillow_warns_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_data(folder)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    fails(folder, r"the image .* has more than 200 pixels; make it smaller")
+
+
+def test_classes_named_by_numbers_are_told(make_folder: Make) -> None:
+    root = make_folder({"train": 2, "test": 1}, classes=3)
+    for split in ("train", "test"):
+        for label, number in enumerate(("2", "10", "9")):
+            os.rename(root / split / f"digit{label}", root / split / number)
+    data = load_data(root)
+    assert data.class_names == ("10", "2", "9")
+    assert "ordered as text: 10, 2, 9, not 2, 9, 10" in data.notes[-1]
 
 
 @pytest.mark.e2e

@@ -85,6 +85,25 @@ def test_random_transforms_leave_the_global_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(
+    ("white", "grey"),
+    [
+        (torch.ones(3, 8, 8, dtype=torch.bool), None),
+        (torch.full((3, 8, 8), 65_535, dtype=torch.uint16), torch.full((3, 8, 8), 32_896, dtype=torch.uint16)),
+        (torch.full((3, 8, 8), 255), torch.full((3, 8, 8), 128)),
+        (torch.ones(1, 8, 8, dtype=torch.float64), torch.full((1, 8, 8), 128 / 255, dtype=torch.float16)),
+        (Image.new("I;16", (8, 8), 65_535), Image.new("I;16", (8, 8), 32_896)),
+        (Image.new("RGBA", (8, 8)), Image.new("F", (8, 8), 128 / 255)),
+    ],
+)
+def test_white_is_white_in_every_element_type(white: Any, grey: Any, collect: Collect) -> None:
+    plain = Preprocessing(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    for item, expected in ((white, 1.0), (grey, 128 / 255)):
+        if item is not None:
+            images, _ = collect(from_datasets(Odd((item, 0)), tensors(8), preprocessing=plain).train)
+            torch.testing.assert_close(images, torch.full_like(images, expected))
+
+
 def test_content_decides_the_fingerprint() -> None:
     prints = {from_datasets(tensors(40, seed=seed), tensors(8)).fingerprint for seed in (0, 0, 1)}
     assert len(prints) == 2
@@ -121,6 +140,10 @@ class Odd(Pictures):
         ((Image.new("RGB", (8, 8)), -1), "has a label -1"),
         ((Image.new("RGB", (8, 8)), 9), "has a label 9; labels must be 0 to 3"),
         (torch.zeros(3, 8, 8), "must be a pair"),
+        ((torch.full((3, 8, 8), 300), 0), "has values from 300 to 300; yield uint8, uint16 or floats"),
+        ((torch.full((1, 8, 8), -1, dtype=torch.int16), 0), "has values from -1 to -1"),
+        ((torch.full((3, 8, 8), float("nan")), 0), "has values that are no finite numbers"),
+        ((Image.new("F", (8, 8), 200), 0), r"train\[0\] holds 32-bit floats from 200 to 200"),
         (OSError("broken\nfile"), r"cannot read train\[0\] \(OSError: broken file\)"),
     ],
 )
@@ -135,8 +158,6 @@ def test_empty_and_single_class_datasets() -> None:
         from_datasets(Subset(tensors(4), []), tensors(4))
     with pytest.raises(DataError, match="only one class"):
         from_datasets(tensors(8, classes=1), tensors(4, classes=1))
-    with pytest.raises(DataError, match="too few training images"):
-        from_datasets(tensors(4), tensors(4))
     with pytest.raises(DataError, match="3 class names were given for 4 classes"):
         from_datasets(tensors(40), tensors(4), class_names=("a", "b", "c"))
 

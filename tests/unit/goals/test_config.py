@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -120,3 +121,10 @@ def test_what_may_change_within_a_study() -> None:
     assert config(latency_budget="50%").differences(first)
     assert config(space=load_space("mod").to_json()).differences(first)
     assert all(len(line) < 200 for line in config(space=load_space("mod").to_json()).differences(first))
+
+
+@pytest.mark.parametrize(("setting", "flag"), [("data", "--data"), ("val", "--val"), ("weights", "--weights")])
+def test_paths_that_no_database_can_store(setting: str, flag: str) -> None:
+    with pytest.raises(AutoGateError) as raised:
+        config(**{setting: os.fsdecode(b"caf\xe9")})
+    assert str(raised.value).startswith(f"{flag} caf\\xe9 holds bytes that are no text and cannot be stored; rename it")

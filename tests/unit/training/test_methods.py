@@ -175,3 +175,23 @@ def test_how_gates_stood_is_said(family: str, site: str, stood: str) -> None:
     recipe = Recipe(images=4000, lr=1e20, batch_size=32)
     with pytest.raises(TrainingError, match=stood):
         TrainingBackend().train(form, few_digits().train, recipe, "full", seed=0, device=CPU)
+
+
+def test_layers_train_in_bfloat16_and_weights_stay_in_float32() -> None:
+    network = own_copy(known_network("resnet20"))
+    space = bind(load_space("unified"), network.sites)
+    bank = make_bank(network, space, seed=0)
+    seen: dict[str, set[torch.dtype]] = {"training": set(), "evaluation": set()}
+    network.model.layer1[0].conv1.register_forward_hook(
+        lambda module, inputs, output: seen["training" if torch.is_grad_enabled() else "evaluation"].add(output.dtype)
+    )
+    recipe, data = Recipe(images=2 * 8, lr=0.01, batch_size=8, bfloat16=True), few_digits(8)
+    fastest = Policy({"block:layer2.1": Gate("drop")})
+    train_shared(network, space, bank, data.train, recipe, fastest=fastest, seed=0, device=CPU)
+    form = training_form(network, attach_gates(network, fastest))
+    TrainingBackend().train(form, data.train, recipe, "short", seed=0, device=CPU)
+    assert seen == {"training": {torch.bfloat16}, "evaluation": set()}
+    recalibrate(form, data.train, seed=0, device=CPU)
+    score(form, data.val, device=CPU)
+    assert seen["evaluation"] == {torch.float32}
+    assert {value.dtype for value in form.state_dict().values()} == {torch.float32, torch.int64}
