@@ -20,6 +20,7 @@ from autogate.sites.graph import chw, conv_spec, is_depthwise
 from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
 from autogate.sites.trace_check import randomised_copy
+from autogate.system import one_line
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
@@ -62,7 +63,7 @@ def find_groups(
         coupled = _Couplings(model, input_shape)
         members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
-        reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
+        reason = f"how its channels are coupled cannot be found out ({one_line(error)})"
         return Found([], {"": reason})
     for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
         refused[root] = "cutting its channels out changes more than masking them"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.system import shipped_folder
+from autogate.system import shipped_folder, why_unreadable
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -157,5 +157,5 @@ def load_space(name: str) -> SpaceSpec:
         known = ", ".join(p.stem for p in sorted(shipped_folder("search_spaces").glob("*.yaml")))
         raise SpaceError(f"no search space {name!r}; give a YAML file or one of: {known}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise SpaceError(f"cannot read search space {name}: {' '.join(str(error).split())}") from None
+        raise SpaceError(f"cannot read search space {name}: {why_unreadable(error)}") from None
     return parse_space(data, str(path.name))

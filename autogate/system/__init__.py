@@ -10,7 +10,7 @@ from autogate.system.compat import (
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.installation import VERSION, code_version, shipped_folder
-from autogate.system.messages import missing_packages, one_line, suggest
+from autogate.system.messages import missing_packages, one_line, printable, suggest, why_unreadable
 from autogate.system.registry import Plugin, Registry, registering
 
 __all__ = [
@@ -29,8 +29,10 @@ __all__ = [
     "new_id",
     "occupy_gpu",
     "one_line",
+    "printable",
     "ray_entrypoint",
     "registering",
     "shipped_folder",
     "suggest",
+    "why_unreadable",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 
@@ -10,18 +11,66 @@ _MAX_NAMES = 3
 
 
 def one_line(error: object, limit: int = 200, *, with_type: bool = False) -> str:
-    """Return an error's message on one line, at most ``limit`` characters long.
+    """Return what an error says on one line, at most ``limit`` characters long, in words that a user knows.
+
+    Of an exception's text that is its first line, since libraries append their own affairs, or the first one after a
+    heading that ends with a colon. Of an error of the operating system it is the reason and the file.
 
     Args:
         error: An exception or a text; an exception without a message is given by its type.
         limit: Largest number of characters.
         with_type: Begin with the exception's type, such as ``ValueError: …``.
     """
-    text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return _cut(f"there is no module {error.name!r}", limit)
+    text = _first_line(error) if isinstance(error, Exception) else " ".join(str(error).split())
     name = type(error).__name__
     if not text:
         return name
-    return (f"{name}: {text}" if with_type else text)[:limit]
+    return _cut(f"{name}: {text}" if with_type else text, limit)
+
+
+def why_unreadable(error: Exception, limit: int = 200) -> str:
+    """Return in a few words why a file of text cannot be read or understood.
+
+    Args:
+        error: What opening, decoding or parsing it raised, as YAML or as JSON.
+        limit: Largest number of characters.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return _cut(error.strerror, limit)
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno} is not JSON"
+    # YAML's errors, which are not imported for this.
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is not None and problem is not None:
+        return _cut(f"line {mark.line + 1} is not YAML: {problem.replace('<stream end>', 'end of file')}", limit)
+    return one_line(error, limit)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with line breaks and all else that is no visible character written as escapes."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode("ascii") for one in text
+    )
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.errno is not None:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return f"there is no {error.args[0]!r}"
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    headed = len(lines) > 1 and lines[0].endswith(":") and lines[1][0].isalnum()
+    return lines[headed].rstrip(".:") if lines else ""
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
 def suggest(name: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-from autogate.system import one_line, suggest
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autogate.system import one_line, printable, suggest, why_unreadable
 
 
-def test_an_error_is_one_line_of_limited_length() -> None:
-    error = ValueError("first\n  second\tthird")
-    assert one_line(error) == "first second third"
-    assert one_line(error, 8) == "first se"
-    assert one_line(error, with_type=True) == "ValueError: first second third"
+def raised(run: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, it is read
+        run()
+    return caught.value
+
+
+def test_an_error_is_its_first_line_of_limited_length() -> None:
+    error = ValueError("first\tone\n  While executing %second : [num_users=1]")
+    assert one_line(error) == "first one"
+    assert one_line(error, 6) == "first…"
+    assert one_line(error, with_type=True) == "ValueError: first one"
+    assert one_line("a text\n as a whole") == "a text as a whole"
     assert one_line(KeyError()) == one_line(KeyError(), with_type=True) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("Error(s) in loading state_dict for Net:\n\tsize mismatch for head.weight"), "size mismatch for"),
+        (RuntimeError("one of:\n * (Tensor input)"), "one of"),
+        (ValueError("ends in a stop.\n"), "ends in a stop"),
+        (ModuleNotFoundError("No module named 'nets'", name="nets"), "there is no module 'nets'"),
+        (KeyError("images"), "there is no 'images'"),
+        (OSError(2, "No such file or directory", "a.npz"), "No such file or directory: a.npz"),
+    ],
+)
+def test_what_an_error_says(error: Exception, line: str) -> None:
+    assert one_line(error).startswith(line)
+    assert "\n" not in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (lambda: Path("absent").read_text(encoding="utf-8"), "No such file or directory"),
+        (lambda: Path("/").read_text(encoding="utf-8"), "Is a directory"),
+        (lambda: b"\xff\xfe".decode("utf-8"), "it is no text in UTF-8"),
+        (lambda: json.loads('{"a": 1,\n}'), "line 2 is not JSON"),
+        (lambda: yaml.safe_load("a: [1,\nb"), "line 2 is not YAML: expected ',' or ']', but got 'end of file'"),
+        (lambda: yaml.safe_load("a: b: c"), "line 1 is not YAML: mapping values are not allowed here"),
+        (lambda: int("x"), "invalid literal for int() with base 10: 'x'"),
+    ],
+)
+def test_why_a_file_cannot_be_read(run: Callable[[], object], why: str) -> None:
+    assert why_unreadable(raised(run)) == why
+
+
+def test_what_a_terminal_would_obey_is_shown_instead() -> None:
+    assert printable("a\nb\x1b[31m\udcff é ’") == "a\\nb\\x1b[31m\\udcff é ’"
 
 
 def test_close_names_are_suggested_best_first() -> None:
