@@ -1,5 +1,5 @@
 """The command line: parse, call :mod:`autogate.api`, print."""
 
-from autogate.api import TerminalReporter
+from autogate.api import terminal_reporter
 
-__all__ = ["TerminalReporter"]
+__all__ = ["terminal_reporter"]

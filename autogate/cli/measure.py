@@ -50,6 +50,6 @@ def command(
     memory = result["peak_memory"]
     print_table(
         "memory and energy" if result["energy"] is not None else "memory",
-        ("", "dense", "gated", "ratio"),
+        ("quantity", "dense", "gated", "ratio"),
         resource_rows(memory["dense_bytes"], memory["gated_bytes"], result["energy"]),
     )

@@ -9,7 +9,7 @@ import typer
 
 import autogate
 from autogate.cli.options import Format, FormatOption, Storage, StudyName
-from autogate.cli.printing import console, print_json, print_table
+from autogate.cli.printing import console, print_facts, print_json, print_table
 from autogate.cli.watch import watch
 from autogate.errors import AutoGateError
 from autogate.units import parse_duration
@@ -61,7 +61,7 @@ def show_command(study: StudyName, storage: Storage = None, output: FormatOption
     rows = [(name, document[name]) for name in _SHOWN]
     rows += [("weights", f"{document['weights_bytes'] / 2**20:.1f} MiB")]
     rows += [(f"config: {name}", value) for name, value in document["config"].items() if name != "space"]
-    print_table(f"study {study}", ("", ""), rows)
+    print_facts(f"study {study}", rows)
 
 
 @app.command("delete")

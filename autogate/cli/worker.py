@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
+from autogate.api import terminal_reporter
 from autogate.cli.options import Storage, StudyName
 from autogate.cli.printing import console
 from autogate.cli.settings import parsed, takes_settings
@@ -30,7 +30,8 @@ def command(
         storage=storage,
         idle_s=None if idle is None else parse_duration(idle),
         started_as=started_as,
-        reporter=TerminalReporter(),
+        # What a worker of a team says last is read as the reason of its end.
+        reporter=terminal_reporter() if started_as is None else autogate.Reporter(),
         **parsed(settings),
     )
     console().print(f"{done} candidates trained for study {study}", markup=False)
