@@ -10,11 +10,10 @@ import typer
 
 import autogate
 from autogate.api import terminal_reporter
-from autogate.cli.options import Format, FormatOption, NumClasses, Storage
+from autogate.cli.options import Format, FormatOption, NumClasses, Storage, duration_s
 from autogate.cli.printing import print_facts, print_json, print_table
 from autogate.cli.settings import Command, CommandGroup, parsed, takes_settings
 from autogate.records import MIXED
-from autogate.units import parse_duration
 
 app = typer.Typer(rich_markup_mode=None, cls=CommandGroup)
 _SCORES = {
@@ -64,7 +63,7 @@ def profile(
     model = settings["model"]
     taken = autogate.profile(
         out=out,
-        time_s=None if time is None else parse_duration(time),
+        time_s=None if time is None else duration_s(time, "time"),
         num_classes=num_classes,
         transfer_from=transfer_from,
         networks=networks,
@@ -133,7 +132,7 @@ def validate(
         file,
         model=model,
         networks=networks,
-        time_s=parse_duration(time),
+        time_s=duration_s(time, "time"),
         num_classes=num_classes,
         plot=plot,
         storage=storage,

@@ -8,10 +8,9 @@ import typer
 
 import autogate
 from autogate.api import terminal_reporter
-from autogate.cli.options import Format, FormatOption, Storage, StudyName
+from autogate.cli.options import Format, FormatOption, Storage, StudyName, duration_s
 from autogate.cli.printing import print_facts, print_json
 from autogate.cli.settings import parsed, takes_settings
-from autogate.units import parse_duration
 
 
 @takes_settings("replay", unless_given="the study's")
@@ -27,7 +26,7 @@ def command(
     document = autogate.replay(
         study,
         name=name,
-        delay_s=0.0 if delay in ("0", "0s") else parse_duration(delay),
+        delay_s=0.0 if delay in ("0", "0s") else duration_s(delay, "delay"),
         storage=storage,
         reporter=terminal_reporter(),
         **parsed(settings),

@@ -8,10 +8,9 @@ import typer
 
 import autogate
 from autogate.api import terminal_reporter
-from autogate.cli.options import Storage, StudyName
+from autogate.cli.options import Storage, StudyName, duration_s
 from autogate.cli.printing import console
 from autogate.cli.settings import parsed, takes_settings
-from autogate.units import parse_duration
 
 
 @takes_settings("worker", unless_given="the study's")
@@ -28,7 +27,7 @@ def command(
     done = autogate.run_worker(
         study,
         storage=storage,
-        idle_s=None if idle is None else parse_duration(idle),
+        idle_s=None if idle is None else duration_s(idle, "idle"),
         started_as=started_as,
         # What a worker of a team says last is read as the reason of its end.
         reporter=terminal_reporter() if started_as is None else autogate.Reporter(),

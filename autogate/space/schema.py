@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.system import shipped_folder, why_unreadable
+from autogate.system import one_line, shipped_folder, why_unreadable
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -130,10 +130,7 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
     try:
         return SpaceSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise SpaceError(f"{where}: {place}: {what}; see `autogate spaces` for working examples") from None
+        raise SpaceError(f"{where}: {one_line(error)}; see `autogate spaces` for working examples") from None
 
 
 def list_spaces() -> dict[str, SpaceSpec]:

@@ -6,8 +6,28 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from typing import Any
 
 _MAX_NAMES = 3
+_TYPES = ("float", "int", "str", "bool")
+_MAPPING = "must hold keys with values"
+_DEMANDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no known key",
+    "unexpected_keyword_argument": "is no known key",
+    "invalid_key": "must be a text; put it in quotes",
+    "string_type": "must be a text",
+    "list_type": "must be a list, in brackets or with a dash before each item",
+    "tuple_type": "must be a list",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "dataclass_type": _MAPPING,
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+}
 
 
 def one_line(error: object, limit: int = 200, *, with_type: bool = False) -> str:
@@ -60,6 +80,8 @@ def printable(text: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    if callable(details := getattr(error, "errors", None)):  # pydantic's, which is not imported for this
+        return _demand(details()[0])
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     if isinstance(error, KeyError) and len(error.args) == 1:
@@ -67,6 +89,20 @@ def _first_line(error: Exception) -> str:
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     headed = len(lines) > 1 and lines[0].endswith(":") and lines[1][0].isalnum()
     return lines[headed].rstrip(".:") if lines else ""
+
+
+def _demand(detail: Mapping[str, Any]) -> str:
+    """Return where data have another form than they must, and which, of one of the errors that pydantic found."""
+    parts = [part for part in detail["loc"] if part not in _TYPES and "[" not in str(part)]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return f"{place}: {context['error']}" if place else str(context["error"])
+    if kind == "literal_error":
+        said = f"must be {context['expected']}"
+    else:
+        said = _DEMANDS.get(kind) or detail["msg"].replace("Input should be", "must be")
+    return f"{place} {said}".strip()
 
 
 def _cut(text: str, limit: int) -> str:

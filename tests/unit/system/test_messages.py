@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
+from pydantic import BaseModel, Field, field_validator
 
 from autogate.system import one_line, printable, suggest, why_unreadable
 
@@ -69,3 +71,31 @@ def test_close_names_are_suggested_best_first() -> None:
     assert suggest("VGG-16", known) == "did you mean vgg16?"
     assert suggest("vgg", ["VGG16"], prefix="timm:") == "did you mean timm:VGG16?"
     assert suggest("yolo", known) == ""
+
+
+class Shape(BaseModel, extra="forbid"):
+    kind: Literal["block", "map"]
+    genes: dict[str, list[float]] = Field(default_factory=dict)
+
+    @field_validator("genes")
+    @classmethod
+    def _check(cls, genes: dict[str, list[float]]) -> dict[str, list[float]]:
+        if "" in genes:
+            raise ValueError("a gene has no name")
+        return genes
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({}, "kind is missing"),
+        ({"kind": "bloc"}, "kind must be 'block' or 'map'"),
+        ({"kind": "map", "colour": 1}, "colour is no known key"),
+        ({"kind": "map", "genes": 5}, "genes must hold keys with values"),
+        ({"kind": "map", "genes": {"a": 5}}, "genes.a must be a list, in brackets or with a dash before each item"),
+        ({"kind": "map", "genes": {"a": [1, "x"]}}, "genes.a[1] must be a number"),
+        ({"kind": "map", "genes": {"": []}}, "genes: a gene has no name"),
+    ],
+)
+def test_data_of_another_form_than_they_must_have(data: dict[str, object], said: str) -> None:
+    assert one_line(raised(lambda: Shape.model_validate(data))) == said
