@@ -5,12 +5,7 @@ from __future__ import annotations
 import typer
 from pydantic import ValidationError
 
-_NUMBERS = {
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-}
+from autogate.system import one_line
 
 
 def usage_text(error: typer.TyperException, command: str) -> str:
@@ -31,7 +26,6 @@ def _wrong_value(error: typer.TyperException) -> str | None:
         return None
     flag = max(error.param.opts, key=len) if error.param.param_type_name == "option" else error.param.name
     first = cause.errors()[0]
-    if first["type"] in _NUMBERS:
-        return f"{flag} must be {_NUMBERS[first['type']]}, not {first['input']!r}"
-    said = first.get("ctx", {}).get("error")
-    return None if said is None else f"{flag}: {said}"
+    if first["type"] == "value_error":
+        return f"{flag}: {one_line(cause)}"
+    return f"{flag} {one_line(cause)}, not {first['input']!r}"

@@ -72,7 +72,9 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
         raise ExportError(f"{path} is damaged: its report lacks {error}; export again") from None
     except PolicyError as error:
         raise ExportError(f"{path / POLICY_FILE}: {error}") from None
-    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
+    except TypeError:  # what Python says of it means nothing to a user
+        raise ExportError(f"{path} is damaged: its report has an entry of another type; export again") from None
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ExportError(f"{path} is damaged: {why_unreadable(error, 150)}; export again") from None
     if model is None and is_brought(name):
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")

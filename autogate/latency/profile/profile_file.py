@@ -84,7 +84,9 @@ def from_lines(text: str, where: str) -> Profile:
         created, method = header["created_utc"], header.get("method", {})
         return Profile(setting, card, header["model"], (c, h, w), created, units, networks, method, forms)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise ProfileError(f"{where} is not a profile ({why_unreadable(error, 100)}); profile again") from None
+        # What Python says of an entry of another type means nothing to a user.
+        why = f" ({why_unreadable(error, 100)})" if isinstance(error, KeyError | ValueError) else ""
+        raise ProfileError(f"{where} is not a profile{why}; profile again") from None
 
 
 def _rows(text: str, where: str) -> list[Any]:
