@@ -74,8 +74,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a question mark
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     if threading.current_thread() is threading.main_thread():
-        # Whoever asks a search to end, as cluster managers do, interrupts it.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Whoever asks a search to end, as cluster managers do, interrupts it; so does a terminal that goes away, unless
+        # its user said, with nohup, that it does not.
+        for name in ("SIGTERM", "SIGHUP"):
+            if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
     try:
         with _shown_warnings():
             code = app(sys.argv[1:] or ["--help"], prog_name="autogate", standalone_mode=False)
