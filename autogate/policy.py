@@ -145,8 +145,8 @@ class Policy:
             PolicyError: If the data is not a policy, or of a newer version than this AutoGate reads.
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise PolicyError(f"expected a policy of schema {SCHEMA}, found {found!r}; update autogate or the file")
+            what = f"schema {data.get('schema')!r}" if isinstance(data, dict) else "something else"
+            raise PolicyError(f"expected a policy of schema {SCHEMA}, found {what}; update autogate or the file")
         if unknown := sorted(map(str, set(data) - {"schema", "gates", "training"})):
             raise PolicyError(f"a policy has no key {unknown[0]!r}; it has schema, gates and training")
         gates, training = data.get("gates", {}), data.get("training", {})

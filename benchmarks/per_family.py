@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from autogate import api
-from autogate.api import TerminalReporter
+from autogate.api import terminal_reporter
 from autogate.errors import AutoGateError
 from autogate.gates import FAMILIES, get_family
 from autogate.latency.hardware import resolve_device, setting_of
@@ -75,7 +75,7 @@ def resnet20_accuracy(space: str, data: str, weights: str, storage: str) -> dict
         "finalists": 1,
         "epochs": 1,
     }
-    reporter = TerminalReporter()
+    reporter = terminal_reporter()
     try:
         study = api.search(
             "resnet20", data, space=space, study=f"family-{space}", storage=storage, reporter=reporter, **settings

@@ -6,6 +6,7 @@ Everything heavy is imported where it is used, so that reading a study loads no 
 from autogate.api.devices import doctor, explain, measure, predict, predict_many, profile, validate_profile
 from autogate.api.exports import load
 from autogate.api.gated_networks import apply_policy, compact_model, gate_loss
+from autogate.api.line_progress import LoggingReporter
 from autogate.api.manage import (
     copy_study,
     delete_study,
@@ -17,7 +18,7 @@ from autogate.api.manage import (
     vacuum_studies,
 )
 from autogate.api.networks import find_sites, sensitivity
-from autogate.api.progress import LoggingReporter, TerminalReporter, resume_command
+from autogate.api.progress import resume_command, terminal_reporter
 from autogate.api.replays import replay
 from autogate.api.results import (
     DoctorReport,
@@ -73,7 +74,6 @@ __all__ = [
     "StudyFile",
     "StudyReport",
     "StudySummary",
-    "TerminalReporter",
     "VacuumResult",
     "ValidationResult",
     "apply_policy",
@@ -106,6 +106,7 @@ __all__ = [
     "search",
     "sensitivity",
     "show_study",
+    "terminal_reporter",
     "upgrade_studies",
     "vacuum_studies",
     "validate_profile",

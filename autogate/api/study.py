@@ -14,6 +14,7 @@ from autogate.policy import Policy
 from autogate.records import FinalistRecord, Realisation, StudyFacts, TrialRecord
 from autogate.store import Store, default_storage
 from autogate.studies import Reporter, choose, pareto_front, search_document
+from autogate.system import why_unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +191,7 @@ class Study:
             except PolicyError as error:
                 raise PolicyError(f"{which}: {error}") from None
             except (OSError, ValueError, RecursionError) as error:
-                raise PolicyError(f"cannot read policy {which}: {error}") from None
+                raise PolicyError(f"cannot read policy {which}: {why_unreadable(error)}") from None
         if which == "best":
             finalist = self.finalist(which)
             return finalist.policy, finalist.realisation

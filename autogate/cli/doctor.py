@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import autogate
 from autogate.cli.options import Format, FormatOption, Storage
-from autogate.cli.printing import console, print_json, print_table
+from autogate.cli.printing import console, print_facts, print_json
 
 
 def command(storage: Storage = None, output: FormatOption = Format.table) -> None:
@@ -21,7 +21,7 @@ def command(storage: Storage = None, output: FormatOption = Format.table) -> Non
     ]
     known = facts["studies"]
     rows.append(("studies", known if isinstance(known, str) else ", ".join(known) or "none"))
-    print_table("this machine", ("", ""), rows)
+    print_facts("this machine", rows)
     if not facts["quiet"]:
         busy = f"{facts['others_cores']:.1f} cores are busy" if "others_cores" in facts else f"load {facts['load']:.1f}"
         console().print(f"{busy}: stop other programs before measuring, they disturb it")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from autogate.cli.command_list import CommandList
+from autogate.cli.usage import usage_text
 from autogate.errors import AutoGateError
+from autogate.system import one_line, printable
 
 INTERRUPTED = 130
 
@@ -21,7 +26,6 @@ app = typer.Typer(
     name="autogate",
     help="Search gates for a CNN under a latency budget that is measured on your device.",
     cls=CommandList,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -35,27 +39,35 @@ def _begin() -> None:
 
 def main() -> None:
     """Run the command line; exit with 0, 2 (wrong input), 3 (budget not met) or 130 (interrupted)."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows a question mark
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     if threading.current_thread() is threading.main_thread():
-        # Whoever asks a search to end, as cluster managers do, interrupts it.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Whoever asks a search to end, as cluster managers do, interrupts it; so does a terminal that goes away, unless
+        # its user said, with nohup, that it does not.
+        for name in ("SIGTERM", "SIGHUP"):
+            if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
     try:
         with _shown_warnings():
-            code = app(prog_name="autogate", standalone_mode=False)
+            code = app(sys.argv[1:] or ["--help"], prog_name="autogate", standalone_mode=False)
+            if sys.stdout is not None:  # it is closed
+                sys.stdout.flush()
     except AutoGateError as error:
-        console.print(f"autogate: {error}", markup=False)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _interrupted(console)
+        _interrupted()
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        asked = "autogate" if context is None else context.command_path
-        message = error.format_message().rstrip(".")
-        see = " See" if message.endswith("?") else "; see"
-        console.print(f"autogate: {message}{see} {asked} --help", markup=False)
-        sys.exit(2)
+        _end(usage_text(error, _asked_command()), 2)
+    except BrokenPipeError:  # whoever reads the results, such as `head`, has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _end(f"cannot go on: {one_line(error)}{_how_to_continue()}", 2)
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
-        _interrupted(console)
+        _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -71,13 +83,31 @@ def _shown_warnings() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _interrupted(console: Console) -> None:
+def _asked_command() -> str:
+    """Return the command that was typed, such as ``autogate studies show``, without its options."""
+    path, command = ["autogate"], typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        found = command.get_command(None, word) if isinstance(command, TyperGroup) else None  # type: ignore[arg-type]
+        if found is not None:
+            path, command = [*path, word], found
+    return " ".join(path)
+
+
+def _interrupted() -> NoReturn:
+    _end(f"interrupted{_how_to_continue()}", INTERRUPTED)
+
+
+def _how_to_continue() -> str:
     from autogate.api import resume_command
 
     command = resume_command()
-    rest = f"; nothing finished is lost, continue with: {command}" if command else ""
-    console.print(f"autogate: interrupted{rest}", markup=False)
-    sys.exit(INTERRUPTED)
+    return f"; nothing finished is lost, continue with: {command}" if command else ""
+
+
+def _end(text: str, code: int) -> NoReturn:
+    """Write one line to standard error, and exit."""
+    print(f"autogate: {printable(text)}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

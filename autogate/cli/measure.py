@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption
+from autogate.cli.options import Format, FormatOption, duration_s
 from autogate.cli.printing import print_json, print_table, resource_rows
 from autogate.cli.settings import parsed, takes_settings
-from autogate.units import parse_duration
 
 
 @takes_settings("measure", unless_given="as searched")
@@ -26,7 +25,7 @@ def command(
     **settings: Any,
 ) -> None:
     """Measure latency, peak memory and energy of an export beside its dense network, on this device."""
-    result = autogate.measure(path, runtime=runtime, time_s=parse_duration(time), **parsed(settings)).to_json()
+    result = autogate.measure(path, runtime=runtime, time_s=duration_s(time, "time"), **parsed(settings)).to_json()
     if output is Format.json:
         print_json(result)
         return
@@ -52,6 +51,6 @@ def command(
     if memory is not None:
         print_table(
             "memory and energy" if result["energy"] is not None else "memory",
-            ("", "dense", "gated", "ratio"),
+            ("quantity", "dense", "gated", "ratio"),
             resource_rows(memory["dense_bytes"], memory["gated_bytes"], result["energy"]),
         )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from autogate.errors import UnitError
+from autogate.units import parse_duration
 
 
 class Format(StrEnum):
@@ -35,6 +36,14 @@ def _storage(heading: str | None = None) -> Any:
 Storage = Annotated[str | None, _storage()]
 StudyStorage = Annotated[str | None, _storage("Study")]
 NumClasses = Annotated[int | None, typer.Option(help="Number of classes of the classifier [default: the network's].")]
+
+
+def duration_s(text: str, name: str) -> float:
+    """Parse the time that an option of this name gives, in seconds."""
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise UnitError(f"--{name}: {error}") from None
 
 
 def numbers(text: str, name: str) -> tuple[float, ...]:

@@ -18,8 +18,10 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def console() -> Console:
     """Return the console for results, on standard output."""
-    out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    out = Console(highlight=False, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = _WIDTH_WITHOUT_TERMINAL
+    return out
 
 
 def print_json(document: Any) -> None:
@@ -28,15 +30,34 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are aligned to the right, and brackets in names are no markup."""
-    table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold")
-    cells = [list(row) for row in rows]
+    """Print a table under its title; numbers are aligned to the right."""
+    _print_under(title, _table(columns, [list(row) for row in rows]))
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
+    """Print names with their values under a title; such a table needs no names for its columns."""
+    table = _table(("name", "value"), [list(fact) for fact in facts])
+    table.show_header = False
+    _print_under(title, table)
+
+
+def _print_under(title: str, table: Table) -> None:
+    # Rich would fold a title to the width of the table.
+    out = console()
+    out.print(Text(title, "table.title"), soft_wrap=True)
+    out.print(table)
+
+
+def _table(columns: Sequence[str], cells: list[list[object]]) -> Table:
+    if not all(columns):
+        raise ValueError("a column has no name")
+    table = Table(header_style="bold")
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in cells) if cells else False
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(_text(cell)) for cell in row))
-    console().print(table)
+    return table
 
 
 def print_search(document: Mapping[str, Any]) -> None:
@@ -67,7 +88,7 @@ def print_finalist(document: Mapping[str, Any], finalist: Mapping[str, Any]) -> 
     dense, predicted = document["dense"], finalist["predicted_ms"]
     print_table(
         f"{document['device']}, batch {document['batch_size']}, {document['dtype']}, {document['runtime']}",
-        ("", "dense", "gated", "ratio"),
+        ("quantity", "dense", "gated", "ratio"),
         [
             ("validation accuracy", f"{dense['val_accuracy']:.2%}", f"{finalist['val_accuracy']:.2%}", ""),
             ("test accuracy", _percent(dense["test_accuracy"]), f"{finalist['test_accuracy']:.2%}", ""),

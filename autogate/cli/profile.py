@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
-from autogate.cli.options import Format, FormatOption, NumClasses, Storage
-from autogate.cli.printing import print_json, print_table
+from autogate.api import terminal_reporter
+from autogate.cli.options import Format, FormatOption, NumClasses, Storage, duration_s
+from autogate.cli.printing import print_facts, print_json, print_table
 from autogate.cli.settings import Command, CommandGroup, parsed, takes_settings
 from autogate.records import MIXED
-from autogate.units import parse_duration
 
 app = typer.Typer(rich_markup_mode=None, cls=CommandGroup)
 _SCORES = {
@@ -64,14 +63,14 @@ def profile(
     model = settings["model"]
     taken = autogate.profile(
         out=out,
-        time_s=None if time is None else parse_duration(time),
+        time_s=None if time is None else duration_s(time, "time"),
         num_classes=num_classes,
         transfer_from=transfer_from,
         networks=networks,
         allow_noisy=allow_noisy,
         lock_clocks=lock_clocks,
         storage=storage,
-        reporter=TerminalReporter(),
+        reporter=terminal_reporter(),
         **parsed(settings),
     )
     dense, mixed = taken.networks[0], [sample for sample in taken.networks if sample.phase == MIXED]
@@ -102,7 +101,7 @@ def profile(
         ("written to", str(out) if out is not None else f"the study database, as {facts['digest']}"),
     ]
     setting = taken.setting
-    print_table(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", ("", ""), rows)
+    print_facts(f"{model} on {setting.device_name}, batch {setting.batch_size}, {setting.layout}", rows)
 
 
 def _other_work(facts: Mapping[str, Any]) -> str:
@@ -133,11 +132,11 @@ def validate(
         file,
         model=model,
         networks=networks,
-        time_s=parse_duration(time),
+        time_s=duration_s(time, "time"),
         num_classes=num_classes,
         plot=plot,
         storage=storage,
-        reporter=TerminalReporter(),
+        reporter=terminal_reporter(),
         **parsed(settings),
     ).to_json()
     if output is Format.json:
@@ -161,14 +160,13 @@ def validate(
     print_table(
         f"{document['model_name']}: {document['networks']} held-out networks, batch {setting['batch_size']}, "
         f"spread {document['spread']:.0%}",
-        ("", *_SCORES.values()),
+        ("predictor", *_SCORES.values()),
         rows,
     )
     found, again = document["model"], document["retest"]
     low, high = found["coverage_interval"]
-    print_table(
-        "",
-        ("", ""),
+    print_facts(
+        "bounds, budgets and drift",
         [
             ("slower than the 95 % bound", f"{1 - found['coverage']:.1%} [{1 - high:.1%}, {1 - low:.1%}]"),
             (

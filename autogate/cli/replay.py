@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
-from autogate.cli.options import Format, FormatOption, Storage, StudyName
-from autogate.cli.printing import print_json, print_table
+from autogate.api import terminal_reporter
+from autogate.cli.options import Format, FormatOption, Storage, StudyName, duration_s
+from autogate.cli.printing import print_facts, print_json
 from autogate.cli.settings import parsed, takes_settings
-from autogate.units import parse_duration
 
 
 @takes_settings("replay", unless_given="the study's")
@@ -27,9 +26,9 @@ def command(
     document = autogate.replay(
         study,
         name=name,
-        delay_s=0.0 if delay in ("0", "0s") else parse_duration(delay),
+        delay_s=0.0 if delay in ("0", "0s") else duration_s(delay, "delay"),
         storage=storage,
-        reporter=TerminalReporter(),
+        reporter=terminal_reporter(),
         **parsed(settings),
     ).to_json()
     if output is Format.json:
@@ -48,4 +47,4 @@ def command(
         ("hypervolume", f"{document['hypervolume']:.4f}"),
         ("time", f"{document['seconds']:.1f} s, of it {document['sampler_seconds']:.1f} s in the sampler"),
     ]
-    print_table(f"replay of {study}", ("", ""), rows)
+    print_facts(f"replay of {study}", rows)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
+from autogate.api import terminal_reporter
 from autogate.cli.options import Format, FormatOption, StudyStorage
-from autogate.cli.printing import console, print_json, print_search, print_table
+from autogate.cli.printing import console, print_facts, print_json, print_search
 from autogate.cli.settings import merge_config, parsed, takes_settings
 from autogate.errors import BudgetInfeasibleError
 from autogate.units import in_mib
@@ -45,7 +45,7 @@ def command(
     """Search gates under a latency budget, and measure the best."""
     options = merge_config(context, config)
     settings, storage = parsed(options), options["storage"]
-    reporter = TerminalReporter()
+    reporter = terminal_reporter()
     if dry_run:
         _print_dry_run(autogate.dry_run(storage=storage, reporter=reporter, **settings).to_json(), output)
         return 0
@@ -84,7 +84,7 @@ def _print_dry_run(facts: dict[str, Any], output: Format) -> None:
         ("decisions", facts["decisions"]),
         ("combinations", f"{facts['combinations']:.3g}"),
     ]
-    print_table(f"{facts['device']}, batch {facts['batch_size']}", ("", ""), rows)
+    print_facts(f"{facts['device']}, batch {facts['batch_size']}", rows)
     for line in facts["cannot_pay"]:
         console().print(f"cannot pay here: {line}", markup=False)
 

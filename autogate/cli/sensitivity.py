@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
+from autogate.api import terminal_reporter
 from autogate.cli.options import Format, FormatOption, numbers
 from autogate.cli.printing import console, print_json, print_table
 from autogate.cli.settings import parsed, takes_settings
@@ -39,7 +39,7 @@ def command(
         values=None if values is None else numbers(values, "values"),
         images=images,
         plot=plot,
-        reporter=TerminalReporter(),
+        reporter=terminal_reporter(),
         **parsed(settings),
     ).to_json()
     if output is Format.json:
@@ -49,7 +49,7 @@ def command(
     print_table(
         f"{document['family']} alone, validation accuracy on {document['images']} images "
         f"(dense: {document['dense_accuracy']:.1%})",
-        ("site", "", *(f"{value:g}" for value in columns), *([] if columns else [""])),
+        ("site", "ratio", *(f"{value:g}" for value in columns), *([] if columns else ["accuracy"])),
         [
             (curve["site"], curve["ratio"] or "", *(f"{accuracy:.1%}" for accuracy in curve["accuracies"]))
             for curve in document["curves"]

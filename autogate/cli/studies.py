@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 import autogate
-from autogate.cli.options import Format, FormatOption, Storage, StudyName
-from autogate.cli.printing import console, print_json, print_table
+from autogate.cli.options import Format, FormatOption, Storage, StudyName, duration_s
+from autogate.cli.printing import console, print_facts, print_json, print_table
 from autogate.cli.watch import watch
 from autogate.errors import AutoGateError
-from autogate.units import parse_duration
 
 app = typer.Typer(rich_markup_mode=None)
 _COLUMNS = ("study", "model", "data", "goal", "batch_size", "trials", "trained", "wanted", "finalists")
@@ -61,7 +60,7 @@ def show_command(study: StudyName, storage: Storage = None, output: FormatOption
     rows = [(name, document[name]) for name in _SHOWN]
     rows += [("weights", f"{document['weights_bytes'] / 2**20:.1f} MiB")]
     rows += [(f"config: {name}", value) for name, value in document["config"].items() if name != "space"]
-    print_table(f"study {study}", ("", ""), rows)
+    print_facts(f"study {study}", rows)
 
 
 @app.command("delete")
@@ -149,7 +148,7 @@ def watch_command(
     output: FormatOption = Format.table,
 ) -> None:
     """Watch a study while it runs; with PostgreSQL, from any host; without a terminal, print once."""
-    watch(study, storage, parse_duration(every), output)
+    watch(study, storage, duration_s(every, "every"), output)
 
 
 def _list(storage: str | None, output: Format) -> None:

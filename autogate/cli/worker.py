@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 import autogate
-from autogate.api import TerminalReporter
-from autogate.cli.options import Storage, StudyName
+from autogate.api import terminal_reporter
+from autogate.cli.options import Storage, StudyName, duration_s
 from autogate.cli.printing import console
 from autogate.cli.settings import parsed, takes_settings
-from autogate.units import parse_duration
 
 
 @takes_settings("worker", unless_given="the study's")
@@ -28,9 +27,10 @@ def command(
     done = autogate.run_worker(
         study,
         storage=storage,
-        idle_s=None if idle is None else parse_duration(idle),
+        idle_s=None if idle is None else duration_s(idle, "idle"),
         started_as=started_as,
-        reporter=TerminalReporter(),
+        # What a worker of a team says last is read as the reason of its end.
+        reporter=terminal_reporter() if started_as is None else autogate.Reporter(),
         **parsed(settings),
     )
     console().print(f"{done} candidates trained for study {study}", markup=False)

@@ -9,7 +9,7 @@ from autogate.data.folder_source import LAYOUT, FolderSource
 from autogate.data.image_data import ImageData, Options, assemble
 from autogate.data.scan import subfolders, visible
 from autogate.errors import DataError
-from autogate.system import readable
+from autogate.system import printable
 
 _SPLITS = {
     "train": ("train", "training"),
@@ -28,23 +28,23 @@ def load_folder(root: Path, options: Options) -> ImageData:
         DataError: If the layout is wrong, the classes of the splits differ, or an image cannot be read.
     """
     if not root.is_dir():
-        raise DataError(f"{readable(root)} is not a directory; {LAYOUT}")
+        raise DataError(f"{printable(root)} is not a directory; {LAYOUT}")
     present = subfolders(root)
     folders = {split: _find(root, present, names) for split, names in _SPLITS.items()}
     if folders["train"] is None:
-        found = ", ".join(readable(entry.name) for entry in visible(root)[:5]) or "nothing"
-        raise DataError(f"{readable(root)} has no train folder (found {found}); {LAYOUT}")
+        found = ", ".join(printable(entry.name) for entry in visible(root)[:5]) or "nothing"
+        raise DataError(f"{printable(root)} has no train folder (found {found}); {LAYOUT}")
     if folders["test"] is None and folders["val"] is None:
-        raise DataError(f"{readable(root)} has neither a test nor a val folder; {LAYOUT}")
+        raise DataError(f"{printable(root)} has neither a test nor a val folder; {LAYOUT}")
     train = FolderSource(folders["train"])
-    names, like = train.class_names, readable(train.root)
+    names, like = train.class_names, printable(train.root)
     if len(names) < 2:
         raise DataError(f"{like} has only the class {names[0]!r}; add a second class")
     test = FolderSource(folders["test"] or folders["val"] or root, names, like)
     val = None
     if folders["test"] is not None and folders["val"] is not None and options.val is None:
         val = FolderSource(folders["val"], names, like)
-    return assemble(readable(root), train, test, val=val, class_names=names, options=options, notes=about_order(names))
+    return assemble(printable(root), train, test, val=val, class_names=names, options=options, notes=about_order(names))
 
 
 def _find(root: Path, present: list[str], names: tuple[str, ...]) -> Path | None:

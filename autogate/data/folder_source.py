@@ -18,7 +18,7 @@ from autogate.data.as_seen import as_seen, upright, upright_size
 from autogate.data.scan import READ, Found, find_images, subfolders, visible
 from autogate.data.source import ImageSource
 from autogate.errors import DataError
-from autogate.system import readable
+from autogate.system import printable
 
 LAYOUT = "an image folder has train/<class>/*.jpg next to test/ or val/"
 
@@ -57,7 +57,7 @@ class FolderSource(ImageSource):
             image.load()
             return as_seen(upright(image))
         except DataError as problem:
-            raise DataError(f"the image {readable(path)} {problem}") from None
+            raise DataError(f"the image {printable(path)} {problem}") from None
         except Exception as problem:  # PIL raises many types for damaged files
             raise _unreadable(path, problem) from problem
 
@@ -86,7 +86,7 @@ class FolderSource(ImageSource):
         shared = first[counts > 1]
         if not len(shared):
             return []
-        example = readable(self._path(int(shared[0])))
+        example = printable(self._path(int(shared[0])))
         others = f" and {len(shared) - 1:,} other files lie" if len(shared) > 1 else " lies"
         return [f"{example}{others} in more than one class; remove the links that are wrong"]
 
@@ -96,14 +96,14 @@ def _class_folders(root: Path) -> dict[str, str]:
     folders: dict[str, str] = {}
     for folder in subfolders(root):
         # Some systems write letters with accents as one character, others as two.
-        name = unicodedata.normalize("NFC", readable(folder))
+        name = unicodedata.normalize("NFC", printable(folder))
         if (root / folder).resolve() in (root.resolve(), *root.resolve().parents):
-            raise DataError(f"{readable(root / folder)} is a link to a folder that it lies in; remove it")
+            raise DataError(f"{printable(root / folder)} is a link to a folder that it lies in; remove it")
         if name in folders:
-            raise DataError(f"{readable(root)} has two folders for the class {name}; move the images into one")
+            raise DataError(f"{printable(root)} has two folders for the class {name}; move the images into one")
         folders[name] = folder
     if not folders:
-        raise DataError(f"{readable(root)} holds no classes; {LAYOUT}")
+        raise DataError(f"{printable(root)} holds no classes; {LAYOUT}")
     return folders
 
 
@@ -111,7 +111,7 @@ def _images_of(root: Path, folder: str) -> Found:
     found = find_images(root, folder)
     if found.images:
         return found
-    place = readable(root / folder)
+    place = printable(root / folder)
     if found.others:
         raise DataError(
             f"{place} holds no images that are read, but {found.listed()}; convert them to one of {', '.join(READ)}, "
@@ -126,7 +126,7 @@ def _check_same_classes(root: Path, folders: dict[str, str], class_names: Sequen
     if missing or extra:
         parts = [f"lacks {', '.join(missing[:3])}"] if missing else []
         parts += [f"adds {', '.join(extra[:3])}"] if extra else []
-        raise DataError(f"{readable(root)} {' and '.join(parts)}; every split needs the classes of {like}")
+        raise DataError(f"{printable(root)} {' and '.join(parts)}; every split needs the classes of {like}")
 
 
 def _about_unread(root: Path, found: Sequence[Found]) -> list[str]:
@@ -135,12 +135,12 @@ def _about_unread(root: Path, found: Sequence[Found]) -> list[str]:
     unread = sum((of_class.unread_images() for of_class in found), Counter())
     if unread:
         kinds = " and ".join(f"{count:,} {kind}" for kind, count in unread.most_common(3))
-        notes.append(f"{readable(root)}: {kinds} are left out; only {', '.join(READ)} are read")
+        notes.append(f"{printable(root)}: {kinds} are left out; only {', '.join(READ)} are read")
     beside = [entry.name for entry in visible(root) if entry.name.lower().endswith(READ)]
     if beside:
         notes.append(
-            f"{readable(root)}: {len(beside):,} images lie beside the folders of the classes and are left out, such as "
-            f"{readable(beside[0])}"
+            f"{printable(root)}: {len(beside):,} images lie beside the folders of the classes and are left out, such "
+            f"as {printable(beside[0])}"
         )
     return notes
 
@@ -148,5 +148,5 @@ def _about_unread(root: Path, found: Sequence[Found]) -> list[str]:
 def _unreadable(path: str, problem: Exception) -> DataError:
     if isinstance(problem, Image.DecompressionBombError):
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return DataError(f"the image {readable(path)} has more than {most:,} pixels; make it smaller")
-    return DataError(f"cannot read the image {readable(path)} ({type(problem).__name__}); replace or remove it")
+        return DataError(f"the image {printable(path)} has more than {most:,} pixels; make it smaller")
+    return DataError(f"cannot read the image {printable(path)} ({type(problem).__name__}); replace or remove it")

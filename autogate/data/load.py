@@ -16,7 +16,7 @@ from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
 from autogate.records import Preprocessing
-from autogate.system import readable, suggest
+from autogate.system import printable, suggest
 
 
 def load_data(
@@ -61,9 +61,9 @@ def load_data(
     if os.path.exists(path):
         return load_folder(Path(path), options)
     if os.path.islink(path):
-        raise DataError(f"the data directory {readable(path)} is a link that leads nowhere; repair it")
+        raise DataError(f"the data directory {printable(path)} is a link that leads nowhere; repair it")
     if isinstance(source, Path) or os.sep in text or text.startswith((".", "~")):
-        raise DataError(f"the data directory {readable(text)} does not exist; check the path")
+        raise DataError(f"the data directory {printable(text)} does not exist; check the path")
     if text == "digits":
         return load_digits(options)
     if text.lower() in dataset_names():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autogate.errors import DataError
-from autogate.system import readable
+from autogate.system import printable
 
 READ = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 # What a user may take for images that are read.
@@ -77,7 +77,7 @@ def visible(folder: str | Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _CLUTTER]
     except OSError as problem:
-        raise DataError(f"cannot read the folder {readable(folder)} ({problem.strerror}); check its rights") from None
+        raise DataError(f"cannot read the folder {printable(folder)} ({problem.strerror}); check its rights") from None
     return sorted(kept, key=lambda entry: entry.name)
 
 
@@ -121,7 +121,7 @@ def _facts(entry: os.DirEntry[str]) -> os.stat_result | None:
         if _extension(entry.name) not in (*READ, ""):
             return None
         raise DataError(
-            f"{readable(entry.path)} is a link that cannot be followed ({problem.strerror}); repair or remove it"
+            f"{printable(entry.path)} is a link that cannot be followed ({problem.strerror}); repair or remove it"
         ) from None
 
 

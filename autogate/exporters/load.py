@@ -20,7 +20,7 @@ from autogate.policy import DENSE, Policy
 from autogate.records import Preprocessing, Setting
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form
-from autogate.system import one_line
+from autogate.system import one_line, why_unreadable
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
         raise ExportError(f"{path} is damaged: its report lacks {error}; export again") from None
     except PolicyError as error:
         raise ExportError(f"{path / POLICY_FILE}: {error}") from None
-    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        raise ExportError(f"{path} is damaged: {one_line(error, 150)}; export again") from None
+    except TypeError:  # what Python says of it means nothing to a user
+        raise ExportError(f"{path} is damaged: its report has an entry of another type; export again") from None
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise ExportError(f"{path} is damaged: {why_unreadable(error, 150)}; export again") from None
     if model is None and is_brought(name):
         raise ExportError(f"{name} was given as a module; measure it with autogate.measure({str(path)!r}, model=…)")
     network = find_sites(model or load_model(name, num_classes=classes).module, shape)

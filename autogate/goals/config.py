@@ -14,7 +14,7 @@ from autogate.goals.goal import Budgets, Goal
 from autogate.goals.option import changeable, check_names, in_words, settings_of, shown
 from autogate.goals.problem import ProblemSettings
 from autogate.goals.procedure import ProcedureSettings, check_sampler
-from autogate.system import is_text, readable
+from autogate.system import is_text, printable
 
 
 class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fields of the last base first.
@@ -34,8 +34,8 @@ class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fi
             if isinstance(value, str) and not is_text(value):
                 flag = settings_of(type(self))[name].flag
                 raise ValueError(
-                    f"{flag} {readable(value)} holds bytes that are no text and cannot be stored; rename it, or lead a "
-                    "link to it"
+                    f"{flag} {printable(value)} holds bytes that are no text and cannot be stored; rename it, or lead "
+                    "a link to it"
                 )
         _ = self.goal
         check_sampler(self.sampler)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autogate.errors import WeightsError
 from autogate.models.weights import some
+from autogate.system import one_line
 
 
 def find_head(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
@@ -62,7 +63,7 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, l
         # Not strict, because the modules may know older names; what is left over is judged below.
         result = module.load_state_dict(entries, strict=False)
     except (RuntimeError, ValueError) as problem:
-        raise WeightsError(f"{label} does not fit this network ({problem!s:.200})") from problem
+        raise WeightsError(f"{label} does not fit this network ({one_line(problem)})") from problem
     missing = [
         key
         for key in result.missing_keys

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autogate.errors import WeightsError
-from autogate.system import one_line
+from autogate.system import why_unreadable
 
 # Checkpoints often keep the weights under one of these, next to an optimiser or an epoch.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -58,9 +58,8 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path, device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as problem:
-        raise WeightsError(
-            f"{path} is not a readable safetensors file ({one_line(problem, with_type=True)}); copy it again"
-        ) from problem
+        why = f" ({why_unreadable(problem)})" if isinstance(problem, OSError) else ""
+        raise WeightsError(f"{path} is no safetensors file, or damaged{why}; copy it again") from problem
 
 
 def _read_torch(path: Path) -> Any:
@@ -69,9 +68,9 @@ def _read_torch(path: Path) -> Any:
     except Exception as problem:  # torch.load raises many types for damaged files
         unsafe = _unsafe_content(problem)
         if unsafe is None:
-            # The unpickler's message is left out: it advises to load unsafely.
-            detail = "" if isinstance(problem, pickle.UnpicklingError) else f" ({one_line(problem, with_type=True)})"
-            raise WeightsError(f"{path} is damaged or no file of weights{detail}; copy it again") from problem
+            # torch's message is left out: it advises to load unsafely, or speaks of its own file format.
+            why = f" ({why_unreadable(problem)})" if isinstance(problem, OSError) else ""
+            raise WeightsError(f"{path} is damaged or no file of weights{why}; copy it again") from problem
         advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"
         raise WeightsError(f"{path} was refused: {unsafe}, and loading it could run code; {advice}") from problem
 

@@ -64,10 +64,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     found += groups.sites
     if not found and closed:
         path, reason = next(iter(closed.items()))
-        raise ModelError(
-            f"{type(model).__name__} shows no site for a gate: cannot trace module {path!r}: {reason}; "
-            "rewrite its forward without that"
-        )
+        raise ModelError(f"{type(model).__name__} shows no site for a gate: cannot trace module {path!r}: {reason}")
     if not found:
         raise ModelError(
             f"{type(model).__name__} has no site for a gate: it has no residual unit with an identity shortcut, no "

@@ -22,6 +22,7 @@ from autogate.sites.network import BlockNodes, GroupNodes, Member
 from autogate.sites.results import difference
 from autogate.sites.trace_check import randomised_copy
 from autogate.sites.training_heads import read_in_training
+from autogate.system import one_line
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
@@ -64,7 +65,7 @@ def find_groups(
         coupled = _Couplings(model, input_shape)
         members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
-        reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
+        reason = f"how its channels are coupled cannot be found out ({one_line(error)})"
         return Found([], {"": reason})
     outside = _written_for_heads(graph, model)
     for root in [root for root, found in members.items() if outside & {m.node for m in found if not m.reads}]:

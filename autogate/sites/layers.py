@@ -51,6 +51,8 @@ def check_network(model: Any, input_shape: Any) -> None:
     if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
         raise ModelError(f"{name} is compiled or scripted; pass the network it was made of")
     for path, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise ModelError(f"{name}: {path} has no shape yet; run the network once on an image before passing it")
         if parameter.is_meta:
             raise ModelError(f"{name}: {path} is on the meta device; load weights first")
         if parameter.is_floating_point() and parameter.dtype != torch.float32:

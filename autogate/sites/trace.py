@@ -14,11 +14,11 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.sites.failures import run_failure, untraceable_reason
 from autogate.sites.in_place import InPlaceProxy
 from autogate.sites.layers import is_one_of
 from autogate.sites.results import tensors_of
 from autogate.sites.training_heads import mark_heads
-from autogate.system import one_line
 
 _MAX_RETRACES = 200
 
@@ -78,9 +78,7 @@ def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
             except _Untraceable as error:
                 if error.path in ("", *whole):
                     where = error.path or type(model).__name__
-                    raise ModelError(
-                        f"cannot trace module {where!r}: {error.reason}; rewrite its forward without that"
-                    ) from error
+                    raise ModelError(f"cannot trace module {where!r}: {error.reason}") from error
                 whole |= {error.path}
                 closed[error.path] = error.reason
                 continue
@@ -105,7 +103,7 @@ def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
         return tracer.trace(model)
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
         where = tracer.entered[-1] if tracer.entered else ""
-        raise _Untraceable(where, one_line(error)) from error
+        raise _Untraceable(where, untraceable_reason(error)) from error
 
 
 def _owner(node: fx.Node) -> str:
@@ -153,7 +151,15 @@ def _remove_identities(graph: fx.Graph, model: nn.Module) -> None:
 
 
 class _ShapeRecorder(fx.Interpreter):
+    """Stores shapes in a graph, and remembers the node that runs."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # else the interpreter adds its own words to errors
+        self.running: fx.Node | None = None
+
     def run_node(self, n: fx.Node) -> Any:
+        self.running = n
         value = super().run_node(n)
         if isinstance(value, torch.Tensor):
             n.meta["shape"] = tuple(value.shape)
@@ -170,15 +176,12 @@ def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> N
     with modes_kept(model):
         model.eval()
         module.eval()
+        recorder = _ShapeRecorder(module)
         try:
             with torch.no_grad():
-                result = _ShapeRecorder(module).run(example)
+                result = recorder.run(example)
         except Exception as error:  # any failure of the user's forward pass on this input
-            reason = one_line(error)
-            raise ModelError(
-                f"{type(model).__name__} fails on an input of shape {tuple(example.shape)}: {reason}; "
-                "check --input-size and --weights"
-            ) from error
+            raise run_failure(model, recorder.running, tuple(example.shape), error) from error
     tensors_of(result)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
+from autogate.sites.failures import run_failure
 from autogate.sites.results import difference
 from autogate.system import one_line
 
@@ -53,7 +54,10 @@ def check_trace(model: nn.Module, graph: fx.Graph, input_shape: tuple[int, int, 
         ModelError: If it does not, or if the network cannot be copied.
     """
     twin = randomised_copy(model)
-    apart = output_difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
+    try:
+        apart = output_difference(fx.GraphModule(twin, graph).eval(), twin, input_shape)
+    except Exception as error:  # of the user's forward pass, which its graph may have evaded
+        raise run_failure(model, None, (1, *input_shape), error) from error
     if apart is not None:
         raise ModelError(
             f"tracing changes the results of {type(model).__name__}, by {apart:.2g} of the largest; avoid in-place "

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.system import shipped_folder
+from autogate.system import one_line, shipped_folder, why_unreadable
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -130,10 +130,7 @@ def parse_space(data: Any, where: str) -> SpaceSpec:
     try:
         return SpaceSpec.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise SpaceError(f"{where}: {place}: {what}; see `autogate spaces` for working examples") from None
+        raise SpaceError(f"{where}: {one_line(error)}; see `autogate spaces` for working examples") from None
 
 
 def list_spaces() -> dict[str, SpaceSpec]:
@@ -157,5 +154,5 @@ def load_space(name: str) -> SpaceSpec:
         known = ", ".join(p.stem for p in sorted(shipped_folder("search_spaces").glob("*.yaml")))
         raise SpaceError(f"no search space {name!r}; give a YAML file or one of: {known}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise SpaceError(f"cannot read search space {name}: {' '.join(str(error).split())}") from None
+        raise SpaceError(f"cannot read search space {name}: {why_unreadable(error)}") from None
     return parse_space(data, str(path.name))

@@ -114,6 +114,11 @@ def clear_errors(url: URL, rest: str = "") -> Iterator[None]:
         raise StorageError(f"{error.name} is not installed; {postgres}") from None
     except SQLAlchemyError as error:
         reason = redact(getattr(error, "orig", None) or error, url)
+        if "malformed" in reason and (path := sqlite_path(url)) is not None:
+            raise StorageError(
+                f"the database {redact_url(url)} is damaged; restore a copy of it, or rescue what it still holds with "
+                f"`sqlite3 {path} .recover`"
+            ) from None
         kind = ConnectionDroppedError if is_drop(error) else StorageError
         raise kind(f"cannot use the database {redact_url(url)}: {reason}{rest}") from None
 

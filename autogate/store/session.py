@@ -6,6 +6,7 @@ import datetime
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Engine, Float, func, literal_column, select
 from sqlalchemy.exc import IntegrityError
@@ -14,8 +15,9 @@ from sqlalchemy.orm import Session
 from autogate.errors import AutoGateError, StorageError, StudyError
 from autogate.store import tables
 from autogate.store.database import clear_errors, open_database
+from autogate.store.host import on_network
 from autogate.store.retries import retry_on_disconnect
-from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, redact, redact_url, same_database
+from autogate.store.urls import DEFAULT_URL, default_storage, parse_url, redact, redact_url, same_database, sqlite_path
 
 
 def clock(session: Session) -> ColumnElement[float]:
@@ -48,11 +50,26 @@ class Database:
     def __init__(self, url: str = DEFAULT_URL, *, create: bool = False) -> None:
         self.url = url
         self.engine: Engine = open_database(url, create=create)
+        path = sqlite_path(self.engine.url)
+        # File systems in a network may number a file anew.
+        self._file = None if path is None or on_network(path) else (path, _identity(path))
 
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
         return redact_url(self.engine.url)
+
+    def check_there(self) -> None:
+        """Check that a database file is still the one that was opened: what is written to another one is lost.
+
+        Raises:
+            StorageError: If it was moved, deleted or replaced.
+        """
+        if self._file is not None and _identity(self._file[0]) != self._file[1]:
+            raise StorageError(
+                f"the database {self.shown_url} was moved, deleted or replaced while it was in use; bring the file "
+                "back, and resume"
+            )
 
     def is_at(self, url: str) -> bool:
         """Whether this is the database that a URL names, whoever uses it and through which driver."""
@@ -86,6 +103,7 @@ class Database:
 
         Waits for a server that is away for a moment.
         """
+        self.check_there()
         if self.engine.dialect.name != "sqlite":
             self._wait_for_server()
         with clear_errors(self.engine.url, _REST), Session(self.engine) as session:
@@ -95,6 +113,15 @@ class Database:
     def _wait_for_server(self) -> None:
         with clear_errors(self.engine.url, _REST), self.engine.connect():
             pass
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others, whatever its name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def now_utc() -> str:

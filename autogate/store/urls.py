@@ -15,6 +15,7 @@ DEFAULT_URL = "sqlite:///studies/autogate.db"
 STORAGE_VARIABLE = "AUTOGATE_STORAGE"
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "key")
 _HIDDEN = "***"
+_ENDINGS = (".db", ".sqlite", ".sqlite3")
 _POSTGRES_PORT = 5432
 
 
@@ -32,7 +33,9 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StorageError("the storage URL is not valid; write it like sqlite:///studies/autogate.db") from None
+        # A file that was named without saying what it is; anything else may hold a password, and is not repeated.
+        like = f"sqlite:///{url}" if url.endswith(_ENDINGS) and ":" not in url and "@" not in url else DEFAULT_URL
+        raise StorageError(f"the storage URL is not valid; write it like {like}") from None
     if parsed.get_backend_name() != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
         raise StorageError("the storage URL has a second @; escape one in a password as %40, and / as %2F")
     return parsed

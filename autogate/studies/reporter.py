@@ -24,11 +24,13 @@ class Reporter:
         """Enter a stage; its time is kept in :attr:`seconds`."""
         start = monotonic()
         self.enter(name)
+        left = self.abandon
         try:
             yield
+            left = self.leave
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - start
-            self.leave(name)
+            left(name)
 
     def begin(self, study: str, resume: str) -> None:
         """Receive the study's name, once it is stored, and the command that resumes it."""
@@ -38,6 +40,10 @@ class Reporter:
 
     def leave(self, name: str) -> None:
         """Receive the name of a stage that ended."""
+
+    def abandon(self, name: str) -> None:
+        """Receive the name of a stage that failed or was interrupted; by default as of one that ended."""
+        self.leave(name)
 
     def progress(self, fraction: float, text: str) -> None:
         """Receive how far the stage is, in [0, 1], and what it is doing."""

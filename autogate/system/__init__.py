@@ -11,7 +11,7 @@ from autogate.system.compat import (
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.installation import VERSION, code_version, shipped_folder
-from autogate.system.messages import is_text, missing_packages, one_line, readable, suggest
+from autogate.system.messages import is_text, missing_packages, one_line, printable, suggest, why_unreadable
 from autogate.system.process_memory import freed_memory_kept
 from autogate.system.registry import Plugin, Registry, registering
 
@@ -34,9 +34,10 @@ __all__ = [
     "occupy_gpu",
     "one_line",
     "optuna_schema",
+    "printable",
     "ray_entrypoint",
-    "readable",
     "registering",
     "shipped_folder",
     "suggest",
+    "why_unreadable",
 ]

@@ -150,8 +150,7 @@ def test_out_of_reach_it_is_refused_before_training(workplace: Workplace, cli: C
     refused = cli(*asked, "--memory-budget", "10%")
     assert refused.code == 3
     assert refused.json["smallest_peak_memory_bytes"] > refused.json["memory_budget_bytes"]
-    assert "the smallest peak memory reachable is" in refused.err
-    assert len(refused.err.splitlines()) == 1
+    assert "the smallest peak memory reachable is" in refused.err.splitlines()[-1]
     # The same from a file of options; a dry run says it without an error.
     config = tmp_path / "config.yaml"
     config.write_text("memory-budget: 10%\n", encoding="utf-8")

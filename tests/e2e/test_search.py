@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -335,6 +336,10 @@ def test_killed_interrupted_and_resumed(workplace: Workplace, foreign: str) -> N
     assert out == ""
     assert f"continue with: autogate resume victim --storage '{url}'" in err.splitlines()[-1]
     assert "Traceback" not in err
+    # Nobody watches, so that there is a plain line for each stage and trial.
+    assert re.search(r"^load: done after [\d.]+ s$", err, re.MULTILINE)
+    assert len(re.findall(rf"^trial \d+ \(\d+ of {wanted}\): \w+", err, re.MULTILINE)) >= 3
+    assert "\x1b" not in err
     assert store.trials("victim")[: len(survived)] == survived
 
     found = api.resume("victim", storage=url).document()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import typer
 
-from autogate.cli.main import main
+from autogate.cli.main import app, main
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def build(num_classes=10):
 
 
 def _too_long(*_: object) -> None:
-    raise TimeoutError(f"the command still runs after {_LONGEST_S} s")
+    raise AssertionError(f"the command still runs after {_LONGEST_S} s")
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
@@ -77,3 +79,28 @@ def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Result(0 if code is None else int(code), printed.out, printed.err)
 
     return run
+
+
+# Words of the libraries below, and of Python itself, that mean nothing to somebody who searches gates.
+FOREIGN = re.compile(
+    r"pydantic|Value error|Input should|validation error|not permitted|Field required|sqlalchemy|sqlite3\.|alembic|"
+    r"\bfx\b|Proxy|num_users|While executing|traceback|immutable_|NoneType|has no attribute|indices must|index out|"
+    r"required positional|keyword argument|codec|Expecting|invalid literal|with base 10|\[Errno|0x[0-9a-f]{6}|"
+    r"No module named|\w+Error\b",
+    re.IGNORECASE,
+)
+
+
+def commands() -> dict[str, Any]:
+    """Return the commands that do something by their names, such as ``studies show``, as their parser knows them."""
+    found: dict[str, Any] = {}
+
+    def visit(command: Any, path: tuple[str, ...]) -> None:
+        inner = getattr(command, "commands", {})
+        if path and (not inner or command.invoke_without_command):
+            found[" ".join(path)] = command
+        for name, one in inner.items():
+            visit(one, (*path, name))
+
+    visit(typer.main.get_command(app), ())
+    return found

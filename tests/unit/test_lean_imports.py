@@ -135,7 +135,7 @@ def test_public_names_are_those_of_the_api() -> None:
     import autogate
 
     elsewhere = {"AutoGateError", "BudgetInfeasibleError", "Gate", "Policy"}
-    assert set(autogate.__all__) == {*api.__all__, *elsewhere} - {"TerminalReporter", "resume_command"}
+    assert set(autogate.__all__) == {*api.__all__, *elsewhere} - {"resume_command", "terminal_reporter"}
     assert {*autogate.__all__, "__version__"} <= set(dir(autogate))
     with pytest.raises(AttributeError, match="serach"):
         autogate.serach  # noqa: B018

@@ -11,7 +11,7 @@ from typing import Any
 from autogate.errors import ProfileError
 from autogate.policy import canonical_json, digest
 from autogate.records import DeviceCard, NetworkSample, Operator, Profile, Setting, UnitForm, UnitSample
-from autogate.system import one_line
+from autogate.system import why_unreadable
 
 SCHEMA = "autogate.profile/3"
 _READABLE = ("autogate.profile/2", SCHEMA)
@@ -84,8 +84,9 @@ def from_lines(text: str, where: str) -> Profile:
         created, method = header["created_utc"], header.get("method", {})
         return Profile(setting, card, header["model"], (c, h, w), created, units, networks, method, forms)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        what = one_line(error, 100)
-        raise ProfileError(f"{where} is not a profile ({what}); profile again") from None
+        # What Python says of an entry of another type means nothing to a user.
+        why = f" ({why_unreadable(error, 100)})" if isinstance(error, KeyError | ValueError) else ""
+        raise ProfileError(f"{where} is not a profile{why}; profile again") from None
 
 
 def _rows(text: str, where: str) -> list[Any]:
@@ -99,7 +100,8 @@ def _rows(text: str, where: str) -> list[Any]:
                 raise
             if number == lines[-1][0]:
                 raise _truncated(where, f"it ends within line {number}") from None
-            raise _edited(where, f"line {number} is not JSON ({error})") from None
+            why = "" if isinstance(error, json.JSONDecodeError) else f" ({error})"
+            raise _edited(where, f"line {number} is not JSON{why}") from None
     return rows
 
 
@@ -137,7 +139,7 @@ def read_profile(path: Path) -> Profile:
     try:
         return from_lines(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"cannot read profile {path}: {error}") from None
+        raise ProfileError(f"cannot read profile {path}: {why_unreadable(error)}") from None
 
 
 def write_profile(profile: Profile, path: Path) -> None:

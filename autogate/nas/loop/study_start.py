@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from autogate.errors import StudyError, StudyRunningError
+from autogate.errors import AutoGateError, StudyError, StudyRunningError
 from autogate.goals import BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs, Task
 from autogate.records import StudyFacts
 from autogate.store import Store, holds_studies
+from autogate.store.transfer import delete_if_empty
 from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version
 
@@ -85,11 +86,17 @@ def start(
     store = Store(url, create=True)
     if artifacts is not None:
         store.place_artifacts(artifacts)
-    with ExitStack() as stack:
-        name = reserve(store, name, config, stack)
+    with _no_empty_study_left() as begun, ExitStack() as stack:
+        given, name = name, reserve(store, name, config, stack, task.digest)
         run = StudyRun(store, name, config, reporter)
+        if run.is_stored and given is None:
+            reporter.note(
+                f"study {name}, the same as this one, was interrupted before its first trial; going on with it"
+            )
         if run.is_stored:
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
+        else:
+            begun.append(run)
         before = dict(run.facts.stage_seconds or {})
         try:
             run_search(run, task, replace(backend, scope=name), sampler)
@@ -98,6 +105,20 @@ def start(
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
                 run.update(lambda facts: replace(facts, stage_seconds={**before, **spent}))
     return name
+
+
+@contextmanager
+def _no_empty_study_left() -> Iterator[list[StudyRun]]:
+    """Yield a list for a study that begins; if it fails before anything was finished, it is removed again."""
+    begun: list[StudyRun] = []
+    try:
+        yield begun
+    except Exception:
+        for run in begun:
+            if run.is_stored:
+                with suppress(AutoGateError):  # what made it fail is what matters
+                    delete_if_empty(run.store, run.name)
+        raise
 
 
 def _continue(run: StudyRun, changeable: Iterable[str]) -> None:
@@ -141,8 +162,18 @@ def check_same_config(store: Store, name: str, config: SearchConfig, but: Iterab
         )
 
 
-def reserve(store: Store, name: str | None, config: SearchConfig, stack: ExitStack) -> str:
-    """Become the only driver of a study, until the stack is left, and return its name; without one, a fresh one."""
+def reserve(
+    store: Store, name: str | None, config: SearchConfig, stack: ExitStack, task_digest: str | None = None
+) -> str:
+    """Become the only driver of a study, until the stack is left, and return its name.
+
+    Args:
+        store: The study database.
+        name: Name of the study; None for a fresh one, or for one that was killed before its first trial.
+        config: What is asked for.
+        stack: Holds the lock.
+        task_digest: Identity of network and data.
+    """
     if name is not None:
         stack.enter_context(store.running(name))
         return name
@@ -151,7 +182,22 @@ def reserve(store: Store, name: str | None, config: SearchConfig, stack: ExitSta
         fresh = f"{stem}-{number}"
         with suppress(StudyRunningError), ExitStack() as attempt:
             attempt.enter_context(store.running(fresh))
-            if fresh not in store.study_names():
+            if fresh not in store.study_names() or _is_killed_early(store, fresh, config, task_digest):
                 stack.enter_context(attempt.pop_all())
                 return fresh
     raise AssertionError("numbers do not end")
+
+
+def _is_killed_early(store: Store, name: str, config: SearchConfig, task_digest: str | None) -> bool:
+    """Whether a study that nobody runs has no trial yet, and is the one that is asked for now."""
+    record = store.study(name)
+    task = record.facts.task
+    if task is None or task.digest != task_digest or len(task.training_functions) > 1 or record.facts.ended:
+        return False
+    if record.config.changed(config) or store.count_trials(name)["total"]:
+        return False
+    try:
+        store.check_host(name)
+    except StudyError:
+        return False
+    return True

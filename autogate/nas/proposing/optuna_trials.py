@@ -171,5 +171,6 @@ class OptunaTrials:
                 is_drop(error) or (error.__cause__ is not None and is_drop(error.__cause__))
             )
 
+        self._store.check_there()
         with optuna_errors(self._store):
             return retry(attempt, passes)

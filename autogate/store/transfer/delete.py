@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from autogate.errors import StudyError
 from autogate.store import tables
@@ -30,6 +30,22 @@ def delete_study(store: Store, study: str) -> None:
             for table in reversed(OWN.values()):
                 name = tables.Study.name if table is tables.Study else table.__table__.c.study
                 session.execute(delete(table).where(name == study))
+
+
+def delete_if_empty(store: Store, study: str) -> bool:
+    """Remove a study in which nothing was finished or is under way; return whether it was.
+
+    Raises:
+        StudyError: If there is no such study, or a process runs it.
+    """
+    facts = store.study(study).facts
+    with store.session() as session:
+        checkpoint = session.scalar(select(tables.Checkpoint.slot).where(tables.Checkpoint.study == study).limit(1))
+    found_out = facts.artifacts or facts.sensitivity or checkpoint is not None
+    if found_out or store.count_trials(study)["total"] or store.finalists(study):
+        return False
+    delete_study(store, study)
+    return True
 
 
 def _check_untrained(store: Store, study: str) -> None:

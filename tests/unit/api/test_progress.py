@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import optuna
 import pytest
 from rich.console import Console
 
 import autogate
-from autogate.api import LoggingReporter, TerminalReporter
-from autogate.api.progress import default_reporter
+from autogate.api import LoggingReporter
+from autogate.api.line_progress import LineReporter
+from autogate.api.progress import PlainReporter, TerminalReporter, default_reporter
 from autogate.policy import DENSE
 from autogate.records import TrialRecord
 from autogate.studies import Reporter
@@ -33,13 +37,11 @@ def test_the_callers_reporter_wins() -> None:
     assert default_reporter(own) is own
     assert default_reporter(own, progress=True) is own
     assert isinstance(default_reporter(None), LoggingReporter)
-    assert isinstance(default_reporter(None, progress=True), TerminalReporter)
+    assert isinstance(default_reporter(None, progress=True), PlainReporter)  # nobody watches a test
 
 
 def test_bars_on_a_terminal() -> None:
-    reporter = TerminalReporter()
-    reporter.console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    reporter.watched = True
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, width=80))
     with reporter.stage("profile"):
         reporter.progress(0.5, "round 3")
     reporter.note("left out: drop")
@@ -54,7 +56,7 @@ def test_nothing_is_printed_by_default(caplog: pytest.LogCaptureFixture, capfd: 
         with reporter.stage("profile"):
             reporter.progress(0.5, "round 3")
         reporter.note("left out: drop")
-    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert capfd.readouterr().out == ""
 
 
@@ -64,17 +66,55 @@ def test_what_asks_for_nothing_is_no_warning(caplog: pytest.LogCaptureFixture) -
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "using the profile of yesterday, 100 % of it")
     ]
-    drawn = TerminalReporter()
-    drawn.console, drawn.watched = Console(file=io.StringIO(), force_terminal=True, width=80), True
+    drawn = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, width=80))
     drawn.info("using the profile of yesterday")
     assert "using the profile of yesterday" in drawn.console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_long_stage_is_logged_when_nothing_was_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    for reporter in (LoggingReporter(heartbeat_s=60.0), LoggingReporter(heartbeat_s=0.0)):
-        with caplog.at_level(logging.INFO, logger="autogate"), reporter.stage("profile"):
-            reporter.progress(0.5, "round 3")
-    assert [message for message in caplog.messages if "round" in message] == ["profile: 50 %, round 3"]
+class Said(LineReporter):
+    """Keeps its lines, and can be waited for."""
+
+    def __init__(self, heartbeat_s: float) -> None:
+        super().__init__(heartbeat_s)
+        self.lines: list[str] = []
+        self.another = threading.Event()
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        self.another.set()
+
+    warn = say
+
+
+def test_a_stage_is_one_line_and_a_long_one_shows_signs_of_life() -> None:
+    quick, slow = Said(heartbeat_s=60.0), Said(heartbeat_s=0.01)
+    with quick.stage("profile"):
+        quick.progress(0.5, "round 3")
+    assert [re.sub(r"[\d.]+ s", "x s", line) for line in quick.lines] == ["profile: done after x s"]
+    with slow.stage("search"), slow.stage("train dense"):
+        slow.progress(0.5, "loss 0.3")
+        slow.another.clear()
+        assert slow.another.wait(10.0)
+    assert "train dense: 0 s so far, 50 %, loss 0.3" in slow.lines
+    said = len(slow.lines)
+    assert not slow.another.wait(0.03) or len(slow.lines) == said
+
+
+def test_what_fails_is_not_said_to_be_done() -> None:
+    said = Said(heartbeat_s=60.0)
+    with pytest.raises(ValueError, match="no"), said.stage("load"):
+        raise ValueError("no")
+    assert said.lines == []
+    assert "load" in said.seconds
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
+        monkeypatch.setattr(sys, "stderr", full)
+        PlainReporter().note("left out: drop")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
 
 
 @pytest.mark.e2e
@@ -107,11 +147,14 @@ def test_a_reporter_of_ones_own_receives_the_trials_instead(recorded: str, caplo
     assert caplog.messages == []
 
 
-def test_bars_on_request_write_only_the_name_where_nobody_watches(
+def test_progress_on_request_is_plain_lines_where_nobody_watches(
     recorded: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     autogate.replay("budget", name="again", trials=4, storage=recorded, progress=True)
-    assert capsys.readouterr().err == "study again\n"
+    first, *trials, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("study again; continue it after an interruption with `autogate ")
+    assert [line.split(":")[0] for line in trials] == [f"trial {i} ({i + 1} of 4)" for i in range(4)]
+    assert re.fullmatch(r"search: done after \d+\.\d s", last)
 
 
 @pytest.mark.parametrize("level", [optuna.logging.DEBUG, optuna.logging.INFO, optuna.logging.ERROR])

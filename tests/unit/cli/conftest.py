@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,11 @@ def refused(cli: Cli, tmp_path: Path) -> Refused:
         result = cli(*arguments)
         assert result.code == 2, result
         assert result.out == ""
-        lines = result.err.splitlines()
-        assert len(lines) == 1, result.err
-        assert lines[0].startswith("autogate: ")
+        *stages, line = result.err.splitlines()
+        assert all(re.fullmatch(r"[a-z ]+: done after [\d.]+ s", stage) for stage in stages), result.err
+        assert line.startswith("autogate: ")
         assert "Traceback" not in result.err
         assert tree(tmp_path) == before, "something was written"
-        return lines[0]
+        return line
 
     return run

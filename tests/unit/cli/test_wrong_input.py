@@ -96,7 +96,9 @@ def test_drops(refused: Refused, drop: str) -> None:
         (("--storage", "somewhere"), "storage URL is not valid"),
         (("--storage", "mysql://me@host/studies"), "studies are stored in SQLite or PostgreSQL"),
         (("--artifacts", "s3://key:secret@bucket"), "--artifacts must hold no password"),
-        (("--batch-size", "many"), "'--batch-size'"),
+        (("--batch-size", "many"), "--batch-size must be a whole number, not 'many'; see autogate search --help"),
+        (("--lr", "fast"), "--lr must be a number, not 'fast'; see autogate search --help"),
+        (("--epochs",), "Option '--epochs' requires an argument; see autogate search --help"),
         (("--colour", "red"), "--colour"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -271,7 +273,11 @@ def test_image_folders(refused: Refused, tmp_path: Path) -> None:
         (("studies", "show"), "Missing argument 'study'; see autogate studies show --help"),
         (("search", "--colour", "red"), "; see autogate search --help"),
         (("serach",), "No such command 'serach'. Did you mean 'search'? See autogate --help"),
-        (("show", "first", "--format", "xml"), "xml"),
+        (
+            ("show", "first", "--format", "xml"),
+            "--format: 'xml' is not one of 'table', 'json'; see autogate show",
+        ),
+        (("studies", "list", "--storage"), "requires an argument; see autogate studies list --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -119,7 +119,7 @@ def test_factory_from_the_current_directory(user_module: str) -> None:
     ("factory", "message"),
     [
         ("flexibel", "no callable 'flexibel'; did you mean flexible"),
-        ("broken", "failed when called: ValueError: first line second line; fix the factory"),
+        ("broken", "failed when called: ValueError: first line; fix the factory"),
         ("wrong", "returned str; it must return a torch.nn.Module"),
         ("fixed", "has 4 outputs, not 9"),
     ],

@@ -36,7 +36,7 @@ def test_defaults() -> None:
     [
         (space(colour="red"), "colour"),
         (space(sites={"blocks": []}), "sites.blocks"),
-        (space(sites={"block": [{"family": "drop", "gene": {}}]}), "sites.block.0.gene"),
+        (space(sites={"block": [{"family": "drop", "gene": {}}]}), "sites.block.0..gene"),
         (space(training={"targeted_dropout": 0.5}), "training.targeted_dropout"),
         (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": []}}]}), "gene ratio has no values"),
         (space(training={"targeted_dropout": []}), "training knob targeted_dropout has no values"),
@@ -45,7 +45,7 @@ def test_defaults() -> None:
         (space(schema="autogate.space/2"), "schema"),
         ({"sites": {}}, "schema"),
         ({"schema": SCHEMA}, "sites"),
-        (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": 0.5}}]}), "sites.map.0.genes.ratio"),
+        (space(sites={"map": [{"family": "magnitude", "genes": {"ratio": 0.5}}]}), "sites.map.0..genes.ratio"),
         ([], "must hold keys such as `sites:`"),
         (None, "must hold keys such as `sites:`"),
         ("drop", "must hold keys such as `sites:`"),
@@ -55,7 +55,7 @@ def test_defaults() -> None:
             space(sites={"map": [{"family": "magnitude", "genes": {"ratio": [0.5, 0.5]}}]}),
             "gene ratio has a value twice",
         ),
-        (space(sites={"blob": []}), "sites.blob: unknown key"),
+        (space(sites={"blob": []}), "sites.blob is no known key"),
     ],
 )
 def test_what_is_wrong_is_named(data: object, place: str) -> None:

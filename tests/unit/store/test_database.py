@@ -68,6 +68,39 @@ def test_urls_that_are_none(url: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_was_named_without_saying_what_it_is() -> None:
+    with pytest.raises(StorageError, match=r"is not valid; write it like sqlite:///runs/my\.sqlite3$"):
+        Store("runs/my.sqlite3")
+    with pytest.raises(StorageError, match=r"is not valid; write it like sqlite:///studies/autogate\.db$"):
+        Store("me:secret@host.db")
+
+
+@pytest.mark.parametrize("pages", [2, 5, 9])
+def test_damaged_databases(tmp_path: Path, pages: int) -> None:
+    path = tmp_path / "studies.db"
+    store = Store(f"sqlite:///{path}", create=True)
+    store.create_study("first", some_config())
+    store.engine.dispose()
+    path.write_bytes(path.read_bytes()[: pages * 4096])  # as much as a disk had room for
+    with pytest.raises(StorageError, match=r"is damaged; restore a copy of it, or rescue .* `sqlite3 /.* \.recover`$"):
+        Store(f"sqlite:///{path}").study("first")
+
+
+def test_a_file_that_is_moved_while_it_is_in_use(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "studies.db", tmp_path / "moved.db"
+    store = Store(f"sqlite:///{path}", create=True)
+    store.create_study("first", some_config())
+    path.rename(elsewhere)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="was moved, deleted or replaced while it was in use; bring the file"):
+            store.study_names()
+        with pytest.raises(StorageError, match="was moved, deleted or replaced"):
+            store.check_there()
+        path.write_bytes(b"")  # another one in its place
+    elsewhere.replace(path)
+    assert store.study_names() == ["first"]
+
+
 def test_passwords_are_not_shown() -> None:
     with pytest.raises(StorageError) as raised:
         Store("postgresql+psycopg://me:secret@localhost:1/none", create=True)
