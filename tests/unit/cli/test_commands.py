@@ -51,6 +51,15 @@ def test_help(cli: Cli) -> None:
     assert "Traceback" not in alone.err
 
 
+def test_the_options_of_a_search_are_in_groups(cli: Cli) -> None:
+    printed = cli("search", "--help").out
+    headings = [line for line in printed.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Goal:", "Network:", "Data:", "Target:", "Search:", "Training:", "Study:", "Options:"]
+    goal = printed.partition("Goal:")[2].partition("Network:")[0]
+    assert "--latency-budget" in goal
+    assert "--model" not in goal
+
+
 def test_sites(cli: Cli) -> None:
     result = cli("sites")
     assert result.code == 0
