@@ -90,6 +90,26 @@ def test_warnings_are_written_to_standard_error(cli: Cli, monkeypatch: pytest.Mo
     assert logger.handlers == before
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory does not suffice; lower --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 3072 bytes"), "memory does not suffice"),
+        (MemoryError(), "memory does not suffice"),
+        (OSError(28, "No space left on device", "out"), "cannot go on: No space left on device: out"),
+    ],
+)
+def test_what_the_machine_lacks(cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(autogate, "list_spaces", fails, raising=False)
+    refused = cli("spaces")
+    assert (refused.code, refused.out) == (2, "")
+    (line,) = refused.err.splitlines()
+    assert line.startswith(f"autogate: {said}")
+
+
 def test_doctor(cli: Cli) -> None:
     found = cli("doctor", "--format", "json").json
     assert found["packages"]["torch"]
