@@ -61,7 +61,7 @@ def profile(
         lock_clocks: Lock the GPU at its maximum clock while profiling; it is restored afterwards.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
         **settings: Target, seed and input size, as in :func:`search`.
 
     Raises:
@@ -169,7 +169,7 @@ def validate_profile(
         allow_stale: Whether the profile may be of other versions; some of its networks are then measured again.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
 
     Raises:
         ProfileError: If there is no such profile, or it was made on another device, in another setting or of another

@@ -105,7 +105,7 @@ def sensitivity(
         images: Validation images to judge on.
         plot: HTML file to draw the curves into.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
         **settings: Weights, data, device and seed, as in :func:`search`.
 
     Raises:

@@ -37,7 +37,7 @@ def replay(
         delay_s: Seconds that each evaluation is made to take, as if it were a training.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
 
     Raises:
         StudyError: If there is no such study, or it has nothing to replay.

@@ -66,7 +66,7 @@ def search(
         artifacts: Where the weights go, a folder or a URL that all hosts reach; None for the folder beside a SQLite
             file, and for the database itself on a server.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
         train_fn: ``train_fn(network, fidelity)`` trains a network in place instead of the built-in recipes; fidelity
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
@@ -127,7 +127,7 @@ def resume(
         study: Name of the study.
         storage: SQLAlchemy URL of the database.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
         model: The module the study was started with, if it was one.
         data: The data the study was started with, if it was no name.
         train_fn: As in :func:`search`.
@@ -199,7 +199,7 @@ def dry_run(
         storage: SQLAlchemy URL of the database in which the profile is stored.
         space: As in :func:`search`.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
         **settings: As in :func:`search`.
 
     Raises:

@@ -29,7 +29,7 @@ def run_worker(
         idle_s: Seconds without work after which to return; None to wait for more until stopped.
         started_as: Identity that the process which started this one has given it; None for a worker of its own.
         reporter: Receives progress; None logs it to the logger ``autogate``.
-        progress: Whether to draw bars instead, on a terminal or in a notebook.
+        progress: Whether to draw bars instead, or where nobody watches to write lines to standard error.
 
     Raises:
         StudyError: If there is no such study, it is run by another version, or network and data are others here.

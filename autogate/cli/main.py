@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from autogate.cli.command_list import CommandList
 from autogate.cli.usage import usage_text
 from autogate.errors import AutoGateError
-from autogate.system import one_line, printable
+from autogate.system import is_short_of_memory, one_line, printable
 
 INTERRUPTED = 130
 
@@ -66,6 +66,10 @@ def main() -> None:
         if error.errno is None:
             raise
         _end(f"cannot go on: {one_line(error)}{_how_to_continue()}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not is_short_of_memory(error):
+            raise
+        _end(f"memory does not suffice; lower --batch-size or --input-size, or free some{_how_to_continue()}", 2)
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
         _interrupted()
     sys.exit(code if isinstance(code, int) else 0)

@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from autogate.errors import AutoGateError
 from autogate.goals import SearchConfig, Setting, settings_of, taken_by
-from autogate.system import suggest, why_unreadable
+from autogate.system import read_yaml, suggest, why_unreadable
 
 Result = TypeVar("Result")
 # What a configuration file cannot say.
@@ -84,7 +84,7 @@ def merge_config(context: typer.Context, path: Path | None, model: type[BaseMode
     if path is None:
         return options
     try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise AutoGateError(f"cannot read {path}: {why_unreadable(error, 150)}") from None
     if not isinstance(stored, dict):

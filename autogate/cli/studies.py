@@ -75,7 +75,9 @@ def delete_command(
     if not yes:
         if not console().is_terminal:
             raise AutoGateError(f"deleting study {study!r} cannot be undone; add --yes")
-        typer.confirm(f"delete study {study!r} for good?", abort=True)
+        if not typer.confirm(f"delete study {study!r} for good?", err=True):
+            _print({"schema": "autogate.delete/1", "study": None}, output, f"study {study} was kept")
+            return
     autogate.delete_study(study, storage=storage)
     _print({"schema": "autogate.delete/1", "study": study}, output, f"study {study} was deleted")
 

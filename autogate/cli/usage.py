@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import typer
-from pydantic import ValidationError
-
 from autogate.system import one_line
 
 
@@ -21,6 +19,8 @@ def usage_text(error: typer.TyperException, command: str) -> str:
 
 def _wrong_value(error: typer.TyperException) -> str | None:
     """Return which option must be what and is not, if that is what the error is about."""
+    from pydantic import ValidationError
+
     cause = error.__cause__
     if not isinstance(error, typer.BadParameter) or not isinstance(cause, ValidationError) or error.param is None:
         return None

@@ -93,8 +93,14 @@ def _scaled(image: Image.Image) -> Image.Image:
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # has no direct way
         image = image.convert("LA")
+    try:
+        layer = image.convert("RGBA")
+    except (TypeError, ValueError):  # a clear colour that means nothing in this mode
+        opaque = image.copy()
+        opaque.info.pop("transparency", None)
+        return as_seen(opaque)
     paper = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    return Image.alpha_composite(paper, layer).convert("RGB")
 
 
 def _mixed(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from autogate.errors import SpaceError
 from autogate.policy import GeneValue
 from autogate.records import SiteKind
-from autogate.system import one_line, shipped_folder, why_unreadable
+from autogate.system import one_line, read_yaml, shipped_folder, why_unreadable
 
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
@@ -149,7 +149,7 @@ def load_space(name: str) -> SpaceSpec:
     if path.suffix not in (".yaml", ".yml"):
         path = shipped_folder("search_spaces") / f"{name}.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(p.stem for p in sorted(shipped_folder("search_spaces").glob("*.yaml")))
         raise SpaceError(f"no search space {name!r}; give a YAML file or one of: {known}") from None

@@ -11,9 +11,18 @@ from autogate.system.compat import (
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
 from autogate.system.installation import VERSION, code_version, shipped_folder
-from autogate.system.messages import is_text, missing_packages, one_line, printable, suggest, why_unreadable
+from autogate.system.messages import (
+    is_short_of_memory,
+    is_text,
+    missing_packages,
+    one_line,
+    printable,
+    suggest,
+    why_unreadable,
+)
 from autogate.system.process_memory import freed_memory_kept
 from autogate.system.registry import Plugin, Registry, registering
+from autogate.system.yaml_file import read_yaml
 
 __all__ = [
     "FileLock",
@@ -27,6 +36,7 @@ __all__ = [
     "has_known_optuna_tables",
     "insert_optuna_params",
     "is_dead",
+    "is_short_of_memory",
     "is_text",
     "make_shared_folder",
     "missing_packages",
@@ -36,6 +46,7 @@ __all__ = [
     "optuna_schema",
     "printable",
     "ray_entrypoint",
+    "read_yaml",
     "registering",
     "shipped_folder",
     "suggest",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 _MAX_NAMES = 3
+# As torch says it of a host and of a GPU.
+_MEMORY = re.compile(r"can.t allocate memory|out of memory|not enough memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
 _TYPES = ("float", "int", "str", "bool")
 _MAPPING = "must hold keys with values"
 _DEMANDS = {
@@ -72,8 +75,16 @@ def why_unreadable(error: Exception, limit: int = 200) -> str:
     # YAML's errors, which are not imported for this.
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is not None and problem is not None:
-        return _cut(f"line {mark.line + 1} is not YAML: {problem.replace('<stream end>', 'end of file')}", limit)
+        words = problem.replace("<stream end>", "end of file")
+        if "'\\t'" in problem:
+            words = "it holds a tab; indent with spaces"
+        return _cut(f"line {mark.line + 1}: {words}", limit)
     return one_line(error, limit)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the host or of a device did not suffice."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_MEMORY.search(str(error))))
 
 
 def printable(text: str | Path) -> str:

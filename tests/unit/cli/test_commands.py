@@ -51,6 +51,15 @@ def test_help(cli: Cli) -> None:
     assert "Traceback" not in alone.err
 
 
+def test_the_options_of_a_search_are_in_groups(cli: Cli) -> None:
+    printed = cli("search", "--help").out
+    headings = [line for line in printed.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Goal:", "Network:", "Data:", "Target:", "Search:", "Training:", "Study:", "Options:"]
+    goal = printed.partition("Goal:")[2].partition("Network:")[0]
+    assert "--latency-budget" in goal
+    assert "--model" not in goal
+
+
 def test_sites(cli: Cli) -> None:
     result = cli("sites")
     assert result.code == 0
@@ -79,6 +88,26 @@ def test_warnings_are_written_to_standard_error(cli: Cli, monkeypatch: pytest.Mo
     monkeypatch.setattr(autogate, "list_spaces", warned, raising=False)
     assert cli("spaces").err == "a package cannot be used\n"
     assert logger.handlers == before
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory does not suffice; lower --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 3072 bytes"), "memory does not suffice"),
+        (MemoryError(), "memory does not suffice"),
+        (OSError(28, "No space left on device", "out"), "cannot go on: No space left on device: out"),
+    ],
+)
+def test_what_the_machine_lacks(cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(autogate, "list_spaces", fails, raising=False)
+    refused = cli("spaces")
+    assert (refused.code, refused.out) == (2, "")
+    (line,) = refused.err.splitlines()
+    assert line.startswith(f"autogate: {said}")
 
 
 def test_doctor(cli: Cli) -> None:

@@ -98,6 +98,37 @@ def test_what_is_left_out_is_named_with_the_right_help(name: str, refused: Refus
         assert missing.endswith(f"; see autogate {name} --help")
 
 
+def wrong_network(seed: int) -> tuple[str, str]:
+    """Return the source of a network with one layer that does not fit, and what is to be said of it."""
+    draw = random.Random(seed)
+    widths = [3, *(draw.randint(4, 12) for _ in range(4))]
+    at, more = draw.randrange(1, 4), draw.randint(1, 3)
+    layers = [
+        f"nn.Conv2d({before + more * (i == at)}, {after}, 3, padding=1)"
+        for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+    ]
+    source = f"""
+from torch import nn
+def build():
+    return nn.Sequential({", ".join(layers)}, nn.Flatten(), nn.Linear({widths[-1] * 32 * 32}, 10))
+"""
+    return source, f"layer '{at}' (Conv2d) takes {widths[at] + more} channels and gets (1, {widths[at]}, 32, 32)"
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("command", [("sites",), ("profile", "--out", "p.jsonl"), ("search", "--pareto")])
+def test_networks_with_one_wrong_layer(seed: int, command: tuple[str, ...], refused: Refused) -> None:
+    source, said = wrong_network(seed)
+    name = f"wrongnet{seed}"
+    Path(f"{name}.py").write_text(source, encoding="utf-8")
+    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+    try:
+        assert said in refused(*command, "--model", f"{name}:build")
+    finally:
+        sys.modules.pop(name, None)
+        sys.dont_write_bytecode = before
+
+
 def test_numbers_are_refused_as_everywhere_else(refused: Refused) -> None:
     for flag, kind in (("--epochs", "a whole number"), ("--lr", "a number"), ("--gpus-per-trial", "a number")):
         line = refused("search", "--pareto", f"{flag}=many")

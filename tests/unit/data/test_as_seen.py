@@ -103,6 +103,13 @@ def test_one_colour_may_be_clear(image: Image.Image, clear: Any, seen: list[int]
     assert pixels(as_seen(stored(image, "PNG", transparency=clear)).convert("L")).tolist() == [seen]
 
 
+@pytest.mark.parametrize(("mode", "clear"), [("L", b"\0\x10"), ("RGB", b"\0\x10"), ("P", (1, 2, 3)), ("P", 70_000)])
+def test_a_clear_colour_that_means_nothing_is_ignored(mode: str, clear: Any) -> None:
+    image = Image.new(mode, (4, 4))
+    image.info["transparency"] = clear
+    assert np.unique(pixels(as_seen(image))).tolist() == [0]
+
+
 def test_inks_without_a_profile_cover_the_paper() -> None:
     colours = noise(8, 8, 3)
     inks = Image.fromarray(colours).convert("CMYK")
@@ -175,6 +182,7 @@ def test_an_orientation_that_means_nothing_is_ignored(orientation: Any) -> None:
     assert upright_size(image) == (3, 2)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0II*\0\x08\0", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0\x06\0", b"\0\x08\0\x02\x01\x12\0\x03", b"x" * 40]
 )

@@ -77,9 +77,7 @@ def refusal(module: nn.Module) -> str:
         (Wrong(lambda self, x: self.unit(x.double())), "(double) and bias type (float) should be the same; keep all"),
         (Masked(), "its forward takes 'mask' beside the images; wrap it in a module that takes the images alone"),
         (Wrong(head=nn.LazyLinear(10)), "head.weight has no shape yet; run the network once on an image"),
-        (Returns(lambda y: [y, y]), "Returns returns a list; wrap it so that it returns one tensor"),
-        (Returns(lambda y: {"out": y}), "Returns returns a dictionary; wrap it"),
-        (Returns(lambda y: None), "Returns returns nothing; wrap it"),
+        (Returns(lambda y: None), "the network returns no tensor; return one, or a tuple, list or dictionary"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )

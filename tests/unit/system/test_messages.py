@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import yaml
 from pydantic import BaseModel, Field, field_validator
 
-from autogate.system import is_text, one_line, printable, suggest, why_unreadable
+from autogate.system import is_text, one_line, printable, read_yaml, suggest, why_unreadable
 
 
 def raised(run: Callable[[], object]) -> Exception:
@@ -53,8 +52,10 @@ def test_what_an_error_says(error: Exception, line: str) -> None:
         (lambda: Path("/").read_text(encoding="utf-8"), "Is a directory"),
         (lambda: b"\xff\xfe".decode("utf-8"), "it is no text in UTF-8"),
         (lambda: json.loads('{"a": 1,\n}'), "line 2 is not JSON"),
-        (lambda: yaml.safe_load("a: [1,\nb"), "line 2 is not YAML: expected ',' or ']', but got 'end of file'"),
-        (lambda: yaml.safe_load("a: b: c"), "line 1 is not YAML: mapping values are not allowed here"),
+        (lambda: read_yaml("a: [1,\nb"), "line 2: expected ',' or ']', but got 'end of file'"),
+        (lambda: read_yaml("a: b: c"), "line 1: mapping values are not allowed here"),
+        (lambda: read_yaml("a: 1\n\tb: 2"), "line 2: it holds a tab; indent with spaces"),
+        (lambda: read_yaml("a: {b: 1,\n b: 2}"), "line 2: b is there twice"),
         (lambda: int("x"), "invalid literal for int() with base 10: 'x'"),
     ],
 )

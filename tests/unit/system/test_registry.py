@@ -100,8 +100,8 @@ def test_a_built_in_item_is_found_without_loading_packages(install: Install, cap
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("raise RuntimeError('a\\nlong day')", "RuntimeError: a long day"),
+        ("import no_such_module", "there is no module 'no_such_module'"),
+        ("raise RuntimeError('a\\nlong day')", "RuntimeError: a"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("x = 1", "pack_hand registers no bell of that name"),
         (BELL.format(kind="Hand", name="Hand bell"), "bell: a name must be like my_name, not 'Hand bell'"),
