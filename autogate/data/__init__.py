@@ -3,7 +3,7 @@
 from autogate.data.datasets import from_datasets
 from autogate.data.image_data import ImageData
 from autogate.data.load import load_data
-from autogate.data.own_inputs import from_own_task, has_classes
+from autogate.data.own_inputs import from_own_task, is_own_task
 from autogate.data.split import Split
 
-__all__ = ["ImageData", "Split", "from_datasets", "from_own_task", "has_classes", "load_data"]
+__all__ = ["ImageData", "Split", "from_datasets", "from_own_task", "is_own_task", "load_data"]
