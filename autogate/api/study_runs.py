@@ -71,8 +71,8 @@ def search(
             is ``base``, ``short`` (a candidate) or ``full`` (a finalist). Its loss should include :func:`gate_loss`.
             Candidates then start from the dense weights, and gates of ``dce`` stay the slices they begin as.
         score_fn: ``score_fn(network, part)`` scores a network instead of its accuracy, higher is better; part is
-            ``val`` or ``test``. With both functions the task may be any: targets of the data are never looked at, and
-            unless they are classes, inputs are taken as they are, float ``[C, H, W]``.
+            ``val`` or ``test``. With both functions the task may be any: targets are of any kind, and datasets yield
+            inputs as the network takes them, float ``[C, H, W]``.
         sampler: Who proposes candidates, with guided proposals between: ``tpe``, ``gp``, ``nsgaii``; ``random``, which
             gets no guided ones; ``package.module:factory``, a function that returns an Optuna sampler; or such a
             sampler itself. Built-in ones propose the same after an interruption as without. A sampler of your own is

@@ -3,7 +3,7 @@
 from autogate.data.datasets import from_datasets
 from autogate.data.image_data import ImageData, check_divisible
 from autogate.data.load import load_data
-from autogate.data.own_inputs import from_own_task, has_classes
+from autogate.data.own_inputs import from_own_task, is_own_task
 from autogate.data.split import Split
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "check_divisible",
     "from_datasets",
     "from_own_task",
-    "has_classes",
+    "is_own_task",
     "load_data",
 ]

@@ -39,7 +39,7 @@ class DatasetSource(ImageSource):
     def __init__(self, dataset: Any, what: str) -> None:
         self.dataset = dataset
         self.what = what
-        self.labels = _labels(dataset, what)
+        self.labels = labels_of(dataset, what)
         first = self.load(0)
         self.channels = len(first) if isinstance(first, Tensor) else None
 
@@ -159,7 +159,7 @@ def _map_style(data: Any, what: str) -> Any:
     return _Collected(samples)
 
 
-def _labels(dataset: Any, what: str) -> Tensor:
+def labels_of(dataset: Any, what: str) -> Tensor:
     """Return all labels, int64 ``[N]``; from the dataset's list if it has one, which saves decoding."""
     if not len(dataset):
         raise DataError(f"the {what} dataset is empty; add images")

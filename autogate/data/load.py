@@ -11,7 +11,7 @@ from autogate.data.datasets import from_datasets
 from autogate.data.digits import load_digits
 from autogate.data.folder import load_folder
 from autogate.data.image_data import ImageData, Options, check_divisible
-from autogate.data.own_inputs import from_own_task, has_classes
+from autogate.data.own_inputs import from_own_task, is_own_task
 from autogate.data.torchvision_data import dataset_names, load_torchvision
 from autogate.errors import DataError
 from autogate.models import call_factory, is_factory
@@ -83,7 +83,7 @@ def _from_factory(spec: str, options: Options, own_task: bool) -> ImageData:
         found = f"{len(made)} items" if isinstance(made, tuple | list) else type(made).__name__
         raise DataError(f"{spec} returned {found}; return ImageData, (train, test) or (train, val, test)")
     train, test, val = made[0], made[-1], made[1] if len(made) == 3 else None
-    if own_task and not has_classes(train):
+    if own_task and is_own_task(train):
         check_divisible(options.val, spec)
         return from_own_task(train, test, val=val, name=spec, seed=options.seed)
     data = from_datasets(

@@ -1,7 +1,8 @@
 """Inputs as a dataset yields them, for tasks of which training and score are the caller's.
 
-Nothing is known of such a task but the inputs: targets are never looked at, and inputs are neither normalised nor
-resized, so that a network sees here what it sees in the caller's training.
+Nothing is known of such a task but the inputs. They are neither normalised nor resized, so that a network sees here
+what it sees in the caller's training. Of targets that look like classes only the number counts, to build a network by
+name.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autogate.data.datasets import item_of
+from autogate.data.datasets import item_of, labels_of
 from autogate.data.image_data import ImageData, Options, shuffled
 from autogate.data.split import Split
 from autogate.errors import DataError
@@ -27,16 +28,39 @@ _SAMPLED = 64
 NO_CLASS = -1
 
 
-def has_classes(data: Any) -> bool:
-    """Whether a dataset or loader yields pairs of an input and a class index, as far as up to 64 items tell.
+def is_own_task(data: Any) -> bool:
+    """Whether a dataset of a caller who trains and scores is taken as it is: not if it holds images by class.
 
-    A class index is a whole number that is not negative, or a tensor of one; and there is more than one class.
+    Images are what is no float tensor yet, so that it must be made one.
     """
     dataset = _dataset(data)
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-        return True  # it can only be iterated, which loading does once
+        return False  # it can only be iterated, which loading does once
+    value = _input_of(item_of(dataset, 0, "train")) if len(dataset) else None
+    return _is_input(value) or not has_classes(dataset)
+
+
+def _input_of(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple | list) and item else item
+
+
+def _is_input(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 3 and value.is_floating_point()
+
+
+def has_classes(dataset: Any) -> bool:
+    """Whether a dataset yields pairs of an input and a class index, as far as up to 64 items tell.
+
+    A class index is a whole number that is not negative, or a tensor of one; and there is more than one class.
+    """
     targets = {_class_of(item_of(dataset, position, "train")) for position in _spread(len(dataset))}
     return None not in targets and len(targets) > 1
+
+
+def _count_classes(dataset: Any) -> int | None:
+    """Return the number of classes; None if there are more than items, as whole numbers of another meaning have."""
+    count = int(labels_of(dataset, "train").max()) + 1 if has_classes(dataset) else None
+    return None if count is None or count > len(dataset) else count
 
 
 def _class_of(item: Any) -> int | None:
@@ -91,6 +115,7 @@ def from_own_task(train: Any, test: Any, *, val: Any = None, name: str = "custom
             "val": (inputs["train"], order[:count]),
             "test": (inputs["test"], shuffled(len(inputs["test"]), options.seed)),
         }
+    classes = _count_classes(_dataset(train))
     channels, height, width = shape
     size = height if height == width else (height, width)
     own_val = None if val is not None else [options.val_fraction, options.max_val]
@@ -101,8 +126,8 @@ def from_own_task(train: Any, test: Any, *, val: Any = None, name: str = "custom
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
-        num_classes=None,
-        class_names=(),
+        num_classes=classes,
+        class_names=tuple(map(str, range(classes or 0))),
         preprocessing=Preprocessing(size, (0.0,) * channels, (1.0,) * channels),
         fingerprint=digest(identity),
     )
@@ -126,14 +151,14 @@ class _Inputs:
 
     def __getitem__(self, position: int) -> Tensor:
         item = item_of(self.dataset, position, self.what)
-        value = item[0] if isinstance(item, tuple | list) and item else item
-        if not isinstance(value, Tensor) or value.ndim != 3 or not value.is_floating_point():
+        value = _input_of(item)
+        if not _is_input(value):
             found = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise DataError(
                 f"{self.what}[{position}] begins with {found}; with train_fn and score_fn, yield inputs as the network "
                 "takes them, float tensors [C, H, W]"
             )
-        return value.detach().cpu().float()
+        return cast(Tensor, value).detach().cpu().float()
 
     @property
     def shape(self) -> tuple[int, int, int]:

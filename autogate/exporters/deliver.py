@@ -148,8 +148,8 @@ def _load(exporter: Exporter, draft: Path) -> Loaded:
 def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> float:
     """Compare a loaded network with the live one on every image; return the largest difference of an output.
 
-    Of class scores the differences themselves count; outputs of another task may be of any size, and theirs count
-    relative to the largest value above 1.
+    Of class scores the differences themselves count. Outputs of a task of the caller's own may be of any size, so that
+    theirs count relative to the largest value above 1.
     """
     differences, changed = [0.0], 0
     with warnings.catch_warnings(), torch.no_grad():
@@ -159,8 +159,8 @@ def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> f
             live = item.compact(batch)
             try:
                 found = loaded(batch)
-                differences.append(_apart(live, found, relative=item.num_classes is None))
-                if item.num_classes is not None:
+                differences.append(_apart(live, found, relative=item.own_task))
+                if not item.own_task:
                     ours, theirs = (class_scores(result, item.score_output).argmax(1) for result in (live, found))
                     changed += int((ours != theirs).sum())
             except Exception as error:  # runtimes raise what they like

@@ -36,13 +36,14 @@ class Deliverable:
         compact: The compact network, in evaluation mode on the CPU.
         policy: Its policy.
         model: The dense network's name, as it can be loaded again.
-        num_classes: Outputs of the classifier; None for another task than classification.
+        num_classes: Outputs of the classifier; None where targets are no classes.
         preprocessing: How an image becomes an input.
         batch_size: Images per call.
         images: Real preprocessed images, float32 ``[N, C, H, W]``, to verify with.
         report: What is known about it: numbers with their identity.
         dense: The dense network, if it cannot be loaded by name.
         score_output: Place of the class scores in what the network returns; None for the only tensor.
+        own_task: Whether training and score are the caller's, so that nothing is known of what the network returns.
     """
 
     compact: nn.Module
@@ -55,6 +56,7 @@ class Deliverable:
     report: Mapping[str, Any]
     dense: nn.Module | None = None
     score_output: str | None = None
+    own_task: bool = False
 
     def batch(self, start: int, size: int) -> torch.Tensor:
         """Return ``size`` images from ``start`` on, ``[size, C, H, W]``; after the last one comes the first again."""
@@ -69,8 +71,8 @@ class Exporter(ABC):
         files: Names of the files, or folders, that it writes into the export's directory; those of
             :data:`BASE_FILES` are taken.
         packages: What must be installed for it: name to import to name to install with pip.
-        tolerance: Largest difference allowed between logits of the loaded network and of the live one; for another task
-            than classification, relative to the largest value of an output above 1.
+        tolerance: Largest difference allowed between logits of the loaded network and of the live one; for a task of
+            the caller's own, relative to the largest value of an output above 1.
     """
 
     name: ClassVar[str]

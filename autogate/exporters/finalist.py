@@ -75,6 +75,7 @@ def export_finalist(
         report,
         task.network.model if is_brought(config.model) else None,
         task.score_output,
+        facts.own_task,
     )
     return deliver(item, to, exporters)
 

@@ -81,14 +81,6 @@ def run_failure(model: nn.Module, node: fx.Node | None, shape: tuple[int, ...], 
     return ModelError(f"{type(model).__name__} fails on an input of shape {shape}: {what}; {advice}")
 
 
-def kind_of(value: object) -> str:
-    """Return in words what a forward pass returned, such as ``a list``."""
-    for kind, words in ((tuple, "a tuple"), (list, "a list"), (dict, "a dictionary"), (type(None), "nothing")):
-        if isinstance(value, kind):
-            return words
-    return f"a {type(value).__name__}"
-
-
 def _place(error: Exception) -> str:
     """Return the last line of the author's own code that the error passed, or nothing if it passed none."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]

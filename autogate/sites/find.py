@@ -33,7 +33,7 @@ from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.trace import record_shapes, trace
 from autogate.sites.trace_check import check_trace
-from autogate.sites.training_heads import split_heads
+from autogate.sites.training_heads import only_in_training, split_heads
 
 # Convolutions that a stem has at most.
 _STEM_CONVS = 3
@@ -58,6 +58,8 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     make_out_of_place(graph, model)
     check_trace(model, graph, input_shape)
     found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
+    heads = set(only_in_training(graph))
+    found = [item for item in found if item[0] not in heads]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}
     blocks = {site.name: nodes for _, site, nodes in found if isinstance(nodes, BlockNodes)}
     groups = find_groups(model, graph, input_shape, covered, blocks)

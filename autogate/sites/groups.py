@@ -83,7 +83,7 @@ def find_groups(
 def _written_for_heads(graph: fx.Graph, model: nn.Module) -> set[str]:
     """Return the nodes that write channels which what runs in training only reads, back to the layers that mix them."""
     found: set[fx.Node] = set()
-    todo = list(read_in_training(graph))
+    todo = read_in_training(graph)
     while todo:
         node = todo.pop()
         if node not in found:

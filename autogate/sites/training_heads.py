@@ -95,31 +95,34 @@ def _same(training: fx.Node, evaluation: fx.Node, pairs: dict[fx.Node, fx.Node])
     return all(a == b or (a is True and b is False) for a, b in zip(ours, expected, strict=True))
 
 
+def only_in_training(graph: fx.Graph) -> list[fx.Node]:
+    """Return the nodes that only training needs, in order."""
+    if not any(node.target is training_result for node in graph.nodes):
+        return []
+    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
+    return [node for node in graph.nodes if node not in needed]
+
+
+def read_in_training(graph: fx.Graph) -> list[fx.Node]:
+    """Return the nodes of evaluation whose tensors are read by what only training needs."""
+    heads = only_in_training(graph)
+    inner = set(heads)
+    return list(dict.fromkeys(source for node in heads for source in node.all_input_nodes if source not in inner))
+
+
 def split_heads(graph: fx.Graph) -> TrainingHeads | None:
     """Take out of a graph what only training needs, and return it; None if there is nothing."""
-    result = next((node for node in graph.nodes if node.target is training_result), None)
-    if result is None:
+    inner, entries = only_in_training(graph), read_in_training(graph)
+    if not inner:
         return None
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
-    inner = [node for node in graph.nodes if node not in needed]
-    entries = list(dict.fromkeys(node for user in inner for node in user.all_input_nodes if node in needed))
     heads = fx.Graph()
     copies = {node: heads.placeholder(node.name) for node in entries}
     for node in inner:
         copies[node] = heads.node_copy(node, copies.__getitem__)
-    heads.output(copies[result])
+    heads.output(copies[inner[-1]])
     for node in reversed(inner):
         graph.erase_node(node)
     return TrainingHeads(heads, tuple(node.name for node in entries))
-
-
-def read_in_training(graph: fx.Graph) -> set[fx.Node]:
-    """Return the nodes whose tensors are read, directly or not, by what only training needs."""
-    result = next((node for node in graph.nodes if node.target is training_result), None)
-    if result is None:
-        return set()
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
-    return {source for node in graph.nodes if node not in needed for source in node.all_input_nodes}
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -50,11 +50,16 @@ def maps(net: heads.Body, first: Tensor, last: Tensor) -> Any:
     return [first, last]
 
 
+def count(x: Tensor) -> tuple[int]:
+    return (int(100 * x.sum().abs()),)
+
+
 TASKS = {
     "segmentation": (mask, lambda x: ((x[0] > 0).long(),)),
     "regression": (number, lambda x: (x.mean(),)),
     "detection": (maps, lambda x: ({"boxes": x[:, :1], "labels": ["cat"]},)),
     "inputs alone": (maps, lambda x: ()),
+    "counts": (lambda net, first, last: {"count": number(net, first, last).relu(), "maps": last}, count),
     "three values": (number, lambda x: (x.mean(), 1.0)),
 }
 

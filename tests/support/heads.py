@@ -39,6 +39,7 @@ class Body(nn.Module):
         self.units = nn.ModuleList(Unit(8) for _ in range(3))
         self.classifier, self.side = nn.Linear(8, classes), nn.Linear(8, classes)
         self.conv = nn.Conv2d(8, classes, 1)
+        self.deep, self.unit = nn.Conv2d(8, 8, 1), Unit(8)
 
     def forward(self, x: Tensor) -> Any:
         first = self.units[0](self.stem(x).relu())
@@ -70,6 +71,12 @@ def side_before_in_training(net: Body, first: Tensor, last: Tensor) -> Any:
     side = net.side(nn.functional.dropout(pooled(first), 0.5, net.training)) if net.training else None
     found = net.classifier(pooled(last))
     return {"out": found, "side": side} if net.training else {"out": found}
+
+
+def deep_side_in_training(net: Body, first: Tensor, last: Tensor) -> Any:
+    found = net.classifier(pooled(last))
+    # A map that could be a site, a unit that could be one, and channels that could go.
+    return {"out": found, "side": net.conv(net.unit(net.deep(first)).relu())} if net.training else {"out": found}
 
 
 def one_by_one(net: Body, first: Tensor, last: Tensor) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.data import ImageData, check_divisible, from_datasets, from_own_task, has_classes, load_data
+from autogate.data import ImageData, check_divisible, from_datasets, from_own_task, is_own_task, load_data
 from autogate.errors import DataError, ModelError, TrainingError
 from autogate.goals import SearchConfig
 from autogate.latency.hardware import resolve_device
@@ -255,7 +255,7 @@ def _data(
     if not isinstance(own, tuple) or len(own) not in (2, 3):
         raise DataError(f"data must be a name, a directory, (train, test) or (train, val, test), not {own!r:.60}")
     train, test, val = own[0], own[-1], own[1] if len(own) == 3 else None
-    if own_task and not has_classes(train):
+    if own_task and is_own_task(train):
         if (config.input_size, config.mean, config.std) != (None, None, None):
             raise DataError("inputs of your own task are taken as they are; leave --input-size, --mean and --std out")
         check_divisible(config.val, "data of your own task")

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from autogate.data import from_own_task, has_classes
+from autogate.data import from_own_task, is_own_task
+from autogate.data.own_inputs import has_classes
 from autogate.errors import DataError
 
 INPUTS = torch.randn(20, 2, 6, 4, generator=torch.Generator().manual_seed(0)) * 100
@@ -45,7 +47,13 @@ def test_targets_are_not_looked_at(target: Any) -> None:
 def test_classes_are_recognised(target: Any) -> None:
     items = [(INPUTS[0], target), (INPUTS[1], 7)]
     assert has_classes(items)
-    assert has_classes(DataLoader(items))  # type: ignore[arg-type]
+    # What can be taken as it is needs no classes; images need them.
+    assert is_own_task(DataLoader(items))  # type: ignore[arg-type]
+    assert from_own_task(items * 4, items).num_classes == 8
+    assert from_own_task(items, items).num_classes is None, "these are more numbers than items"
+    images = [(Image.new("RGB", (4, 6)), number) for _, number in items]
+    assert not is_own_task(images)
+    assert is_own_task([(image, "mask") for image, _ in images])
     assert not has_classes([(value, number, 1) for value, number in items])
     assert not has_classes([*items, (INPUTS[2], -4)])
     assert not has_classes([(INPUTS[0], target)] * 5), "a target that is the same everywhere is a dummy"

@@ -12,11 +12,20 @@ from autogate.gates import FAMILIES
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network, difference, find_sites, tensors_of
 from autogate.surgery import attach_gates, canonical, check_dense, compact_form, run_heads, training_form
-from tests.support.heads import Body, example, named, scores, scores_and_side, side_before_in_training, side_in_training
+from tests.support.heads import (
+    Body,
+    deep_side_in_training,
+    example,
+    named,
+    scores,
+    scores_and_side,
+    side_before_in_training,
+    side_in_training,
+)
 from tests.support.networks import lively, random_policy
 
-ENDS = [scores_and_side, named, side_in_training, side_before_in_training]
-IN_TRAINING = [side_in_training, side_before_in_training]
+ENDS = [scores_and_side, named, side_in_training, side_before_in_training, deep_side_in_training]
+IN_TRAINING = [side_in_training, side_before_in_training, deep_side_in_training]
 
 
 def network(end: Callable[..., Any], seed: int = 0) -> Network:
@@ -63,7 +72,8 @@ def test_heads_learn_or_are_left_alone(end: Callable[..., Any]) -> None:
     assert len(policy.gates) == 2
     form = training_form(here, attach_gates(here, policy)).train()
     sum(value.square().sum() for value in tensors_of(form(example())).values()).backward()
-    assert all(parameter.grad is not None for parameter in here.model.side.parameters())
+    head = here.model.deep if end is deep_side_in_training else here.model.side
+    assert all(parameter.grad is not None for parameter in head.parameters())
     run_heads(form, False)
     assert tensors_of(form(example())).keys() <= {"", "out"}
 
