@@ -40,7 +40,7 @@ class LineReporter(Reporter):
 
     def begin(self, study: str, resume: str) -> None:
         """Say the study's name and the command that resumes it."""
-        self._line(f"study {study}; continue it after an interruption with `{resume}`")
+        self._line(f"study {study}; after an interruption: {resume}")
 
     def enter(self, name: str) -> None:
         """Begin to watch how long a stage takes."""
