@@ -8,15 +8,13 @@ from autogate.latency.hardware.device import (
     inference_setting,
     resolve_device,
     setting_of,
-    usable_cores,
 )
 from autogate.latency.hardware.gpu import clocks_locked, handle_of, throttle_watch
-from autogate.latency.hardware.machine import HostLoad, device_state, machine_facts
+from autogate.latency.hardware.machine import device_state, machine_facts
 from autogate.latency.hardware.noise import noise_sources
 
 __all__ = [
     "DTYPES",
-    "HostLoad",
     "LAYOUTS",
     "clocks_locked",
     "device_name",
@@ -29,5 +27,4 @@ __all__ = [
     "resolve_device",
     "setting_of",
     "throttle_watch",
-    "usable_cores",
 ]
