@@ -16,6 +16,7 @@ from autogate.training.methods import Fidelity, Part, ScoreFunction, TrainFuncti
 from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_recipe, short_recipe
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
+from autogate.training.threads import TrainingThreads
 
 __all__ = [
     "Checkpointer",
@@ -28,6 +29,7 @@ __all__ = [
     "TrainFunction",
     "TrainingBackend",
     "TrainingCallback",
+    "TrainingThreads",
     "base_recipe",
     "clone",
     "full_recipe",

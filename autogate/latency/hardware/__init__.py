@@ -11,11 +11,13 @@ from autogate.latency.hardware.device import (
 )
 from autogate.latency.hardware.gpu import clocks_locked, handle_of, throttle_watch
 from autogate.latency.hardware.machine import device_state, machine_facts
-from autogate.latency.hardware.noise import noise_sources
+from autogate.latency.hardware.noise import noise_sources, noise_sources_of
+from autogate.latency.hardware.quiet import Patience
 
 __all__ = [
     "DTYPES",
     "LAYOUTS",
+    "Patience",
     "clocks_locked",
     "device_name",
     "device_state",
@@ -24,6 +26,7 @@ __all__ = [
     "inference_setting",
     "machine_facts",
     "noise_sources",
+    "noise_sources_of",
     "resolve_device",
     "setting_of",
     "throttle_watch",

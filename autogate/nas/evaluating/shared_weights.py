@@ -115,6 +115,7 @@ def train_shared_weights(
                     device=task.trainer,
                     progress=run.reporter.progress,
                     checkpointer=checkpointer,
+                    threads=backend.threads,
                 )
             except TrainingError as error:
                 raise TrainingError(f"training the shared weights: {error}, in a new --study") from None

@@ -49,7 +49,7 @@ def start(
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile
     from autogate.nas.proposing import load_sampler
-    from autogate.training import TrainingBackend
+    from autogate.training import TrainingBackend, TrainingThreads
 
     there = Store(url) if holds_studies(url) else None
     known = there if there is not None and name in there.study_names() else None
@@ -72,7 +72,8 @@ def start(
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
         before = dict(run.facts.stage_seconds or {})
         try:
-            run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name), sampler)
+            with TrainingThreads(config.train_threads) as threads:
+                run_search(run, task, TrainingBackend(own.train_fn, own.score_fn, name, threads), sampler)
         finally:
             if run.is_stored:
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
