@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -38,6 +39,7 @@ class FinalistBenchmark:
         stat: Statistic over inputs that counts as the latency.
         dense_ms: What the dense network takes by prediction, in milliseconds, against which noise is told.
         patience: Waits for a quiet host between measurements that were disturbed.
+        compare: Times two compact networks against each other.
     """
 
     def __init__(
@@ -47,14 +49,17 @@ class FinalistBenchmark:
         setting: Setting,
         stat: LatencyStat,
         dense_ms: float,
+        *,
         patience: Patience | None = None,
+        compare: Callable[..., Comparison] = compare,
     ) -> None:
         self.network = network
         self.val = val
         self.setting = setting
         self.stat = stat
         self.dense_ms = dense_ms
-        self.patience = patience or Patience()
+        self._patience = patience or Patience()
+        self._compare = compare
 
     def measure(self, policy: Policy, gated: nn.Module, budget: LatencyBudget | None) -> Comparison:
         """Return latency and energy of a compact network and of dense; a near miss of ``budget`` gets a longer look.
@@ -67,7 +72,7 @@ class FinalistBenchmark:
 
         def compared(seconds: float, seed: int = 0) -> Comparison:
             varies = policy_varies(policy)
-            return compare(
+            return self._compare(
                 dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=seconds, seed=seed
             )
 
@@ -77,7 +82,7 @@ class FinalistBenchmark:
         for seed in range(2, 2 + _REPEATS):
             if not is_disturbed(comparison.dense.p50, self.dense_ms):
                 break
-            self.patience.wait(self.setting)
+            self._patience.wait(self.setting)
             comparison = min(comparison, compared(_MEASURE_S, seed), key=lambda one: one.dense.p50)
         if is_disturbed(comparison.dense.p50, self.dense_ms):
             comparison = widened(comparison, comparison.dense.p50 / self.dense_ms)

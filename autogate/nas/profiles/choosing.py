@@ -5,6 +5,7 @@ A profile that noise spoiled is neither kept nor used again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,7 +45,27 @@ class FoundProfile:
     slowdown: float | None = None
 
 
-def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torch.device) -> FoundProfile:
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured to have a profile; a simulated device brings others.
+
+    Attributes:
+        take: Profiles a network, as :func:`profile_network` does.
+        slowdown: Looks how much slower the device runs dense than a latency model says.
+        patience: Returns what waits for a quiet host between two looks.
+    """
+
+    take: Callable[..., Profile] = profile_network
+    slowdown: Callable[[LatencyModel], float] = drift_check
+    patience: Callable[[], Patience] = Patience
+
+
+REAL = Measuring()
+
+
+def profile_for(
+    run: StudyRun, network: Network, space: BoundSpace, device: torch.device, measuring: Measuring = REAL
+) -> FoundProfile:
     """Return the profile to search with, and how fast the device is now, unless the study knows.
 
     Args:
@@ -52,18 +73,25 @@ def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torc
         network: The traced network.
         space: The gates the profile must cover.
         device: The target device.
+        measuring: What to measure with.
 
     Raises:
         ProfileError: If a named profile, or the study's own, was made in another setting.
         NoiseError: If the device is so noisy that no profile of it makes sense.
     """
-    found = _known_profile(run, network, space, device) or _taken(run, network, space, device)
+
+    def taken() -> FoundProfile:
+        # A search needs a profile, however slow the network is.
+        args = (run.config, network, space, device, run.reporter, QUICK_PROFILE_S)
+        return FoundProfile(measuring.take(*args, strict_time_limit=False), "taken")
+
+    found = _known_profile(run, network, space, device) or taken()
     if found.foreign or found.stale or found.slowdown is not None:
         return found
-    found = _looked_at(found, run, network)
+    found = _looked_at(found, run, network, measuring)
     if found.origin in ("stored", "study") and not _makes_sense(found):
         run.reporter.info(f"dense takes {found.slowdown:.2f} times what the stored profile says: profiling anew")
-        found = _looked_at(_taken(run, network, space, device), run, network)
+        found = _looked_at(taken(), run, network, measuring)
     return found
 
 
@@ -114,17 +142,11 @@ def _stored_profile(run: StudyRun, network: Network, space: BoundSpace, device: 
     return None
 
 
-def _taken(run: StudyRun, network: Network, space: BoundSpace, device: torch.device) -> FoundProfile:
-    # A search needs a profile, however slow the network is.
-    taken = profile_network(run.config, network, space, device, run.reporter, QUICK_PROFILE_S, strict_time_limit=False)
-    return FoundProfile(taken, "taken")
-
-
 def _agrees(profile: Profile, run: StudyRun, device: torch.device) -> bool:
     return profile.setting.agrees_with(setting_here(profile, run.config, device))
 
 
-def _looked_at(found: FoundProfile, run: StudyRun, network: Network) -> FoundProfile:
+def _looked_at(found: FoundProfile, run: StudyRun, network: Network, measuring: Measuring) -> FoundProfile:
     """Return the profile with what the dense network says of the device's speed now.
 
     What makes no sense is looked at again, as soon as the host is quieter.
@@ -132,12 +154,12 @@ def _looked_at(found: FoundProfile, run: StudyRun, network: Network) -> FoundPro
     Raises:
         NoiseError: If a profile that was taken just now makes no sense any more.
     """
-    latency, patience, load = LatencyModel(found.profile, network), Patience(), HostLoad()
+    latency, patience, load = LatencyModel(found.profile, network), measuring.patience(), HostLoad()
     with run.reporter.stage("canary"):
         for look in range(_LOOKS):
             if look:
                 patience.wait(found.profile.setting, lambda text: run.reporter.progress(0.0, text))
-            found = replace(found, slowdown=drift_check(latency))
+            found = replace(found, slowdown=measuring.slowdown(latency))
             if _makes_sense(found):
                 return found
     if found.origin == "taken":

@@ -31,7 +31,7 @@ QUICK_PROFILE_S = 40.0
 _LAYOUT_SHARE = 0.2
 # How often a phase is begun, and a whole profile taken, on a noisy machine.
 _ATTEMPTS = 3
-_TAKES = 3
+_TAKES = 2
 _WAIT_S = 60.0
 
 
@@ -52,7 +52,7 @@ def profile_network(
 
     On a noisy machine, a phase is begun up to three times, within the same time. Without ``strict_time_limit``, a
     network so slow that every gate cannot be seen in that time gets more, and a profile that other work spoiled is
-    taken again, up to three times, as soon as the host is quieter. With ``checkpoint_path``, a file, an interrupted
+    taken again as soon as the host is quieter. With ``checkpoint_path``, a file, an interrupted
     profile goes on from what it has.
 
     Raises:
