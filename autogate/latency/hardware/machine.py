@@ -18,6 +18,8 @@ _PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray")
 _CPU = Path("/sys/devices/system/cpu")
 _QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3
+# Parent of the kernel's own threads, which nobody can stop.
+_KERNEL = 2
 
 
 def machine_facts() -> dict[str, Any]:
@@ -56,9 +58,10 @@ def device_state(device: torch.device) -> dict[str, Any]:
 def busiest_processes(limit: int = _MAX_PROCESSES) -> list[str]:
     """Return the names of at most ``limit`` other processes that run on a core right now, most CPU time first."""
     found = []
-    for process in psutil.process_iter(["name", "status", "cpu_times"]):
+    for process in psutil.process_iter(["name", "status", "cpu_times", "ppid"]):
         facts = process.info
-        if process.pid != os.getpid() and facts["status"] == psutil.STATUS_RUNNING and facts["cpu_times"]:
+        others = process.pid != os.getpid() and facts["ppid"] != _KERNEL
+        if others and facts["status"] == psutil.STATUS_RUNNING and facts["cpu_times"]:
             found.append((facts["cpu_times"].user + facts["cpu_times"].system, facts["name"]))
     return [name for _, name in sorted(found, reverse=True)[:limit]]
 

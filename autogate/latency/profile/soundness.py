@@ -22,7 +22,7 @@ def nonsense_reason(latency: LatencyModel) -> str | None:
     if latency.dense_ms <= 0:
         return "the times of its parts do not add up to those of whole networks"
     if latency.largest_error > MOST_ERROR:
-        return f"networks may take {min(latency.largest_error, 99.0):.0%} more than it predicts"
+        return f"networks may take {min(latency.largest_error, 99.0):.0%} more than the profile predicts"
     return None
 
 

@@ -200,7 +200,7 @@ def test_a_noisy_machine_gets_further_attempts_within_the_same_time(device: Devi
         return 1.0 if next(runs) % 7 < 4 else 2.0
 
     device.ms = noisy_ms
-    with pytest.raises(NoiseError, match="too noisy to measure: networks may take 98% more than it predicts"):
+    with pytest.raises(NoiseError, match="too noisy to measure: networks may take 98% more than the profile predicts"):
         profile_network(config(), NETWORK, many, CPU, notes, 60.0, instruments=device.instruments)
     assert device.now - begun <= 60
     assert notes.heard == ["the machine was noisy: the profile was begun 3 times"]

@@ -41,7 +41,7 @@ def test_spoiled_networks_are_noticed_and_the_cause_is_named(seed: int) -> None:
     rng = random.Random(seed)
     factors = {number: rng.uniform(5.0, 70.0) for number in rng.sample(range(1, 24), rng.randint(2, 6))}
     latency = LatencyModel(slowed(factors), NETWORK)
-    assert "more than it predicts" in str(nonsense_reason(latency)) or latency.dense_ms <= 0
+    assert "more than the profile predicts" in str(nonsense_reason(latency)) or latency.dense_ms <= 0
     assert "other programs are running: yes" in str(spoiled_reason(latency, state_of=busy))
 
 
