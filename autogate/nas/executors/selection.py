@@ -19,7 +19,7 @@ from autogate.store import Store
 from autogate.studies import Reporter
 
 if TYPE_CHECKING:
-    from autogate.training import TrainingBackend
+    from autogate.training import TrainingBackend, TrainingThreads
 
 
 def check_executor(config: SearchConfig, trainer: torch.device, backend: TrainingBackend) -> None:
@@ -52,7 +52,7 @@ def make_executor(
     evaluator: Evaluator,
     trainer: torch.device,
     reporter: Reporter,
-    threads: int = 1,
+    threads: TrainingThreads | None = None,
 ) -> Executor:
     """Return the team that trains for a study; what dead members of an earlier one held is free.
 
@@ -63,7 +63,7 @@ def make_executor(
         evaluator: Trains and scores where no team is asked for.
         trainer: Device that trains.
         reporter: Receives progress.
-        threads: CPU threads of all local workers together.
+        threads: Knows how many CPU threads all local workers may use together; None for one each.
     """
     release_dead_workers(store, study)
     store.forget_workers(study)
@@ -75,7 +75,8 @@ def make_executor(
     if not config.has_team:
         return InlineExecutor(store, study, evaluator, str(trainer), reporter)
     on_gpu = trainer.type == "cuda"
-    return ProcessExecutor(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
+    workers, in_all = config.workers or 0, 1 if threads is None else threads.free()
+    return ProcessExecutor(store, study, workers, _gpus() if on_gpu else [], in_all, reporter)
 
 
 def check_ray() -> None:

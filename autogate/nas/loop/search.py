@@ -64,7 +64,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
     content = train_shared_weights(run, task, backend, context.space, context.fastest)
     context = replace(context, space=context.space.restricted(has_weights_in(content)))
     evaluator = make_evaluator(config, run.facts, task, backend, context.space, content)
-    threads = (backend.threads or TrainingThreads(config.train_threads)).free()
+    threads = backend.threads or TrainingThreads(config.train_threads)
     with make_executor(config, store, run.name, evaluator, task.trainer, run.reporter, threads) as executor:
         if (floor := floor_of(config, run.facts)) is not None:
             short_floor = _short_floor(run, floor, evaluator, executor)
