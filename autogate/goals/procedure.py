@@ -117,6 +117,18 @@ class ProcedureSettings(BaseModel):
         str | None,
         Option("Device that trains.", "training", commands=("search", "worker"), default_help="the target device"),
     ] = None
+    train_threads: Annotated[
+        int | None,
+        Field(gt=0, le=4096),
+        Option(
+            "CPU threads that train, on this machine and in all.",
+            "training",
+            unit="threads",
+            on_resume="free",
+            commands=("search", "worker", "sensitivity"),
+            default_help="as many as pay on the cores that are free",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Field(gt=0),

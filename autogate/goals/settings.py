@@ -50,6 +50,8 @@ class SearchSettings(TypedDict, total=False):
     """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
+    fresh_profile: bool
+    """Profile this device anew, even if the database holds a profile of it."""
     allow_stale: bool
     """Use a profile of other library versions, after measuring part of it again; intervals widen."""
     trials: int
@@ -66,6 +68,8 @@ class SearchSettings(TypedDict, total=False):
     """Train a network that has no weights even on a large dataset."""
     train_device: str | None
     """Device that trains."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""
     epochs: int | None
     """Epochs to train a finalist."""
     trial_epochs: int | None
@@ -111,6 +115,8 @@ class ResumeSettings(TypedDict, total=False):
     """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
+    fresh_profile: bool
+    """Profile this device anew, even if the database holds a profile of it."""
     allow_stale: bool
     """Use a profile of other library versions, after measuring part of it again; intervals widen."""
     trials: int
@@ -121,6 +127,8 @@ class ResumeSettings(TypedDict, total=False):
     """Number of finalists to train fully and measure; more if none meets the goal."""
     timeout_s: float | None
     """Propose no further candidate after this time, e.g. 30m or 2h [default: no limit]."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""
     workers: int | None
     """Local training processes; 0 = train only on `autogate worker`s."""
     backend: Literal["local", "ray"]
@@ -173,3 +181,5 @@ class SensitivitySettings(TypedDict, total=False):
     """Seed of all random choices."""
     train_dense: bool
     """Train a network that has no weights even on a large dataset."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""

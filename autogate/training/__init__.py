@@ -17,6 +17,7 @@ from autogate.training.recipe import Recipe, base_recipe, full_recipe, shared_re
 from autogate.training.scores import class_scores, score_tensor
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
+from autogate.training.threads import TrainingThreads
 
 __all__ = [
     "Checkpointer",
@@ -29,6 +30,7 @@ __all__ = [
     "TrainFunction",
     "TrainingBackend",
     "TrainingCallback",
+    "TrainingThreads",
     "base_recipe",
     "class_scores",
     "clone",

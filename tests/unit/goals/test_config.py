@@ -120,3 +120,16 @@ def test_what_may_change_within_a_study() -> None:
     assert config(latency_budget="50%").differences(first)
     assert config(space=load_space("mod").to_json()).differences(first)
     assert all(len(line) < 200 for line in config(space=load_space("mod").to_json()).differences(first))
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"fresh_profile": True, "profile": "board.jsonl"}, "--fresh-profile and --profile exclude each other"),
+        ({"backend": "ray", "train_threads": 2}, "--train-threads goes with --backend local; with ray, give --cpus"),
+        ({"train_threads": 0}, "--train-threads must be above zero, not 0"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(AutoGateError, match=complaint):
+        config(**settings)
