@@ -131,9 +131,9 @@ def begin_search(context: SearchContext) -> None:
     if run.is_stored and (before is None or (before.profile, before.latency_model) != same):
         with run.reporter.stage("predict anew"):
             rescore_trials(run, target, context.latency, context.objective, context.memory)
-    if before is not None and before.profile != target.profile:
-        run.update(lambda facts: replace(facts, measured_candidates=()))  # on the scale of another profile
-    run.update(lambda facts: replace(facts, target=target, ended=False))
+    # What was measured of candidates is on the scale of the profile.
+    known = run.facts.measured_candidates if before is None or before.profile == target.profile else ()
+    run.update(lambda facts: replace(facts, target=target, measured_candidates=known, ended=False))
 
 
 def study_latency(profile: Profile, network: Network, facts: StudyFacts | None) -> LatencyModel:
