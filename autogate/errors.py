@@ -45,6 +45,10 @@ class ProfileError(AutoGateError):
     """A latency profile that is damaged, foreign or incomplete."""
 
 
+class NoiseError(ProfileError):
+    """Measurements that other work on the machine spoiled, again and again."""
+
+
 class StudyError(AutoGateError):
     """A study that is unknown, or exists with another configuration."""
 

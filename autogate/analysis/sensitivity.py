@@ -17,7 +17,7 @@ from autogate.nas.evaluating import CallerInputs, Task, about_given_weights, cho
 from autogate.policy import Gate, Policy
 from autogate.studies import Reporter
 from autogate.surgery import attach_gates, canonical, training_form
-from autogate.training import TrainingBackend, base_recipe, score
+from autogate.training import TrainingBackend, TrainingThreads, base_recipe, score
 
 SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Shares to leave out, unless others are asked for."""
@@ -73,20 +73,21 @@ def sensitivity_document(
     if tie not in ("site", "stage"):
         raise AutoGateError(f"tie must be site or stage, not {tie!r}")
     policies = _policies(task, chosen, tie, SHARES if values is None else tuple(values))
-    if config.weights is None:
-        images_seen = base_recipe(len(task.data.train), None, None).images
-        train_dtype = choose_train_dtype(config, task, images_seen, reporter)
-        backend = TrainingBackend(output=task.score_output)
-        fit_base(config, task, backend, reporter, bfloat16=train_dtype == "bfloat16")
     curves = []
-    with reporter.stage("sensitivity"):
-        dense = _accuracy(task, task.network.model, images)
-        for note in about_given_weights(config, task.data, dense):
-            reporter.note(note)
-        for i, ((place, ratio), by_value) in enumerate(policies.items()):
-            accuracies = tuple(_with_gates(task, gates, images) for gates in by_value.values())
-            curves.append(Curve(place, ratio, tuple(by_value) if ratio else (), accuracies))
-            reporter.progress((i + 1) / len(policies), place)
+    with TrainingThreads(config.train_threads) as threads:
+        if config.weights is None:
+            images_seen = base_recipe(len(task.data.train), None, None).images
+            train_dtype = choose_train_dtype(config, task, images_seen, reporter)
+            backend = TrainingBackend(output=task.score_output, threads=threads)
+            fit_base(config, task, backend, reporter, bfloat16=train_dtype == "bfloat16")
+        with reporter.stage("sensitivity"):
+            dense = _accuracy(task, task.network.model, images)
+            for note in about_given_weights(config, task.data, dense):
+                reporter.note(note)
+            for i, ((place, ratio), by_value) in enumerate(policies.items()):
+                accuracies = tuple(_with_gates(task, gates, images) for gates in by_value.values())
+                curves.append(Curve(place, ratio, tuple(by_value) if ratio else (), accuracies))
+                reporter.progress((i + 1) / len(policies), place)
     return {
         "schema": "autogate.sensitivity/1",
         "model": task.model,

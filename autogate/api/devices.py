@@ -11,7 +11,7 @@ from autogate.api.progress import default_reporter
 from autogate.api.results import DoctorReport, Explanation, Measurement, Prediction, Predictions, ValidationResult
 from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store, storage_url
-from autogate.errors import AutoGateError, ProfileError
+from autogate.errors import AutoGateError, NoiseError
 from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
@@ -65,13 +65,13 @@ def profile(
         **settings: Target, seed and input size, as in :func:`search`.
 
     Raises:
-        ProfileError: If the machine is too noisy to measure, after up to three attempts within the time; says what may
-            disturb it, or that nothing was found. If the time is too short to see every gate.
+        NoiseError: If the machine is too noisy to measure, after up to three attempts within the time; says what may
+            disturb it, or that nothing was found.
+        ProfileError: If the time is too short to see every gate.
         DeviceError: If clocks are to be locked and cannot.
     """
     from autogate.latency.hardware import clocks_locked, resolve_device
     from autogate.latency.profile import write_profile
-    from autogate.latency.timing import noise_reason
     from autogate.models import default_input_size, input_channels, load_model
     from autogate.nas.profiles import (
         QUICK_PROFILE_S,
@@ -96,35 +96,34 @@ def profile(
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = open_store(storage, create=True) if out is None else None
         space_here, hears = searched_space(config, network), default_reporter(reporter, progress=progress)
-        if transfer_from is not None:
-            taken = transfer_to_here(
-                transfer_from,
-                config,
-                network,
-                space_here,
-                device,
-                hears,
-                networks,
-                time_s,
-                strict_time_limit=strict_time_limit,
-            )
-        else:
-            taken = profile_network(
-                config,
-                network,
-                space_here,
-                device,
-                hears,
-                time_s,
-                attempts=1 if allow_noisy else 3,
-                strict_time_limit=strict_time_limit,
-                checkpoint_path=_partial(out, store),
-            )
-    if not allow_noisy and (wrong := noise_reason(taken)) is not None:
-        raise ProfileError(
-            f"the machine is too noisy to measure: {wrong}; stop other programs, lower --threads, or accept the "
-            "profile with --allow-noisy"
-        )
+        try:
+            if transfer_from is not None:
+                taken = transfer_to_here(
+                    transfer_from,
+                    config,
+                    network,
+                    space_here,
+                    device,
+                    hears,
+                    networks,
+                    time_s,
+                    allow_noisy=allow_noisy,
+                    strict_time_limit=strict_time_limit,
+                )
+            else:
+                taken = profile_network(
+                    config,
+                    network,
+                    space_here,
+                    device,
+                    hears,
+                    time_s,
+                    allow_noisy=allow_noisy,
+                    strict_time_limit=strict_time_limit,
+                    checkpoint_path=_partial(out, store),
+                )
+        except NoiseError as error:
+            raise NoiseError(f"{error}, which --allow-noisy changes") from None
     if store is not None:
         keep_profile(store, taken)
     if out is not None:

@@ -148,7 +148,7 @@ def resume(
     check_names(changes, settings_of(SearchConfig))
     if fixed := sorted(set(changes) - set(taken_by(SearchConfig, "resume"))):
         raise StudyError(f"a study cannot be continued with another {fixed[0]}; start a new one")
-    merged: dict[str, Any] = {**before.model_dump(), "timeout_s": None, **changes}
+    merged: dict[str, Any] = {**before.model_dump(), "timeout_s": None, "fresh_profile": False, **changes}
     if sampler is not None:
         merged["sampler"] = sampler_name(sampler)
     if (further := changes.get("trials")) is None:

@@ -12,6 +12,7 @@ def run_worker(
     *,
     storage: str | None = None,
     train_device: str | None = None,
+    train_threads: int | None = None,
     idle_s: float | None = None,
     started_as: str | None = None,
     reporter: Reporter | None = None,
@@ -26,6 +27,7 @@ def run_worker(
         study: Name of the study.
         storage: SQLAlchemy URL of the database.
         train_device: Device to train on; None for the study's.
+        train_threads: CPU threads to train with; None for the study's, or as many as pay on the cores that are free.
         idle_s: Seconds without work after which to return; None to wait for more until stopped.
         started_as: Identity that the process which started this one has given it; None for a worker of its own.
         reporter: Receives progress; None logs it to the logger ``autogate``.
@@ -45,6 +47,7 @@ def run_worker(
         study,
         default_reporter(reporter, progress=progress),
         train_device=train_device,
+        train_threads=train_threads,
         idle_s=idle_s,
         worker=started_as,
     )

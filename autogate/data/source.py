@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from os import cpu_count
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+from autogate.system import usable_cores
 
 # Up to this size images are used whole; larger ones get the usual margin around a centre crop.
 SMALL_SIZE = 64
@@ -108,7 +109,7 @@ def decode_all(load: Callable[[int], Picture], count: int, shape: tuple[int, int
             for start in starts:
                 decode(start)
             return torch.from_numpy(images)
-        pool = ThreadPoolExecutor(max_workers=min(16, cpu_count() or 1))
+        pool = ThreadPoolExecutor(max_workers=min(16, usable_cores()))
         try:
             for _ in pool.map(decode, starts):
                 pass

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from autogate.exporters.load import Exported
-from autogate.latency.hardware import resolve_device, setting_of, usable_cores
+from autogate.latency.hardware import resolve_device, setting_of
 from autogate.latency.profile import fastest_layout
 from autogate.latency.timing import compare
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, peak_memory_bytes, policy_varies
 from autogate.runtimes import check_runtime, get_runtime
+from autogate.system import usable_cores
 
 
 def measure_export(

@@ -39,10 +39,14 @@ class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fi
                 )
         _ = self.goal
         check_sampler(self.sampler)
+        if self.fresh_profile and self.profile is not None:
+            raise ValueError("--fresh-profile and --profile exclude each other; leave one out")
         if self.backend == "ray" and self.workers == 0:
             raise ValueError("--workers must be at least 1 with --backend ray, not 0")
         if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
             raise ValueError("--ray-address and --gpus-per-trial go with --backend ray")
+        if self.backend == "ray" and self.train_threads is not None:
+            raise ValueError("--train-threads goes with --backend local; with ray, give --cpus-per-trial")
         return self
 
     @cached_property

@@ -229,6 +229,14 @@ class ProblemSettings(BaseModel):
             default_help="profile this device",
         ),
     ] = None
+    fresh_profile: Annotated[
+        bool,
+        Option(
+            "Profile this device anew, even if the database holds a profile of it.",
+            "target",
+            on_resume="free",
+        ),
+    ] = False
     allow_stale: Annotated[
         bool,
         Option(

@@ -125,6 +125,18 @@ class ProcedureSettings(BaseModel):
             commands=("search", "sensitivity"),
         ),
     ] = "auto"
+    train_threads: Annotated[
+        int | None,
+        Field(gt=0, le=4096),
+        Option(
+            "CPU threads that train, on this machine and in all.",
+            "training",
+            unit="threads",
+            on_resume="free",
+            commands=("search", "worker", "sensitivity"),
+            default_help="as many as pay on the cores that are free",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Field(gt=0),

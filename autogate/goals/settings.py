@@ -52,6 +52,8 @@ class SearchSettings(TypedDict, total=False):
     """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
+    fresh_profile: bool
+    """Profile this device anew, even if the database holds a profile of it."""
     allow_stale: bool
     """Use a profile of other library versions, after measuring part of it again; intervals widen."""
     trials: int
@@ -70,6 +72,8 @@ class SearchSettings(TypedDict, total=False):
     """Device that trains."""
     train_dtype: Literal["auto", "float32", "bfloat16"]
     """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""
     epochs: int | None
     """Epochs to train a finalist."""
     trial_epochs: int | None
@@ -115,6 +119,8 @@ class ResumeSettings(TypedDict, total=False):
     """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
+    fresh_profile: bool
+    """Profile this device anew, even if the database holds a profile of it."""
     allow_stale: bool
     """Use a profile of other library versions, after measuring part of it again; intervals widen."""
     trials: int
@@ -125,6 +131,8 @@ class ResumeSettings(TypedDict, total=False):
     """Number of finalists to train fully and measure; more if none meets the goal."""
     timeout_s: float | None
     """Propose no further candidate after this time, e.g. 30m or 2h [default: no limit]."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""
     workers: int | None
     """Local training processes; 0 = train only on `autogate worker`s."""
     backend: Literal["local", "ray"]
@@ -181,3 +189,5 @@ class SensitivitySettings(TypedDict, total=False):
     """Train a network that has no weights even on a large dataset."""
     train_dtype: Literal["auto", "float32", "bfloat16"]
     """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""
+    train_threads: int | None
+    """CPU threads that train, on this machine and in all."""

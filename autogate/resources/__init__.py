@@ -5,6 +5,7 @@ from autogate.resources.benchmark import (
     VARYING_INPUTS,
     FinalistBenchmark,
     energy_beside_dense,
+    is_disturbed,
     policy_varies,
 )
 from autogate.resources.costs import dense_macs, paper_macs, parameter_count, predicted_statistics, realisable_macs
@@ -21,6 +22,7 @@ __all__ = [
     "dense_macs",
     "energy_beside_dense",
     "energy_counter",
+    "is_disturbed",
     "paper_macs",
     "parameter_count",
     "peak_memory_bytes",

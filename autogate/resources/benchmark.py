@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 from autogate.data import Split
 from autogate.gates import get_family
 from autogate.goals import LatencyBudget, latency_excess
+from autogate.latency.hardware import Patience
 from autogate.latency.timing import compare
 from autogate.policy import DENSE, Policy
-from autogate.records import Comparison, EnergyComparison, LatencyStat, Setting
+from autogate.records import Comparison, EnergyComparison, LatencyStat, Measurement, Setting
 from autogate.resources.energy import compare_energy, energy_counter
 from autogate.sites import Network
 from autogate.surgery import compact_form
@@ -20,6 +22,9 @@ from autogate.surgery import compact_form
 _MEASURE_S = 20.0
 _LONGER = 3.0
 _NEAR_MISS = 0.1
+# Dense this much slower than predicted was disturbed; then it is measured so often again.
+_DISTURBED = 1.25
+_REPEATS = 2
 VARYING_INPUTS = 64
 FIXED_INPUTS = 8
 
@@ -32,24 +37,55 @@ class FinalistBenchmark:
         val: Validation images.
         setting: How both run.
         stat: Statistic over inputs that counts as the latency.
+        dense_ms: What the dense network takes by prediction, in milliseconds, against which noise is told.
+        patience: Waits for a quiet host between measurements that were disturbed.
+        compare: Times two compact networks against each other.
     """
 
-    def __init__(self, network: Network, val: Split, setting: Setting, stat: LatencyStat) -> None:
+    def __init__(
+        self,
+        network: Network,
+        val: Split,
+        setting: Setting,
+        stat: LatencyStat,
+        dense_ms: float,
+        *,
+        patience: Patience | None = None,
+        compare: Callable[..., Comparison] = compare,
+    ) -> None:
         self.network = network
         self.val = val
         self.setting = setting
         self.stat = stat
+        self.dense_ms = dense_ms
+        self._patience = patience or Patience()
+        self._compare = compare
 
     def measure(self, policy: Policy, gated: nn.Module, budget: LatencyBudget | None) -> Comparison:
-        """Return latency and energy of a compact network and of dense; a near miss of ``budget`` gets a longer look."""
-        varies = policy_varies(policy)
+        """Return latency and energy of a compact network and of dense; a near miss of ``budget`` gets a longer look.
+
+        A measurement that other work disturbed is made again, after waiting for a quiet host. If all were disturbed,
+        the intervals are as wide as the disturbance was large.
+        """
         inputs = self.inputs(policy)
         dense = compact_form(self.network, DENSE, {})
-        comparison = compare(dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_MEASURE_S)
-        if 0 < latency_excess(comparison, budget) < _NEAR_MISS:
-            comparison = compare(
-                dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=_LONGER * _MEASURE_S, seed=1
+
+        def compared(seconds: float, seed: int = 0) -> Comparison:
+            varies = policy_varies(policy)
+            return self._compare(
+                dense, gated, inputs, self.setting, varies=varies, stat=self.stat, seconds=seconds, seed=seed
             )
+
+        comparison = compared(_MEASURE_S)
+        if 0 < latency_excess(comparison, budget) < _NEAR_MISS:
+            comparison = compared(_LONGER * _MEASURE_S, seed=1)
+        for seed in range(2, 2 + _REPEATS):
+            if not is_disturbed(comparison.dense.p50, self.dense_ms):
+                break
+            self._patience.wait(self.setting)
+            comparison = min(comparison, compared(_MEASURE_S, seed), key=lambda one: one.dense.p50)
+        if is_disturbed(comparison.dense.p50, self.dense_ms):
+            comparison = widened(comparison, comparison.dense.p50 / self.dense_ms)
         return replace(comparison, energy=energy_beside_dense(dense, gated, inputs, self.setting))
 
     def energy(self, policy: Policy, gated: nn.Module) -> EnergyComparison | None:
@@ -60,6 +96,28 @@ class FinalistBenchmark:
     def inputs(self, policy: Policy) -> list[torch.Tensor]:
         """Return real batches, ``[batch, C, H, W]`` each; more where the cost depends on them."""
         return measuring_inputs(self.val, self.setting.batch_size, policy_varies(policy))
+
+
+def is_disturbed(dense_ms: float, predicted_ms: float) -> bool:
+    """Whether dense was so much slower than predicted that other work must have disturbed it, and what ran beside it.
+
+    Args:
+        dense_ms: What it took, in milliseconds.
+        predicted_ms: What it takes by prediction.
+    """
+    return dense_ms > _DISTURBED * predicted_ms
+
+
+def widened(comparison: Comparison, factor: float) -> Comparison:
+    """Return a measurement whose intervals hold what it would have been, had each network been up to so much faster."""
+
+    def faster(measured: Measurement) -> Measurement:
+        low_ms, high_ms = measured.interval
+        return replace(measured, interval=(low_ms / factor, high_ms))
+
+    low, high = comparison.ratio_interval
+    dense, gated = faster(comparison.dense), faster(comparison.gated)
+    return replace(comparison, dense=dense, gated=gated, ratio_interval=(low / factor, high * factor))
 
 
 def energy_beside_dense(

@@ -1,4 +1,4 @@
-"""The process and its host: heartbeats, memory, versions, shipped files, error texts, plug-ins, private parts."""
+"""The process and its host: cores, load, memory, heartbeats, versions, files, messages, plug-ins, parts of others."""
 
 from autogate.system.compat import (
     allocation_sizes,
@@ -8,8 +8,10 @@ from autogate.system.compat import (
     optuna_schema,
     ray_entrypoint,
 )
+from autogate.system.cores import cpu_quota, usable_cores
 from autogate.system.file_lock import FileLock, make_shared_folder
 from autogate.system.heartbeat import ProcessHeartbeat, is_dead, new_id
+from autogate.system.host_load import HostLoad, load_of_others
 from autogate.system.installation import VERSION, code_version, shipped_folder
 from autogate.system.messages import (
     is_short_of_memory,
@@ -26,18 +28,21 @@ from autogate.system.yaml_file import read_yaml
 
 __all__ = [
     "FileLock",
+    "HostLoad",
     "Plugin",
     "ProcessHeartbeat",
     "Registry",
     "VERSION",
     "allocation_sizes",
     "code_version",
+    "cpu_quota",
     "freed_memory_kept",
     "has_known_optuna_tables",
     "insert_optuna_params",
     "is_dead",
     "is_short_of_memory",
     "is_text",
+    "load_of_others",
     "make_shared_folder",
     "missing_packages",
     "new_id",
@@ -50,5 +55,6 @@ __all__ = [
     "registering",
     "shipped_folder",
     "suggest",
+    "usable_cores",
     "why_unreadable",
 ]

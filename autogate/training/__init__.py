@@ -18,6 +18,7 @@ from autogate.training.scores import class_scores, score_tensor
 from autogate.training.shared import SharedGates, clone, make_bank, train_shared
 from autogate.training.state import Checkpointer
 from autogate.training.step_time import bfloat16_time_ratio
+from autogate.training.threads import TrainingThreads
 
 __all__ = [
     "Checkpointer",
@@ -30,6 +31,7 @@ __all__ = [
     "TrainFunction",
     "TrainingBackend",
     "TrainingCallback",
+    "TrainingThreads",
     "base_recipe",
     "bfloat16_time_ratio",
     "class_scores",

@@ -21,6 +21,7 @@ from autogate.training.recipe import Recipe
 from autogate.training.scores import class_scores
 from autogate.training.sliced_sgd import SlicedSGD
 from autogate.training.state import Checkpointer, pack_training, unpack_training
+from autogate.training.threads import TrainingThreads
 
 Progress = Callable[[float, str], None]
 
@@ -101,6 +102,7 @@ def train(
     checkpointer: Checkpointer | None = None,
     callback: TrainingCallback | None = None,
     output: str | None = None,
+    threads: TrainingThreads | None = None,
 ) -> None:
     """Train ``form`` in place. Heads that run in training only are left alone.
 
@@ -114,6 +116,7 @@ def train(
         checkpointer: Stores the state of the training, from which an interrupted one is resumed.
         callback: Called at the end of parts of the training; may end it by an error.
         output: Place of the scores among what the network returns, as in :func:`class_scores`.
+        threads: Sets the number of CPU threads of each step; None for torch's own.
 
     Raises:
         TrainingError: If the loss stops being finite; says after how many images.
@@ -126,12 +129,14 @@ def train(
     if not parameters:
         raise TrainingError("every weight of the network is frozen; set requires_grad on those that may be trained")
     optimiser = optimiser_for(parameters, recipe, form)
+    threads = threads or TrainingThreads(torch.get_num_threads())
+    threads.begin()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         stored = None if checkpointer is None else checkpointer.load()
         start = 0 if stored is None else unpack_training(stored, form, gates, optimiser, device)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
-            with training_step(device):
+            with training_step(device), threads.step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 set_training_progress(gates.values(), fraction)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):

@@ -18,6 +18,7 @@ from autogate.system import one_line
 from autogate.training.loop import Progress, TrainingCallback, gates_of, score, trace_decisions, train
 from autogate.training.recipe import Recipe
 from autogate.training.state import Checkpointer
+from autogate.training.threads import TrainingThreads
 
 Fidelity = Literal["base", "short", "full"]
 """How thoroughly to train: the dense network from random weights, a candidate, or a finalist."""
@@ -35,12 +36,14 @@ class TrainingBackend:
         score_fn: Scores a network, higher is better, instead of its accuracy; called with network and part.
         scope: Where equal names of functions mean equal functions: the study.
         output: Place of the scores of the classes among what the network returns, as in :func:`class_scores`.
+        threads: Sets the number of CPU threads of each step; None for torch's own.
     """
 
     train_fn: TrainFunction | None = None
     score_fn: ScoreFunction | None = None
     scope: str = ""
     output: str | None = None
+    threads: TrainingThreads | None = None
 
     @property
     def names(self) -> list[str]:
@@ -86,6 +89,7 @@ class TrainingBackend:
                     checkpointer=checkpointer,
                     callback=callback,
                     output=self.output,
+                    threads=self.threads,
                 )
             else:
                 form.to(device).train()

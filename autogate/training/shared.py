@@ -33,6 +33,7 @@ from autogate.training.loop import (
 from autogate.training.recipe import Recipe
 from autogate.training.scores import class_scores
 from autogate.training.state import Checkpointer, pack_training, unpack_training
+from autogate.training.threads import TrainingThreads
 
 SharedGates = dict[tuple[str, Gate], TrainingGate]
 
@@ -65,10 +66,11 @@ def train_shared(
     progress: Progress | None = None,
     checkpointer: Checkpointer | None = None,
     output: str | None = None,
+    threads: TrainingThreads | None = None,
 ) -> None:
     """Train ``network.model`` and ``bank`` in place over random policies of ``space``.
 
-    ``checkpointer`` and ``output`` are as in :func:`train`.
+    ``checkpointer``, ``output`` and ``threads`` are as in :func:`train`.
     """
     rng = random.Random(seed)
     holder = nn.ModuleList([network.model, *bank.values()])
@@ -76,6 +78,8 @@ def train_shared(
     holder.train()
     parameters = [p for p in holder.parameters() if p.requires_grad]
     optimiser = optimiser_for(parameters, recipe, holder)
+    threads = threads or TrainingThreads(torch.get_num_threads())
+    threads.begin()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         stored = None if checkpointer is None else checkpointer.load()
@@ -83,7 +87,7 @@ def train_shared(
         for _ in range(0, start, recipe.batch_size):  # the policies of the steps that are over
             random_policy(space, network, rng)
         for fraction, images, labels in training_batches(split, recipe, seed, device, start):
-            with training_step(device):
+            with training_step(device), threads.step(device):
                 set_lr(optimiser, cosine_lr(recipe, fraction))
                 optimiser.zero_grad(set_to_none=True)
                 for policy in (DENSE, fastest, random_policy(space, network, rng)):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from autogate.latency.hardware import usable_cores
+from autogate.system import usable_cores
 
 from .workbench import Run, Workbench
 

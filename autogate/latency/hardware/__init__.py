@@ -8,16 +8,16 @@ from autogate.latency.hardware.device import (
     inference_setting,
     resolve_device,
     setting_of,
-    usable_cores,
 )
 from autogate.latency.hardware.gpu import clocks_locked, handle_of, throttle_watch
-from autogate.latency.hardware.machine import HostLoad, device_state, machine_facts
-from autogate.latency.hardware.noise import noise_sources
+from autogate.latency.hardware.machine import device_state, machine_facts
+from autogate.latency.hardware.noise import noise_sources, noise_sources_of
+from autogate.latency.hardware.quiet import Patience
 
 __all__ = [
     "DTYPES",
-    "HostLoad",
     "LAYOUTS",
+    "Patience",
     "clocks_locked",
     "device_name",
     "device_state",
@@ -26,8 +26,8 @@ __all__ = [
     "inference_setting",
     "machine_facts",
     "noise_sources",
+    "noise_sources_of",
     "resolve_device",
     "setting_of",
     "throttle_watch",
-    "usable_cores",
 ]

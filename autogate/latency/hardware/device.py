@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from autogate.device_lock import measurement
 from autogate.errors import DeviceError
 from autogate.records import Setting
 from autogate.runtimes import get_runtime
+from autogate.system import usable_cores
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _MOST_IMAGES = 65_536
@@ -62,9 +62,14 @@ def setting_of(
         raise DeviceError(f"batch size {batch_size} must be at least 1")
     if batch_size > _MOST_IMAGES:
         raise DeviceError(f"batch size {batch_size} must be at most {_MOST_IMAGES}")
-    cores = os.cpu_count() or 1
-    if threads is not None and not 1 <= threads <= cores:
-        raise DeviceError(f"--threads {threads} must be between 1 and {cores}, the number of cores")
+    cores = usable_cores()
+    if threads is not None and threads < 1:
+        raise DeviceError(f"--threads {threads} must be at least 1")
+    if threads is not None and threads > cores:
+        raise DeviceError(
+            f"--threads {threads} needs as many cores, and this process may use {cores} (by the machine, taskset, or "
+            f"the CPU limit of a container or batch job); lower it to {cores}, or allow more"
+        )
     if dtype not in DTYPES:
         raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if layout not in LAYOUTS:
@@ -91,11 +96,6 @@ def setting_of(
         runtime,
         versions,
     )
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_name(device: torch.device) -> str:

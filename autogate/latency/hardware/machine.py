@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,15 @@ from typing import Any
 import psutil
 import torch
 
-from autogate.latency.hardware.device import device_name, usable_cores
+from autogate.latency.hardware.device import device_name
+from autogate.system import load_of_others, usable_cores
 
 _PACKAGES = ("torch", "torchvision", "optuna", "sqlalchemy", "timm", "ray")
 _CPU = Path("/sys/devices/system/cpu")
 _QUIET_SHARE = 0.25
 _MAX_PROCESSES = 3
-# Fields of psutil.cpu_times() in which a core works; which of them a system reports differs.
-_BUSY_FIELDS = ("user", "nice", "system", "irq", "softirq")
-
-Readings = tuple[float, float, float, float]
+# Parent of the kernel's own threads, which nobody can stop.
+_KERNEL = 2
 
 
 def machine_facts() -> dict[str, Any]:
@@ -61,54 +58,12 @@ def device_state(device: torch.device) -> dict[str, Any]:
 def busiest_processes(limit: int = _MAX_PROCESSES) -> list[str]:
     """Return the names of at most ``limit`` other processes that run on a core right now, most CPU time first."""
     found = []
-    for process in psutil.process_iter(["name", "status", "cpu_times"]):
+    for process in psutil.process_iter(["name", "status", "cpu_times", "ppid"]):
         facts = process.info
-        if process.pid != os.getpid() and facts["status"] == psutil.STATUS_RUNNING and facts["cpu_times"]:
+        others = process.pid != os.getpid() and facts["ppid"] != _KERNEL
+        if others and facts["status"] == psutil.STATUS_RUNNING and facts["cpu_times"]:
             found.append((facts["cpu_times"].user + facts["cpu_times"].system, facts["name"]))
     return [name for _, name in sorted(found, reverse=True)[:limit]]
-
-
-def readings() -> Readings | None:
-    """Return what a :class:`HostLoad` reads, in seconds; None if the host does not report it."""
-    try:
-        times = psutil.cpu_times()
-    except (OSError, ValueError, IndexError, TypeError):
-        return None
-    busy = sum(getattr(times, field, 0.0) for field in _BUSY_FIELDS)
-    return time.monotonic(), busy, getattr(times, "steal", 0.0), time.process_time()
-
-
-class HostLoad:
-    """Counts, from its creation on, how many cores other processes use and how many the hypervisor withholds.
-
-    The threads of this process are left out: they are what is measured.
-
-    Args:
-        read: Returns in seconds the clock, the work of all cores, the time withheld from them, and this process's
-            work; None if the host does not report them.
-    """
-
-    def __init__(self, *, read: Callable[[], Readings | None] = readings) -> None:
-        self._read = read
-        self._start = self._read()
-
-    def facts(self) -> dict[str, float]:
-        """Return ``others_cores`` and ``stolen_cores``, means since creation; empty if the host does not report them.
-
-        Work shorter than a few clock ticks of the host (10 ms each) is not seen.
-        """
-        now = self._read()
-        if self._start is None or now is None or now[0] <= self._start[0]:
-            return {}
-        elapsed, busy, stolen, mine = (after - before for after, before in zip(now, self._start, strict=True))
-        return {"others_cores": round(max(0.0, busy - mine) / elapsed, 2), "stolen_cores": round(stolen / elapsed, 2)}
-
-
-def load_of_others(seconds: float = 0.3) -> dict[str, float]:
-    """Return what :meth:`HostLoad.facts` does, over the next ``seconds``."""
-    load = HostLoad()
-    time.sleep(seconds)
-    return load.facts()
 
 
 def _load() -> float | None:

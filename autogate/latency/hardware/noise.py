@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from autogate.latency.hardware.machine import device_state
-from autogate.records import Profile
+from autogate.records import Profile, Setting
 
 # A load this far above the number of measuring threads comes from other programs.
 _OTHER_LOAD = 0.5
@@ -24,12 +24,26 @@ def noise_sources(profile: Profile, *, state_of: Callable[[torch.device], Mappin
         profile: The profile.
         state_of: Returns the current state of a device.
     """
-    device = torch.device(profile.setting.device)
+    seen = {**profile.method, "busiest": profile.card.state.get("busiest") or ()}
+    return noise_sources_of(profile.setting, seen, state_of=state_of)
+
+
+def noise_sources_of(
+    setting: Setting, seen: Mapping[str, Any], *, state_of: Callable[[torch.device], Mapping[str, Any]] = device_state
+) -> str:
+    """Return what may have disturbed a measurement that just ended, as one text; ``NOTHING`` if no cause is found.
+
+    Args:
+        setting: What was measured.
+        seen: What was seen meanwhile: facts of a :class:`HostLoad`, and ``busiest`` processes.
+        state_of: Returns the current state of a device.
+    """
+    device = torch.device(setting.device)
     # The host launches what a GPU runs, so noise on the host counts too.
     now = {**state_of(torch.device("cpu")), **(state_of(device) if device.type == "cuda" else {})}
-    processes = [*now["busiest"], *(profile.card.state.get("busiest") or ())]
-    state = {**now, **profile.method, "busiest": list(dict.fromkeys(processes))}
-    found = noise_sources_in(state, threads=profile.setting.threads)
+    processes = [*now["busiest"], *seen.get("busiest", ())]
+    state = {**now, **seen, "busiest": list(dict.fromkeys(processes))}
+    found = noise_sources_in(state, threads=setting.threads)
     return "; ".join(found) or NOTHING
 
 

@@ -60,6 +60,11 @@ class Calibration:
     error: float
     error_in: Mapping[Regime, float]
 
+    @property
+    def largest_error(self) -> float:
+        """The relative error of the regime that is predicted worst."""
+        return max(self.error, *self.error_in.values()) if self.error_in else self.error
+
     def whole_ms(self, composed_ms: np.ndarray) -> np.ndarray:
         """Return latencies, ``[...]``, from composed times, ``[...]``, in milliseconds."""
         whole: np.ndarray = self.offset_ms + self.slope * composed_ms

@@ -134,6 +134,11 @@ class LatencyModel:
         regime = self.regime(policy) if by_regime else None
         return one if regime is None else by_regime.get(regime, one)
 
+    @property
+    def largest_error(self) -> float:
+        """The largest that :meth:`error` returns."""
+        return self._calibration.largest_error
+
     def plan(self, policy: Policy) -> ExecutionPlan:
         """Return the executors that are fastest on the device, where they are not the default ones."""
         return self._forms.plan(policy)

@@ -12,6 +12,7 @@ from autogate.latency.profile.profile_file import (
     to_lines,
     write_profile,
 )
+from autogate.latency.profile.soundness import is_plausible, nonsense_reason, spoiled_reason
 from autogate.latency.profile.take import begun_in, fastest_layout, take_profile
 from autogate.latency.profile.timed_networks import Samples, time_networks
 from autogate.latency.profile.transfer import completed, transfer_profile
@@ -28,12 +29,15 @@ __all__ = [
     "fastest_layout",
     "from_lines",
     "profile_digest",
+    "is_plausible",
+    "nonsense_reason",
     "random_network",
     "read_profile",
     "revalidate",
     "sample_rows",
     "samples_of_rows",
     "slowdown_of",
+    "spoiled_reason",
     "take_profile",
     "time_networks",
     "to_lines",

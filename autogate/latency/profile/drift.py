@@ -13,7 +13,7 @@ from autogate.latency.hardware import exclusive_inference
 from autogate.latency.model import LatencyModel, check_profile_matches, cut_into_units, upper_residual
 from autogate.latency.profile.plan import PlannedNetwork
 from autogate.latency.profile.timed_networks import time_networks
-from autogate.latency.timing import WARM_UP_S, interleave, prepare, random_input, stationary, timed
+from autogate.latency.timing import WARM_UP_S, interleave, prepare, quiet_passes, random_input, stationary, timed
 from autogate.policy import DENSE, Policy
 from autogate.records import MEASURED, MIXED, Profile
 from autogate.sites import Network
@@ -32,7 +32,7 @@ def drift_check(model: LatencyModel, *, seconds: float = _CHECK_SECONDS) -> floa
     run = timed(form, random_input(model.network.input_shape, setting), setting)
     with exclusive_inference(setting):
         passes = interleave([run], seconds=seconds, warm_up_s=WARM_UP_S, min_rounds=_MIN_ROUNDS)
-    kept = stationary(passes.ms, passes.groups).kept
+    kept = stationary(passes.ms, passes.groups, quiet=quiet_passes(passes.ms)).kept
     return float(np.median(passes.ms[kept])) / model.dense_ms
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from autogate.device_lock import measuring_clock
-from autogate.latency.hardware import exclusive_inference, throttle_watch
+from autogate.latency.hardware import Patience, exclusive_inference, throttle_watch
 from autogate.latency.profile.timed_networks import TimedNetwork
 from autogate.latency.timing import take_card, timed
 from autogate.records import DeviceCard, Setting
@@ -26,6 +26,7 @@ class Instruments:
         throttle_watch: Watches a device, and tells whether it was throttled.
         take_card: Measures the limits of a device, for about ``seconds``.
         timed: Makes a function that runs a network once and returns the milliseconds.
+        patience: Returns what waits for a quiet host, for so many seconds in all.
         timed_network: Builds a planned network whose whole and units are timed.
     """
 
@@ -34,6 +35,7 @@ class Instruments:
     throttle_watch: Callable[[torch.device], AbstractContextManager[Any]] = throttle_watch
     take_card: Callable[..., DeviceCard] = take_card
     timed: Callable[..., Callable[[], float]] = timed
+    patience: Callable[[float], Patience] = Patience
     timed_network: Callable[..., TimedNetwork] = TimedNetwork
 
 

@@ -15,7 +15,7 @@ from autogate.latency.model import MIN_NETWORKS, Unit
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork
-from autogate.latency.profile.timed_networks import Samples, TimedNetwork, last_passes, samples_of
+from autogate.latency.profile.timed_networks import Samples, TimedNetwork, last_passes, needs_quiet, samples_of
 from autogate.latency.timing import (
     TOO_NOISY,
     WARM_UP_S,
@@ -47,6 +47,9 @@ _WARM_SHARE = 0.05
 # Noise is judged once, after so much of a phase's time, from so many rounds or more.
 _JUDGED_AFTER = 0.3
 _JUDGED_ROUNDS = 7
+# Where other work disturbs networks, rounds go on until each had so many quiet passes, so many seconds at a time.
+_QUIET_PASSES = 5
+_FURTHER_S = 10.0
 # Summing up takes as long for one network as for another, about; those that ran often take longer.
 _SUMMING_MARGIN = 1.5
 _MOST_SUMMING_SHARE = 0.05
@@ -120,6 +123,7 @@ class Phases:
         self._start = self.instruments.clock() - max(limit.elapsed_s, journal.elapsed_s)
         self._numbered = 0
         self._summing_s = 0.0
+        self._patience, self._extra_s = instruments.patience(limit.seconds), limit.seconds
 
     def elapsed_s(self) -> float:
         """Return the seconds spent on the profile."""
@@ -222,6 +226,8 @@ class Phases:
             noisy = self._attempt(phase, subjects, end, last, half_width, may_try_again=may_try_again)
             if noisy:
                 self.journal.begin_again(phase, self.elapsed_s())
+        if not self.limit.strict:
+            self._run_until_quiet(phase, subjects)
         self.journal.end(phase, self.elapsed_s())
 
     def _attempt(
@@ -254,6 +260,33 @@ class Phases:
                 noisy = judged and share < 1 - _JUDGED_AFTER and _is_noisy(rounds)
             return noisy or (len(rounds) % 10 == 0 and _half_width(rounds) < half_width)
 
+        self._interleave(subjects, end, last, len(rounds), keep)
+        return noisy
+
+    def _run_until_quiet(self, phase: str, subjects: list[TimedNetwork]) -> None:
+        """Run further rounds while some network was hardly ever undisturbed; their time is not the profile's.
+
+        They end after as long as the profile may take. Before each few of them, this waits for a quieter host.
+        """
+        begun, rounds = self.instruments.clock(), self.journal.rounds(phase)
+        end = begun + self._extra_s
+
+        def keep(one: Round) -> bool:
+            passes = last_passes(subjects, one)
+            rounds.append(passes)
+            self.journal.add_round(phase, passes, self.elapsed_s())
+            self._report(phase, len(rounds))
+            return not needs_quiet(rounds, _QUIET_PASSES)
+
+        while needs_quiet(rounds, _QUIET_PASSES) and (now := self.instruments.clock()) < end:
+            self._patience.wait(self.setting, self._say)
+            self._interleave(subjects, min(end, now + _FURTHER_S), math.inf, len(rounds), keep)
+        self._extra_s -= self.instruments.clock() - begun
+        self._start += self.instruments.clock() - begun
+
+    def _interleave(
+        self, subjects: list[TimedNetwork], end: float, last: float, made: int, keep: Callable[[Round], bool]
+    ) -> None:
         tools, device = self.instruments, torch.device(self.setting.device)
         with tools.exclusive(self.setting), tools.throttle_watch(device) as throttled:
             now = self.instruments.clock()
@@ -262,8 +295,8 @@ class Phases:
                 seconds=end - now,
                 hard_limit_s=last - now,
                 warm_up=1,
-                min_rounds=max(1, _MIN_ROUNDS - len(rounds)),
-                seed=self.seed + len(rounds),
+                min_rounds=max(1, _MIN_ROUNDS - made),
+                seed=self.seed + made,
                 done=keep,
                 throttled=throttled,
                 clock=tools.clock,
@@ -271,7 +304,6 @@ class Phases:
         if throttled is not None:
             self.watched["groups_throttled"] += throttled.throttled
             self.watched["groups_power_capped"] += throttled.power_capped
-        return noisy
 
     def run_warm(self, dense: NetworkSample) -> NetworkSample | None:
         """Time the dense network alone, without others in between; return None if there is no time for it."""
@@ -303,9 +335,12 @@ class Phases:
         )
 
     def _report(self, phase: str, rounds: int) -> None:
+        what = "every gate alone" if phase == ALONE else "gates mixed"
+        self._say(f"{what}, round {rounds}")
+
+    def _say(self, text: str) -> None:
         if self.progress is not None:
-            what = "every gate alone" if phase == ALONE else "gates mixed"
-            self.progress(min(1.0, self.elapsed_s() / self.limit.seconds), f"{what}, round {rounds}")
+            self.progress(min(1.0, self.elapsed_s() / self.limit.seconds), text)
 
 
 def _half_width(rounds: Sequence[Sequence[Pass]]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autogate.gates import get_family
-from autogate.latency.hardware import LAYOUTS, HostLoad
+from autogate.latency.hardware import LAYOUTS
 from autogate.latency.model import REMOVED, FastestKernels, Unit, cut_into_units, keys_of
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
@@ -27,6 +27,7 @@ from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import compact_form
+from autogate.system import HostLoad
 
 _SECONDS_PER_LAYOUT = 1.5
 _CARD_SHARE = 0.1

@@ -23,6 +23,7 @@ from autogate.latency.timing import (
     median_iqr,
     numbered,
     prepare,
+    quiet_passes,
     random_input,
     stationary,
 )
@@ -124,6 +125,12 @@ def last_passes(subjects: Sequence[TimedNetwork], one: Round) -> list[Pass]:
     ]
 
 
+def needs_quiet(rounds: Sequence[Sequence[Pass]], fewest: int) -> bool:
+    """Whether some network was disturbed so often that fewer than ``fewest`` of its passes count."""
+    whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
+    return any(not quiet.all() and quiet.sum() < fewest for quiet in quiet_passes(whole_ms))
+
+
 def samples_of(
     subjects: Sequence[TimedNetwork], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int
 ) -> Samples:
@@ -137,9 +144,9 @@ def samples_of(
     """
     whole_ms = np.array([[one.whole_ms for one in passes] for passes in rounds]).T
     throttled = np.array([[one.throttled for one in passes] for passes in rounds]).T
-    undisturbed = stationary(
-        whole_ms, numbered([np.array([one.group for one in passes]) for passes in rounds]), throttled
-    )
+    quiet = quiet_passes(whole_ms)
+    groups = numbered([np.array([one.group for one in passes]) for passes in rounds])
+    undisturbed = stationary(whole_ms, groups, throttled, quiet)
     units, networks = [], []
     for row, subject in enumerate(subjects):
         number = first_number + row
@@ -148,7 +155,10 @@ def samples_of(
         for index, key in enumerate(subject.keys):
             if key == REMOVED:
                 continue
-            median, iqr = median_iqr(undisturbed.of(row, np.array([one.units_ms.get(index, 0.0) for one in passes])))
+            unit_ms = undisturbed.of(row, np.array([one.units_ms.get(index, 0.0) for one in passes]))
+            if not quiet[row].all():  # of small networks, the units ran in another pass than the whole
+                unit_ms = unit_ms[quiet_passes(unit_ms)]
+            median, iqr = median_iqr(unit_ms)
             host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
             units.append(UnitSample(key, median, iqr, kept, number, host_ms))
         times = undisturbed.of(row, whole_ms[row])

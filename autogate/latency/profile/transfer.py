@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from autogate.errors import ProfileError
-from autogate.latency.hardware import HostLoad
 from autogate.latency.model import REMOVED, LatencyModel
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
@@ -22,6 +21,7 @@ from autogate.latency.profile.profile_file import profile_digest
 from autogate.records import MIXED, Profile, Setting, UnitSample
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
+from autogate.system import HostLoad
 
 _CARD_SECONDS = 5.0
 _CARD_SHARE = 0.1

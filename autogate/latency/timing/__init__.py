@@ -2,8 +2,8 @@
 
 from autogate.latency.timing.card import take_card
 from autogate.latency.timing.comparison import compare
+from autogate.latency.timing.disturbance import TOO_NOISY, quiet_passes
 from autogate.latency.timing.drift_filter import (
-    TOO_NOISY,
     median_interval,
     median_iqr,
     noise_reason,
@@ -38,6 +38,7 @@ __all__ = [
     "numbered",
     "prepare",
     "prepare_input",
+    "quiet_passes",
     "random_input",
     "spread",
     "stationary",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from autogate.latency.hardware import exclusive_inference
+from autogate.latency.timing.disturbance import quiet_passes
 from autogate.latency.timing.interleaving import Round, interleave
 from autogate.latency.timing.timing import Clock, pass_ms, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
@@ -39,7 +40,7 @@ def compare(
 
     Every round runs both networks once on one input, in random order; inputs take turns. A network whose
     cost does not vary has one latency, the median over all its passes; otherwise each input's latency is
-    the median of its repeats, and the statistics are over inputs.
+    the median of its repeats, and the statistics are over inputs. Passes that other work disturbed are left out.
 
     Args:
         dense: The dense compact network; it is moved to the setting's device.
@@ -116,8 +117,10 @@ class _Table:
     ) -> None:
         repeats = len(times[0]) // inputs
         shape = (repeats, inputs) if varies else (len(times[0]), 1)
-        self.ms = [np.array(passes[: shape[0] * shape[1]]).reshape(shape) for passes in times]
         self.varies = (False, varies)
+        tables = [np.array(passes[: shape[0] * shape[1]]).reshape(shape) for passes in times]
+        self.ms = [_without_disturbed(table, varies) for table, varies in zip(tables, self.varies, strict=True)]
+        self._input_ms = [np.nanmedian(table, axis=0) for table in self.ms]
         self.stat = stat
         self.inputs, self.repeats = inputs, repeats
         self.seed = seed
@@ -146,10 +149,18 @@ class _Table:
         )
 
     def _latencies(self, which: int, table: np.ndarray) -> np.ndarray:
-        """Latency of each input; one for all where the cost does not vary."""
-        if self.varies[which]:
-            return np.asarray(np.median(table, axis=0))
-        return np.array([np.median(table)])
+        """Latency of each input; one for all where the cost does not vary.
+
+        A resampled table may hold no undisturbed pass of an input; its latency is then that of all its passes.
+        """
+        if not self.varies[which]:
+            table = table.reshape(-1, 1)
+            if np.isnan(table).all():
+                table = self.ms[which].reshape(-1, 1)
+            return np.asarray(np.nanmedian(table, axis=0))
+        gone = np.isnan(table).all(axis=0)
+        found = np.nanmedian(np.where(gone, 0.0, table), axis=0)
+        return np.where(gone, self._input_ms[which], found)
 
     def _statistic(self, which: int, table: np.ndarray) -> float:
         latencies = self._latencies(which, table)
@@ -165,6 +176,12 @@ class _Table:
         starts = rng.integers(0, n, (resamples, -(-n // length)))
         rows = (starts[:, :, None] + np.arange(length)) % n
         return list(rows.reshape(resamples, -1)[:, :n])
+
+
+def _without_disturbed(table: np.ndarray, varies: bool) -> np.ndarray:
+    """Return times, ``[repeats, inputs]``, with NaN for disturbed passes; inputs may differ if the cost ``varies``."""
+    quiet = quiet_passes(table.T).T if varies else quiet_passes(table.ravel()).reshape(table.shape)
+    return np.where(quiet, table, np.nan)
 
 
 def _basic_interval(value: float, resampled: list[float]) -> tuple[float, float]:

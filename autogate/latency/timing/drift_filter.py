@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from autogate.latency.hardware import device_state, noise_sources
+from autogate.latency.timing.disturbance import FEWEST, TOO_NOISY
 from autogate.records import MIXED, Profile
 
 # A group this much slower than the quiet ones was disturbed, by another process or a lower clock.
 _DISTURBED = 1.10
 _QUIET_QUANTILE = 0.25
-_MIN_KEPT = 3
 _REFINED = 4
-TOO_NOISY = 0.25
 _RESAMPLES = 200
 
 
@@ -44,7 +43,12 @@ class Steady:
         return np.array([np.median(self.of(network, row)) for network, row in enumerate(times_ms)])
 
 
-def stationary(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray | None = None) -> Steady:
+def stationary(
+    times_ms: np.ndarray,
+    groups: np.ndarray,
+    throttled: np.ndarray | None = None,
+    quiet: np.ndarray | None = None,
+) -> Steady:
     """Find disturbed passes of networks; a slowdown that all passes of a group share comes from the machine.
 
     Args:
@@ -52,22 +56,26 @@ def stationary(times_ms: np.ndarray, groups: np.ndarray, throttled: np.ndarray |
         groups: Number of each pass's group, whose passes ran directly one after the other, ``[networks, rounds]``.
         throttled: Passes to leave out because the device was throttled, bool ``[networks, rounds]``; a network with
             fewer than three other passes keeps all of them.
+        quiet: Passes that :func:`quiet_passes` takes for undisturbed, bool ``[networks, rounds]``, at least three of
+            each network; the others are left out. None for all.
     """
+    usable = np.ones(times_ms.shape, dtype=bool) if quiet is None else quiet
     by_group = np.argsort(groups, axis=None, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups.flat[by_group])) + 1)
-    slowdown = np.ones(times_ms.shape)
+    seen_ms, slowdown = np.where(usable, times_ms, np.nan), np.ones(times_ms.shape)
     # The networks' usual times and the groups' slowdowns are estimated in turns, each from the other.
     for _ in range(_REFINED):
-        relative = times_ms / np.median(times_ms / slowdown, axis=1, keepdims=True)
+        relative = seen_ms / np.nanmedian(seen_ms / slowdown, axis=1, keepdims=True)
         for group in members:
-            slowdown.flat[group] = np.median(relative.flat[group])
+            if usable.flat[group].any():
+                slowdown.flat[group] = np.nanmedian(relative.flat[group])
     # Each network keeps some passes, even if all were made while the machine was slow.
-    fewest = np.sort(slowdown, axis=1)[:, :_MIN_KEPT][:, -1:]
-    quiet = np.maximum(_DISTURBED * np.quantile(slowdown, _QUIET_QUANTILE), fewest)
-    kept = slowdown <= quiet
+    fewest = np.sort(np.where(usable, slowdown, np.inf), axis=1)[:, :FEWEST][:, -1:]
+    most = np.maximum(_DISTURBED * np.quantile(slowdown[usable], _QUIET_QUANTILE), fewest)
+    kept = usable & (slowdown <= most)
     if throttled is not None:
         cool = kept & ~throttled
-        kept = np.where(cool.sum(axis=1, keepdims=True) >= _MIN_KEPT, cool, kept)
+        kept = np.where(cool.sum(axis=1, keepdims=True) >= FEWEST, cool, kept)
     return Steady(kept, slowdown / np.median(slowdown[kept]))
 
 

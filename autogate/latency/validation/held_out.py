@@ -15,7 +15,7 @@ from autogate.errors import ProfileError
 from autogate.latency.hardware import exclusive_inference, throttle_watch
 from autogate.latency.model import LatencyModel, keys_of, record_operators
 from autogate.latency.profile import PlannedNetwork, random_network
-from autogate.latency.timing import Round, interleave, prepare, random_input, stationary, timed
+from autogate.latency.timing import Round, interleave, prepare, quiet_passes, random_input, stationary, timed
 from autogate.policy import DENSE
 from autogate.records import Operator, Setting
 from autogate.sites import Network
@@ -115,7 +115,8 @@ def measure_held_out(
                 done=watch,
                 throttled=throttled,
             )
-        medians.append(stationary(passes.ms, passes.groups, passes.throttled).medians(passes.ms))
+        steady = stationary(passes.ms, passes.groups, passes.throttled, quiet_passes(passes.ms))
+        medians.append(steady.medians(passes.ms))
     count = len(planned)
     first, second = medians
     return HeldOut(

@@ -117,6 +117,7 @@ def train_shared_weights(
                     progress=run.reporter.progress,
                     checkpointer=checkpointer,
                     output=backend.output,
+                    threads=backend.threads,
                 )
             except TrainingError as error:
                 raise TrainingError(f"training the shared weights: {error}, in a new --study") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from autogate.records import Preprocessing
 from autogate.sites import Network, find_sites, layer_text, module_of
 from autogate.studies import Reporter, StudyRun
 from autogate.surgery import check_dense, pack, training_form, unpack
-from autogate.system import freed_memory_kept, one_line
+from autogate.system import freed_memory_kept, one_line, usable_cores
 from autogate.training import Checkpointer, TrainingBackend, base_recipe, full_recipe
 
 # Processes that decode images which do not fit into memory.
@@ -244,7 +243,7 @@ def _data(
             seed=config.seed,
             memory_limit_bytes=config.memory_limit_bytes,
             download=config.download,
-            workers=min(_MOST_WORKERS, (os.cpu_count() or 1) - 1),
+            workers=min(_MOST_WORKERS, usable_cores() - 1),
             channels=channels,
             own_task=own_task,
             val=config.val,

@@ -19,7 +19,7 @@ from autogate.store import Store
 from autogate.studies import Reporter
 
 if TYPE_CHECKING:
-    from autogate.training import TrainingBackend
+    from autogate.training import TrainingBackend, TrainingThreads
 
 
 def check_executor(config: SearchConfig, trainer: torch.device, backend: TrainingBackend) -> None:
@@ -46,9 +46,25 @@ def check_executor(config: SearchConfig, trainer: torch.device, backend: Trainin
 
 
 def make_executor(
-    config: SearchConfig, store: Store, study: str, evaluator: Evaluator, trainer: torch.device, reporter: Reporter
+    config: SearchConfig,
+    store: Store,
+    study: str,
+    evaluator: Evaluator,
+    trainer: torch.device,
+    reporter: Reporter,
+    threads: TrainingThreads | None = None,
 ) -> Executor:
-    """Return the team that trains for a study; what dead members of an earlier one held is free."""
+    """Return the team that trains for a study; what dead members of an earlier one held is free.
+
+    Args:
+        config: The study's configuration.
+        store: The study database.
+        study: Name of the study.
+        evaluator: Trains and scores where no team is asked for.
+        trainer: Device that trains.
+        reporter: Receives progress.
+        threads: Knows how many CPU threads all local workers may use together; None for one each.
+    """
     release_dead_workers(store, study)
     store.forget_workers(study)
     store.begin_anew(study)
@@ -59,8 +75,8 @@ def make_executor(
     if not config.has_team:
         return InlineExecutor(store, study, evaluator, str(trainer), reporter)
     on_gpu = trainer.type == "cuda"
-    threads = config.threads if config.threads is not None and not on_gpu else os.cpu_count() or 1
-    return ProcessExecutor(store, study, config.workers or 0, _gpus() if on_gpu else [], threads, reporter)
+    workers, in_all = config.workers or 0, 1 if threads is None else threads.free()
+    return ProcessExecutor(store, study, workers, _gpus() if on_gpu else [], in_all, reporter)
 
 
 def check_ray() -> None:

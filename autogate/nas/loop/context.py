@@ -10,7 +10,7 @@ import torch
 from autogate.errors import LatencyInfeasibleError, MemoryInfeasibleError, SpaceError
 from autogate.goals import Objective, binds
 from autogate.latency.model import VERSION, LatencyModel
-from autogate.latency.profile import drift_check, revalidate, samples_of_rows
+from autogate.latency.profile import revalidate, samples_of_rows
 from autogate.nas.evaluating import CandidateMemory, rescore_trials, smallest_choices
 from autogate.nas.profiles import keep_profile, profile_for, searched_space
 from autogate.nas.proposing import paying_gates
@@ -69,23 +69,19 @@ def prepare_search(run: StudyRun, network: Network, device: torch.device) -> Sea
     Raises:
         SpaceError: If the space does not fit the network.
         ProfileError: If a named profile does not fit the network.
+        NoiseError: If other work spoils every measurement.
     """
     config, reporter = run.config, run.reporter
     space = bind(parse_space(config.space, "the search space"), network.sites)
     found = profile_for(run, network, searched_space(config, network), device)
-    before = run.facts.target
+    before = run.facts.target if found.origin == "study" else None
     # A stored profile keeps its digest, even if this version would write it differently.
-    known = before is not None and run.store.profile(before.profile) is not None
-    profile = before.profile if before is not None and known else keep_profile(run.store, found.profile)
-    slowdown = None if before is None else before.slowdown
-    stale_error = None if before is None else before.stale_error
+    profile = keep_profile(run.store, found.profile) if before is None else before.profile
+    slowdown, stale_error = found.slowdown, None if before is None else before.stale_error
     if found.stale and stale_error is None:
         with reporter.stage("measure again"):
             since = revalidate(found.profile, network, progress=reporter.progress)
         slowdown, stale_error = since.slowdown, since.error
-    elif not found.foreign and slowdown is None:
-        with reporter.stage("canary"):
-            slowdown = drift_check(LatencyModel(found.profile, network))
     if not found.foreign and slowdown is not None and abs(slowdown - 1) > _WORTH_SAYING:
         than_then = "slower" if slowdown > 1 else "faster"
         reporter.note(
@@ -135,7 +131,9 @@ def begin_search(context: SearchContext) -> None:
     if run.is_stored and (before is None or (before.profile, before.latency_model) != same):
         with run.reporter.stage("predict anew"):
             rescore_trials(run, target, context.latency, context.objective, context.memory)
-    run.update(lambda facts: replace(facts, target=target, ended=False))
+    # What was measured of candidates is on the scale of the profile.
+    known = run.facts.measured_candidates if before is None or before.profile == target.profile else ()
+    run.update(lambda facts: replace(facts, target=target, measured_candidates=known, ended=False))
 
 
 def study_latency(profile: Profile, network: Network, facts: StudyFacts | None) -> LatencyModel:

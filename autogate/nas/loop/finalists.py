@@ -8,14 +8,16 @@ from torch import nn
 
 from autogate.errors import TrainingError
 from autogate.goals import energy_excess, judge
+from autogate.latency.hardware import noise_sources_of
 from autogate.nas.evaluating import Trained, TrainingEvaluator
 from autogate.nas.executors import Executor, request_evaluation, wait_for_evaluation
 from autogate.nas.loop.context import SearchContext
 from autogate.nas.proposing import Pick
 from autogate.policy import Policy
-from autogate.records import FinalistRecord, Realisation
+from autogate.records import Comparison, FinalistRecord, Realisation
 from autogate.resources import (
     FinalistBenchmark,
+    is_disturbed,
     paper_macs,
     parameter_count,
     peak_memory_bytes,
@@ -24,9 +26,12 @@ from autogate.resources import (
     realisable_macs,
 )
 from autogate.surgery import attach_gates, compact_form, pack, training_form
+from autogate.system import HostLoad
 from autogate.training import Fidelity, clone
 
 FULL: Fidelity = "full"
+# A device that runs dense so much faster than predicted was profiled while other work disturbed it.
+_FASTER = 1.25
 
 
 class FinalStage:
@@ -54,8 +59,11 @@ class FinalStage:
         self.memory = context.memory
         self.budgets = run.config.budgets
         self.floor = floor
+        self._measured_now: set[Policy] = set()
         self.stat = run.config.latency_stat
-        self.bench = FinalistBenchmark(task.network, task.data.val, latency.profile.setting, self.stat)
+        self.bench = FinalistBenchmark(
+            task.network, task.data.val, latency.profile.setting, self.stat, latency.dense_ms
+        )
 
     def run(self, pick: Pick, wanted: int) -> bool:
         """Finish what ``pick`` names until ``wanted`` finalists are there and one of them could win.
@@ -105,7 +113,10 @@ class FinalStage:
                 request_evaluation(self.store, self.evaluator, self.study, trial.number, trial.policy, FULL)
 
     def finish(self, trial: int, policy: Policy) -> FinalistRecord:
-        """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again."""
+        """Train, measure and store a finalist, or return it if an earlier run did; dense is not trained again.
+
+        One whose measurement other work disturbed in an earlier run is measured again.
+        """
         known = self._finished(policy)
         if known is not None:
             return known
@@ -118,7 +129,7 @@ class FinalStage:
             compact = compact_form(trained.network, policy, trained.gates, plan=plan)
             costs = self._costs(policy, compact, trained.realisation)
             here = self.memory is not None
-            comparison = self.bench.measure(policy, compact, self.budgets.latency) if here else None
+            comparison = self._measured(trial, policy, compact) if here else None
         predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
         record = FinalistRecord(
             policy,
@@ -146,7 +157,31 @@ class FinalStage:
 
     def _finished(self, policy: Policy) -> FinalistRecord | None:
         finalists = self.store.finalists(self.study)
-        return next((f for f in finalists if (f.policy, f.profile) == (policy, self.profile)), None)
+        known = next((f for f in finalists if (f.policy, f.profile) == (policy, self.profile)), None)
+        if known is None or policy in self._measured_now or known.comparison is None:
+            return known
+        return None if is_disturbed(known.comparison.dense.p50, known.predicted["dense"]) else known
+
+    def _measured(self, trial: int, policy: Policy, compact: nn.Module) -> Comparison:
+        """Measure a finalist beside dense, and say if that was no quiet measurement."""
+        load, dense_ms = HostLoad(), self.latency.dense_ms
+        comparison = self.bench.measure(policy, compact, self.budgets.latency)
+        self._measured_now.add(policy)
+        now_ms = comparison.dense.p50
+        if is_disturbed(now_ms, dense_ms):
+            sources = noise_sources_of(comparison.setting, load.facts())
+            self.reporter.note(
+                f"trial {trial} was measured on a noisy machine: dense took {now_ms:.3f} ms beside it, not "
+                f"{dense_ms:.3f} ms as predicted ({sources}); its interval is as wide. On a quiet machine, "
+                f"`{self.store.command('resume', self.study)}` measures it again, with --fresh-profile if the device "
+                "itself has become slower"
+            )
+        elif now_ms * _FASTER < dense_ms:
+            self.reporter.note(
+                f"dense took {now_ms:.3f} ms, not {dense_ms:.3f} ms as predicted: the profile may be of a noisy hour; "
+                "--fresh-profile takes another"
+            )
+        return comparison
 
     def _energy_excess(self, policy: Policy) -> float:
         """By which share a candidate exceeds the energy budget; 0 if it does not, or cannot be known before training.

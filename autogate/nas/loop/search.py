@@ -30,7 +30,7 @@ from autogate.resources import dense_macs, parameter_count
 from autogate.studies import StudyRun, floor_of
 from autogate.surgery import compact_form
 from autogate.system import code_version
-from autogate.training import TrainingBackend
+from autogate.training import TrainingBackend, TrainingThreads
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -70,7 +70,8 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
     content = train_shared_weights(run, task, backend, context.space, context.fastest)
     context = replace(context, space=context.space.restricted(has_weights_in(content)))
     evaluator = make_evaluator(config, run.facts, task, backend, context.space, content)
-    with make_executor(config, store, run.name, evaluator, task.trainer, run.reporter) as executor:
+    threads = backend.threads or TrainingThreads(config.train_threads)
+    with make_executor(config, store, run.name, evaluator, task.trainer, run.reporter, threads) as executor:
         if (floor := floor_of(config, run.facts)) is not None:
             short_floor = _short_floor(run, floor, evaluator, executor)
             run.update(lambda facts: replace(facts, short_floor=short_floor))

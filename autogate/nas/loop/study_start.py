@@ -66,7 +66,7 @@ def start(
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import check_resources, check_setting, named_profile, searched_space
     from autogate.nas.proposing import load_sampler
-    from autogate.training import TrainingBackend
+    from autogate.training import TrainingBackend, TrainingThreads
 
     there = Store(url) if holds_studies(url) else None
     known = there if there is not None and name in there.study_names() else None
@@ -77,16 +77,17 @@ def start(
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
-    backend = TrainingBackend(own.train_fn, own.score_fn, output=config.score_output)
-    if known is None and rehearse is not None:
-        with reporter.stage("try out"):
-            rehearse(task, searched_space(config, task.network), backend, reporter, config.batch_size)
-    drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
-    sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
-    store = Store(url, create=True)
-    if artifacts is not None:
-        store.place_artifacts(artifacts)
     with _no_empty_study_left() as begun, ExitStack() as stack:
+        threads = stack.enter_context(TrainingThreads(config.train_threads))
+        backend = TrainingBackend(own.train_fn, own.score_fn, output=config.score_output, threads=threads)
+        if known is None and rehearse is not None:
+            with reporter.stage("try out"):
+                rehearse(task, searched_space(config, task.network), backend, reporter, config.batch_size)
+        drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
+        sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
+        store = Store(url, create=True)
+        if artifacts is not None:
+            store.place_artifacts(artifacts)
         given, name = name, reserve(store, name, config, stack, task.digest)
         run = StudyRun(store, name, config, reporter)
         if run.is_stored and given is None:

@@ -1,7 +1,7 @@
 """The latency profile that a search works with: named, stored, or taken now."""
 
+from autogate.nas.profiles.choosing import profile_for
 from autogate.nas.profiles.profiles import (
-    QUICK_PROFILE_S,
     check_resources,
     check_setting,
     find_profile,
@@ -11,12 +11,10 @@ from autogate.nas.profiles.profiles import (
     named_profile,
     own_profile,
     profile_called,
-    profile_for,
-    profile_network,
     searched_space,
     setting_here,
-    transfer_to_here,
 )
+from autogate.nas.profiles.taking import QUICK_PROFILE_S, profile_network, transfer_to_here
 
 __all__ = [
     "QUICK_PROFILE_S",

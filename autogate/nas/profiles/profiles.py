@@ -1,28 +1,17 @@
-"""Where a search gets its profile from: one that is named, one that is stored, or one taken now."""
+"""Profiles by what a user calls them, and whether one fits the setting that is asked for."""
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from autogate.errors import DeviceError, ProfileError
 from autogate.goals import SearchConfig
-from autogate.latency.hardware import LAYOUTS, setting_of
-from autogate.latency.model import MIN_NETWORKS, LatencyModel, check_profile_matches, cut_into_units
-from autogate.latency.profile import (
-    REAL,
-    Instruments,
-    begun_in,
-    fastest_layout,
-    profile_digest,
-    read_profile,
-    take_profile,
-    transfer_profile,
-)
+from autogate.latency.hardware import setting_of
+from autogate.latency.model import check_profile_matches, cut_into_units
+from autogate.latency.profile import profile_digest, read_profile
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
 from autogate.runtimes import check_profiled, check_runtime, no_saving_reason
@@ -30,11 +19,8 @@ from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
 from autogate.store import Store, holds_studies
-from autogate.studies import Reporter, StudyRun
 from autogate.system import shipped_folder
 
-QUICK_PROFILE_S = 40.0
-_LAYOUT_SHARE = 0.2
 _DIGEST = re.compile("[0-9a-f]{16}")
 
 
@@ -58,7 +44,7 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     check_profiled(config.runtime)
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
-    _setting(config, device, layout)
+    setting_for(config, device, layout)
     if config.profile is None:
         check_runtime(config.runtime, device)
 
@@ -78,103 +64,6 @@ def check_resources(config: SearchConfig, device: torch.device) -> None:
         raise DeviceError(
             f"--energy-budget needs a GPU with an energy counter, and {device} has none; leave it out, or give --device"
         )
-
-
-def profile_network(
-    config: SearchConfig,
-    network: Network,
-    space: BoundSpace,
-    device: torch.device,
-    reporter: Reporter,
-    seconds: float,
-    *,
-    attempts: int = 3,
-    strict_time_limit: bool = True,
-    checkpoint_path: Path | None = None,
-    instruments: Instruments = REAL,
-) -> Profile:
-    """Profile a network on this device, for at most ``seconds``.
-
-    On a noisy machine, a phase is begun up to ``attempts`` times, within the same time. Without
-    ``strict_time_limit``, a network so slow that every gate cannot be seen in that time gets more. With
-    ``checkpoint_path``, a file, an interrupted profile goes on from what it has.
-
-    Raises:
-        ProfileError: If the time is too short.
-    """
-    start = instruments.clock()
-    setting = None
-    if checkpoint_path is not None and config.layout == "auto":
-        # Dense may like another layout today; what was measured is worth more.
-        settings = [_setting(config, device, layout) for layout in LAYOUTS]
-        setting = begun_in(
-            network, space, settings, checkpoint_path, model=config.model, seconds=seconds, seed=config.seed
-        )
-    within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    setting = setting or target_setting(config, network, device, reporter, within_s, instruments)
-    with reporter.stage("profile"):
-        taken = take_profile(
-            network,
-            space,
-            setting,
-            model=config.model,
-            seconds=seconds,
-            seed=config.seed,
-            progress=reporter.progress,
-            checkpoint_path=checkpoint_path,
-            elapsed_s=instruments.clock() - start,
-            strict_time_limit=strict_time_limit,
-            attempts=attempts,
-            instruments=instruments,
-        )
-    if (made := max(taken.method["attempts"].values(), default=1)) > 1:
-        reporter.note(f"the machine was noisy: the profile was begun {made} times")
-    return taken
-
-
-def transfer_to_here(
-    name: str,
-    config: SearchConfig,
-    network: Network,
-    space: BoundSpace,
-    device: torch.device,
-    reporter: Reporter,
-    networks: int,
-    seconds: float,
-    *,
-    strict_time_limit: bool = True,
-    instruments: Instruments = REAL,
-) -> Profile:
-    """Carry a profile of another device over to this one, measuring only some ``networks`` here for ``seconds``.
-
-    Without ``strict_time_limit``, a slow network gets more.
-
-    Raises:
-        ProfileError: If it cannot be read, is of another network or batch size, or networks or time are too few.
-    """
-    start = instruments.clock()
-    if networks < MIN_NETWORKS:
-        raise ProfileError(f"{networks} networks are too few to transfer with; ask for at least {MIN_NETWORKS}")
-    there = read_profile(find_profile(name))
-    within_s = _LAYOUT_SHARE * seconds if strict_time_limit else math.inf
-    setting = target_setting(config, network, device, reporter, within_s, instruments)
-    with reporter.stage("profile"):
-        taken = transfer_profile(
-            there,
-            network,
-            space,
-            setting,
-            networks=networks,
-            seconds=seconds,
-            seed=config.seed,
-            progress=reporter.progress,
-            elapsed_s=instruments.clock() - start,
-            strict_time_limit=strict_time_limit,
-            instruments=instruments,
-        )
-    if (measured := len(taken.networks)) < networks:
-        reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
-    return taken
 
 
 def keep_profile(store: Store, profile: Profile) -> str:
@@ -256,95 +145,6 @@ def named_profile(config: SearchConfig, network: Network | None = None) -> Profi
     return named
 
 
-def target_setting(
-    config: SearchConfig,
-    network: Network,
-    device: torch.device,
-    reporter: Reporter,
-    hard_limit_s: float = math.inf,
-    instruments: Instruments = REAL,
-) -> Setting:
-    """Return the setting of the target; an ``auto`` layout is the one the dense network runs fastest in.
-
-    Raises:
-        ProfileError: If that is not found in ``hard_limit_s`` seconds.
-    """
-    if config.layout != "auto":
-        return _setting(config, device, config.layout)
-    with reporter.stage("choose layout"):
-        found = fastest_layout(
-            network,
-            lambda layout: _setting(config, device, layout),
-            hard_limit_s=hard_limit_s,
-            instruments=instruments,
-        )
-    return _setting(config, device, found)
-
-
-def _setting(config: SearchConfig, device: torch.device, layout: str) -> Setting:
-    return setting_of(
-        device,
-        batch_size=config.batch_size,
-        dtype=config.dtype,
-        layout=layout,
-        threads=config.threads,
-        runtime=config.runtime,
-    )
-
-
-@dataclass(frozen=True)
-class FoundProfile:
-    """The profile to search with.
-
-    Attributes:
-        profile: The profile.
-        foreign: Whether it is another device's; results then stay predicted.
-        stale: Whether it was made with other versions or modes of what runs the network.
-    """
-
-    profile: Profile
-    foreign: bool = False
-    stale: bool = False
-
-
-def profile_for(run: StudyRun, network: Network, space: BoundSpace, device: torch.device) -> FoundProfile:
-    """Return the profile to search with: the study's own, one that is named, one that is stored, or one taken now.
-
-    Args:
-        run: The study.
-        network: The traced network.
-        space: The gates the profile must cover.
-        device: The target device.
-
-    Raises:
-        ProfileError: If a named profile, or the study's own, was made in another setting.
-    """
-    config, store, target = run.config, run.store, run.facts.target
-    profile = None if target is None else store.profile(target.profile)
-    if target is not None and profile is not None:
-        if target.foreign:
-            return FoundProfile(profile, foreign=True)
-        here = setting_here(profile, config, device)
-        if profile.setting.agrees_with(here):
-            return FoundProfile(profile)
-        return FoundProfile(profile, stale=may_be_stale(profile, here, config, "the study"))
-    if config.profile is not None:
-        named = named_profile(config, network)
-        foreign = is_foreign(named, config, device)
-        here = setting_here(named, config, device)
-        return FoundProfile(named, foreign, not foreign and not named.setting.agrees_with(here))
-    for profile in store.profiles(config.model):
-        laid_out = config.layout in ("auto", profile.setting.layout)
-        here = setting_here(profile, config, device)
-        if laid_out and profile.setting.agrees_with(here) and covers(profile, network, space):
-            run.reporter.info(f"using the profile of {profile.created_utc}")
-            return FoundProfile(profile)
-    # A search needs a profile, however slow the network is.
-    return FoundProfile(
-        profile_network(config, network, space, device, run.reporter, QUICK_PROFILE_S, strict_time_limit=False)
-    )
-
-
 def is_foreign(profile: Profile, config: SearchConfig, device: torch.device) -> bool:
     """Whether a profile is another device's: more differs than versions and modes that may differ."""
     here = setting_here(profile, config, device)
@@ -366,17 +166,20 @@ def may_be_stale(profile: Profile, here: Setting, config: SearchConfig, what: st
 
 def setting_here(profile: Profile, config: SearchConfig, device: torch.device) -> Setting:
     """Return the setting of this device that compares with a profile's."""
-    return _setting(config, device, profile.setting.layout)
+    return setting_for(config, device, profile.setting.layout)
 
 
-def covers(profile: Profile, network: Network, space: BoundSpace) -> bool:
-    """Whether a profile was made of this network and holds every gate of the space."""
-    if profile.input_shape != network.input_shape:
-        return False
-    try:
-        latency = LatencyModel(profile, network)
-        for site, gate in space.gates():
-            latency.coverage(space.alone(site, gate))
-    except ProfileError:
-        return False
-    return True
+def setting_for(config: SearchConfig, device: torch.device, layout: str) -> Setting:
+    """Return the setting that is asked for, in one memory layout.
+
+    Raises:
+        DeviceError: If a value is unknown, or more than there is here.
+    """
+    return setting_of(
+        device,
+        batch_size=config.batch_size,
+        dtype=config.dtype,
+        layout=layout,
+        threads=config.threads,
+        runtime=config.runtime,
+    )

@@ -9,8 +9,6 @@ import threading
 import time
 from types import FrameType
 
-import torch
-
 from autogate.errors import StudyError, WorkerStoppedError
 from autogate.goals import SearchConfig
 from autogate.nas.evaluating import CallerInputs, Evaluator, load_task, make_evaluator
@@ -22,7 +20,7 @@ from autogate.store import Store
 from autogate.studies import Reporter
 from autogate.surgery import unpack
 from autogate.system import code_version
-from autogate.training import TrainingBackend
+from autogate.training import TrainingBackend, TrainingThreads
 
 THREADS_VARIABLE = "AUTOGATE_TRAIN_THREADS"
 _WAIT_S = 0.1
@@ -35,6 +33,7 @@ def run_worker(
     reporter: Reporter,
     *,
     train_device: str | None = None,
+    train_threads: int | None = None,
     idle_s: float | None = None,
     worker: str | None = None,
 ) -> int:
@@ -45,6 +44,7 @@ def run_worker(
         study: Name of the study.
         reporter: Receives progress.
         train_device: Device to train on; None for the study's.
+        train_threads: CPU threads to train with; None for the study's, or as many as pay.
         idle_s: Seconds without work after which to stop; None to wait forever.
         worker: Identity given by the process that started this one; the worker stops when that process does. None
             for a worker started by hand.
@@ -55,15 +55,15 @@ def run_worker(
     config = store.study(study).config
     CallerInputs().check(study, config)
     check_code(store, study)
-    if threads := os.environ.get(THREADS_VARIABLE):
-        torch.set_num_threads(int(threads))
+    given = os.environ.get(THREADS_VARIABLE)
+    threads = TrainingThreads(int(given) if given else train_threads or config.train_threads)
     device = train_device or config.train_device or config.device
-    with WorkerSession(store, study, device, worker=worker, joined=worker is None) as session:
+    with threads, WorkerSession(store, study, device, worker=worker, joined=worker is None) as session:
         if worker is not None:
             _follow_parent(session)
         _obey_signals(session)
         try:
-            evaluator = load_evaluator(store, study, config, reporter, session, train_device)
+            evaluator = load_evaluator(store, study, config, reporter, session, train_device, threads)
             return _work(store, study, evaluator, session, reporter, idle_s)
         except WorkerStoppedError:
             return 0
@@ -98,6 +98,7 @@ def load_evaluator(
     reporter: Reporter,
     session: WorkerSession,
     train_device: str | None = None,
+    threads: TrainingThreads | None = None,
 ) -> Evaluator:
     """Return what trains and scores a study's candidates in this process, as soon as its weights are there.
 
@@ -120,7 +121,7 @@ def load_evaluator(
         unpack(store.artifact(facts.dense_artifact), task.network.model, {})
     assert facts.shared_artifact is not None  # noqa: S101 - waited for
     content = store.artifact(facts.shared_artifact)
-    backend = TrainingBackend(output=config.score_output)
+    backend = TrainingBackend(output=config.score_output, threads=threads)
     return make_evaluator(config, facts, task, backend, searched_space(config, task.network), content)
 
 

@@ -256,7 +256,7 @@ def test_image_folders(refused: Refused, tmp_path: Path) -> None:
         (("profile", "--space", "unifid"), "no search space 'unifid'"),
         (("profile", "--device", "gpu"), "unknown device 'gpu'"),
         (("profile", "--device", "cpu", "--lock-clocks"), "the clocks of cpu cannot be locked"),
-        (("profile", "--threads", "100000"), "--threads 100000 must be between 1 and"),
+        (("profile", "--threads", "100000"), "--threads 100000 needs as many cores, and this process may use"),
         (("profile", "--batch-size", "100000000"), "batch-size must be at most 65536"),
         (("profile", "validate", "absent.jsonl"), "cannot read profile absent.jsonl"),
         (("measure", "nowhere"), "nowhere is not an export"),

@@ -128,3 +128,16 @@ def test_paths_that_no_database_can_store(setting: str, flag: str) -> None:
     with pytest.raises(AutoGateError) as raised:
         config(**{setting: os.fsdecode(b"caf\xe9")})
     assert str(raised.value).startswith(f"{flag} caf\\xe9 holds bytes that are no text and cannot be stored; rename it")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"fresh_profile": True, "profile": "board.jsonl"}, "--fresh-profile and --profile exclude each other"),
+        ({"backend": "ray", "train_threads": 2}, "--train-threads goes with --backend local; with ray, give --cpus"),
+        ({"train_threads": 0}, "--train-threads must be above zero, not 0"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(AutoGateError, match=complaint):
+        config(**settings)

@@ -179,7 +179,8 @@ def test_flags_are_not_used_twice() -> None:
 
 def test_what_a_resume_may_change() -> None:
     search, who_trains = "trials trainings timeout_s finalists allow_stale sampler", "workers backend ray_address"
-    assert set(FREE) == {*search.split(), *who_trains.split(), "gpus_per_trial", "cpus_per_trial"}
+    further = ("gpus_per_trial", "cpus_per_trial", "train_threads", "fresh_profile")
+    assert set(FREE) == {*search.split(), *who_trains.split(), *further}
     assert set(BUDGETS) == {"latency_budget", "max_drop", "memory_budget", "energy_budget"}
     assert set(TARGET) == {"device", "batch_size", "dtype", "layout", "threads", "runtime", "profile", "latency_stat"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_settings_say_how_a_network_runs() -> None:
     [
         ({"batch_size": 0}, "batch size 0 must be at least 1"),
         ({"batch_size": -3}, "batch size -3"),
-        ({"threads": 0}, "--threads 0 must be between 1 and"),
+        ({"threads": 0}, "--threads 0 must be at least 1"),
         ({"dtype": "float8"}, "unknown dtype 'float8'; known: float32, float16, bfloat16"),
         ({"layout": "nchw"}, "unknown layout 'nchw'; known: auto, contiguous, channels_last"),
     ],
@@ -64,3 +66,17 @@ def test_inference_restores_what_it_changes() -> None:
     with pytest.raises(ZeroDivisionError), exclusive_inference(setting(threads=1)):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_no_more_threads_than_cores_that_the_process_may_use() -> None:
+    mine = os.sched_getaffinity(0)
+    with pytest.raises(DeviceError, match=f"may use {len(mine)} .*; lower it to {len(mine)}, or allow more"):
+        setting(threads=len(mine) + 1)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        with pytest.raises(DeviceError, match="--threads 2 needs as many cores, and this process may use 1 "):
+            setting(threads=2)
+        assert setting(threads=None).threads == 1
+    finally:
+        os.sched_setaffinity(0, mine)

@@ -27,7 +27,7 @@ from autogate.latency.profile import (
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.take import drift_between, rough_ms, unit_times
 from autogate.latency.validation import measure_held_out
-from autogate.nas.profiles.profiles import covers
+from autogate.nas.profiles.choosing import covering_model
 from autogate.policy import Gate, Policy
 from autogate.records import ALONE, MIXED, WARM, Profile, UnitSample
 from autogate.sites import Network
@@ -73,8 +73,8 @@ def test_every_gate_is_seen_alone(network: Network, profile: Profile) -> None:
 
 def test_it_is_enough_to_predict_with(network: Network, profile: Profile) -> None:
     space = bind(load_space("unified"), network.sites)
-    assert covers(profile, network, space)
-    model = LatencyModel(profile, network)
+    model = covering_model(profile, network, space)
+    assert model is not None
     assert 0 < model.dense_ms < 1000
     dropped = canonical(
         Policy({name: Gate("drop") for name in network.sites if name.startswith("block")}), network.sites

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autogate.goals import Objective
-from autogate.latency.hardware import setting_of
+from autogate.latency.hardware import Patience, setting_of
 from autogate.latency.model import LatencyModel
+from autogate.latency.profile import Samples, time_networks
 from autogate.nas.loop.candidate_measurement import CandidateMeasurer
 from autogate.nas.loop.context import learn_measured_candidates
 from autogate.policy import Gate, Policy
@@ -49,10 +52,66 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def feedback(store: Store, latency: LatencyModel, limit_ms: float | None) -> CandidateMeasurer:
+SHARE = 0.8  # of dense, that any other network takes
+
+
+def measured(latency: LatencyModel, slowdowns: Iterator[float]) -> Callable[..., Samples]:
+    """Return what times networks on a device that runs dense as predicted, but for a slowdown each time."""
+
+    def time(*args: Any, **how: Any) -> Samples:
+        found = time_networks(*args, **{**how, "seconds": 0.0, "min_rounds": 1})
+        dense_ms = next(slowdowns) * latency.dense_ms
+        wholes = [
+            replace(one, ms=share * dense_ms, iqr_ms=0.0)
+            for one, share in zip(found.networks, (1.0, SHARE), strict=True)
+        ]
+        return Samples(found.units, wholes, found.forms)
+
+    return time
+
+
+def feedback(
+    store: Store, latency: LatencyModel, limit_ms: float | None, *slowdowns: float, reporter: Reporter | None = None
+) -> CandidateMeasurer:
+    run = StudyRun(store, "mine", some_config(), reporter or Reporter())
     return CandidateMeasurer(
-        StudyRun(store, "mine", some_config(), Reporter()), latency, Objective("budget", "p50", limit_ms, None)
+        run,
+        latency,
+        Objective("budget", "p50", limit_ms, None),
+        patience=Patience(0.0, busy_cores=lambda: 0.0),
+        time=measured(latency, iter(slowdowns or [1.0] * 9)),
     )
+
+
+class Notes(Reporter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_other_work_disturbed_is_measured_again(store: Store, seed: int) -> None:
+    rng, latency, policy = random.Random(seed), model(), canonical_policy(4)
+    dense_ms = latency.dense_ms
+    slowdowns = [rng.uniform(1.3, 20.0), rng.uniform(1.3, 20.0), rng.uniform(0.8, 1.2)]
+    assert feedback(store, latency, latency.predict(policy).p50 * 1.001, *slowdowns).maybe_measure(policy)
+    # What was learnt is as if dense took what it took in the profile.
+    assert [one.ms for one in latency.profile.networks if one.phase == MEASURED] == pytest.approx([SHARE * dense_ms])
+
+
+def test_on_a_noisy_machine_predictions_stand(store: Store) -> None:
+    latency, policy, notes = model(), canonical_policy(4), Notes()
+    before = latency.predict(policy).p50
+    looks = feedback(store, latency, before * 1.001, 3.0, 2.0, 1.3, reporter=notes)
+    assert not looks.maybe_measure(policy)
+    assert not looks.maybe_measure(policy)  # nor is it tried again: there are no times left
+    assert latency.predict(policy).p50 == before
+    assert store.study("mine").facts.measured_candidates == ()
+    [line] = notes.heard
+    assert line.startswith("candidates are not measured, only predicted: the machine is too noisy (")
 
 
 def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store) -> None:
@@ -62,10 +121,8 @@ def test_a_candidate_at_the_budget_is_measured_once_and_learnt_from(store: Store
     looks = feedback(store, latency, before.p50 * 1.001)
     assert looks.maybe_measure(policy)
     assert not looks.maybe_measure(policy)
-    measured = [sample for sample in latency.profile.networks if sample.phase == MEASURED]
-    assert [Policy.from_json(sample.policy) for sample in measured] == [policy]
-    # It is on the scale of the profile, in which dense takes what it took there.
-    assert 0.5 * latency.dense_ms < measured[0].ms < 1.5 * latency.dense_ms
+    found = [sample for sample in latency.profile.networks if sample.phase == MEASURED]
+    assert [Policy.from_json(sample.policy) for sample in found] == [policy]
     assert latency.unseen_share(policy) == 0
 
     again = model()

@@ -11,7 +11,7 @@ from autogate.latency.model import LatencyModel, cut_into_units
 from autogate.latency.profile import read_profile, revalidate
 from autogate.models import load_model
 from autogate.nas.profiles import find_profile
-from autogate.nas.profiles.profiles import covers
+from autogate.nas.profiles.choosing import covering_model
 from autogate.policy import Gate
 from autogate.records import Profile
 from autogate.sites import Network, find_sites
@@ -45,7 +45,7 @@ def test_a_sibling_of_the_same_units_is_refused_with_what_differs(its: str, ours
         LatencyModel(taken, here)
     with pytest.raises(ProfileError, match=expected):
         revalidate(taken, here)
-    assert not covers(taken, here, bind(load_space("drop"), here.sites))
+    assert covering_model(taken, here, bind(load_space("drop"), here.sites)) is None
 
 
 def test_another_input_size_is_named() -> None:
