@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from autogate.api.progress import default_reporter
 from autogate.api.study import open_store
 from autogate.api.study_results import ReplayResult
@@ -67,7 +69,7 @@ def replay(
             config = config.model_copy(update={"trials": trials})
             store.set_config(name, config)
         store.claim(name)
-        reporter.begin(name, store.command("studies show", name))
+        reporter.begin(name, f"{store.command('replay', study)} --name {shlex.quote(name)}")
         times = run_replay(store, name, config, reporter)
     fronts = store.fronts(name)
     return ReplayResult(

@@ -152,7 +152,8 @@ def test_progress_on_request_is_plain_lines_where_nobody_watches(
 ) -> None:
     autogate.replay("budget", name="again", trials=4, storage=recorded, progress=True)
     first, *trials, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("study again; after an interruption: autogate ")
+    assert first.startswith("study again; after an interruption: autogate replay budget ")
+    assert first.endswith(" --name again")
     assert [line.split(":")[0] for line in trials] == [f"trial {i} ({i + 1} of 4)" for i in range(4)]
     assert re.fullmatch(r"search: done after \d+\.\d s", last)
 
