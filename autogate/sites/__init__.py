@@ -1,10 +1,12 @@
 """Find the places of a traced CNN where gates can stand."""
 
+from autogate.sites.assembling import assemble, attribute
 from autogate.sites.find import find_sites
 from autogate.sites.graph import activation_key, conv_of, conv_spec, is_add, is_depthwise, layer_text, module_of, region
 from autogate.sites.in_place import changes_state
 from autogate.sites.layers import is_exact_layer, is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, MapNodes, Member, Network, SiteNodes
+from autogate.sites.slicing import slice_channels, width
 from autogate.sites.trace_check import output_difference, randomised_copy
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "Network",
     "SiteNodes",
     "activation_key",
+    "assemble",
+    "attribute",
     "changes_state",
     "conv_of",
     "conv_spec",
@@ -28,4 +32,6 @@ __all__ = [
     "module_of",
     "randomised_copy",
     "region",
+    "slice_channels",
+    "width",
 ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
@@ -28,10 +27,10 @@ from autogate.sites.graph import (
     region,
 )
 from autogate.sites.groups import find_groups
-from autogate.sites.in_place import make_out_of_place
+from autogate.sites.in_place import drop_unread, make_out_of_place
 from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
-from autogate.sites.trace import record_shapes, trace
+from autogate.sites.trace import traced
 from autogate.sites.trace_check import check_trace
 
 # Convolutions that a stem has at most.
@@ -50,11 +49,9 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             module and reason.
     """
     check_network(model, input_shape)
-    graph, closed = trace(model)
-    parameter = next(model.parameters(), None)
-    device = parameter.device if parameter is not None else torch.device("cpu")
-    record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
+    graph, closed = traced(model, input_shape)
     make_out_of_place(graph, model)
+    drop_unread(graph)
     check_trace(model, graph, input_shape)
     found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}

@@ -2,7 +2,6 @@
 
 from autogate.surgery.compact_network import UNIT, compact_form, script_decisions
 from autogate.surgery.dense_check import check_dense
-from autogate.surgery.graph_copy import attribute
 from autogate.surgery.policies import canonical, training_knobs
 from autogate.surgery.sliced_layers import Selected, selections
 from autogate.surgery.training_network import attach_gates, by_path, dense_parts, gate_path, site_at, training_form
@@ -12,7 +11,6 @@ __all__ = [
     "Selected",
     "UNIT",
     "attach_gates",
-    "attribute",
     "by_path",
     "canonical",
     "check_dense",
