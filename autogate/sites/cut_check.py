@@ -17,7 +17,7 @@ from autogate.sites.known_shapes import without_data
 from autogate.sites.layers import is_exact_layer
 from autogate.sites.network import Member
 from autogate.sites.slicing import slice_channels, width
-from autogate.sites.trace_check import randomised_copy
+from autogate.sites.trace_check import randomised_copy, shared_copy
 
 # Of results in float64, so that what differs a little is not taken for a rounding error.
 _TOLERANCE = 1e-9
@@ -43,7 +43,7 @@ def survivors(
     if not groups:
         return set(), set()
     trial = _Trial(model, graph, input_shape, groups)
-    # Without data, a cut after which sizes do not fit shows at once.
+    # A cut after which sizes do not fit shows soonest.
     running = _passing(list(groups), trial.runs)
     equal = _passing(running, trial.agrees)
     return set(equal), set(running) - set(equal)
@@ -69,33 +69,28 @@ class _Trial:
         self._gone = {
             root: _half_of(members, width(model.get_submodule(root), inputs=False)) for root, members in groups.items()
         }
-        self._shapes = assemble(without_data(model), graph, {})
-        for path, part in list(self._shapes.named_modules()):
-            if is_exact_layer(part, nn.BatchNorm2d):
-                self._shapes.set_submodule(path, _SameWidth(part.num_features))
+        self._input_shape, self._sizes = self._for_sizes(input_shape)
         self._numbers: fx.GraphModule | None = None
-        self._input_shape = input_shape
+
+    def _for_sizes(self, input_shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], fx.GraphModule | None]:
+        """Return the smallest input that the network takes, and a form of it that shows cheaply which sizes fit.
+
+        There is no such form of a network that needs data at the full size.
+        """
+        form = _without_norms(assemble(shared_copy(self._model), self._graph, {}))
         channels, height, width_ = input_shape
         for shape in ((channels, height // part, width_ // part) for part in _SMALLER):
-            if min(shape[1:]) >= _SMALLEST_PIXELS and self._runs(shape):
-                self._input_shape = shape
-                break
-        self._needs_data = not self._runs(self._input_shape)
+            if min(shape[1:]) >= _SMALLEST_PIXELS and _runs(form, shape):
+                return shape, form
+        form = _without_norms(assemble(without_data(self._model), self._graph, {}))
+        return input_shape, form if _runs(form, input_shape) else None
 
     def runs(self, roots: list[str]) -> bool:
-        """Whether the network still runs after a cut, as far as that can be told without data."""
-        if self._needs_data:
+        """Whether the network still runs after a cut, as far as that can be told cheaply."""
+        if self._sizes is None:
             return True
-        with _replaced(self._shapes, self._cut(self._shapes, roots)):
-            return self._runs(self._input_shape)
-
-    def _runs(self, shape: tuple[int, int, int]) -> bool:
-        with torch.device("meta"), torch.no_grad():
-            try:
-                self._shapes(torch.zeros(2, *shape))
-            except Exception:  # noqa: BLE001 - of any code of the user's
-                return False
-        return True
+        with _replaced(self._sizes, self._cut(self._sizes, roots)):
+            return _runs(self._sizes, self._input_shape)
 
     def agrees(self, roots: list[str]) -> bool:
         """Whether cutting gives what masking gives, for every reader."""
@@ -147,8 +142,25 @@ class _Trial:
         return gone
 
 
+def _runs(form: nn.Module, shape: tuple[int, int, int]) -> bool:
+    device = next(form.parameters()).device
+    with device, torch.no_grad():
+        try:
+            form(torch.zeros(2, *shape))
+        except Exception:  # noqa: BLE001 - of any code of the user's
+            return False
+    return True
+
+
+def _without_norms(form: fx.GraphModule) -> fx.GraphModule:
+    for path, part in list(form.named_modules()):
+        if is_exact_layer(part, nn.BatchNorm2d):
+            form.set_submodule(path, _SameWidth(part.num_features))
+    return form
+
+
 class _SameWidth(nn.BatchNorm2d):
-    """What a normalisation does to a tensor without data; PyTorch's own takes a hundred times as long there."""
+    """What a normalisation does to sizes; on tensors without data, PyTorch's own takes a hundred times as long."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False, track_running_stats=False, device="meta")

@@ -30,8 +30,9 @@ from autogate.sites.groups import find_groups
 from autogate.sites.in_place import drop_unread, make_out_of_place
 from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
-from autogate.sites.trace import traced
-from autogate.sites.trace_check import check_trace
+from autogate.sites.plain import plain_copy
+from autogate.sites.trace import modes_kept, traced
+from autogate.sites.trace_check import check_trace, output_difference
 
 # Convolutions that a stem has at most.
 _STEM_CONVS = 3
@@ -39,6 +40,9 @@ _STEM_CONVS = 3
 
 def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     """Trace ``model`` and find every site in it.
+
+    Layers of subclasses that fuse or compute something are made plain first, on a copy that shares the weights
+    (:func:`~autogate.sites.plain.plain_copy`); the result's ``model`` then is that copy.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, C, H, W]``.
@@ -49,7 +53,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             module and reason.
     """
     check_network(model, input_shape)
-    graph, closed = traced(model, input_shape)
+    model, graph, closed = _traced(model, input_shape)
     make_out_of_place(graph, model)
     drop_unread(graph)
     check_trace(model, graph, input_shape)
@@ -81,6 +85,21 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside, index=indices.get(site.name, 0))
     nodes_of = {site.name: nodes for _, site, nodes in found}
     return Network(model, graph, input_shape, sites, nodes_of, groups.refused)
+
+
+def _traced(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[nn.Module, fx.Graph, dict[str, str]]:
+    """Trace the network with plain layers in place of fused ones, or as it is where that does not work."""
+    plain = plain_copy(model, input_shape)
+    if plain is not model:
+        with modes_kept(model), modes_kept(plain):
+            model.eval()
+            plain.eval()
+            try:
+                if output_difference(plain, model, input_shape) is None:
+                    return plain, *traced(plain, input_shape)
+            except Exception:  # noqa: BLE001, S110 - of any code of the user's; what is wrong shows below
+                pass
+    return model, *traced(model, input_shape)
 
 
 def _stages(sites: Iterator[Site]) -> dict[str, str]:

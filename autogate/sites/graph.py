@@ -110,13 +110,23 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
 def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
     """Whether the node maps each channel of one tensor to the same channel of its result, with weights per channel."""
     if node.op == "call_function":
-        return node.target in _CHANNELWISE_FUNCTIONS
+        return node.target in _CHANNELWISE_FUNCTIONS or _pads_with_zeros(node)
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
         return is_depthwise(module) and conv_of(node, model) is not None
     if is_exact_layer(module, nn.BatchNorm2d):
         return not _is_called_again(node)
     return is_activation(node, model) or is_one_of(module, _CHANNELWISE_MODULES)
+
+
+def _pads_with_zeros(node: fx.Node) -> bool:
+    """Whether the node surrounds each channel with zeros, as a convolution does itself."""
+    if node.target is not F.pad:
+        return False
+    given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | dict(node.kwargs)
+    pad, mode = given.get("pad"), given.get("mode", "constant")
+    fixed = isinstance(pad, tuple | list) and len(pad) == 4 and all(isinstance(size, int) for size in pad)
+    return bool(fixed and mode == "constant" and not given.get("value"))
 
 
 def chw(node: fx.Node) -> tuple[int, int, int] | None:

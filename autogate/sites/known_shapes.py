@@ -24,10 +24,10 @@ class KnownShapes:
 
     Args:
         model: The network that is traced.
-        input_shape: Channels, height and width of one input.
+        input_shape: Shape of one input, such as channels, height and width.
     """
 
-    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
         self._model = model
         self._input_shape = input_shape
         self._twin: nn.Module | None = None

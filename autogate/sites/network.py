@@ -65,7 +65,7 @@ class Network:
     """A traced network with its sites.
 
     Attributes:
-        model: The user's network.
+        model: The user's network, or a copy with plain layers in place of fused ones that shares its weights.
         graph: Its fx graph, with the shapes of a batch of one in ``meta["shape"]``.
         input_shape: Channels, height and width of one input.
         sites: Sites by name, in the order in which data meets them.
