@@ -31,6 +31,7 @@ from autogate.sites.in_place import drop_unread, make_out_of_place
 from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.plain import plain_copy
+from autogate.sites.refusals import refusals
 from autogate.sites.trace import modes_kept, traced
 from autogate.sites.trace_check import check_trace, output_difference
 
@@ -84,7 +85,8 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             inside = tuple(name for name, block in blocks.items() if {nodes.producer, nodes.consumer} & {*block.inner})
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside, index=indices.get(site.name, 0))
     nodes_of = {site.name: nodes for _, site, nodes in found}
-    return Network(model, graph, input_shape, sites, nodes_of, groups.refused)
+    network = Network(model, graph, input_shape, sites, nodes_of)
+    return replace(network, refused=refusals(network, groups.refused, groups.coupled, closed))
 
 
 def _traced(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[nn.Module, fx.Graph, dict[str, str]]:

@@ -25,10 +25,17 @@ _CUTTABLE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Found:
-    """Group sites with the node that writes them first, and the reasons against those that are none."""
+    """Group sites with the node that writes them first, and the reasons against those that are none.
+
+    Attributes:
+        sites: First writer, site and nodes.
+        refused: Reasons by the path of the convolution that writes the channels first.
+        coupled: For each layer that writes channels, by path, the one that writes them first.
+    """
 
     sites: list[tuple[fx.Node, Site, GroupNodes]]
     refused: Mapping[str, str]
+    coupled: Mapping[str, str]
 
 
 class _RefusedError(Exception):
@@ -56,22 +63,27 @@ def find_groups(
         if node.op == "call_module":
             calls.setdefault(str(node.target), []).append(node)
     try:
-        members, refused = _groups_of_members(Couplings(model, input_shape), graph, model, calls, set(covered))
+        coupled = [*Couplings(model, input_shape).groups()]
+        members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
         reason = f"Torch-Pruning cannot trace how channels are coupled ({type(error).__name__}: {error})"
-        return Found([], {"": reason})
+        return Found([], {"": reason}, {})
     equal, running = survivors(model, graph, input_shape, members)
     for root in set(members) - equal:
         refused[root] = _NOT_AS_MASKED if root in running else _NOT_RUNNING
         del members[root]
     nodes = {root: calls[root][0] for root in members}
-    return Found(
-        [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()], refused
-    )
+    found = [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()]
+    firsts = {p.path: first for first, places in coupled for p in places if p.path and not p.reads}
+    return Found(found, refused, firsts)
 
 
 def _groups_of_members(
-    coupled: Couplings, graph: fx.Graph, model: nn.Module, calls: Mapping[str, list[fx.Node]], covered: set[str]
+    coupled: list[tuple[str, list[Place]]],
+    graph: fx.Graph,
+    model: nn.Module,
+    calls: Mapping[str, list[fx.Node]],
+    covered: set[str],
 ) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
     """Return the members of each group by the path of its first writer, and the reasons against other groups."""
     members: dict[str, tuple[Member, ...]] = {}
@@ -80,7 +92,7 @@ def _groups_of_members(
     for name, node in ((nodes[0].name, nodes[0]) for nodes in calls.values()):
         if name in covered:
             held[(name, False)] = set(range(node.meta["shape"][1]))
-    for first, places in coupled.groups():
+    for first, places in coupled:
         try:
             found = _members(places, calls)
             root = _root(found, graph, model)
@@ -89,7 +101,13 @@ def _groups_of_members(
             continue
         writer = calls[root][0]
         height, width = writer.meta["shape"][2:]
-        if writer.name in covered or height * width == 1 or not any(member.reads for member in found):
+        if writer.name in covered:
+            continue
+        if height * width == 1:
+            refused[root] = "what it writes is one pixel large"
+            continue
+        if not any(member.reads for member in found):
+            refused[root] = "no layer reads its channels"
             continue
         if any(held[(member.node, member.reads)] & {*member.positions} for member in found):
             refused[root] = "some of its channels belong to another site"
@@ -115,7 +133,9 @@ def _members(places: list[Place], calls: Mapping[str, list[fx.Node]]) -> tuple[M
         if not is_one_of(module, _CUTTABLE):
             detail = ", a subclass with another forward pass" if isinstance(module, _CUTTABLE) else ""
             raise _RefusedError(f"{path} is a {type(module).__name__}{detail}")
-        if len(calls.get(path, ())) != 1:
+        if path not in calls:
+            raise _RefusedError(f"{path} is inside of a module that is called as a whole")
+        if len(calls[path]) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.
         one_place = isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Conv2d) and module.groups > 1)

@@ -70,7 +70,7 @@ class Network:
         input_shape: Channels, height and width of one input.
         sites: Sites by name, in the order in which data meets them.
         nodes: Nodes of each site, by site name.
-        refused: Channels that could have been a group site but are not, by the layer that writes them, and why.
+        refused: What looks like a site and is none, by the name that the site would have, and why.
     """
 
     model: nn.Module

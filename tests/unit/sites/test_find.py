@@ -276,7 +276,7 @@ def test_convolutions_called_twice_are_left_alone() -> None:
     network = find_sites(Classifier(nn.Sequential(Shared(), tail)), (3, 16, 16))
     # What the first call writes is no map of its own; what the second one writes has one reader.
     assert list(network.sites) == ["map:body.0.last.input", "map:body.0.last", "group:body.1"]
-    assert network.refused == {"body.0.conv": "body.0.conv is not called exactly once"}
+    assert network.refused["group:body.0.conv"] == "body.0.conv is not called exactly once"
 
 
 def test_normalisations_called_twice_are_left_alone() -> None:
