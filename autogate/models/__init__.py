@@ -2,9 +2,10 @@
 
 from autogate.models.cifar_networks import list_models
 from autogate.models.factory import call_factory, is_factory
-from autogate.models.fit import head_classes
+from autogate.models.head import head_classes
 from autogate.models.load import LoadedModel, default_input_size, load_model
 from autogate.models.weights import state_sha256
+from autogate.models.weightless import without_data
 
 __all__ = [
     "LoadedModel",
@@ -15,4 +16,5 @@ __all__ = [
     "list_models",
     "load_model",
     "state_sha256",
+    "without_data",
 ]

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import fx, nn
 
+from autogate.models import without_data
 from autogate.sites.assembling import assemble
-from autogate.sites.known_shapes import without_data
 from autogate.sites.layers import is_exact_layer
 from autogate.sites.network import Member
 from autogate.sites.slicing import slice_channels, width

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from autogate.models import without_data
 from autogate.sites.assembling import attribute
 
 # What holds for both of them is no property of a batch.
@@ -86,16 +86,6 @@ class KnownShapes:
         if self._twin is None:
             self._twin = without_data(self._model)
         return self._twin.get_submodule(str(node.target))(*args, **kwargs)
-
-
-def without_data(model: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose parameters and buffers have shapes but no data, which costs nothing."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(model, memo).eval()
 
 
 def _needed(node: fx.Node, known: dict[fx.Node, Any]) -> Iterator[fx.Node]:

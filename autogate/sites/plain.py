@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from autogate.errors import ModelError
-from autogate.sites.known_shapes import KnownShapes, without_data
+from autogate.models import without_data
+from autogate.sites.known_shapes import KnownShapes
 from autogate.sites.layers import is_exact_layer
 from autogate.sites.lifting import lift_layers
 from autogate.sites.trace_check import randomised_copy, shared_copy

@@ -182,7 +182,7 @@ def load_model_and_data(
             seed=config.seed,
         )
     module = _copied(model) if loaded is None else loaded.module
-    outputs = head_classes(module)
+    outputs = head_classes(module, images.preprocessing.input_size)
     if outputs is not None and outputs < images.num_classes:
         raise ModelError(f"the network has {outputs} outputs, but {images.name} has {images.num_classes} classes")
     return module, images
