@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from autogate.errors import WeightsError
+from autogate.models.aliases import filled
 from autogate.models.weights import some
 
 
@@ -25,7 +26,7 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, l
         WeightsError: If names or shapes do not match.
     """
     expected = module.state_dict()
-    given = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
+    given = {key: value for key, value in filled(state, module).items() if not _belongs(key, leave_out)}
     shapes = [
         f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
         for key, value in given.items()

@@ -23,6 +23,7 @@ from autogate.sites.graph import (
     is_depthwise,
     is_trunk,
     keeps_channels_apart,
+    mark_tied,
     module_of,
     region,
 )
@@ -57,6 +58,7 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     model, graph, closed = _traced(model, input_shape)
     make_out_of_place(graph, model)
     drop_unread(graph)
+    mark_tied(graph, model)
     check_trace(model, graph, input_shape)
     found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}

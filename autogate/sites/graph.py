@@ -52,6 +52,10 @@ _CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {
 }
 
 
+TIED = "tied"
+"""Key in a node's ``meta`` with the path of another layer that has the same weights."""
+
+
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     """Return the module the node calls, or None for any other node."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -98,8 +102,22 @@ def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
     return None if _is_called_again(node) else module
 
 
+def mark_tied(graph: fx.Graph, model: nn.Module) -> None:
+    """Note at each layer which other one has the same weights, so that none of them passes for one that has its own."""
+    holders: dict[int, dict[str, fx.Node]] = {}
+    for node in graph.nodes:
+        module = module_of(node, model)
+        for parameter in () if module is None else module.parameters():
+            holders.setdefault(id(parameter), {})[str(node.target)] = node
+    for tied in holders.values():
+        for path, node in tied.items() if len(tied) > 1 else ():
+            node.meta[TIED] = next(other for other in tied if other != path)
+
+
 def _is_called_again(node: fx.Node) -> bool:
-    return any(other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node)
+    return TIED in node.meta or any(
+        other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node
+    )
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:

@@ -14,7 +14,7 @@ from torch import fx, nn
 from autogate.records import Coupling, Site
 from autogate.sites.couplings import Couplings, Place
 from autogate.sites.cut_check import survivors
-from autogate.sites.graph import chw, conv_spec, is_depthwise
+from autogate.sites.graph import TIED, chw, conv_spec, is_depthwise
 from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
 
@@ -137,6 +137,8 @@ def _members(places: list[Place], calls: Mapping[str, list[fx.Node]]) -> tuple[M
             raise _RefusedError(f"{path} is inside of a module that is called as a whole")
         if len(calls[path]) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
+        if TIED in calls[path][0].meta:
+            raise _RefusedError(f"{path} has the same weights as {calls[path][0].meta[TIED]}")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.
         one_place = isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Conv2d) and module.groups > 1)
         found.setdefault((path, place.reads and not one_place), {}).update(place.channels)
