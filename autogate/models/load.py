@@ -14,7 +14,8 @@ from autogate.models import timm_models as _timm
 from autogate.models import torchvision_models as _torchvision
 from autogate.models.cifar_networks import INPUT_SIZE, NUM_CLASSES, build_builtin, list_models
 from autogate.models.factory import call_factory, is_factory
-from autogate.models.fit import find_head, fit_weights, head_classes
+from autogate.models.fit import fit_weights
+from autogate.models.head import find_head, head_classes
 from autogate.models.source import Pretrained, Source
 from autogate.models.weights import read_weights, state_sha256
 from autogate.records import Preprocessing
@@ -123,13 +124,13 @@ def load_model(
     source = find_source(name)
     if weights is None:
         module = _build(source, num_classes, seed)
-        return _finish(module, name, None, None, num_classes)
+        return _finish(module, name, None, None, num_classes, source.input_size())
     found = _obtain(source, weights)
     state = source.adapt(dict(found.state))
     module = _build_for(source, state, num_classes, seed, found.label, new_head)
-    head = find_head(module) if new_head else None
+    head = find_head(module, source.input_size()) if new_head else None
     fit_weights(module, state, label=found.label, leave_out=head[0] if head else None)
-    return _finish(module, name, found.label, found.preprocessing, num_classes)
+    return _finish(module, name, found.label, found.preprocessing, num_classes, source.input_size())
 
 
 def default_input_size(name: str) -> int:
@@ -146,8 +147,8 @@ def _build(source: Source, num_classes: int | None, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = source.build(num_classes).cpu().float().eval()
-    built = head_classes(module)
-    if num_classes is not None and built is not None and built != num_classes:
+    built = None if num_classes is None else head_classes(module, source.input_size())
+    if built is not None and built != num_classes:
         advice = "let its factory take num_classes, or use data with as many classes"
         raise ModelError(f"{source.name} has {built} outputs, not {num_classes}; {advice}")
     return module
@@ -170,7 +171,7 @@ def _build_for(
 ) -> nn.Module:
     """Build the network with the class count asked for, or else with that of the weights."""
     module = _build(source, num_classes, seed)
-    head = find_head(module)
+    head = find_head(module, source.input_size())
     weight = state.get(f"{head[0]}.weight") if head else None
     if head is None or weight is None or weight.ndim != head[1].weight.ndim:
         return module  # no class count to compare; loading says what does not match
@@ -191,7 +192,8 @@ def _finish(
     weights: str | None,
     preprocessing: Preprocessing | None,
     num_classes: int | None,
+    input_size: int,
 ) -> LoadedModel:
-    classes = head_classes(module) or num_classes
+    classes = head_classes(module, input_size) or num_classes
     sha256 = None if weights is None else state_sha256(module.state_dict())
     return LoadedModel(module, name, weights, sha256, preprocessing, classes)

@@ -38,15 +38,18 @@ def mark_heads(training: fx.Graph, evaluation: fx.Graph) -> dict[fx.Node, fx.Nod
 
     Returns:
         The node of ``training`` for each of ``evaluation``, output nodes left out; None, with nothing changed, if
-        ``training`` does not do all that ``evaluation`` does, or does not return all that it returns.
+        ``training`` does not do all that ``evaluation`` does, does not return all that it returns, or changes more
+        parameters or buffers.
     """
     pairs = _embedding(training, evaluation)
     if pairs is None:
         return None
+    kept = set(pairs.values())
+    if any(changes_state(node) for node in training.nodes if node not in kept):
+        return None
     ends = [next(node for node in graph.nodes if node.op == "output") for graph in (training, evaluation)]
     in_training, in_evaluation = ends[0].args[0], fx.node.map_arg(ends[1].args[0], lambda node: pairs[node])
     if in_training == in_evaluation:
-        kept = set(pairs.values())
         for node in reversed(list(training.nodes)):
             if node not in kept and node.op != "output" and not node.users:
                 training.erase_node(node)
@@ -97,12 +100,10 @@ def _same(training: fx.Node, evaluation: fx.Node, pairs: dict[fx.Node, fx.Node])
 
 def split_heads(graph: fx.Graph) -> TrainingHeads | None:
     """Take out of a graph what only training needs, and return it; None if there is nothing."""
-    result = next((node for node in graph.nodes if node.target is training_result), None)
+    inner, result = training_only(graph), result_in_training(graph)
     if result is None:
         return None
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
-    inner = [node for node in graph.nodes if node not in needed]
-    entries = list(dict.fromkeys(node for user in inner for node in user.all_input_nodes if node in needed))
+    entries = list(dict.fromkeys(node for user in inner for node in user.all_input_nodes if node not in inner))
     heads = fx.Graph()
     copies = {node: heads.placeholder(node.name) for node in entries}
     for node in inner:
@@ -113,13 +114,22 @@ def split_heads(graph: fx.Graph) -> TrainingHeads | None:
     return TrainingHeads(heads, tuple(node.name for node in entries))
 
 
+def result_in_training(graph: fx.Graph) -> fx.Node | None:
+    """Return the node that holds what a network returns in training, if that is more than in evaluation."""
+    return next((node for node in graph.nodes if node.target is training_result), None)
+
+
+def training_only(graph: fx.Graph) -> dict[fx.Node, None]:
+    """Return what only training needs, in order."""
+    if result_in_training(graph) is None:
+        return {}
+    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
+    return {node: None for node in graph.nodes if node not in needed}
+
+
 def read_in_training(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes whose tensors are read, directly or not, by what only training needs."""
-    result = next((node for node in graph.nodes if node.target is training_result), None)
-    if result is None:
-        return set()
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
-    return {source for node in graph.nodes if node not in needed for source in node.all_input_nodes}
+    return {source for node in training_only(graph) for source in node.all_input_nodes}
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -57,7 +57,8 @@ def test_channels_that_a_linear_layer_reads_flattened() -> None:
 def test_padding_between_channels_is_refused_with_a_reason() -> None:
     network = known_network("resnet20")
     assert not [name for name in network.sites if name.startswith("group:")]
-    assert network.refused == {"conv1": "cutting its channels out changes more than masking them"}
+    reason = "without some of its channels the network does not run: its code counts on their number"
+    assert network.refused["group:conv1"] == reason
 
 
 class Net(nn.Module):
@@ -120,4 +121,4 @@ def test_other_padding_than_with_zeros_is_refused_with_a_reason() -> None:
     assert "group:stem" in network_of(Net("zeros"), 8).sites
     reflecting = network_of(Net("reflect"), 8)
     assert "group:stem" not in reflecting.sites
-    assert reflecting.refused["stem"] == "stem pads in another way than with zeros of a given number"
+    assert reflecting.refused["group:stem"] == "stem pads in another way than with zeros of a given number"

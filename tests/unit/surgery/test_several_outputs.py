@@ -7,12 +7,22 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from autogate.gates import FAMILIES
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import Network, difference, find_sites, tensors_of
 from autogate.surgery import attach_gates, canonical, check_dense, compact_form, run_heads, training_form
-from tests.support.heads import Body, example, named, scores, scores_and_side, side_before_in_training, side_in_training
+from tests.support.heads import (
+    Body,
+    Unit,
+    example,
+    named,
+    scores,
+    scores_and_side,
+    side_before_in_training,
+    side_in_training,
+)
 from tests.support.networks import lively, random_policy
 
 ENDS = [scores_and_side, named, side_in_training, side_before_in_training]
@@ -51,9 +61,33 @@ def test_what_runs_in_training_only_costs_nothing_elsewhere(end: Callable[..., A
     compact = compact_form(here, DENSE, {})
     assert not hasattr(compact, "side")
     assert "group:stem" not in here.sites
-    assert here.refused["stem"] == "its channels are also read by what runs in training only"
+    assert here.refused["group:stem"] == "its channels are also read by what runs in training only"
     # All others are the sites of a network without such heads.
     assert set(here.sites) == set(network(scores).sites) - {"group:stem"}
+
+
+class WithLayers(Body):
+    """Its head has a residual unit and maps of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(self.scores_and_aux)
+        self.aux = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), Unit(8), nn.Conv2d(8, 4, 1))
+
+    @staticmethod
+    def scores_and_aux(net: Body, first: torch.Tensor, last: torch.Tensor) -> Any:
+        aux = net.aux(first) if net.training else None
+        found = scores(net, first, last)
+        return (found, aux) if net.training else found
+
+
+def test_layers_that_run_in_training_only_are_no_sites() -> None:
+    here, without = check_dense(find_sites(lively(WithLayers()), (3, 8, 8))), network(scores)
+    assert set(here.sites) == set(without.sites) - {"group:stem"}
+    assert [site.index for site in here.sites.values() if site.kind == "block"] == [0, 1, 2]
+    named = {name: reason for name, reason in here.refused.items() if "aux" in name}
+    assert named == dict.fromkeys(
+        ("map:aux.0", "map:aux.2.conv1", "map:aux.2.conv2", "map:aux.3"), "it runs in training only"
+    )
 
 
 @pytest.mark.parametrize("end", IN_TRAINING)
