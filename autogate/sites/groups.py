@@ -74,8 +74,15 @@ def find_groups(
         del members[root]
     nodes = {root: calls[root][0] for root in members}
     found = [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()]
-    firsts = {p.path: first for first, places in coupled for p in places if p.path and not p.reads}
+    # What treats channels apart holds them on both sides.
+    firsts = {
+        p.path: first for first, places in coupled for p in places if p.path and not (p.reads and _mixes(p.module))
+    }
     return Found(found, refused, firsts)
+
+
+def _mixes(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
 
 
 def _groups_of_members(
