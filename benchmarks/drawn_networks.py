@@ -2,8 +2,7 @@
 
     python benchmarks/drawn_networks.py [--seed 0] [--networks 50]
 
-Needs the ``timm`` extra. Each network is built as a user builds it, ``timm.create_model(name)``, in a process of its
-own.
+Needs the ``timm`` extra. Each network is built as a user builds it: ``timm.create_model(name)``.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,33 +25,40 @@ from autogate.sites import Network, conv_spec, find_sites, module_of
 
 # Larger ones take gigabytes; they are passed over.
 MOST_PARAMETERS = 60_000_000
-LIMIT_S = 300
 
 
 def main() -> None:
-    """Write one row per network."""
+    """Write one row per network; those that an interrupted run has written stay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "drawn-networks.json")
-    parser.add_argument("--one", help="print the row of one network")
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(row(args.one)))
-        return
-    rows = []
+    torch.set_num_threads(1)
+    command = f"python benchmarks/drawn_networks.py --seed {args.seed} --networks {args.networks}"
+    rows = written(args.out, command)
     for name in drawn(args.seed, args.networks):
-        rows.append(row_apart(name))
-        print(json.dumps(rows[-1])[:300], flush=True)
-        found = [one["share_of_macs"] for one in rows]
+        if name in rows:
+            continue
+        rows[name] = row(name)
+        print(name, {key: value for key, value in rows[name].items() if key != "no_site"}, flush=True)
+        shares = sorted(one["share_of_macs"] for one in rows.values())
         document = {
-            "command": f"python benchmarks/drawn_networks.py --seed {args.seed} --networks {args.networks}",
+            "command": command,
             "torch": torch.__version__,
             "most_parameters": MOST_PARAMETERS,
-            "median_share_of_macs": sorted(found)[len(found) // 2],
+            "median_share_of_macs": shares[len(shares) // 2],
             "networks": rows,
         }
         args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def written(out: Path, command: str) -> dict[str, Any]:
+    """Return the rows of an earlier run of the same command."""
+    if not out.is_file():
+        return {}
+    document = json.loads(out.read_text(encoding="utf-8"))
+    return dict(document["networks"]) if document["command"] == command else {}
 
 
 def drawn(seed: int, count: int) -> list[str]:
@@ -76,30 +80,14 @@ def drawn(seed: int, count: int) -> list[str]:
     return chosen
 
 
-def row_apart(name: str) -> dict[str, Any]:
-    """Return a network's row, found in a process of its own."""
-    command = [sys.executable, __file__, "--one", name]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own command
-            command, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"name": name, "share_of_macs": 0.0, "error": f"took more than {LIMIT_S} s"}
-    if done.returncode:
-        return {"name": name, "share_of_macs": 0.0, "error": done.stderr.strip().splitlines()[-1:]}
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
 def row(name: str) -> dict[str, Any]:
     """Return what is found in one network."""
     import timm
 
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     module = timm.create_model(name).eval()
     channels, height, width = module.default_cfg["input_size"]
     known: dict[str, Any] = {
-        "name": name,
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "share_of_macs": 0.0,
     }

@@ -60,4 +60,4 @@ class TimmSource(Source):
         config = module.pretrained_cfg
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
         preprocessing = Preprocessing(int(config["input_size"][-1]), mean, std)
-        return Pretrained(module.state_dict(), preprocessing, f"{self.name} pretrained")
+        return Pretrained({"": module.state_dict()}, preprocessing, f"{self.name} pretrained")

@@ -17,6 +17,7 @@ from torch import nn
 
 from autogate.models import without_data
 from autogate.sites.trace_check import randomised_copy
+from autogate.system import import_torch_pruning
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,12 @@ class Couplings:
             self._build(randomised_copy(model).cpu(), input_shape)
 
     def _build(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
-        import torch_pruning
-
         # What is frozen has no gradient, along which the graph is found.
         model.requires_grad_()
         self._paths = {module: path for path, module in model.named_modules()}
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            self._graph = torch_pruning.DependencyGraph().build_dependency(model, torch.ones(1, *input_shape))
+            self._graph = import_torch_pruning().DependencyGraph().build_dependency(model, torch.ones(1, *input_shape))
 
     def groups(self) -> Iterator[tuple[str, list[Place]]]:
         """Yield each group of channels with the path of the convolution that writes it first."""

@@ -80,7 +80,10 @@ def find_groups(
         del members[root]
     nodes = {root: calls[root][0] for root in members}
     found = [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()]
-    firsts = {p.path: first for first, places in coupled for p in places if p.path and not p.reads}
+    # What treats channels apart holds them on both sides.
+    firsts = {
+        p.path: first for first, places in coupled for p in places if p.path and not (p.reads and _mixes(p.module))
+    }
     return Found(found, refused, firsts)
 
 
@@ -92,10 +95,13 @@ def _written_for_heads(graph: fx.Graph, model: nn.Module) -> set[str]:
         node = todo.pop()
         if node not in found:
             found.add(node)
-            module = module_of(node, model)
-            mixes = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
-            todo += () if mixes else node.all_input_nodes
+            todo += () if _mixes(module_of(node, model)) else node.all_input_nodes
     return {node.name for node in found}
+
+
+def _mixes(module: nn.Module | None) -> bool:
+    """Whether each channel that a layer writes depends on all that it reads."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
 
 
 def _groups_of_members(

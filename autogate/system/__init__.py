@@ -3,6 +3,7 @@
 from autogate.system.compat import (
     allocation_sizes,
     has_known_optuna_tables,
+    import_torch_pruning,
     insert_optuna_params,
     occupy_gpu,
     optuna_schema,
@@ -23,6 +24,7 @@ __all__ = [
     "allocation_sizes",
     "code_version",
     "has_known_optuna_tables",
+    "import_torch_pruning",
     "insert_optuna_params",
     "is_dead",
     "make_shared_folder",

@@ -79,6 +79,7 @@ def test_every_convolution_of_a_random_network_is_in_a_site_or_has_a_reason(seed
     torch.manual_seed(seed)
     network = find_sites(Net(nn.Sequential(*parts, Unit())), SHAPE)
     assert unnamed(network) == []
+    assert "cannot be told" not in " ".join(network.refused.values())
 
 
 @pytest.mark.parametrize(
