@@ -33,7 +33,7 @@ from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
 from autogate.sites.plain import plain_copy
 from autogate.sites.refusals import refusals
-from autogate.sites.trace import modes_kept, traced
+from autogate.sites.trace import buffers_kept, modes_kept, traced
 from autogate.sites.trace_check import check_trace, output_difference
 from autogate.sites.training_heads import result_in_training, split_heads, training_only
 
@@ -56,6 +56,11 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             module and reason.
     """
     check_network(model, input_shape)
+    with buffers_kept(model):
+        return _found(model, input_shape)
+
+
+def _found(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     model, graph, closed = _traced(model, input_shape)
     make_out_of_place(graph, model)
     drop_unread(graph, result_in_training(graph))

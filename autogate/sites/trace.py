@@ -165,6 +165,19 @@ def _run(
 
 
 @contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Give every buffer its value back in the end; code that is opened in training may count, or keep statistics."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+
+
+@contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
     """Give every module its training flag back in the end."""
     modes = {module: module.training for module in model.modules()}

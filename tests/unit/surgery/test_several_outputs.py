@@ -90,6 +90,26 @@ def test_layers_that_run_in_training_only_are_no_sites() -> None:
     )
 
 
+class Halved(nn.BatchNorm2d):
+    """A normalisation with a forward pass of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) / 2
+
+
+def test_statistics_of_heads_are_kept_in_training_alone() -> None:
+    module = lively(WithLayers())
+    module.aux.append(Halved(4))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    here = find_sites(module, (3, 8, 8))
+    form = training_form(here, {}).eval()
+    form(example())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    expected, found = (tensors_of(net.train()(example())) for net in (module, form))
+    assert difference(found, expected, 1e-5) is None
+    assert not torch.equal(module.aux[-1].running_mean, before["aux.4.running_mean"])
+
+
 @pytest.mark.parametrize("end", IN_TRAINING)
 def test_heads_learn_or_are_left_alone(end: Callable[..., Any]) -> None:
     here = network(end)
