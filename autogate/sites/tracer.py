@@ -23,6 +23,10 @@ from autogate.system import one_line
 _FOREIGN = (Path(torch.__file__).parent, Path(__file__).parents[1])
 
 
+# How torch.fx names tensors that are no parameters.
+_CONSTANT = "_tensor_constant"
+
+
 class _KnownProxy(InPlaceProxy):
     """Answers what shapes alone decide: branches, loops over sizes, and numbers that Python needs at once."""
 
@@ -93,7 +97,9 @@ class Tracer(fx.Tracer):
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Record an operation, and in which module it is."""
-        self.steps.setdefault(self._entered[-1], []).append((kind, target))
+        # A tensor that the code makes anew in every pass is numbered by torch.fx, on and on.
+        step = _CONSTANT if kind == "get_attr" and str(target).startswith(_CONSTANT) else target
+        self.steps.setdefault(self._entered[-1], []).append((kind, step))
         return super().create_node(kind, target, *args, **kwargs)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
