@@ -22,6 +22,9 @@ from autogate.system import one_line
 # Code below these is not the user's.
 _FOREIGN = (Path(torch.__file__).parent, Path(__file__).parents[1])
 
+# How torch.fx names tensors that are no parameters.
+_CONSTANT = "_tensor_constant"
+
 
 class _KnownProxy(InPlaceProxy):
     """Answers what shapes alone decide: branches, loops over sizes, and numbers that Python needs at once."""
@@ -93,7 +96,7 @@ class Tracer(fx.Tracer):
 
     def create_node(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Record an operation, and in which module it is."""
-        self.steps.setdefault(self._entered[-1], []).append((kind, target))
+        self.steps.setdefault(self._entered[-1], []).append(step_of(kind, target))
         return super().create_node(kind, target, *args, **kwargs)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
@@ -148,6 +151,14 @@ class Tracer(fx.Tracer):
             yield
         finally:
             self._computes = False
+
+
+def step_of(kind: str, target: Any) -> tuple[str, Any]:
+    """Return what an operation does, alike in every trace of a network.
+
+    A tensor that the code makes anew in every pass is numbered by torch.fx, on and on.
+    """
+    return kind, _CONSTANT if kind == "get_attr" and str(target).startswith(_CONSTANT) else target
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import fx
 
 from autogate.sites.in_place import changes_state
+from autogate.sites.tracer import step_of
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,8 @@ def _embedding(training: fx.Graph, evaluation: fx.Graph) -> dict[fx.Node, fx.Nod
 
 def _same(training: fx.Node, evaluation: fx.Node, pairs: dict[fx.Node, fx.Node]) -> bool:
     """Whether two nodes do the same with the same tensors, flags that say "in training" aside."""
-    if (training.op, training.target, len(training.args), training.kwargs.keys()) != (
-        evaluation.op,
-        evaluation.target,
+    if (step_of(training.op, training.target), len(training.args), training.kwargs.keys()) != (
+        step_of(evaluation.op, evaluation.target),
         len(evaluation.args),
         evaluation.kwargs.keys(),
     ):

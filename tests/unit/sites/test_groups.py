@@ -122,3 +122,19 @@ def test_other_padding_than_with_zeros_is_refused_with_a_reason() -> None:
     reflecting = network_of(Net("reflect"), 8)
     assert "group:stem" not in reflecting.sites
     assert reflecting.refused["group:stem"] == "stem pads in another way than with zeros of a given number"
+
+
+def test_trying_out_cuts_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    class Fixed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x[:, torch.arange(3)].reshape(-1, 3, 8, 8)) @ torch.eye(4)
+
+    class Counted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.ones(8, 1, 1)
+
+    network = network_of(Fixed(Counted()), 8)
+    reason = "without some of its channels the network does not run: its code counts on their number"
+    assert network.refused["group:stem"] == reason
+    assert "group:left" in network.sites
+    assert capfd.readouterr() == ("", "")

@@ -81,6 +81,13 @@ def sites_of(module: nn.Module) -> list[str]:
     return [name for name in network.sites if not name.startswith("group:")]
 
 
+class MakesTensors(Net):
+    """Makes a tensor of a size that it asks for, in float32 whatever the weights are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x @ torch.eye(x.shape[-1]))
+
+
 SITES = ["block:unit", "map:unit.conv1"]
 
 
@@ -92,6 +99,10 @@ def test_other_arguments_have_their_defaults() -> None:
     module = ManyArguments(Unit())
     assert sites_of(module) == SITES
     assert [node.target for node in find_sites(module, SHAPE).graph.nodes if node.op == "placeholder"] == ["x"]
+
+
+def test_tensors_made_in_a_pass_are_constants() -> None:
+    assert sites_of(MakesTensors(Unit())) == SITES
 
 
 def asserts(x: Tensor) -> None:
