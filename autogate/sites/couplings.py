@@ -19,6 +19,9 @@ from autogate.models import without_data
 from autogate.sites.trace_check import randomised_copy
 from autogate.system import import_torch_pruning
 
+# Slices of slices can move a channel on for ever; the largest networks stay far below.
+_MOST_POSITIONS = 3_000_000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -93,6 +96,7 @@ class Couplings:
         start = (self._graph.module2node[module], self._graph.get_pruner_of_module(module).prune_out_channels)
         every = [_Index(channel, channel) for channel in range(module.out_channels)]
         found: dict[tuple[Any, Any], dict[int, int]] = defaultdict(dict)
+        held = 0
         todo = [(start, every)]
         while todo:
             place, indices = todo.pop()
@@ -103,6 +107,9 @@ class Couplings:
                     fresh.append(index)
             if not fresh:
                 continue
+            held += len(fresh)
+            if held > _MOST_POSITIONS:
+                raise RuntimeError("channels are found at ever more positions")
             node, handler = place
             for dependency in node.dependencies:
                 if not dependency.is_triggered_by(handler):

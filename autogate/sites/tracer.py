@@ -168,7 +168,8 @@ def reason_of(error: BaseException) -> str:
     elif isinstance(error, AssertionError) and not str(error):
         reason = "an assertion fails"
     else:
-        reason = one_line(error)
+        # What stands for a tensor in a trace is one to the user.
+        reason = one_line(error).replace(_KnownProxy.__name__, "Tensor").replace(_KnownAttribute.__name__, "Tensor")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if not any(file.is_relative_to(root) for root in _FOREIGN):

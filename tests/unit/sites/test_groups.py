@@ -138,3 +138,10 @@ def test_trying_out_cuts_prints_nothing(capfd: pytest.CaptureFixture[str]) -> No
     assert network.refused["group:stem"] == reason
     assert "group:left" in network.sites
     assert capfd.readouterr() == ("", "")
+
+
+def test_channels_that_get_everywhere_cost_the_groups_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autogate.sites.couplings._MOST_POSITIONS", 20)
+    network = network_of(load_model("resnet20").module, 32)
+    assert {site.kind for site in network.sites.values()} == {"block", "map"}
+    assert "channels are found at ever more positions" in network.refused["group:"]
