@@ -18,7 +18,7 @@ from torch import nn
 from autogate.errors import AutoGateError, ExportError
 from autogate.exporters import program_of
 from autogate.gates import FAMILIES, get_family
-from autogate.models import default_input_size, load_model
+from autogate.models import default_input_size, list_models, load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import Network, find_sites
 from autogate.surgery import attach_gates, canonical, compact_form, training_form
@@ -68,14 +68,15 @@ def main() -> None:
     lines = [
         "# Networks",
         "",
-        "Made by `python benchmarks/networks.py`. Sites by kind; for each family, the number of sites it fits and the",
+        "Made by `python benchmarks/networks.py`. Sites by kind; whether a network that a user built with its library",
+        "and passed as a module has the same ones; for each family, the number of sites it fits and the",
         "largest difference between training and compact form with the family at all of them, relative to the largest",
         f"output (at most {TOLERANCE:g} wanted; where it is more, rounding has decided between two channels or columns",
         "judged alike to seven digits, and the difference in float64 is beside it); last, what `torch.export` makes of",
         "the compact form at batch 1.",
         "",
-        f"| network | blocks | maps | groups | {' | '.join(names)} | `.pt2` |",
-        f"|---|{'---|' * (len(names) + 4)}",
+        f"| network | blocks | maps | groups | as a module | {' | '.join(names)} | `.pt2` |",
+        f"|---|{'---|' * (len(names) + 5)}",
     ]
     reasons = ["", "What does not fit, and why:", ""]
     for name in args.only:
@@ -117,15 +118,40 @@ def row(name: str) -> tuple[str, list[str]]:
             compact.float()
         exports.append(f"{family} {exported(compact, network)}")
     counts = (str(kinds.count(kind)) for kind in ("block", "map", "group"))
-    return f"| {name} | {' | '.join([*counts, *cells])} | {'; '.join(exports)} |", why
+    return f"| {name} | {' | '.join([*counts, _as_module(name, network), *cells])} | {'; '.join(exports)} |", why
 
 
 def _refused(network: Network) -> list[str]:
-    """Return the reasons against groups, each once, with the number of groups and one of them."""
+    """Return the reasons against sites, each once, with the number of places and one of them."""
     places: dict[str, list[str]] = {}
     for at, reason in network.refused.items():
         places.setdefault(" ".join(word for word in reason.split() if "." not in word), []).append(at)
-    return [f"groups: {reason}" + (f" ({len(at)}, such as {at[0]})" if at[0] else "") for reason, at in places.items()]
+    return [f"{reason} ({len(at)}, such as {at[0]})" for reason, at in places.items()]
+
+
+def built_by_a_user(name: str) -> nn.Module | None:
+    """Return the network as a user's own code gets it from its library; None for AutoGate's own networks."""
+    if name.startswith("timm:"):
+        import timm
+
+        return timm.create_model(name.removeprefix("timm:"))  # type: ignore[no-any-return]
+    if name in list_models():
+        return None
+    import torchvision
+
+    return torchvision.models.get_model(name, weights=None)  # type: ignore[no-any-return]
+
+
+def _as_module(name: str, network: Network) -> str:
+    """Return whether the network has the same sites if a user builds it and passes the module."""
+    module = built_by_a_user(name)
+    if module is None:
+        return "–"
+    try:
+        found = find_sites(module, network.input_shape).sites
+    except AutoGateError as error:
+        return str(error)
+    return "same" if list(found) == list(network.sites) else f"{len(found)} sites"
 
 
 def _why(family: str, network: Network) -> str:

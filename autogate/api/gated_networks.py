@@ -22,6 +22,8 @@ _POLICY = "autogate_policy"
 def apply_policy(model: nn.Module, policy: Policy, example_inputs: ExampleInputs) -> fx.GraphModule:
     """Return ``model`` with the policy's gates in training form; it shares the model's weights.
 
+    Weights that a layer computes in every pass, such as standardised ones, are parameters of the form alone.
+
     Args:
         model: A network that takes one image batch.
         policy: The policy; every gate must fit its site.
@@ -74,12 +76,25 @@ def compact_model(
                 "`applied` was made of another network; pass what apply_policy(model, policy, …) made of this one"
             )
         # A gate that is always shut is not in the form: there is nothing it could have learnt.
+        _adopt_weights(network, model, applied)
         gates |= {
             site: cast("TrainingGate", applied.get_submodule(gate_path(site)))
             for site, gate in gates.items()
             if not gate.shut
         }
     return compact_form(network, complete, gates)
+
+
+def _adopt_weights(network: Network, model: nn.Module, applied: fx.GraphModule) -> None:
+    """Give layers that were made plain the weights they were trained to; all others are shared with ``model``."""
+    trained = dict(applied.named_parameters())
+    shared = {id(parameter) for parameter in model.parameters()}
+    for name, own in network.model.named_parameters():
+        path, _, last = name.rpartition(".")
+        # A layer of which a part is trained at a time is wrapped.
+        other = trained.get(name, trained.get(f"{path}.layer.{last}"))
+        if id(own) not in shared and other is not None:
+            own.data = other.detach().clone()
 
 
 def gate_loss(network: nn.Module, fraction: float) -> torch.Tensor | float:

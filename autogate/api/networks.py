@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, cast
 
 from autogate.api.gated_networks import input_shape
 from autogate.api.progress import default_reporter
@@ -40,7 +40,7 @@ def find_sites(
 ) -> list[SiteInfo]:
     """Return the sites of a network with shapes and MACs, and the families that fit each.
 
-    Channels that look like a site but cannot be cut come last, with the reason.
+    What looks like a site but is none comes last, with the reason.
 
     Args:
         model: Network: a name, or a module of your own.
@@ -59,7 +59,7 @@ def find_sites(
     """
     from autogate.gates import FAMILIES
     from autogate.models import default_input_size, input_channels, load_model
-    from autogate.records import Preprocessing, Site
+    from autogate.records import Preprocessing, Site, SiteKind
     from autogate.sites import find_sites
 
     if example_inputs is None and not isinstance(model, str):
@@ -76,7 +76,10 @@ def find_sites(
         families = [] if reason else [name for name, family in FAMILIES.items() if family.fits(site)]
         return SiteInfo({**asdict(site), "families": families, "reason": reason})
 
-    refused = [info(Site(f"group:{at}", "group", "", (0, 0, 0), 0, ()), why) for at, why in network.refused.items()]
+    refused = [
+        info(Site(name, cast("SiteKind", name.partition(":")[0]), "", (0, 0, 0), 0, ()), why)
+        for name, why in network.refused.items()
+    ]
     return [*(info(site, "") for site in network.sites.values()), *refused]
 
 

@@ -30,6 +30,7 @@ from autogate.exporters.exporter import (
 )
 from autogate.exporters.load import load_export
 from autogate.exporters.registry import EXPORTERS
+from autogate.models import stored_once
 from autogate.sites import tensors_of
 from autogate.system import one_line
 from autogate.training import class_scores
@@ -89,8 +90,7 @@ def _let_others_read(folder: Path) -> None:
 
 def _write(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dict[str, Any]:
     (draft / POLICY_FILE).write_text(json.dumps(item.policy.to_json(), indent=2) + "\n", encoding="utf-8")
-    state = {name: value.contiguous() for name, value in item.compact.state_dict().items()}
-    safetensors.torch.save_file(state, str(draft / WEIGHTS_FILE))
+    safetensors.torch.save_file(stored_once(item.compact), str(draft / WEIGHTS_FILE))
     images = item.images
     kept = max(item.batch_size, min(len(images), _INPUT_BYTES // (images[0].numel() * 4)))
     safetensors.torch.save_file({"images": images[:kept].contiguous()}, str(draft / INPUTS_FILE))

@@ -15,7 +15,7 @@ from torch import nn
 from autogate.errors import ExportError, PolicyError
 from autogate.exporters.exporter import INPUTS_FILE, POLICY_FILE, REPORT_FILE, SCHEMA, WEIGHTS_FILE
 from autogate.goals import is_brought
-from autogate.models import load_model
+from autogate.models import filled, load_model
 from autogate.policy import DENSE, Policy
 from autogate.records import Preprocessing, Setting
 from autogate.sites import Network, find_sites
@@ -86,7 +86,7 @@ def load_export(path: Path, model: nn.Module | None = None) -> Exported:
     dense = compact_form(network, DENSE, {})
     gated = compact_form(network, policy, attach_gates(network, policy), plan=report.get("executors", {}))
     try:
-        gated.load_state_dict(state)
+        gated.load_state_dict(filled(state, gated))
     except RuntimeError as error:
         raise ExportError(f"the weights in {path} do not fit its policy: {one_line(error, 150)}") from None
     return Exported(gated, dense, network, policy, images, setting, report)

@@ -1,4 +1,4 @@
-"""Find the classifier of a network, and fit a state dict to a network with another one."""
+"""Fit a state dict to a network."""
 
 from __future__ import annotations
 
@@ -9,29 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from autogate.errors import WeightsError
+from autogate.models.aliases import filled
 from autogate.models.weights import some
 from autogate.system import one_line
-
-
-def find_head(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d] | None:
-    """Return name and module of the classifier, or None if there is none.
-
-    That is the last ``nn.Linear`` in module order, or the last 1x1 convolution of a network without any.
-    """
-    linear: tuple[str, nn.Linear] | None = None
-    conv: tuple[str, nn.Conv2d] | None = None
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear):
-            linear = name, part
-        elif isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1):
-            conv = name, part
-    return linear or conv
-
-
-def head_classes(module: nn.Module) -> int | None:
-    """Return the number of outputs of the classifier, or None if there is no classifier."""
-    head = find_head(module)
-    return None if head is None else int(head[1].weight.shape[0])
 
 
 def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, leave_out: str | None = None) -> None:
@@ -47,7 +27,7 @@ def fit_weights(module: nn.Module, state: Mapping[str, Tensor], *, label: str, l
         WeightsError: If names or shapes do not match.
     """
     expected = module.state_dict()
-    given = {key: value for key, value in state.items() if not _belongs(key, leave_out)}
+    given = {key: value for key, value in filled(state, module).items() if not _belongs(key, leave_out)}
     shapes = [
         f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
         for key, value in given.items()

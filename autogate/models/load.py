@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from autogate.errors import ModelError, WeightsError
 from autogate.models import timm_models as _timm
 from autogate.models import torchvision_models as _torchvision
+from autogate.models.checkpoints import select_weights
 from autogate.models.cifar_networks import INPUT_SIZE, NUM_CLASSES, build_builtin, list_models
 from autogate.models.factory import call_factory, is_factory
-from autogate.models.fit import find_head, fit_weights, head_classes
+from autogate.models.fit import fit_weights
+from autogate.models.head import Head, find_head, head_classes
 from autogate.models.source import Pretrained, Source
-from autogate.models.weights import read_weights, state_sha256
+from autogate.models.weights import check_finite, read_weights, state_sha256
 from autogate.records import Preprocessing
 from autogate.system import suggest
 
@@ -123,13 +125,18 @@ def load_model(
     source = find_source(name)
     if weights is None:
         module = _build(source, num_classes, seed)
-        return _finish(module, name, None, None, num_classes)
+        return _finish(module, name, None, None, num_classes, source.input_size())
     found = _obtain(source, weights)
-    state = source.adapt(dict(found.state))
-    module = _build_for(source, state, num_classes, seed, found.label, new_head)
-    head = find_head(module) if new_head else None
-    fit_weights(module, state, label=found.label, leave_out=head[0] if head else None)
-    return _finish(module, name, found.label, found.preprocessing, num_classes)
+    module = _build(source, num_classes, seed)
+    head = find_head(module, source.input_size())
+    new = head[0] if head and new_head else None
+    state = select_weights(found.states, module.state_dict(), label=found.label, adapt=source.adapt, leave_out=new)
+    check_finite(state, found.label)
+    classes = _classes_to_build(head, state, num_classes, found.label, new_head)
+    if classes is not None:
+        module = _build(source, classes, seed)
+    fit_weights(module, state, label=found.label, leave_out=new)
+    return _finish(module, name, found.label, found.preprocessing, num_classes, source.input_size())
 
 
 def default_input_size(name: str) -> int:
@@ -146,8 +153,8 @@ def _build(source: Source, num_classes: int | None, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = source.build(num_classes).cpu().float().eval()
-    built = head_classes(module)
-    if num_classes is not None and built is not None and built != num_classes:
+    built = None if num_classes is None else head_classes(module, source.input_size())
+    if built is not None and built != num_classes:
         advice = "let its factory take num_classes, or use data with as many classes"
         raise ModelError(f"{source.name} has {built} outputs, not {num_classes}; {advice}")
     return module
@@ -160,27 +167,18 @@ def _obtain(source: Source, weights: str) -> Pretrained:
     return Pretrained(read_weights(path), source.recognise(path), weights)
 
 
-def _build_for(
-    source: Source,
-    state: Mapping[str, Tensor],
-    num_classes: int | None,
-    seed: int,
-    label: str,
-    new_head: bool,
-) -> nn.Module:
-    """Build the network with the class count asked for, or else with that of the weights."""
-    module = _build(source, num_classes, seed)
-    head = find_head(module)
+def _classes_to_build(
+    head: tuple[str, Head] | None, state: Mapping[str, Tensor], num_classes: int | None, label: str, new_head: bool
+) -> int | None:
+    """Return the class count of the weights if the network is to be built again for it; None if it fits."""
     weight = state.get(f"{head[0]}.weight") if head else None
     if head is None or weight is None or weight.ndim != head[1].weight.ndim:
-        return module  # no class count to compare; loading says what does not match
+        return None  # no class count to compare; loading says what does not match
     built, stored = int(head[1].weight.shape[0]), int(weight.shape[0])
-    if built == stored:
-        return module
+    if built == stored or (new_head and num_classes is not None):
+        return None
     if num_classes is None:
-        return _build(source, stored, seed)
-    if new_head:
-        return module
+        return stored
     advice = "ask for a new head (--new-head) to train one, or use the data these weights are for"
     raise WeightsError(f"{label} has a head for {stored} classes, not {num_classes}; {advice}")
 
@@ -191,7 +189,8 @@ def _finish(
     weights: str | None,
     preprocessing: Preprocessing | None,
     num_classes: int | None,
+    input_size: int,
 ) -> LoadedModel:
-    classes = head_classes(module) or num_classes
+    classes = head_classes(module, input_size) or num_classes
     sha256 = None if weights is None else state_sha256(module.state_dict())
     return LoadedModel(module, name, weights, sha256, preprocessing, classes)

@@ -16,9 +16,9 @@ from autogate.system import one_line
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Published weights: the state dict, what it was trained with, and its full name."""
+    """Weights that were had: tensors by name and by where they are, what they were trained with, their full name."""
 
-    state: Mapping[str, Tensor]
+    states: Mapping[str, Mapping[str, Tensor]]
     preprocessing: Preprocessing | None
     label: str
 

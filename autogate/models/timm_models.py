@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections import OrderedDict
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autogate.errors import ModelError
 from autogate.models.source import Pretrained, Source, download_error
@@ -42,31 +40,7 @@ class TimmSource(Source):
             module: nn.Module = self.timm.create_model(self.timm_name, pretrained=False, **options)
         except Exception as problem:  # timm raises many types
             raise ModelError(f"timm cannot build {self.timm_name!r} ({one_line(problem, with_type=True)})") from problem
-        self._split_activations(module)
         return module
-
-    def adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the weights of normalisations that :meth:`build` has split from their activation."""
-        with torch.device("meta"):
-            split = self._split_activations(self.timm.create_model(self.timm_name, pretrained=False))
-
-        def renamed(name: str) -> str:
-            path, _, last = name.rpartition(".")
-            return f"{path}.norm.{last}" if path in split else name
-
-        return {renamed(name): tensor for name, tensor in state.items()}
-
-    def _split_activations(self, module: nn.Module) -> set[str]:
-        """Make two modules of timm's normalisation with activation, which hides both from a trace; return the paths."""
-        joint: type[nn.Module] = self.timm.layers.BatchNormAct2d
-        parts: dict[str, Any] = {path: part for path, part in module.named_modules() if type(part) is joint}
-        parts = {path: part for path, part in parts.items() if isinstance(part.drop, nn.Identity)}
-        for path, part in parts.items():
-            norm = nn.BatchNorm2d(part.num_features, part.eps, part.momentum, part.affine, part.track_running_stats)
-            for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
-                setattr(norm, name, tensor)
-            module.set_submodule(path, nn.Sequential(OrderedDict(norm=norm, act=part.act)))
-        return set(parts)
 
     def input_size(self) -> int:
         """Return the size in timm's default configuration."""
@@ -86,4 +60,4 @@ class TimmSource(Source):
         config = module.pretrained_cfg
         mean, std = (tuple(float(v) for v in config[key]) for key in ("mean", "std"))
         preprocessing = Preprocessing(int(config["input_size"][-1]), mean, std)
-        return Pretrained(module.state_dict(), preprocessing, f"{self.name} pretrained")
+        return Pretrained({"": module.state_dict()}, preprocessing, f"{self.name} pretrained")

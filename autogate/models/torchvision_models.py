@@ -61,7 +61,7 @@ class TorchvisionSource(Source):
             state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except Exception as problem:  # no network, no space, a broken download
             raise download_error(f"{self.name} from {entry.url}", problem) from problem
-        return Pretrained(state, self._preprocessing(entry), f"torchvision {entry}")
+        return Pretrained({"": state}, self._preprocessing(entry), f"torchvision {entry}")
 
     def recognise(self, path: Path) -> Preprocessing | None:
         """Return the preprocessing of a file that torchvision published, recognised by its name and hash."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,18 @@ from torch import Tensor
 from autogate.errors import WeightsError
 from autogate.system import why_unreadable
 
-# Checkpoints often keep the weights under one of these, next to an optimiser or an epoch.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-# DataParallel and torch.compile put these before every name.
-_PREFIXES = ("module.", "_orig_mod.")
+# Nested deeper than this is no state of a network.
+_DEEPEST = 3
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, dict[str, Tensor]]:
     """Read the tensors of a ``.safetensors`` file or of a file written by ``torch.save``.
 
     Args:
-        path: The file. Wrappers such as ``state_dict`` and the prefix ``module.`` are taken off.
+        path: The file.
 
     Returns:
-        Tensors by name, on the CPU.
+        Tensors by name, on the CPU, by where they are in the file: keys joined by dots, empty for the file itself.
 
     Raises:
         WeightsError: If the file is missing, corrupt, would run code, or holds no tensors.
@@ -39,13 +39,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = "is a directory" if path.is_dir() else "does not exist"
         raise WeightsError(f"weights file {path} {found}; check the path")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = _tensors(content)
-    if not state:
+    states = dict(_states(content, ()))
+    if not states:
         raise WeightsError(f"{path} holds no tensors by name; save it with torch.save(model.state_dict(), path)")
+    return states
+
+
+def check_finite(state: Mapping[str, Tensor], label: str) -> None:
+    """Check that weights are numbers.
+
+    Raises:
+        WeightsError: If some are not finite.
+    """
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise WeightsError(f"{path} holds values that are not finite in {some(broken)}; use another checkpoint")
-    return state
+        raise WeightsError(f"{label} holds values that are not finite in {some(broken)}; use another checkpoint")
 
 
 def some(names: list[str], limit: int = 3) -> str:
@@ -71,8 +79,21 @@ def _read_torch(path: Path) -> Any:
             # torch's message is left out: it advises to load unsafely, or speaks of its own file format.
             why = f" ({why_unreadable(problem)})" if isinstance(problem, OSError) else ""
             raise WeightsError(f"{path} is damaged or no file of weights{why}; copy it again") from problem
-        advice = "save the weights alone, with torch.save(model.state_dict(), path) or as .safetensors"
-        raise WeightsError(f"{path} was refused: {unsafe}, and loading it could run code; {advice}") from problem
+        raise WeightsError(
+            f"{path} was refused: {unsafe}, and loading it could run code; if you trust it, save the weights alone: "
+            f"{_command_that_saves_weights(path, 'TorchScript' in unsafe)}"
+        ) from problem
+
+
+def _command_that_saves_weights(path: Path, scripted: bool) -> str:
+    """Return a command of the user's shell that writes the state dict of a file beside it."""
+    given, to = json.dumps(str(path)), json.dumps(str(path.with_name(f"{path.stem}-weights.pth")))
+    load = f"torch.jit.load({given})" if scripted else f'torch.load({given}, map_location="cpu", weights_only=False)'
+    program = (
+        f'import torch; c = {load}; w = c.get("state_dict", c.get("model", c)) if isinstance(c, dict) else c; '
+        f"torch.save(w if isinstance(w, dict) else w.state_dict(), {to})"
+    )
+    return f"python -c {shlex.quote(program)}"
 
 
 def _unsafe_content(problem: Exception) -> str | None:
@@ -85,19 +106,16 @@ def _unsafe_content(problem: Exception) -> str | None:
     return f"it holds pickled Python objects ({named[1]})" if named else "it holds pickled Python objects"
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
+def _states(content: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the tensors by name that a checkpoint holds, with where they are."""
     if not isinstance(content, Mapping):
-        return {}
-    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+        return
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield ".".join(keys), tensors
+    for key, value in content.items():
+        if isinstance(key, str) and len(keys) < _DEEPEST:
+            yield from _states(value, (*keys, key))
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

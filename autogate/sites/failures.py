@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.sites.graph import module_of
+from autogate.sites.known_shapes import UnknownValueError
 from autogate.system import one_line
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
@@ -46,6 +47,8 @@ def untraceable_reason(error: Exception) -> str:
     text, where = str(error), _place(error)
     if isinstance(error, RecursionError):
         return f"its forward calls itself without end{where}; correct it"
+    if isinstance(error, UnknownValueError):
+        return f"its control flow {error}{where}; rewrite its forward without that"
     if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
         what = next((words for sign, words in _NEEDS_VALUES.items() if sign in text), _NEEDS_VALUES["Proxy"])
         return f"{what}{where}; rewrite its forward without that"

@@ -7,10 +7,9 @@ share. Class names play no part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import torch
 from torch import fx, nn
 
 from autogate.errors import ModelError
@@ -24,16 +23,19 @@ from autogate.sites.graph import (
     is_depthwise,
     is_trunk,
     keeps_channels_apart,
+    mark_tied,
     module_of,
     region,
 )
 from autogate.sites.groups import find_groups
-from autogate.sites.in_place import make_out_of_place
+from autogate.sites.in_place import drop_unread, make_out_of_place
 from autogate.sites.layers import check_network, is_exact_layer
 from autogate.sites.network import BlockNodes, MapNodes, Network, SiteNodes
-from autogate.sites.trace import record_shapes, trace
-from autogate.sites.trace_check import check_trace
-from autogate.sites.training_heads import only_in_training, split_heads
+from autogate.sites.plain import plain_copy
+from autogate.sites.refusals import refusals
+from autogate.sites.trace import buffers_kept, modes_kept, traced
+from autogate.sites.trace_check import check_trace, output_difference
+from autogate.sites.training_heads import result_in_training, split_heads, training_only
 
 # Convolutions that a stem has at most.
 _STEM_CONVS = 3
@@ -41,6 +43,9 @@ _STEM_CONVS = 3
 
 def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
     """Trace ``model`` and find every site in it.
+
+    Layers of subclasses that fuse or compute something are made plain first, on a copy that shares the weights
+    (:func:`~autogate.sites.plain.plain_copy`); the result's ``model`` then is that copy.
 
     Args:
         model: A network that takes one image batch, float32 ``[N, C, H, W]``.
@@ -51,15 +56,19 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             module and reason.
     """
     check_network(model, input_shape)
-    graph, closed = trace(model)
-    parameter = next(model.parameters(), None)
-    device = parameter.device if parameter is not None else torch.device("cpu")
-    record_shapes(model, graph, torch.zeros(1, *input_shape, device=device))
+    with buffers_kept(model):
+        return _found(model, input_shape)
+
+
+def _found(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
+    model, graph, closed = _traced(model, input_shape)
     make_out_of_place(graph, model)
+    drop_unread(graph, result_in_training(graph))
+    mark_tied(graph, model)
     check_trace(model, graph, input_shape)
-    found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(graph, model), *_maps(graph, model)]
-    heads = set(only_in_training(graph))
-    found = [item for item in found if item[0] not in heads]
+    heads = training_only(graph)
+    evaluated = [node for node in graph.nodes if node not in heads]
+    found: list[tuple[fx.Node, Site, SiteNodes]] = [*_blocks(evaluated, model), *_maps(evaluated, model)]
     covered = {nodes.producer for _, _, nodes in found if isinstance(nodes, MapNodes) and nodes.producer}
     blocks = {site.name: nodes for _, site, nodes in found if isinstance(nodes, BlockNodes)}
     groups = find_groups(model, graph, input_shape, covered, blocks)
@@ -72,10 +81,10 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             f"{type(model).__name__} has no site for a gate: it has no residual unit with an identity shortcut, no "
             "shape-preserving convolution unit, and no feature map whose channels can be removed"
         )
-    order = {node: i for i, node in enumerate(graph.nodes)}
+    order = {node: i for i, node in enumerate(evaluated)}
     found.sort(key=lambda item: (order[item[0]], item[1].kind))
     stages = _stages(site for _, site, _ in found)
-    indices = _indices(graph, model, [(site, nodes) for _, site, nodes in found if isinstance(nodes, BlockNodes)])
+    indices = _indices(evaluated, model, [(site, nodes) for _, site, nodes in found if isinstance(nodes, BlockNodes)])
     sites: dict[str, Site] = {}
     for _, site, nodes in found:
         inside = site.inside
@@ -83,7 +92,24 @@ def find_sites(model: nn.Module, input_shape: tuple[int, int, int]) -> Network:
             inside = tuple(name for name, block in blocks.items() if {nodes.producer, nodes.consumer} & {*block.inner})
         sites[site.name] = replace(site, stage=stages[site.name], inside=inside, index=indices.get(site.name, 0))
     nodes_of = {site.name: nodes for _, site, nodes in found}
-    return Network(model, graph, input_shape, sites, nodes_of, groups.refused, split_heads(graph))
+    network = Network(model, graph, input_shape, sites, nodes_of)
+    refused = refusals(network, groups.refused, groups.coupled, closed)
+    return replace(network, refused=refused, heads=split_heads(graph))
+
+
+def _traced(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[nn.Module, fx.Graph, dict[str, str]]:
+    """Trace the network with plain layers in place of fused ones, or as it is where that does not work."""
+    plain = plain_copy(model, input_shape)
+    if plain is not model:
+        with modes_kept(model), modes_kept(plain):
+            model.eval()
+            plain.eval()
+            try:
+                if output_difference(plain, model, input_shape) is None:
+                    return plain, *traced(plain, input_shape)
+            except Exception:  # noqa: BLE001, S110 - of any code of the user's; what is wrong shows below
+                pass
+    return model, *traced(model, input_shape)
 
 
 def _stages(sites: Iterator[Site]) -> dict[str, str]:
@@ -92,13 +118,13 @@ def _stages(sites: Iterator[Site]) -> dict[str, str]:
     return {site.name: f"stage{numbers.setdefault(site.shape[1:], len(numbers) + 1)}" for site in sites}
 
 
-def _indices(graph: fx.Graph, model: nn.Module, blocks: list[tuple[Site, BlockNodes]]) -> dict[str, int]:
+def _indices(steps: Sequence[fx.Node], model: nn.Module, blocks: list[tuple[Site, BlockNodes]]) -> dict[str, int]:
     """Number the blocks of equal width and resolution, those that are no sites included.
 
     Everything before the first residual site, if it has convolutions, is a block, unless it is a stem.
     """
-    order = {node.name: i for i, node in enumerate(graph.nodes)}
-    convs = [node for node in graph.nodes if isinstance(module_of(node, model), nn.Conv2d)]
+    order = {node.name: i for i, node in enumerate(steps)}
+    convs = [node for node in steps if isinstance(module_of(node, model), nn.Conv2d)]
     indices: dict[str, int] = {}
     following: dict[tuple[int, int, int], int] = {}
     for site, nodes in blocks:
@@ -129,7 +155,7 @@ def _common_path(nodes: list[fx.Node]) -> str:
     return ".".join(shared) or ".".join(paths[0])
 
 
-def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, BlockNodes]]:
+def _blocks(steps: Sequence[fx.Node], model: nn.Module) -> Iterator[tuple[fx.Node, Site, BlockNodes]]:
     names: set[str] = set()
 
     def site_of(entry: fx.Node, inner: list[fx.Node], path: str, residual: bool) -> Site:
@@ -144,7 +170,7 @@ def _blocks(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, 
         macs = sum(conv.macs for conv in convs)
         return Site(name, "block", "", shape, macs, convs, residual=residual, plain_chain=plain)
 
-    for node in graph.nodes:
+    for node in steps:
         if is_add(node) and (unit := _residual_unit(node)) is not None:
             entry, branch, inner = unit
             if not _convs(inner, model):
@@ -202,8 +228,8 @@ def _plain_unit(node: fx.Node, model: nn.Module) -> list[fx.Node] | None:
     return chain if is_trunk(entry) and is_trunk(chain[-1]) else None
 
 
-def _maps(graph: fx.Graph, model: nn.Module) -> Iterator[tuple[fx.Node, Site, MapNodes]]:
-    for consumer in graph.nodes:
+def _maps(steps: Sequence[fx.Node], model: nn.Module) -> Iterator[tuple[fx.Node, Site, MapNodes]]:
+    for consumer in steps:
         conv = conv_of(consumer, model)
         if conv is None or conv.groups != 1:
             continue

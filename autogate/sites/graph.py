@@ -52,6 +52,10 @@ _CHANNELWISE_FUNCTIONS: set[Callable[..., Any]] = _ACTIVATION_FUNCTIONS | {
 }
 
 
+TIED = "tied"
+"""Key in a node's ``meta`` with the path of another layer that has the same weights."""
+
+
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     """Return the module the node calls, or None for any other node."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -98,8 +102,22 @@ def conv_of(node: fx.Node, model: nn.Module) -> nn.Conv2d | None:
     return None if _is_called_again(node) else module
 
 
+def mark_tied(graph: fx.Graph, model: nn.Module) -> None:
+    """Note at each layer which other one has the same weights, so that none of them passes for one that has its own."""
+    holders: dict[int, dict[str, fx.Node]] = {}
+    for node in graph.nodes:
+        module = module_of(node, model)
+        for parameter in () if module is None else module.parameters():
+            holders.setdefault(id(parameter), {})[str(node.target)] = node
+    for tied in holders.values():
+        for path, node in tied.items() if len(tied) > 1 else ():
+            node.meta[TIED] = next(other for other in tied if other != path)
+
+
 def _is_called_again(node: fx.Node) -> bool:
-    return any(other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node)
+    return TIED in node.meta or any(
+        other.op == "call_module" and other.target == node.target for other in node.graph.nodes if other != node
+    )
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
@@ -110,13 +128,23 @@ def is_depthwise(conv: nn.Conv2d) -> bool:
 def keeps_channels_apart(node: fx.Node, model: nn.Module) -> bool:
     """Whether the node maps each channel of one tensor to the same channel of its result, with weights per channel."""
     if node.op == "call_function":
-        return node.target in _CHANNELWISE_FUNCTIONS
+        return node.target in _CHANNELWISE_FUNCTIONS or _pads_with_zeros(node)
     module = module_of(node, model)
     if isinstance(module, nn.Conv2d):
         return is_depthwise(module) and conv_of(node, model) is not None
     if is_exact_layer(module, nn.BatchNorm2d):
         return not _is_called_again(node)
     return is_activation(node, model) or is_one_of(module, _CHANNELWISE_MODULES)
+
+
+def _pads_with_zeros(node: fx.Node) -> bool:
+    """Whether the node surrounds each channel with zeros, as a convolution does itself."""
+    if node.target is not F.pad:
+        return False
+    given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | dict(node.kwargs)
+    pad, mode = given.get("pad"), given.get("mode", "constant")
+    fixed = isinstance(pad, tuple | list) and len(pad) == 4 and all(isinstance(size, int) for size in pad)
+    return bool(fixed and mode == "constant" and not given.get("value"))
 
 
 def chw(node: fx.Node) -> tuple[int, int, int] | None:

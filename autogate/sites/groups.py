@@ -1,40 +1,44 @@
 """Find channels that several layers share: a residual stream, a part of a concatenation, what a linear layer reads.
 
-Torch-Pruning says which layers a channel touches. Whether cutting it out really does what masking does is tried out:
-padding between channels, for one, couples layers in a way that a cut does not survive.
+Torch-Pruning says which layers a channel touches. Whether cutting it out really does what masking does is tried out.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import fx, nn
 
 from autogate.records import Coupling, Site
-from autogate.sites.graph import chw, conv_spec, is_depthwise, module_of
+from autogate.sites.couplings import Couplings, Place
+from autogate.sites.cut_check import survivors
+from autogate.sites.graph import TIED, chw, conv_spec, is_depthwise, module_of
 from autogate.sites.layers import is_one_of
 from autogate.sites.network import BlockNodes, GroupNodes, Member
-from autogate.sites.results import difference
-from autogate.sites.trace_check import randomised_copy
 from autogate.sites.training_heads import read_in_training
 from autogate.system import one_line
 
-# Of results in float64, so that what differs a little is not taken for a rounding error.
-_TOLERANCE = 1e-9
+_READ_IN_TRAINING = "its channels are also read by what runs in training only"
+_NOT_AS_MASKED = "cutting its channels out changes more than masking them"
+_NOT_RUNNING = "without some of its channels the network does not run: its code counts on their number"
 _CUTTABLE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Group sites with the node that writes them first, and the reasons against those that are none."""
+    """Group sites with the node that writes them first, and the reasons against those that are none.
+
+    Attributes:
+        sites: First writer, site and nodes.
+        refused: Reasons by the path of the convolution that writes the channels first.
+        coupled: For each layer that writes channels, by path, the one that writes them first.
+    """
 
     sites: list[tuple[fx.Node, Site, GroupNodes]]
     refused: Mapping[str, str]
+    coupled: Mapping[str, str]
 
 
 class _RefusedError(Exception):
@@ -62,67 +66,51 @@ def find_groups(
         if node.op == "call_module":
             calls.setdefault(str(node.target), []).append(node)
     try:
-        coupled = _Couplings(model, input_shape)
+        coupled = [*Couplings(model, input_shape).groups()]
         members, refused = _groups_of_members(coupled, graph, model, calls, set(covered))
     except Exception as error:  # noqa: BLE001 - the library raises many types from its tracing
         reason = f"how its channels are coupled cannot be found out ({one_line(error)})"
-        return Found([], {"": reason})
+        return Found([], {"": reason}, {})
     outside = _written_for_heads(graph, model)
     for root in [root for root, found in members.items() if outside & {m.node for m in found if not m.reads}]:
-        refused[root] = "its channels are also read by what runs in training only"
+        refused[root] = _READ_IN_TRAINING
         del members[root]
-    for root in set(members) - _survivors(model, input_shape, members, calls, coupled):
-        refused[root] = "cutting its channels out changes more than masking them"
+    equal, running = survivors(model, graph, input_shape, members)
+    for root in set(members) - equal:
+        refused[root] = _NOT_AS_MASKED if root in running else _NOT_RUNNING
         del members[root]
     nodes = {root: calls[root][0] for root in members}
-    return Found(
-        [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()], refused
-    )
+    found = [(nodes[r], _site(nodes[r], m, graph, model, blocks), GroupNodes(m)) for r, m in members.items()]
+    # What treats channels apart holds them on both sides.
+    firsts = {
+        p.path: first for first, places in coupled for p in places if p.path and not (p.reads and _mixes(p.module))
+    }
+    return Found(found, refused, firsts)
 
 
 def _written_for_heads(graph: fx.Graph, model: nn.Module) -> set[str]:
     """Return the nodes that write channels which what runs in training only reads, back to the layers that mix them."""
     found: set[fx.Node] = set()
-    todo = read_in_training(graph)
+    todo = list(read_in_training(graph))
     while todo:
         node = todo.pop()
         if node not in found:
             found.add(node)
-            module = module_of(node, model)
-            mixes = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
-            todo += () if mixes else node.all_input_nodes
+            todo += () if _mixes(module_of(node, model)) else node.all_input_nodes
     return {node.name for node in found}
 
 
-class _Couplings:
-    """Torch-Pruning's dependency graph of a copy of the network, with its modules' paths."""
-
-    def __init__(self, model: nn.Module, input_shape: tuple[int, int, int]) -> None:
-        import torch_pruning
-
-        self.model = randomised_copy(model).cpu()
-        self.paths = {module: path for path, module in self.model.named_modules()}
-        self._prune_outputs = torch_pruning.prune_conv_out_channels
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            self.graph = torch_pruning.DependencyGraph().build_dependency(self.model, torch.ones(1, *input_shape))
-
-    def groups(self) -> Iterable[tuple[str, Any]]:
-        """Yield each group with the path of the convolution that writes it first."""
-        for group in self.graph.get_all_groups(root_module_types=[nn.Conv2d]):
-            yield self.paths[group[0].dep.target.module], group
-
-    def reads(self, dependency: Any) -> bool:
-        """Whether the channels are inputs of the dependency's layer."""
-        return bool(self.graph.is_in_channel_pruning_fn(dependency.handler))
-
-    def cut(self, root: str, channels: list[int]) -> None:
-        """Remove channels of a group from the copy."""
-        self.graph.get_pruning_group(self.model.get_submodule(root), self._prune_outputs, channels).prune()
+def _mixes(module: nn.Module | None) -> bool:
+    """Whether each channel that a layer writes depends on all that it reads."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and not is_depthwise(module))
 
 
 def _groups_of_members(
-    coupled: _Couplings, graph: fx.Graph, model: nn.Module, calls: Mapping[str, list[fx.Node]], covered: set[str]
+    coupled: list[tuple[str, list[Place]]],
+    graph: fx.Graph,
+    model: nn.Module,
+    calls: Mapping[str, list[fx.Node]],
+    covered: set[str],
 ) -> tuple[dict[str, tuple[Member, ...]], dict[str, str]]:
     """Return the members of each group by the path of its first writer, and the reasons against other groups."""
     members: dict[str, tuple[Member, ...]] = {}
@@ -131,16 +119,22 @@ def _groups_of_members(
     for name, node in ((nodes[0].name, nodes[0]) for nodes in calls.values()):
         if name in covered:
             held[(name, False)] = set(range(node.meta["shape"][1]))
-    for first, group in coupled.groups():
+    for first, places in coupled:
         try:
-            found = _members(group, coupled, calls)
+            found = _members(places, calls)
             root = _root(found, graph, model)
         except _RefusedError as error:
             refused[first] = str(error)
             continue
         writer = calls[root][0]
         height, width = writer.meta["shape"][2:]
-        if writer.name in covered or height * width == 1 or not any(member.reads for member in found):
+        if writer.name in covered:
+            continue
+        if height * width == 1:
+            refused[root] = "what it writes is one pixel large"
+            continue
+        if not any(member.reads for member in found):
+            refused[root] = "no layer reads its channels"
             continue
         if any(held[(member.node, member.reads)] & {*member.positions} for member in found):
             refused[root] = "some of its channels belong to another site"
@@ -151,11 +145,10 @@ def _groups_of_members(
     return members, refused
 
 
-def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]) -> tuple[Member, ...]:
+def _members(places: list[Place], calls: Mapping[str, list[fx.Node]]) -> tuple[Member, ...]:
     found: dict[tuple[str, bool], dict[int, int]] = {}
-    for item in group:
-        module = item.dep.target.module
-        path = coupled.paths.get(module)
+    for place in places:
+        module, path = place.module, place.path
         if path is None:
             if isinstance(module, nn.Parameter):
                 raise _RefusedError("one of its parameters holds a value for each channel")
@@ -167,12 +160,15 @@ def _members(group: Any, coupled: _Couplings, calls: Mapping[str, list[fx.Node]]
         if not is_one_of(module, _CUTTABLE):
             detail = ", a subclass with another forward pass" if isinstance(module, _CUTTABLE) else ""
             raise _RefusedError(f"{path} is a {type(module).__name__}{detail}")
-        if len(calls.get(path, ())) != 1:
+        if path not in calls:
+            raise _RefusedError(f"{path} is inside of a module that is called as a whole")
+        if len(calls[path]) != 1:
             raise _RefusedError(f"{path} is not called exactly once")
+        if TIED in calls[path][0].meta:
+            raise _RefusedError(f"{path} has the same weights as {calls[path][0].meta[TIED]}")
         # A depthwise convolution and a normalisation hold a channel on both sides; that is one place.
         one_place = isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Conv2d) and module.groups > 1)
-        reads = not one_place and coupled.reads(item.dep)
-        found.setdefault((path, reads), {}).update(zip(item.idxs, item.root_idxs, strict=True))
+        found.setdefault((path, place.reads and not one_place), {}).update(place.channels)
     return tuple(
         Member(calls[path][0].name, reads, tuple(places), tuple(places.values()))
         for (path, reads), places in ((key, dict(sorted(at.items()))) for key, at in found.items())
@@ -192,62 +188,6 @@ def _root(members: tuple[Member, ...], graph: fx.Graph, model: nn.Module) -> str
                 raise _RefusedError(f"{node.target} also writes other channels")
             return str(node.target)
     raise _RefusedError("no single convolution writes all of the channels")
-
-
-def _survivors(
-    model: nn.Module,
-    input_shape: tuple[int, int, int],
-    groups: Mapping[str, tuple[Member, ...]],
-    calls: Mapping[str, list[fx.Node]],
-    coupled: _Couplings,
-) -> set[str]:
-    """Return the groups whose channels can be cut out with the same result as masking them.
-
-    All are tried at once, and those of a set that fails in halves; ``coupled`` is used up.
-    """
-    if not groups:
-        return set()
-    if _cut_as_masked(model, input_shape, groups, calls, coupled):
-        return set(groups)
-    names = list(groups)
-    halves = (names[: len(names) // 2], names[len(names) // 2 :]) if len(names) > 1 else ()
-    left: set[str] = set()
-    for half in halves:
-        part = {root: groups[root] for root in half}
-        left |= _survivors(model, input_shape, part, calls, _Couplings(model, input_shape))
-    return left
-
-
-def _cut_as_masked(
-    model: nn.Module,
-    input_shape: tuple[int, int, int],
-    groups: Mapping[str, tuple[Member, ...]],
-    calls: Mapping[str, list[fx.Node]],
-    coupled: _Couplings,
-) -> bool:
-    """Whether cutting out a random half of each group gives what masking it gives, for every reader."""
-    masked = randomised_copy(model).cpu()
-    targets = {nodes[0].name: path for path, nodes in calls.items()}
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, *input_shape, generator=generator).double()
-    try:
-        for root, members in groups.items():
-            conv = masked.get_submodule(root)
-            assert isinstance(conv, nn.Conv2d)  # noqa: S101 - that is what was asked for
-            gone = torch.randperm(conv.out_channels, generator=generator)[: conv.out_channels // 2].tolist()
-            coupled.cut(root, sorted(gone))
-            for member in members:
-                if member.reads:
-                    layer = masked.get_submodule(targets[member.node])
-                    at = [p for p, c in zip(member.positions, member.channels, strict=True) if c in gone]
-                    layer.weight.data[:, at] = 0  # type: ignore[operator]
-        with torch.no_grad():
-            expected = masked.double()(x)
-            del masked
-            found = coupled.model.double()(x)
-    except Exception:  # noqa: BLE001 - a network that no longer runs has not survived
-        return False
-    return difference(found, expected, _TOLERANCE) is None
 
 
 def _site(

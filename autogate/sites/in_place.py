@@ -76,6 +76,18 @@ def changes_state(node: fx.Node) -> bool:
     return _named_in_place(node) and bool(node.all_input_nodes) and node.all_input_nodes[0].op == "get_attr"
 
 
+def drop_unread(graph: fx.Graph, kept: fx.Node | None = None) -> None:
+    """Remove what nobody reads, such as sizes that were unpacked and never used: it would pass for a reader.
+
+    Args:
+        graph: The graph, which is changed.
+        kept: A node that stays although nobody reads it.
+    """
+    graph.eliminate_dead_code(
+        is_impure_node=lambda node: node is kept or node.op in ("placeholder", "output") or _named_in_place(node)
+    )
+
+
 def _overwrites(node: fx.Node, model: nn.Module) -> bool:
     if not node.all_input_nodes:
         return False

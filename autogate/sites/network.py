@@ -66,12 +66,12 @@ class Network:
     """A traced network with its sites.
 
     Attributes:
-        model: The user's network.
+        model: The user's network, or a copy with plain layers in place of fused ones that shares its weights.
         graph: Its fx graph, with the shapes of a batch of one in ``meta["shape"]``.
         input_shape: Channels, height and width of one input.
         sites: Sites by name, in the order in which data meets them.
         nodes: Nodes of each site, by site name.
-        refused: Channels that could have been a group site but are not, by the layer that writes them, and why.
+        refused: What looks like a site and is none, by the name that the site would have, and why.
         heads: What runs in training only, if there is anything.
     """
 

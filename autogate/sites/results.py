@@ -51,7 +51,7 @@ def difference(found: Any, expected: Any, tolerance: float = 0.0) -> float | Non
 def _apart(found: Tensor, expected: Tensor, tolerance: float) -> float | None:
     if found.shape != expected.shape:
         return float("inf")
-    left, right = found.double(), expected.double()
+    left, right = found.detach().double(), expected.detach().double()
     finite = right[right.isfinite()]
     scale = float(finite.abs().max()) if finite.numel() else 0.0
     if left.allclose(right, rtol=0.0, atol=tolerance * scale, equal_nan=True):

@@ -15,113 +15,70 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.sites.failures import run_failure, untraceable_reason
-from autogate.sites.in_place import InPlaceProxy
-from autogate.sites.layers import is_one_of
+from autogate.sites.known_shapes import KnownShapes
 from autogate.sites.results import tensors_of
+from autogate.sites.tracer import Tracer
 from autogate.sites.training_heads import mark_heads
 
+# Each closes at least one module, with all that is in it.
 _MAX_RETRACES = 200
 
 
-class _Untraceable(Exception):
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-
-class _Tracer(fx.Tracer):
-    """Opens every module except torch's modules, layers just like them, and those named in ``whole``."""
-
-    def __init__(self, whole: frozenset[str]) -> None:
-        super().__init__()
-        self.whole = whole
-        self.entered: list[str] = []
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return (
-            module_qualified_name in self.whole
-            or is_one_of(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear))
-            or super().is_leaf_module(m, module_qualified_name)
-        )
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return InPlaceProxy(node, self)
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        self.entered.append(self.path_of_module(m))
-        result = super().call_module(m, forward, args, kwargs)
-        self.entered.pop()
-        return result
-
-
-def trace(model: nn.Module) -> tuple[fx.Graph, dict[str, str]]:
+def trace(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[fx.Graph, dict[str, str]]:
     """Return the graph of ``model``, and why some of its modules could not be opened.
 
     The graph's nodes call the model's own modules by their paths. A module whose forward pass cannot be traced is
-    called as a whole. In-place operations stay in place. The graph returns what the network does in evaluation; what it
+    called as a whole. In-place operations stay in place. Arguments other than the images have their defaults, and
+    branches that depend on shapes alone are decided. The graph returns what the network does in evaluation; what it
     returns in training besides is kept for :func:`~autogate.sites.training_heads.split_heads`.
 
     Args:
-        model: A network that takes one image batch, float32 ``[N, 3, H, W]``.
+        model: A network that takes one image batch, float32 ``[N, C, H, W]``.
+        input_shape: Channels, height and width of one input.
 
     Raises:
         ModelError: If the network's outermost forward pass cannot be traced; names it and the reason.
     """
     whole: frozenset[str] = frozenset()
     closed: dict[str, str] = {}
+    shapes = KnownShapes(model, input_shape)
     with modes_kept(model):
         for _ in range(_MAX_RETRACES):
-            try:
-                in_training = _trace_once(model.train(), whole)
-                in_evaluation = _trace_once(model.eval(), whole)
-            except _Untraceable as error:
-                if error.path in ("", *whole):
-                    where = error.path or type(model).__name__
-                    raise ModelError(f"cannot trace module {where!r}: {error.reason}") from error
-                whole |= {error.path}
-                closed[error.path] = error.reason
+            training, in_training = _trace_once(model.train(), shapes, whole)
+            evaluation, in_evaluation = _trace_once(model.eval(), shapes, whole)
+            failed = training.closed | evaluation.closed
+            if failed:
+                closed |= failed
+                whole |= failed.keys()
                 continue
             pairs = mark_heads(in_training, in_evaluation)
             if pairs is not None:
                 _restore_training_flag(in_training, pairs)
                 _remove_identities(in_training, model)
                 return in_training, closed
-            differs = _first_difference(in_training, in_evaluation)
-            if differs in ("", *whole):
+            differing = _differing(training, evaluation)
+            if not differing - {"", *whole}:
                 break
-            whole |= {differs}
+            whole |= differing
     raise ModelError(
         f"{type(model).__name__} takes another path in training than in evaluation outside any submodule; "
         "move that part into a separate module"
     )
 
 
-def _trace_once(model: nn.Module, whole: frozenset[str]) -> fx.Graph:
-    tracer = _Tracer(whole)
+def _trace_once(model: nn.Module, shapes: KnownShapes, whole: frozenset[str]) -> tuple[Tracer, fx.Graph]:
+    tracer = Tracer(shapes, whole)
     try:
-        return tracer.trace(model)
+        return tracer, tracer.trace(model)
     except Exception as error:  # torch.fx raises many kinds; all of them mean "not traceable"
-        where = tracer.entered[-1] if tracer.entered else ""
-        raise _Untraceable(where, untraceable_reason(error)) from error
+        raise ModelError(f"cannot trace module {type(model).__name__!r}: {untraceable_reason(error)}") from error
 
 
-def _owner(node: fx.Node) -> str:
-    """Path of the module whose forward made the node; "" for the network itself."""
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    paths = [str(entry[0]) for entry in stack]
-    if node.op == "call_module":
-        paths = [path for path in paths if path != node.target]
-    return paths[-1] if paths else ""
-
-
-def _first_difference(training: fx.Graph, evaluation: fx.Graph) -> str:
-    """Path of the module in which the two graphs part."""
-    pairs = list(zip(training.nodes, evaluation.nodes, strict=False))
-    for ours, theirs in pairs:
-        if (ours.op, ours.target) != (theirs.op, theirs.target):
-            return max(_owner(ours), _owner(theirs), key=lambda path: path.count(".") + bool(path))
-    return ""
+def _differing(training: Tracer, evaluation: Tracer) -> set[str]:
+    """Return the innermost modules that do something else in training than in evaluation, by path."""
+    both = training.steps.keys() & evaluation.steps.keys()
+    paths = {path for path in both if training.steps[path] != evaluation.steps[path]}
+    return {path for path in paths if not any(other.startswith(f"{path}.") or not path for other in paths - {path})}
 
 
 def _restore_training_flag(graph: fx.Graph, pairs: Mapping[fx.Node, fx.Node]) -> None:
@@ -150,9 +107,26 @@ def _remove_identities(graph: fx.Graph, model: nn.Module) -> None:
             graph.erase_node(node)
 
 
-class _ShapeRecorder(fx.Interpreter):
-    """Stores shapes in a graph, and remembers the node that runs."""
+def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> tuple[fx.Graph, dict[str, str]]:
+    """Return what :func:`trace` does, with each tensor's shape in its node's ``meta["shape"]``.
 
+    Raises:
+        ModelError: If the network does not run on such an input, or cannot be traced.
+    """
+    parameter = next(model.parameters(), None)
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    example = torch.zeros(1, *input_shape, device=device)
+    try:
+        graph, closed = trace(model, input_shape)
+    except ModelError:
+        # An input that does not fit can also be what stops the trace; then that is the reason to name.
+        _run(model, model, example)
+        raise
+    record_shapes(model, graph, example)
+    return graph, closed
+
+
+class _ShapeRecorder(fx.Interpreter):
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.extra_traceback = False  # else the interpreter adds its own words to errors
@@ -172,17 +146,34 @@ def record_shapes(model: nn.Module, graph: fx.Graph, example: torch.Tensor) -> N
     Raises:
         ModelError: If it fails on the example, or returns something else than tensors.
     """
-    module = fx.GraphModule(model, graph)
+    form = fx.GraphModule(model, graph)
+    tensors_of(_run(model, form, example, _ShapeRecorder(form)))
+
+
+def _run(model: nn.Module, form: nn.Module, example: torch.Tensor, recorder: _ShapeRecorder | None = None) -> Any:
+    """Return what a form of ``model`` makes of ``example`` in evaluation."""
     with modes_kept(model):
         model.eval()
-        module.eval()
-        recorder = _ShapeRecorder(module)
+        form.eval()
         try:
             with torch.no_grad():
-                result = recorder.run(example)
+                return form(example) if recorder is None else recorder.run(example)
         except Exception as error:  # any failure of the user's forward pass on this input
-            raise run_failure(model, recorder.running, tuple(example.shape), error) from error
-    tensors_of(result)
+            running = None if recorder is None else recorder.running
+            raise run_failure(model, running, tuple(example.shape), error) from error
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Give every buffer its value back in the end; code that is opened in training may count, or keep statistics."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
 
 
 @contextmanager

@@ -20,6 +20,11 @@ from autogate.system import one_line
 _TOLERANCE = 1e-4
 
 
+def shared_copy(model: nn.Module) -> nn.Module:
+    """Return a copy, in the same mode, that shares its parameters and buffers with ``model``."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
 def randomised_copy(model: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode whose normalisations have statistics that are not trivial: mistakes show.
 

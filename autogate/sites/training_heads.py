@@ -13,6 +13,7 @@ from typing import Any
 from torch import fx
 
 from autogate.sites.in_place import changes_state
+from autogate.sites.tracer import step_of
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,18 @@ def mark_heads(training: fx.Graph, evaluation: fx.Graph) -> dict[fx.Node, fx.Nod
 
     Returns:
         The node of ``training`` for each of ``evaluation``, output nodes left out; None, with nothing changed, if
-        ``training`` does not do all that ``evaluation`` does, or does not return all that it returns.
+        ``training`` does not do all that ``evaluation`` does, does not return all that it returns, or changes more
+        parameters or buffers.
     """
     pairs = _embedding(training, evaluation)
     if pairs is None:
         return None
+    kept = set(pairs.values())
+    if any(changes_state(node) for node in training.nodes if node not in kept):
+        return None
     ends = [next(node for node in graph.nodes if node.op == "output") for graph in (training, evaluation)]
     in_training, in_evaluation = ends[0].args[0], fx.node.map_arg(ends[1].args[0], lambda node: pairs[node])
     if in_training == in_evaluation:
-        kept = set(pairs.values())
         for node in reversed(list(training.nodes)):
             if node not in kept and node.op != "output" and not node.users:
                 training.erase_node(node)
@@ -82,9 +86,8 @@ def _embedding(training: fx.Graph, evaluation: fx.Graph) -> dict[fx.Node, fx.Nod
 
 def _same(training: fx.Node, evaluation: fx.Node, pairs: dict[fx.Node, fx.Node]) -> bool:
     """Whether two nodes do the same with the same tensors, flags that say "in training" aside."""
-    if (training.op, training.target, len(training.args), training.kwargs.keys()) != (
-        evaluation.op,
-        evaluation.target,
+    if (step_of(training.op, training.target), len(training.args), training.kwargs.keys()) != (
+        step_of(evaluation.op, evaluation.target),
         len(evaluation.args),
         evaluation.kwargs.keys(),
     ):
@@ -95,34 +98,38 @@ def _same(training: fx.Node, evaluation: fx.Node, pairs: dict[fx.Node, fx.Node])
     return all(a == b or (a is True and b is False) for a, b in zip(ours, expected, strict=True))
 
 
-def only_in_training(graph: fx.Graph) -> list[fx.Node]:
-    """Return the nodes that only training needs, in order."""
-    if not any(node.target is training_result for node in graph.nodes):
-        return []
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
-    return [node for node in graph.nodes if node not in needed]
-
-
-def read_in_training(graph: fx.Graph) -> list[fx.Node]:
-    """Return the nodes of evaluation whose tensors are read by what only training needs."""
-    heads = only_in_training(graph)
-    inner = set(heads)
-    return list(dict.fromkeys(source for node in heads for source in node.all_input_nodes if source not in inner))
-
-
 def split_heads(graph: fx.Graph) -> TrainingHeads | None:
     """Take out of a graph what only training needs, and return it; None if there is nothing."""
-    inner, entries = only_in_training(graph), read_in_training(graph)
-    if not inner:
+    inner, result = training_only(graph), result_in_training(graph)
+    if result is None:
         return None
+    entries = list(dict.fromkeys(node for user in inner for node in user.all_input_nodes if node not in inner))
     heads = fx.Graph()
     copies = {node: heads.placeholder(node.name) for node in entries}
     for node in inner:
         copies[node] = heads.node_copy(node, copies.__getitem__)
-    heads.output(copies[inner[-1]])
+    heads.output(copies[result])
     for node in reversed(inner):
         graph.erase_node(node)
     return TrainingHeads(heads, tuple(node.name for node in entries))
+
+
+def result_in_training(graph: fx.Graph) -> fx.Node | None:
+    """Return the node that holds what a network returns in training, if that is more than in evaluation."""
+    return next((node for node in graph.nodes if node.target is training_result), None)
+
+
+def training_only(graph: fx.Graph) -> dict[fx.Node, None]:
+    """Return what only training needs, in order."""
+    if result_in_training(graph) is None:
+        return {}
+    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
+    return {node: None for node in graph.nodes if node not in needed}
+
+
+def read_in_training(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes whose tensors are read, directly or not, by what only training needs."""
+    return {source for node in training_only(graph) for source in node.all_input_nodes}
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -2,7 +2,6 @@
 
 from autogate.surgery.compact_network import UNIT, compact_form, script_decisions
 from autogate.surgery.dense_check import check_dense
-from autogate.surgery.graph_copy import attribute
 from autogate.surgery.head_switch import run_heads
 from autogate.surgery.policies import canonical, training_knobs
 from autogate.surgery.sliced_layers import Selected, selections
@@ -13,7 +12,6 @@ __all__ = [
     "Selected",
     "UNIT",
     "attach_gates",
-    "attribute",
     "by_path",
     "canonical",
     "check_dense",

@@ -18,15 +18,18 @@ from autogate.sites import (
     BlockNodes,
     Network,
     activation_key,
+    assemble,
     conv_of,
     is_add,
     is_exact_layer,
     is_one_of,
     module_of,
     region,
+    slice_channels,
+    width,
 )
-from autogate.surgery.graph_copy import GraphCopy, assemble
-from autogate.surgery.slicing import SelectedConv, pick_factor, pick_index, slice_channels, width
+from autogate.surgery.graph_copy import GraphCopy
+from autogate.surgery.slicing import SelectedConv, pick_factor, pick_index
 from autogate.surgery.training_network import gate_path
 
 UNIT = "unit"

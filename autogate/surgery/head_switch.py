@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from autogate.sites import Network
-from autogate.surgery.graph_copy import GraphCopy, assemble
+from autogate.sites import Network, assemble
+from autogate.surgery.graph_copy import GraphCopy
 
 PATH = "training_heads"
 

@@ -13,8 +13,8 @@ from torch import fx, nn
 
 from autogate.gates import DenseParts, Holder, TrainingGate, get_family
 from autogate.policy import Gate, Policy
-from autogate.sites import BlockNodes, GroupNodes, MapNodes, Member, Network, is_depthwise, module_of
-from autogate.surgery.graph_copy import GraphCopy, assemble
+from autogate.sites import BlockNodes, GroupNodes, MapNodes, Member, Network, assemble, is_depthwise, module_of
+from autogate.surgery.graph_copy import GraphCopy
 from autogate.surgery.head_switch import add_heads
 from autogate.surgery.policies import training_knobs
 from autogate.surgery.sliced_layers import live_layers

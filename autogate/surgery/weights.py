@@ -10,6 +10,7 @@ from torch import nn
 
 from autogate.errors import StorageError
 from autogate.gates import TrainingGate
+from autogate.models import filled, stored_once
 from autogate.policy import Policy
 from autogate.records import ExecutionPlan
 from autogate.sites import Network
@@ -19,11 +20,12 @@ from autogate.system import one_line
 
 
 def pack(model: nn.Module, gates: Mapping[str, nn.Module]) -> bytes:
-    """Return the state of ``model`` and of ``gates`` by name."""
-    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    """Return the state of ``model`` and of ``gates`` by name; what has several names is stored once."""
+    state = {f"model.{name}": value for name, value in stored_once(model).items()}
     for path, gate in gates.items():
-        state |= {f"gate.{path}.{name}": value for name, value in gate.state_dict().items()}
-    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+        state |= {f"gate.{path}.{name}": value for name, value in stored_once(gate).items()}
+    # A gate may share memory with the network.
+    return safetensors.torch.save({name: value.clone() for name, value in state.items()})
 
 
 def unpack(content: bytes, model: nn.Module, gates: Mapping[str, nn.Module]) -> None:
@@ -34,9 +36,9 @@ def unpack(content: bytes, model: nn.Module, gates: Mapping[str, nn.Module]) -> 
     """
     state = safetensors.torch.load(content)
     try:
-        model.load_state_dict(_part(state, "model."))
+        model.load_state_dict(filled(_part(state, "model."), model))
         for path, gate in gates.items():
-            gate.load_state_dict(_part(state, f"gate.{path}."))
+            gate.load_state_dict(filled(_part(state, f"gate.{path}."), gate))
     except RuntimeError as error:
         reason = one_line(error)
         raise StorageError(f"stored weights do not fit this network: {reason}") from None

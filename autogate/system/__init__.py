@@ -3,6 +3,7 @@
 from autogate.system.compat import (
     allocation_sizes,
     has_known_optuna_tables,
+    import_torch_pruning,
     insert_optuna_params,
     occupy_gpu,
     optuna_schema,
@@ -38,6 +39,7 @@ __all__ = [
     "cpu_quota",
     "freed_memory_kept",
     "has_known_optuna_tables",
+    "import_torch_pruning",
     "insert_optuna_params",
     "is_dead",
     "is_short_of_memory",

@@ -7,7 +7,9 @@ line that names the function if a newer version no longer has it. Libraries are 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,21 @@ def insert_optuna_params(
         connection.execute(sqlalchemy.delete(table).where(table.c.trial_id == trial))
         if rows:
             connection.execute(sqlalchemy.insert(table), rows)
+
+
+def import_torch_pruning() -> Any:
+    """Import Torch-Pruning without timm, which takes longer than itself.
+
+    Torch-Pruning imports timm, if there is one, to count operations, which AutoGate does itself; seen in 1.6.
+    """
+    hidden = "timm" not in sys.modules
+    if hidden:
+        sys.modules["timm"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("torch_pruning")
+    finally:
+        if hidden:
+            del sys.modules["timm"]
 
 
 def occupy_gpu(device: torch.device, ms: float) -> None:

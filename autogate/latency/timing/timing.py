@@ -13,7 +13,8 @@ from torch import fx, nn
 from autogate.latency.hardware import DTYPES, LAYOUTS, inference_setting
 from autogate.records import Setting
 from autogate.runtimes import Runnable, TimedRunnable, runnable
-from autogate.surgery import UNIT, attribute
+from autogate.sites import attribute
+from autogate.surgery import UNIT
 from autogate.system import occupy_gpu
 
 # Clocks rise and caches fill in about that time, however short a pass is.

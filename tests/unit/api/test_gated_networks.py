@@ -10,7 +10,8 @@ import torch
 import autogate
 from autogate.errors import PolicyError
 from autogate.models import load_model
-from tests.support.networks import lively
+from tests.support.networks import assert_close, lively
+from tests.unit.sites.test_exact_layer import Net, Standardised
 
 BLOCK, MAP, SHAPE = "block:layer1.1", "map:layer2.0.conv1", (3, 32, 32)
 
@@ -42,6 +43,18 @@ def test_what_was_applied_has_to_belong_to_policy_and_network() -> None:
             autogate.compact_model(model, other, SHAPE, applied=applied)
     with pytest.raises(PolicyError, match="`applied` was made of another network"):
         autogate.compact_model(load_model("resnet20").module, half, SHAPE, applied=applied)
+
+
+@pytest.mark.parametrize("family", ["magnitude", "dce"])
+def test_a_computed_weight_is_delivered_as_it_was_trained(family: str) -> None:
+    model = lively(Net(conv1=Standardised(8, 8, 3, padding=1)))
+    half = autogate.Policy({"map:conv1": autogate.Gate(family, {"ratio": 0.5})})
+    applied = autogate.apply_policy(model, half, (3, 16, 16)).eval()
+    with torch.no_grad():
+        trained = next(p for name, p in applied.named_parameters() if name.startswith("conv1.") and p.ndim == 4)
+        trained.add_(torch.randn(trained.shape, generator=torch.Generator().manual_seed(0)))
+        x = torch.rand(2, 3, 16, 16)
+        assert_close(autogate.compact_model(model, half, (3, 16, 16), applied=applied)(x), applied(x))
 
 
 @pytest.mark.parametrize("wrong", [None, {}, "drop", autogate.Gate("drop")])

@@ -10,7 +10,6 @@ from torch import nn
 
 from autogate.errors import ModelError
 from autogate.models import default_input_size, load_model, state_sha256
-from autogate.sites import find_sites
 
 
 def test_modules_are_ready_to_run() -> None:
@@ -135,18 +134,9 @@ def test_factory_module_that_is_missing() -> None:
         load_model("no_such_module:net")
 
 
-def test_timm_normalisations_with_activation_are_two_modules_with_the_same_weights(tmp_path: Path) -> None:
+def test_weights_of_timm_keep_their_names(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
-    torch.manual_seed(0)
-    original = timm.create_model("regnetx_002", num_classes=5).eval()
-    for part in original.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.normal_()
-            part.weight.data.uniform_(0.5, 1.5)
-    save_file(original.state_dict(), tmp_path / "w.safetensors")
+    state = timm.create_model("regnetx_002", num_classes=5).state_dict()
+    save_file(state, tmp_path / "w.safetensors")
     loaded = load_model("timm:regnetx_002", weights=str(tmp_path / "w.safetensors")).module
-    assert not [part for part in loaded.modules() if type(part).__name__ == "BatchNormAct2d"]
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(x), original(x))
-    assert {site.kind for site in find_sites(loaded, (3, 64, 64)).sites.values()} == {"block", "map", "group"}
+    assert state_sha256(loaded.state_dict()) == state_sha256(state)

@@ -57,7 +57,8 @@ def test_channels_that_a_linear_layer_reads_flattened() -> None:
 def test_padding_between_channels_is_refused_with_a_reason() -> None:
     network = known_network("resnet20")
     assert not [name for name in network.sites if name.startswith("group:")]
-    assert network.refused == {"conv1": "cutting its channels out changes more than masking them"}
+    reason = "without some of its channels the network does not run: its code counts on their number"
+    assert network.refused["group:conv1"] == reason
 
 
 class Net(nn.Module):
@@ -120,4 +121,27 @@ def test_other_padding_than_with_zeros_is_refused_with_a_reason() -> None:
     assert "group:stem" in network_of(Net("zeros"), 8).sites
     reflecting = network_of(Net("reflect"), 8)
     assert "group:stem" not in reflecting.sites
-    assert reflecting.refused["stem"] == "stem pads in another way than with zeros of a given number"
+    assert reflecting.refused["group:stem"] == "stem pads in another way than with zeros of a given number"
+
+
+def test_trying_out_cuts_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    class Fixed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x[:, torch.arange(3)].reshape(-1, 3, 8, 8)) @ torch.eye(4)
+
+    class Counted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.ones(8, 1, 1)
+
+    network = network_of(Fixed(Counted()), 8)
+    reason = "without some of its channels the network does not run: its code counts on their number"
+    assert network.refused["group:stem"] == reason
+    assert "group:left" in network.sites
+    assert capfd.readouterr() == ("", "")
+
+
+def test_channels_that_get_everywhere_cost_the_groups_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autogate.sites.couplings._MOST_POSITIONS", 20)
+    network = network_of(load_model("resnet20").module, 32)
+    assert {site.kind for site in network.sites.values()} == {"block", "map"}
+    assert "channels are found at ever more positions" in network.refused["group:"]

@@ -191,6 +191,23 @@ class Counting(nn.Module):
         return x
 
 
+class CountingInTraining(Counting):
+    """Keeps a mean of its own, in training only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.training else x
+
+
+def test_buffers_that_are_written_in_training_only_are_written_then() -> None:
+    net = lively(Net(lambda net, x: x + net.branch(net.counting(x))))
+    net.counting = CountingInTraining()
+    form = training_form(find_sites(net, (3, 8, 8)), {})
+    for training in (False, True):
+        before = net.counting.mean.clone()
+        form.train(training)(torch.rand(2, 3, 8, 8))
+        assert torch.equal(before, net.counting.mean) is not training
+
+
 @pytest.mark.parametrize("gates", ["training_form", "compact_form"])
 def test_buffers_are_still_written(gates: str) -> None:
     net = lively(Net(lambda net, x: x + net.branch(net.counting(x))))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from autogate.gates import FAMILIES
 from autogate.policy import DENSE, Gate, Policy
@@ -14,6 +15,7 @@ from autogate.sites import Network, difference, find_sites, tensors_of
 from autogate.surgery import attach_gates, canonical, check_dense, compact_form, run_heads, training_form
 from tests.support.heads import (
     Body,
+    Unit,
     deep_side_in_training,
     example,
     named,
@@ -60,9 +62,53 @@ def test_what_runs_in_training_only_costs_nothing_elsewhere(end: Callable[..., A
     compact = compact_form(here, DENSE, {})
     assert not hasattr(compact, "side")
     assert "group:stem" not in here.sites
-    assert here.refused["stem"] == "its channels are also read by what runs in training only"
+    assert here.refused["group:stem"] == "its channels are also read by what runs in training only"
     # All others are the sites of a network without such heads.
     assert set(here.sites) == set(network(scores).sites) - {"group:stem"}
+
+
+class WithLayers(Body):
+    """Its head has a residual unit and maps of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(self.scores_and_aux)
+        self.aux = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), Unit(8), nn.Conv2d(8, 4, 1))
+
+    @staticmethod
+    def scores_and_aux(net: Body, first: torch.Tensor, last: torch.Tensor) -> Any:
+        aux = net.aux(first) if net.training else None
+        found = scores(net, first, last)
+        return (found, aux) if net.training else found
+
+
+def test_layers_that_run_in_training_only_are_no_sites() -> None:
+    here, without = check_dense(find_sites(lively(WithLayers()), (3, 8, 8))), network(scores)
+    assert set(here.sites) == set(without.sites) - {"group:stem"}
+    assert [site.index for site in here.sites.values() if site.kind == "block"] == [0, 1, 2]
+    named = {name: reason for name, reason in here.refused.items() if "aux" in name}
+    assert named == dict.fromkeys(
+        ("map:aux.0", "map:aux.2.conv1", "map:aux.2.conv2", "map:aux.3"), "it runs in training only"
+    )
+
+
+class Halved(nn.BatchNorm2d):
+    """A normalisation with a forward pass of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) / 2
+
+
+def test_statistics_of_heads_are_kept_in_training_alone() -> None:
+    module = lively(WithLayers())
+    module.aux.append(Halved(4))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    here = find_sites(module, (3, 8, 8))
+    form = training_form(here, {}).eval()
+    form(example())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    expected, found = (tensors_of(net.train()(example())) for net in (module, form))
+    assert difference(found, expected, 1e-5) is None
+    assert not torch.equal(module.aux[-1].running_mean, before["aux.4.running_mean"])
 
 
 @pytest.mark.parametrize("end", IN_TRAINING)

@@ -29,6 +29,7 @@ from autogate.system import (
 # Library, the private name that is used, the function that uses it, and the versions it was seen in.
 PRIVATE = [
     ("ray", "ray._private.utils:get_entrypoint_name", "ray_entrypoint", "2.60"),
+    ("torch-pruning", "torch_pruning.utils.op_counter:has_timm", "import_torch_pruning", "1.6"),
     ("torch", "torch.cuda:_sleep", "occupy_gpu", "2.11 to 2.14"),
     ("torch", "torch.autograd.profiler:profile", "allocation_sizes", "2.11 to 2.14"),
     ("torch", "torch.utils._python_dispatch:TorchDispatchMode", "autogate/latency/model/operators.py", "2.11 to 2.14"),
