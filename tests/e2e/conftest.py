@@ -10,9 +10,14 @@ import pytest
 import safetensors.torch
 
 from autogate import api
-from autogate.latency.profile import read_profile
+from autogate.latency.model import LatencyModel
+from autogate.latency.profile import nonsense_reason, read_profile
 from autogate.models import load_model
+from autogate.records import Profile
+from autogate.sites import find_sites
 from tests.support.workplace import NET, PLACE, SPACE, TRIALS, Workplace, winner
+
+_ATTEMPTS = 4
 
 
 @pytest.fixture(scope="package")
@@ -23,10 +28,21 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     (root / "drop.yaml").write_text(SPACE, encoding="utf-8")
     weights = load_model("e2enet:build").module.state_dict()
     safetensors.torch.save_file(weights, str(root / "random.safetensors"))
-    api.profile("e2enet:build", space="drop.yaml", out=root / "profile.jsonl", time_s=6.0, allow_noisy=True, **PLACE)
-    yield Workplace(root, read_profile(root / "profile.jsonl"))
+    yield Workplace(root, _sound_profile(root))
     os.chdir(before)
     sys.modules.pop("e2enet", None)
+
+
+def _sound_profile(root: Path) -> Profile:
+    """Take a short profile, again if what else runs on the machine spoiled it."""
+    network = find_sites(load_model("e2enet:build").module, (3, 32, 32))
+    for attempt in range(_ATTEMPTS):
+        path = root / f"profile-{attempt}.jsonl"
+        api.profile("e2enet:build", space="drop.yaml", out=path, time_s=6.0 + 3 * attempt, allow_noisy=True, **PLACE)
+        taken = read_profile(path)
+        if nonsense_reason(LatencyModel(taken, network)) is None:
+            break
+    return taken
 
 
 @pytest.fixture(scope="package")
