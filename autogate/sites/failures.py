@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from autogate.errors import ModelError
 from autogate.sites.graph import module_of
-from autogate.sites.known_shapes import UnknownValueError
+from autogate.sites.known_shapes import _UnknownValueError
 from autogate.system import one_line
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
@@ -33,6 +33,7 @@ _NORMALISATIONS = (
     nn.InstanceNorm2d,
     nn.InstanceNorm3d,
 )
+_MISSING = re.compile(r"missing \d+ required positional arguments?: ('\w+')")
 _TOO_SMALL = re.compile(r"too small|greater than actual input|less than the corresponding")
 _DTYPE = re.compile(r"should be the same|same dtype|dtype|expected scalar type", re.IGNORECASE)
 _DEVICE = re.compile(r"NVIDIA|CUDA|same device|Cannot copy out of meta", re.IGNORECASE)
@@ -47,13 +48,11 @@ def untraceable_reason(error: Exception) -> str:
     text, where = str(error), _place(error)
     if isinstance(error, RecursionError):
         return f"its forward calls itself without end{where}; correct it"
-    if isinstance(error, UnknownValueError):
+    if isinstance(error, _UnknownValueError):
         return f"its control flow {error}{where}; rewrite its forward without that"
     if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
         what = next((words for sign, words in _NEEDS_VALUES.items() if sign in text), _NEEDS_VALUES["Proxy"])
         return f"{what}{where}; rewrite its forward without that"
-    if isinstance(error, NotImplementedError) and 'required "forward"' in text:
-        return "it has no forward; give it one that takes a batch of images"
     return f"its forward fails, {one_line(error, with_type=True)}{where}; run the network once by itself and correct it"
 
 
@@ -67,8 +66,10 @@ def run_failure(model: nn.Module, node: fx.Node | None, shape: tuple[int, ...], 
         error: What it raised.
     """
     what, advice = one_line(error) + _place(error), _advice(str(error))
-    if node is not None and node.op == "placeholder":
-        what = f"its forward takes {node.target!r} beside the images"
+    if isinstance(error, NotImplementedError) and 'required "forward"' in str(error):
+        return ModelError(f"{type(model).__name__} has no forward; give it one that takes a batch of images")
+    if isinstance(error, TypeError) and (missing := _MISSING.search(str(error))) is not None:
+        what = f"its forward takes {missing[1]} beside the images"
         advice = "wrap it in a module that takes the images alone"
     elif node is not None and (layer := module_of(node, model)) is not None:
         found = _input_shape(node)

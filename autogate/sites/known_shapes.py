@@ -15,7 +15,7 @@ from autogate.sites.assembling import attribute
 _BATCH_SIZES = (1, 2)
 
 
-class UnknownValueError(Exception):
+class _UnknownValueError(Exception):
     """A value that tracing cannot know; says why."""
 
 
@@ -37,31 +37,31 @@ class KnownShapes:
         """Return a number, or several, that a node yields for every batch.
 
         Raises:
-            UnknownValueError: If it is a tensor, depends on one's values or on the number of images, or fails.
+            _UnknownValueError: If it is a tensor, depends on one's values or on the number of images, or fails.
         """
         try:
             found = [self._compute(node, batch) for batch in _BATCH_SIZES]
         except Exception as error:  # any failure of the user's code on tensors without data
-            raise UnknownValueError("depends on the values of a tensor") from error
+            raise _UnknownValueError("depends on the values of a tensor") from error
         if not all(isinstance(value, bool | int | float | tuple | list) for value in found):
-            raise UnknownValueError("depends on the values of a tensor")
+            raise _UnknownValueError("depends on the values of a tensor")
         first, *others = found
         if any(type(other) is not type(first) or other != first for other in others):
-            raise UnknownValueError("depends on the number of images in a batch")
+            raise _UnknownValueError("depends on the number of images in a batch")
         return tuple(first) if isinstance(first, tuple | list) else first
 
     def length(self, node: fx.Node) -> int:
         """Return the length of a tuple or list that a node yields, or the first size of a feature map.
 
         Raises:
-            UnknownValueError: As :meth:`value` does.
+            _UnknownValueError: As :meth:`value` does.
         """
         try:
             lengths = {len(self._compute(node, batch)) for batch in _BATCH_SIZES}
         except Exception as error:  # any failure of the user's code on tensors without data
-            raise UnknownValueError("depends on the values of a tensor") from error
+            raise _UnknownValueError("depends on the values of a tensor") from error
         if len(lengths) > 1:
-            raise UnknownValueError("depends on the number of images in a batch")
+            raise _UnknownValueError("depends on the number of images in a batch")
         return lengths.pop()
 
     def _compute(self, node: fx.Node, batch: int) -> Any:

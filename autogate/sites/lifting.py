@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from autogate.sites.assembling import assemble, attribute
-from autogate.sites.known_shapes import KnownShapes, UnknownValueError
+from autogate.sites.known_shapes import KnownShapes, _UnknownValueError
 
 _CONV_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _LINEAR_ARGUMENTS = ("input", "weight", "bias")
@@ -167,7 +167,7 @@ def _fold_padding(graph: fx.Graph, layers: dict[str, nn.Module], shapes: KnownSh
         given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | dict(node.kwargs)
         try:
             pads: list[Any] = [shapes.value(pad) if isinstance(pad, fx.Node) else pad for pad in given["pad"]]
-        except UnknownValueError:
+        except _UnknownValueError:
             continue
         node.args, node.kwargs = (given["input"], pads, given.get("mode", "constant"), given.get("value")), {}
         users = list(node.users)

@@ -163,7 +163,8 @@ class ByValue(Net):
 def test_what_shapes_do_not_decide_is_named_with_file_and_line(kind: type[Net], what: str) -> None:
     line = kind.forward.__code__.co_firstlineno + 1
     with pytest.raises(
-        ModelError, match=rf"module '{kind.__name__}': control flow depends on {what}.*\(test_tracer.py:{line}\)"
+        ModelError,
+        match=rf"module '{kind.__name__}': its control flow depends on {what}.* in test_tracer.py, line {line}:",
     ):
         find_sites(kind(Unit()), SHAPE)
 
