@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
-import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +28,9 @@ from autogate.exporters.exporter import (
 )
 from autogate.exporters.load import load_export
 from autogate.exporters.registry import EXPORTERS
+from autogate.exporters.verification import verify
 from autogate.models import stored_once
-from autogate.sites import tensors_of
 from autogate.system import one_line
-from autogate.training import class_scores
 
 _TOLERANCE = 1e-4
 _INPUT_BYTES = 4 * 2**20
@@ -106,12 +103,13 @@ def _write(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dic
     # Reloading needs the report; what the comparison finds is added afterwards.
     (draft / REPORT_FILE).write_text(json.dumps(report), encoding="utf-8")
     rebuilt = load_export(draft, item.dense).gated
-    found = [_verify(item, "the network rebuilt from policy and weights", rebuilt, _TOLERANCE)]
+    worst = verify(item, "the network rebuilt from policy and weights", rebuilt, _TOLERANCE).max_difference
     for exporter in exporters:
-        what = f"format {exporter.name}"
-        found.append(_verify(item, what, _load(exporter, draft), exporter.tolerance))
-        formats[exporter.name]["max_difference"] = found[-1]
-    report["verified"] = {"images": len(images), "max_difference": max(found), "changed_predictions": 0}
+        loaded = _load(exporter, draft)
+        found = verify(item, f"format {exporter.name}", loaded, exporter.tolerance, rounds_alike=exporter.rounds_alike)
+        formats[exporter.name] |= asdict(found)
+        worst = max(worst, found.max_difference)
+    report["verified"] = {"images": len(images), "max_difference": worst, "changed_predictions": 0}
     (draft / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -143,46 +141,3 @@ def _load(exporter: Exporter, draft: Path) -> Loaded:
     except Exception as error:  # runtimes raise what they like
         reason = one_line(error, with_type=True)
         raise ExportError(f"format {exporter.name} was written and cannot be loaded: {reason}") from error
-
-
-def _verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float) -> float:
-    """Compare a loaded network with the live one on every image; return the largest difference of an output.
-
-    Of class scores the differences themselves count. Outputs of a task of the caller's own may be of any size, so that
-    theirs count relative to the largest value above 1.
-    """
-    differences, changed = [0.0], 0
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        for start in range(0, len(item.images), item.batch_size):
-            batch = item.batch(start, item.batch_size)
-            live = item.compact(batch)
-            try:
-                found = loaded(batch)
-                differences.append(_apart(live, found, relative=item.own_task))
-                if not item.own_task:
-                    ours, theirs = (class_scores(result, item.score_output).argmax(1) for result in (live, found))
-                    changed += int((ours != theirs).sum())
-            except Exception as error:  # runtimes raise what they like
-                raise ExportError(f"{what} was loaded and cannot run: {one_line(error, with_type=True)}") from error
-    worst = max(differences, key=lambda difference: (math.isnan(difference), difference))
-    if changed or not worst <= tolerance:  # nan is no agreement either
-        raise ExportError(
-            f"what was exported differs from the live model by {worst:.2g} and changes {changed} of "
-            f"{len(item.images)} predictions ({what}); please report this network"
-        )
-    return worst
-
-
-def _apart(live: Any, found: Any, *, relative: bool) -> float:
-    """Return the largest difference between two results; infinite if they differ in places or shapes."""
-    ours, theirs = tensors_of(live), tensors_of(found)
-    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
-        return math.inf
-    apart = [
-        float((value.double() - theirs[place].double()).abs().max())
-        / (max(1.0, float(value.double().abs().max())) if relative else 1.0)
-        for place, value in ours.items()
-        if value.numel()
-    ]
-    return max(apart, key=lambda difference: (math.isnan(difference), difference), default=0.0)

@@ -30,6 +30,7 @@ class Onnx(Exporter):
 
     name = "onnx"
     files = (ONNX_FILE,)
+    rounds_alike = False
     packages = {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}
 
     def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:

@@ -25,6 +25,7 @@ class OpenVino(Exporter):
 
     name = "openvino"
     files = (MODEL_FILE, WEIGHTS_FILE)
+    rounds_alike = False
     packages = {"onnx": "onnx", "onnxscript": "onnxscript", "openvino": "openvino"}
 
     def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from autogate.errors import DeviceError
-from autogate.runtimes.onnx_file import write_onnx
+from autogate.runtimes.onnx_file import OUTPUT, write_onnx
 from autogate.runtimes.runtime import Runtime, TimedRunnable
 
 _PROGRAM = Path(__file__).with_name("isolated_child.py")
@@ -117,13 +117,14 @@ class IsolatedNetwork:
         self._process = process
         self._number = process.load(path)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the network gives for an input batch."""
-        to = self._process.new_path(".npy")
+    def __call__(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return what the network gives for an input batch: its only tensor, or all by their places."""
+        to = self._process.new_path(".npz")
         self._process.ask(run=self._number, input=self._process.input_of(x), to=str(to))
-        found = torch.from_numpy(np.load(to, allow_pickle=False))
+        with np.load(to, allow_pickle=False) as arrays:
+            found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         to.unlink()
-        return found
+        return found[OUTPUT] if found.keys() == {OUTPUT} else found
 
     def time_ms(self, x: torch.Tensor) -> float:
         """Run the network once, and return the milliseconds that it took in its process."""

@@ -6,7 +6,7 @@ standard input and answers each with one JSON line on standard output:
 - ``{"load": PATH}`` loads a network, ``{"input": PATH}`` an array of NumPy; the answer has its ``index``.
 - ``{"forget": INDEX}`` frees an input.
 - ``{"time": NETWORK, "input": INPUT}`` runs a network once; the answer has ``ms``.
-- ``{"run": NETWORK, "input": INPUT, "to": PATH}`` runs it once and stores what it returns as an array.
+- ``{"run": NETWORK, "input": INPUT, "to": PATH}`` runs it once and stores what it returns, arrays by name.
 - ``{"convert": PATH, "to": PATH}`` writes a network in the runtime's own format.
 
 An answer with ``error`` says in one line what went wrong.
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-Network = Callable[[np.ndarray], Any]
+Network = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 class OnnxRuntime:
@@ -43,8 +43,8 @@ class OnnxRuntime:
     def load(self, path: str) -> Network:
         """Load an ONNX file."""
         session = self._onnxruntime.InferenceSession(path, self._options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return lambda images: session.run(None, {name: images})[0]
+        name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+        return lambda images: dict(zip(outputs, session.run(None, {name: images}), strict=True))
 
 
 class OpenVino:
@@ -71,7 +71,8 @@ class OpenVino:
         if precision != self._openvino.Type.f32:
             raise RuntimeError(f"OpenVINO computes in {precision.get_type_name()}, though float32 was asked for")
         request = compiled.create_infer_request()
-        return lambda images: next(iter(request.infer([images], share_inputs=True).values()))
+        outputs = [output.any_name for output in compiled.outputs]
+        return lambda images: dict(zip(outputs, request.infer([images], share_inputs=True).values(), strict=True))
 
     def convert(self, path: str, to: str) -> None:
         """Write what is at ``path`` in OpenVINO's format, in float32."""
@@ -111,7 +112,7 @@ class Server:
             network(images)
             return {"ms": 1000 * (time.perf_counter() - start)}
         if "run" in request:
-            np.save(request["to"], self._networks[request["run"]](self._inputs[request["input"]]))
+            np.savez(request["to"], **self._networks[request["run"]](self._inputs[request["input"]]))
             return {}
         self._count += 1
         self._inputs[self._count] = np.load(request["input"], allow_pickle=False)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from autogate.sites import tensors_of
+
 INPUT, OUTPUT = "images", "logits"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -22,6 +24,8 @@ def write_onnx(
 ) -> None:
     """Write a network in evaluation mode as one ONNX file with the input ``images`` and the output ``logits``.
 
+    A network that returns several tensors has an output for each, named for its place, such as ``aux.1``.
+
     Args:
         module: The network.
         example: An input batch, float32 ``[N, C, H, W]``.
@@ -30,13 +34,14 @@ def write_onnx(
         facts: Texts by name that are kept in the file.
     """
     with _quiet(), torch.no_grad():
+        places = list(tensors_of(module(example)))
         program = torch.onnx.export(
             module,
             (example,),
             dynamo=True,
             verbose=False,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[place or OUTPUT for place in places],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if any_batch else None,
         )
     assert program is not None  # noqa: S101 - None only for the older exporter

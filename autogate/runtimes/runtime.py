@@ -23,7 +23,7 @@ Runnable = Callable[[torch.Tensor], object]
 class TimedRunnable(Protocol):
     """A network that knows itself how long a pass took, since it runs in another process."""
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor) -> object:
         """Return what the network gives for an input batch, ``[N, C, H, W]``."""
         ...
 

@@ -149,7 +149,7 @@ class Texts(Exporter):
 def test_several_formats_are_written_verified_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item, to = deliverable(POLICIES["dense"]), tmp_path / "out"
     report = deliver(item, to, [*PT2, Texts()])
-    assert report["formats"]["texts"] == {"files": ["texts"], "lines": 1, "max_difference": 0.0}
+    assert report["formats"]["texts"] == {"files": ["texts"], "lines": 1, "max_difference": 0.0, "decided_otherwise": 0}
     assert report["formats"]["pt2"]["max_difference"] <= report["verified"]["max_difference"] <= 1e-4
     assert (to / "texts").stat().st_mode & 0o777 == 0o755
     assert (to / "texts" / "policy.txt").stat().st_mode & 0o777 == 0o644
@@ -191,3 +191,30 @@ def test_formats_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(clashing), "packages", {"no_such_module": "no-such-package"})
     with pytest.raises(ExportError, match="format texts needs no-such-package; install with `pip install no-such-pac"):
         find_exporters(["texts"])
+
+
+class Elsewhere(Texts):
+    """The same in a runtime that rounds otherwise: of one image, a gate chooses something else."""
+
+    rounds_alike = False
+    images = 1
+
+    def load(self, folder: Path) -> Loaded:
+        left = [self.images]
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            left[0] -= 1
+            return self.network(x) + (1.0 if left[0] >= 0 else 0.0)
+
+        return run
+
+
+def test_gates_may_choose_between_equals_otherwise_where_a_runtime_rounds_otherwise(tmp_path: Path) -> None:
+    item = deliverable(POLICIES["antidote"], images=60)
+    report = deliver(item, tmp_path / "out", [Elsewhere()])
+    assert report["formats"]["texts"]["decided_otherwise"] == 1
+    assert report["verified"]["max_difference"] < 1e-4
+    several = type("Several", (Elsewhere,), {"images": 2})()
+    for changed, exporter in ((item, several), (deliverable(POLICIES["drop and magnitude"], images=60), Elsewhere())):
+        with pytest.raises(ExportError, match=r"differs from the live model by .* \(format texts\)"):
+            deliver(changed, tmp_path / "another", [exporter])

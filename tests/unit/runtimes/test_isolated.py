@@ -30,6 +30,7 @@ from autogate.runtimes import (
     runnable,
     write_onnx,
 )
+from autogate.sites.results import difference, tensors_of
 from tests.support.networks import known_network
 
 pytestmark = pytest.mark.e2e  # other processes
@@ -73,7 +74,7 @@ def test_a_network_gives_what_it_gives_in_pytorch_and_is_timed_where_it_runs(nam
         for seed in range(3):
             with torch.no_grad():
                 expected = module(noise(seed=seed))
-            assert torch.allclose(network(noise(seed=seed)), expected, rtol=1e-4, atol=1e-5)
+            assert difference(network(noise(seed=seed)), expected, 1e-4) is None
         times_ms.append(min(network.time_ms(x) for _ in range(15)))
     assert 0 < times_ms[0] < times_ms[1]
 
@@ -101,6 +102,22 @@ def test_a_process_holds_neither_autogate_nor_pytorch_and_sleeps_between_passes(
         before = sum(child.cpu_times()[:2])
         assert child.cpu_percent(0.3) < 50
         assert sum(child.cpu_times()[:2]) - before < 0.15
+
+
+class Several(Net):
+    def forward(self, x: torch.Tensor) -> object:
+        middle = self.body(self.stem(x)).mean((2, 3))
+        return {"out": self.head(middle), "aux": (middle, middle.amax(1))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_that_a_network_returns_comes_back_by_place(name: str) -> None:
+    module, x = Several().eval(), noise()
+    with exclusive_inference(CPU):
+        found = runnable(module, x, replace(CPU, runtime=name))(x)
+    with torch.no_grad():
+        assert difference(found, module(x), 1e-4) is None
+    assert list(tensors_of(found)) == ["out", "aux.0", "aux.1"]
 
 
 def test_inputs_are_sent_once_and_forgotten_with_their_tensor(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""Compare a network that was loaded from an export with the live one, on real images."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from autogate.errors import ExportError
+from autogate.exporters.exporter import Deliverable, Loaded
+from autogate.gates import get_family
+from autogate.sites import tensors_of
+from autogate.system import one_line
+from autogate.training import class_scores
+
+# Of images on which gates may decide otherwise, where a runtime rounds otherwise: one in so many, and one in any case.
+_ONE_IN = 50
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a loaded network agrees with the live one.
+
+    Attributes:
+        max_difference: Largest difference of an output, over the images that gates decide alike on.
+        decided_otherwise: Images on which a gate chose another of nearly equal candidates.
+    """
+
+    max_difference: float
+    decided_otherwise: int = 0
+
+
+def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, rounds_alike: bool = True) -> Agreement:
+    """Compare a loaded network with the live one on every image.
+
+    Of class scores the differences themselves count. Outputs of a task of the caller's own, and those of a runtime that
+    rounds otherwise, count relative to the largest value above 1. In such a runtime, gates that choose by what they
+    read may now and then choose another one of two candidates that are equal but for rounding.
+
+    Args:
+        item: The live network, and the images.
+        what: What was loaded, for errors.
+        loaded: The loaded network.
+        tolerance: Largest difference allowed.
+        rounds_alike: Whether it rounds as the live network does, since it runs the same kernels.
+
+    Raises:
+        ExportError: If it differs by more, or predicts another class for an image that gates decide alike on.
+    """
+    chooses = any(not get_family(gate.family).is_static for _, gate in item.policy)
+    most_otherwise = max(1, len(item.images) // _ONE_IN) if chooses and not rounds_alike else 0
+    apart, changed = [], []
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for start in range(0, len(item.images), item.batch_size):
+            batch = item.batch(start, item.batch_size)
+            live = item.compact(batch)
+            try:
+                found = loaded(batch)
+                apart.append(_apart(live, found, len(batch), relative=item.own_task or not rounds_alike))
+                changed.append(_changed(item, live, found, len(batch)))
+            except Exception as error:  # runtimes raise what they like
+                raise ExportError(f"{what} was loaded and cannot run: {one_line(error, with_type=True)}") from error
+    differences, changes = torch.cat(apart), torch.cat(changed)
+    alike = differences <= tolerance  # nan is no agreement
+    otherwise = int((~alike).sum())
+    hopeless = bool(differences.isnan().any() or differences.isinf().any())
+    if hopeless or otherwise > most_otherwise or bool((changes & alike).any()):
+        worst = math.nan if differences.isnan().any() else float(differences.max())
+        raise ExportError(
+            f"what was exported differs from the live model by {worst:.2g} and changes {int(changes.sum())} of "
+            f"{len(item.images)} predictions ({what}); please report this network"
+        )
+    return Agreement(float(differences[alike].max()) if bool(alike.any()) else 0.0, otherwise)
+
+
+def _changed(item: Deliverable, live: Any, found: Any, images: int) -> torch.Tensor:
+    """Return for which images another class is predicted, bool ``[N]``; none in a task of the caller's own."""
+    if item.own_task:
+        return torch.zeros(images, dtype=torch.bool)
+    ours, theirs = (class_scores(result, item.score_output).argmax(1) for result in (live, found))
+    return ours != theirs
+
+
+def _apart(live: Any, found: Any, images: int, *, relative: bool) -> torch.Tensor:
+    """Return the largest difference between two results for each image, ``[N]``; infinite where shapes differ."""
+    ours, theirs = tensors_of(live), tensors_of(found)
+    worst = torch.zeros(images, dtype=torch.float64)
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        return worst + math.inf
+    for place, value in ours.items():
+        if not value.numel():
+            continue
+        scale = max(1.0, float(value.double().abs().max())) if relative else 1.0
+        apart = (value.double() - theirs[place].double()).abs() / scale
+        # A tensor without a row for each image belongs to all of them.
+        rows = apart.flatten(1).amax(1) if value.ndim > 0 and len(value) == images else apart.max().expand(images)
+        worst = torch.where(worst.isnan(), worst, torch.maximum(worst, rows))
+    return worst
