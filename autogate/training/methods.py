@@ -126,10 +126,6 @@ class TrainingBackend:
         return value, trace_decisions(form, split, device=device)
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 def _name(fn: object) -> str:
     """Return the name of a function, or of the class of anything else that can be called."""
     named = fn if hasattr(fn, "__qualname__") else type(fn)

@@ -30,6 +30,7 @@ def test_gates_that_are_always_shut_need_nothing_of_the_applied_network() -> Non
         )
 
 
+@pytest.mark.e2e
 def test_what_was_applied_has_to_belong_to_policy_and_network() -> None:
     model, half = load_model("resnet20").module, policy(map=autogate.Gate("magnitude", {"ratio": 0.5}))
     applied = autogate.apply_policy(model, half, SHAPE)

@@ -57,6 +57,7 @@ def test_a_study_trains_a_copy(model: nn.Module) -> None:
                 parameter.add_(1.0)
 
 
+@pytest.mark.e2e
 def test_functions_that_look_at_a_module_leave_it(model: nn.Module) -> None:
     policy = Policy({"block:layer1.1": Gate("drop")})
     with unchanged(model):
@@ -68,6 +69,7 @@ def test_functions_that_look_at_a_module_leave_it(model: nn.Module) -> None:
                 parameter.add_(1.0)
 
 
+@pytest.mark.e2e
 def test_reading_a_study_leaves_the_module(recorded: str, tmp_path: Path) -> None:
     model = lively(load_model("goldnet:build").module).train()
     with unchanged(model):

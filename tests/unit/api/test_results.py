@@ -100,6 +100,7 @@ def test_measurements(recorded: str) -> None:
     assert result(None).energy_ratio is None
 
 
+@pytest.mark.e2e
 def test_sensitivity_of_a_module() -> None:
     from autogate.models import load_model
 
@@ -120,6 +121,7 @@ def test_the_doctor(recorded: str, tmp_path: Path) -> None:
     assert "there is no study database" in nowhere.to_json()["studies"]
 
 
+@pytest.mark.e2e
 def test_databases(recorded: str, tmp_path: Path) -> None:
     there = f"sqlite:///{tmp_path / 'there.db'}"
     copied = autogate.copy_study("budget", to=there, name="again", storage=recorded)

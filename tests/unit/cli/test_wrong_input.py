@@ -196,6 +196,7 @@ def save(path: Path, state: dict[str, torch.Tensor]) -> Path:
     return path
 
 
+@pytest.mark.e2e
 def test_weights(refused: Refused) -> None:
     state = load_model("resnet20").module.state_dict()
     whole = save(Path("whole.safetensors"), state)

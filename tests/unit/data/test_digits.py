@@ -97,6 +97,7 @@ def test_senseless_batches_fail_at_once(digits: ImageData, options: dict[str, in
         digits.val.batches(**{"batch_size": 8, **options})  # type: ignore[arg-type]
 
 
+@pytest.mark.e2e
 def test_fingerprint_follows_what_matters() -> None:
     def fingerprint(**options: Any) -> str:
         return load_data("digits", **options).fingerprint

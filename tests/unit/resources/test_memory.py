@@ -100,6 +100,7 @@ def varying(batch_size: int) -> tuple[Policy, nn.Module]:
     return policy, forms_of(NETWORK, policy)[1]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_gates_that_decide_per_image_count_with_their_heaviest_input(batch_size: int) -> None:
     policy, compact = varying(batch_size)

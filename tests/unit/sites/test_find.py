@@ -95,6 +95,7 @@ def test_densenet_maps_without_a_producer_fit_no_family_that_thins_the_producer(
             assert FAMILIES[name].unsupported_reason(site) == "no single convolution writes the map"
 
 
+@pytest.mark.e2e
 def test_vgg_units_are_not_residual_and_overlap_with_their_maps() -> None:
     sites = known_network("vgg16_bn").sites
     assert not sites["block:features.17"].residual
@@ -306,6 +307,7 @@ def test_normalisations_called_twice_are_left_alone() -> None:
     form(torch.rand(4, 3, 16, 16)).sum().backward()
 
 
+@pytest.mark.e2e
 def test_stages_are_resolutions() -> None:
     sites = known_network("resnet50").sites
     sizes: dict[str, set[tuple[int, int]]] = {}

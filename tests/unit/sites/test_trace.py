@@ -134,6 +134,7 @@ def test_module_that_branches_on_training_stays_whole() -> None:
     assert "block:" in " ".join(network.sites)
 
 
+@pytest.mark.e2e
 def test_torchvision_stochastic_depth() -> None:
     module = load_model("efficientnet_b0", num_classes=4).module
     form = traced(module, (3, 32, 32))

@@ -82,6 +82,7 @@ def test_there_and_back_again(source: str, postgres: str, tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.e2e
 def test_two_studies_share_what_they_have_in_common(source: str, anywhere: str) -> None:
     for study in ("budget", "largest drop"):
         api.copy_study(study, to=anywhere, storage=source)
@@ -170,6 +171,7 @@ def test_rows_that_make_no_sense_are_refused(source: str, storage: str, kind: st
     assert store.study_names() == []
 
 
+@pytest.mark.e2e
 def test_a_copy_that_is_interrupted_is_not_there_and_can_be_repeated(
     source: str, anywhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_gate_never_reads_a_thinned_stream(site: str, gate: Gate) -> None:
         canonical(Policy(gates), sites, strict=True)
 
 
+@pytest.mark.e2e
 def test_what_lives_with_a_thinned_stream() -> None:
     gates = {
         STREAM: HALF,

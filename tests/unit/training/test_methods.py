@@ -40,6 +40,7 @@ def trained(family: str, fidelity: Fidelity, methods: TrainingBackend | None = N
     return gates, start
 
 
+@pytest.mark.e2e
 def test_dce_keeps_what_its_bandit_found_best() -> None:
     gates, start = trained("dce", "full")
     for gate in gates.values():
@@ -49,6 +50,7 @@ def test_dce_keeps_what_its_bandit_found_best() -> None:
     assert any(not torch.equal(gate.kept, start[site]) for site, gate in gates.items())
 
 
+@pytest.mark.e2e
 def test_gss_keeps_what_its_loss_left_largest() -> None:
     gates, start = trained("gss", "full")
     assert all(not gate.sorting for gate in gates.values())

@@ -82,6 +82,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(family: str) -> None:
         assert torch.equal(resumed[name], value), name
 
 
+@pytest.mark.e2e
 def test_shared_weights_too() -> None:
     def shared(checkpointer: MemoryKeeper | None) -> dict[str, torch.Tensor]:
         network = clone(known_network("resnet20"))

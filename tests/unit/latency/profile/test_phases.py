@@ -148,6 +148,7 @@ def test_a_profile_keeps_its_time(device: Device, space: BoundSpace, pass_s: flo
     assert taken.method["seconds"] <= 20
 
 
+@pytest.mark.e2e
 def test_fewer_networks_are_planned_where_passes_are_slow(device: Device, space: BoundSpace) -> None:
     counts = []
     for device.pass_s in (0.01, 0.2):
@@ -193,6 +194,7 @@ class Notes(Reporter):
         self.heard.append(text)
 
 
+@pytest.mark.e2e
 def test_a_noisy_machine_gets_further_attempts_within_the_same_time(device: Device, many: BoundSpace) -> None:
     begun, notes, runs = device.now, Notes(), iter(range(10**9))
     device.pass_s = 0.01
@@ -287,6 +289,7 @@ def test_an_attempt_on_a_machine_that_calms_down_is_the_last(device: Device, man
     assert all(sample.iqr_ms < 0.25 * sample.ms for sample in taken.networks)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("slowdown", [1, 30])
 def test_a_profile_that_is_carried_over_keeps_its_time(
     device: Device, space: BoundSpace, tmp_path: Path, slowdown: int

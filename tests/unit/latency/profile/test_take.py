@@ -113,6 +113,7 @@ def test_scripted_gates_do_as_they_are_told(network: Network) -> None:
         assert widths == ([images] if images else [])
 
 
+@pytest.mark.e2e
 def test_the_canary_says_how_fast_the_device_is_now(network: Network, profile: Profile) -> None:
     model = LatencyModel(profile, network)
     eighth = LatencyModel(profile, network, slowdown=0.125)

@@ -101,6 +101,7 @@ def test_more_work_takes_longer() -> None:
     assert result.ratio == pytest.approx(result.gated.p95 / result.dense.p95)
 
 
+@pytest.mark.e2e
 def test_inputs_that_differ_are_told_apart() -> None:
     class Sometimes(nn.Module):
         """Works thirty times as long on images that are bright."""

@@ -68,6 +68,7 @@ def test_training_knobs_and_the_state_of_the_dice_play_no_part() -> None:
     assert memory.peak_bytes(Policy(policy.gates, {"targeted_dropout": 0.5})) == first
 
 
+@pytest.mark.e2e
 def test_the_smallest_choices_are_smaller_than_any_draw() -> None:
     smallest = canonical(SPACE.policy(smallest_choices(SPACE, LATENCY, FREE)), NETWORK.sites)
     rng = random.Random(0)

@@ -85,6 +85,7 @@ def test_a_search_without_interruption(recorded_anywhere: str) -> None:
     assert len(bench.states()) == 12
 
 
+@pytest.mark.e2e
 def test_killed_between_the_question_and_the_answer(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     lost = to_be_trained(bench.driver())
@@ -290,6 +291,7 @@ def test_one_failure_after_the_other_ends_the_search(recorded: str) -> None:
         driver.give_up()
 
 
+@pytest.mark.e2e
 def test_a_weak_candidate_can_be_stopped(recorded_anywhere: str) -> None:
     bench = DrivenReplay(recorded_anywhere)
     driver = bench.driver()

@@ -31,6 +31,7 @@ def network(model: str, size: int = 32) -> Network:
     return find_sites(load_model(model).module, (3, size, size))
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("its", "ours"), [("resnet20", "resnet56"), ("resnet56", "resnet20")])
 def test_a_sibling_of_the_same_units_is_refused_with_what_differs(its: str, ours: str) -> None:
     taken, here = recorded(its), network(ours)

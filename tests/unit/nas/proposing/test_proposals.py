@@ -226,6 +226,7 @@ def test_gates_that_decide_on_data_have_no_place_in_a_cuda_graph() -> None:
     assert {found.reason for found in explain_gates(latency, space) if found.gate.family == "lcnet"} == {why}
 
 
+@pytest.mark.e2e
 def test_the_lightest_policy_is_lighter_than_any_proposal() -> None:
     fastest = fastest_policy(SPACE, LATENCY)
     floor = LATENCY.fastest(fastest).p50
