@@ -12,7 +12,7 @@ from autogate.latency.hardware.device import (
 from autogate.latency.hardware.gpu import clocks_locked, handle_of, throttle_watch
 from autogate.latency.hardware.machine import device_state, machine_facts
 from autogate.latency.hardware.noise import noise_sources, noise_sources_of
-from autogate.latency.hardware.quiet import Patience
+from autogate.latency.hardware.quiet import Patience, steadily_busy_cores
 
 __all__ = [
     "DTYPES",
@@ -29,5 +29,6 @@ __all__ = [
     "noise_sources_of",
     "resolve_device",
     "setting_of",
+    "steadily_busy_cores",
     "throttle_watch",
 ]

@@ -1,4 +1,4 @@
-"""Wait until the cores that a measurement needs are free."""
+"""Wait until the cores that a measurement needs are free, or find out how many stay busy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from autogate.system import load_of_others, usable_cores
 
 _LOOK_S = 0.3
 _PAUSE_S = 2.0
+# A core that is busy for more than this share of each of so many looks will stay so.
+_BUSY = 0.6
+_LOOKS = 5
 # What may run beside a measurement: a quarter of a core, or on a large host a share of it.
 _MOST_CORES = 0.25
 _MOST_SHARE = 0.05
@@ -19,6 +22,24 @@ _MOST_SHARE = 0.05
 
 def _busy_cores() -> float:
     return sum(load_of_others(_LOOK_S).values())
+
+
+def steadily_busy_cores(
+    *, busy_cores: Callable[[], float] = _busy_cores, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Return how many cores other work keeps busy all the time; a quiet host is looked at once, a busy one for seconds.
+
+    Args:
+        busy_cores: Looks for a moment, and returns how many cores are not to be had.
+        sleep: Lets seconds pass.
+    """
+    least = busy_cores()
+    for _ in range(_LOOKS):
+        if least < _BUSY:
+            return 0
+        sleep(_PAUSE_S / 2)
+        least = min(least, busy_cores())
+    return round(least)
 
 
 class Patience:

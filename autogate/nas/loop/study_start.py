@@ -16,9 +16,11 @@ from autogate.records import StudyFacts
 from autogate.store import Store, holds_studies
 from autogate.store.transfer import delete_if_empty
 from autogate.studies import Reporter, StudyRun
-from autogate.system import code_version
+from autogate.system import code_version, usable_cores
 
 if TYPE_CHECKING:
+    import torch
+
     from autogate.space.bound import BoundSpace
     from autogate.training import TrainingBackend
 
@@ -74,6 +76,8 @@ def start(
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
+    if known is None:
+        config = _beside_other_work(config, task.target, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
@@ -106,6 +110,26 @@ def start(
                 spent = {stage: before.get(stage, 0.0) + seconds for stage, seconds in reporter.seconds.items()}
                 run.update(lambda facts: replace(facts, stage_seconds={**before, **spent}))
     return name
+
+
+def _beside_other_work(config: SearchConfig, target: torch.device, reporter: Reporter) -> SearchConfig:
+    """Return the configuration with a thread for each core that is free, where other work keeps some busy all the time.
+
+    What nobody asked for cannot be missed: with a thread on a busy core, networks cannot be measured at all.
+    """
+    from autogate.latency.hardware import steadily_busy_cores
+
+    if config.threads is not None or config.profile is not None or target.type != "cpu":
+        return config
+    cores = usable_cores()
+    free = max(1, cores - steadily_busy_cores()) if cores > 1 else cores
+    if free == cores:
+        return config
+    reporter.note(
+        f"other work keeps {cores - free} of {cores} cores busy, so networks are measured with {free} "
+        f"thread{'' if free == 1 else 's'}; for all cores, stop it and search again, or wait with --threads {cores}"
+    )
+    return config.model_copy(update={"threads": free})
 
 
 @contextmanager

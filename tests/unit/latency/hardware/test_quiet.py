@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autogate.latency.hardware import Patience
+from autogate.latency.hardware import Patience, steadily_busy_cores
 from autogate.system import usable_cores
 from tests.support.profiles import SETTING
 
@@ -61,3 +61,25 @@ def test_work_on_cores_that_the_measurement_does_not_need_is_no_reason_to_wait()
     # A GPU needs the host only for handing out work.
     assert host.patience(0.0).wait(replace(SETTING, device="cuda:0", threads=CORES))
     assert not Host(lambda now: CORES).patience(0.0).wait(replace(SETTING, threads=1))
+
+
+@pytest.mark.parametrize(
+    ("busy", "cores"),
+    [
+        (lambda now: 0.1, 0),
+        (lambda now: 0.98, 1),
+        (lambda now: 2.04 if now < 3 else 1.7, 2),
+        (lambda now: 1.0 if now < 3 else 0.2, 0),  # it ends
+        (lambda now: 1.3, 1),
+    ],
+)
+def test_only_cores_that_stay_busy_count(busy: Callable[[float], float], cores: int) -> None:
+    host = Host(busy)
+    assert steadily_busy_cores(busy_cores=host.look, sleep=host.sleep) == cores
+    assert host.now < 8
+
+
+def test_a_quiet_host_is_looked_at_once() -> None:
+    host = Host(lambda now: 0.2)
+    assert steadily_busy_cores(busy_cores=host.look, sleep=host.sleep) == 0
+    assert host.now == pytest.approx(0.3)
