@@ -19,6 +19,15 @@ from torch import Tensor
 from autogate.errors import WeightsError
 from autogate.system import why_unreadable
 
+# Settings beside the weights, and layers.
+_HARMLESS = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "pathlib.Path",
+    "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+)
+_HARMLESS_MODULES = ("omegaconf.", "torch.nn.modules.", "torchvision.models.")
 # Nested deeper than this is no state of a network.
 _DEEPEST = 3
 
@@ -80,20 +89,42 @@ def _read_torch(path: Path) -> Any:
             why = f" ({why_unreadable(problem)})" if isinstance(problem, OSError) else ""
             raise WeightsError(f"{path} is damaged or no file of weights{why}; copy it again") from problem
         raise WeightsError(
-            f"{path} was refused: {unsafe}, and loading it could run code; if you trust it, save the weights alone: "
-            f"{_command_that_saves_weights(path, 'TorchScript' in unsafe)}"
+            f"{path} was refused: {unsafe}, and loading it could run code; {_advice(path, 'TorchScript' in unsafe)}"
         ) from problem
 
 
-def _command_that_saves_weights(path: Path, scripted: bool) -> str:
-    """Return a command of the user's shell that writes the state dict of a file beside it."""
+def _advice(path: Path, scripted: bool) -> str:
+    """Return how the weights of a refused file are saved alone: by a command, if that runs no code of the file."""
+    classes = [] if scripted else _unsafe_names(path)
+    if not scripted and (not classes or not all(map(_is_harmless, classes))):
+        return "where it was made, save the weights alone, with torch.save(model.state_dict(), path)"
     given, to = json.dumps(str(path)), json.dumps(str(path.with_name(f"{path.stem}-weights.pth")))
-    load = f"torch.jit.load({given})" if scripted else f'torch.load({given}, map_location="cpu", weights_only=False)'
+    if scripted:
+        load = f"import torch; c = torch.jit.load({given})"
+    else:
+        modules = ", ".join(sorted({"torch", *(name.rpartition(".")[0] for name in classes)}))
+        load = (
+            f"import {modules}; torch.serialization.add_safe_globals([{', '.join(classes)}]); "
+            f'c = torch.load({given}, map_location="cpu", weights_only=True)'
+        )
     program = (
-        f'import torch; c = {load}; w = c.get("state_dict", c.get("model", c)) if isinstance(c, dict) else c; '
+        f'{load}; w = c.get("state_dict", c.get("model", c)) if isinstance(c, dict) else c; '
         f"torch.save(w if isinstance(w, dict) else w.state_dict(), {to})"
     )
-    return f"python -c {shlex.quote(program)}"
+    return f"save the weights alone, which runs none of it: python -c {shlex.quote(program)}"
+
+
+def _unsafe_names(path: Path) -> list[str]:
+    """Return the classes and functions that a file asks for beyond tensors; none if they cannot be listed."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # noqa: BLE001 - torch raises many types, for files in its older format too
+        return []
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether a class only holds what a file says of it, so that making one runs no code that the file chose."""
+    return name in _HARMLESS or (name.startswith(_HARMLESS_MODULES) and name.rpartition(".")[2][0].isupper())
 
 
 def _unsafe_content(problem: Exception) -> str | None:

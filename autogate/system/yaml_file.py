@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import yaml
 
 _MERGE = "tag:yaml.org,2002:merge"
-
-
-class _UniqueKeysLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [(key.value, key) for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
-        for i, (name, key) in enumerate(keys):
-            if name in dict(keys[:i]):
-                raise yaml.constructor.ConstructorError(problem=f"{name} is there twice", problem_mark=key.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(text: str) -> Any:
@@ -25,4 +15,28 @@ def read_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: If it is not YAML, or has a key twice; :func:`why_unreadable` says where.
     """
-    return yaml.load(text, _UniqueKeysLoader)  # noqa: S506 - a safe loader
+    document = yaml.compose(text, Loader=yaml.SafeLoader)
+    if document is not None:
+        _check_keys(document, set())
+    return yaml.safe_load(text)
+
+
+def _check_keys(node: yaml.Node, seen: set[int]) -> None:
+    """Refuse keys that stand twice in a mapping; a part that several places refer to is looked at once."""
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    else:
+        names = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in names:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"{key.value} is there twice", problem_mark=key.start_mark
+                    )
+                names.add(key.value)
+        parts = [part for pair in node.value for part in pair]
+    for part in parts:
+        _check_keys(part, seen)

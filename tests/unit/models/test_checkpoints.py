@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import random
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from autogate.errors import WeightsError
@@ -93,11 +96,48 @@ def test_a_file_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
 def test_the_command_that_saves_the_weights_alone_does(tmp_path: Path, state: State, name: str) -> None:
     path = tmp_path / name
     torch.save({"state_dict": under("model.", state), "hyper_parameters": argparse.Namespace(lr=0.1)}, path)
-    with pytest.raises(WeightsError, match=r"pickled Python objects \(argparse.Namespace\).*if you trust it") as caught:
+    with pytest.raises(
+        WeightsError, match=r"pickled Python objects \(argparse.Namespace\).*which runs none of it"
+    ) as caught:
         load_model("resnet20", weights=str(path))
     found = re.search(r"python -c .*$", str(caught.value))
     assert found
+    assert "weights_only=True" in found[0]
     *_, program = shlex.split(found[0])
-    exec(program, {})  # noqa: S102 - that it runs is what is tested
+    with torch.serialization.safe_globals([]):  # what it allows is forgotten afterwards, as by its own process
+        exec(program, {})  # noqa: S102 - that it runs is what is tested
     saved = path.with_name(f"{path.stem}-weights.pth")
     assert load_model("resnet20", weights=str(saved)).weights_sha256 == state_sha256(state)
+
+
+def test_the_command_takes_the_weights_out_of_a_whole_network(tmp_path: Path) -> None:
+    module = torchvision.models.resnet18(num_classes=3)
+    torch.save(module, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="weights_only=True") as caught:
+        load_model("resnet18", weights=str(tmp_path / "w.pth"), num_classes=3)
+    *_, program = shlex.split(str(caught.value)[str(caught.value).index("python -c ") :])
+    with torch.serialization.safe_globals([]):  # what it allows is forgotten afterwards, as by its own process
+        exec(program, {})  # noqa: S102 - that it runs is what is tested
+    saved = load_model("resnet18", weights=str(tmp_path / "w-weights.pth"), num_classes=3)
+    assert saved.weights_sha256 == state_sha256(module.state_dict())
+
+
+class Runs:
+    """What makes a file run code when it is unpickled."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "bad", [Runs(os.system, "true"), Runs(subprocess.Popen, ["true"]), Runs(eval, "1"), Runs(exec, "1")]
+)
+def test_no_command_is_offered_that_would_run_code_of_the_file(tmp_path: Path, state: State, bad: object) -> None:
+    content = {"state_dict": state, "settings": argparse.Namespace(lr=0.1), "bad": bad}
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"save the weights alone, with torch\.save\(model") as caught:
+        load_model("resnet20", weights=str(tmp_path / "w.pth"))
+    assert "python -c" not in str(caught.value)
