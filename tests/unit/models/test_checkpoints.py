@@ -92,6 +92,16 @@ def test_a_file_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
     assert "torch.save(model.state_dict(), path)" in text
 
 
+def run(program: str) -> None:
+    """Run what ``python -c`` gets; what it allows torch to load is forgotten afterwards, as it is with a process."""
+    before = torch.serialization.get_safe_globals()
+    try:
+        exec(program, {})  # noqa: S102 - that it runs is what is tested
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
 @pytest.mark.parametrize("name", ["w.pth", 'it\'s "w" $HOME.pth'])
 def test_the_command_that_saves_the_weights_alone_does(tmp_path: Path, state: State, name: str) -> None:
     path = tmp_path / name
@@ -104,8 +114,7 @@ def test_the_command_that_saves_the_weights_alone_does(tmp_path: Path, state: St
     assert found
     assert "weights_only=True" in found[0]
     *_, program = shlex.split(found[0])
-    with torch.serialization.safe_globals([]):  # what it allows is forgotten afterwards, as by its own process
-        exec(program, {})  # noqa: S102 - that it runs is what is tested
+    run(program)
     saved = path.with_name(f"{path.stem}-weights.pth")
     assert load_model("resnet20", weights=str(saved)).weights_sha256 == state_sha256(state)
 
@@ -116,8 +125,7 @@ def test_the_command_takes_the_weights_out_of_a_whole_network(tmp_path: Path) ->
     with pytest.raises(WeightsError, match="weights_only=True") as caught:
         load_model("resnet18", weights=str(tmp_path / "w.pth"), num_classes=3)
     *_, program = shlex.split(str(caught.value)[str(caught.value).index("python -c ") :])
-    with torch.serialization.safe_globals([]):  # what it allows is forgotten afterwards, as by its own process
-        exec(program, {})  # noqa: S102 - that it runs is what is tested
+    run(program)
     saved = load_model("resnet18", weights=str(tmp_path / "w-weights.pth"), num_classes=3)
     assert saved.weights_sha256 == state_sha256(module.state_dict())
 
