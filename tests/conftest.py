@@ -15,7 +15,7 @@ from autogate import api
 from autogate.store import Store
 from tests.support import ROOT
 from tests.support.commands import TINY, Cli, runner
-from tests.support.databases import RELEASED, postgres_database, postgres_server, released
+from tests.support.databases import RELEASED, postgres_database, postgres_server, upgraded_copy
 
 SHARED = ROOT.parent / "shared"
 E2E = ROOT / "tests" / "e2e"
@@ -101,21 +101,13 @@ def goldnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def recorded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the study of :func:`recorded`, which nobody may change."""
-    folder = tmp_path_factory.mktemp("released") / "recorded"
-    url = released(2, folder)
-    api.upgrade_studies(storage=url)
-    Store(url).engine.dispose()
-    return folder
+    return upgraded_copy(2, tmp_path_factory.mktemp("released") / "recorded")
 
 
 @pytest.fixture(scope="session")
 def upgraded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the studies of :func:`upgraded`, which nobody may change."""
-    folder = tmp_path_factory.mktemp("released") / "upgraded"
-    url = released(1, folder)
-    api.upgrade_studies(storage=url)
-    Store(url).engine.dispose()
-    return folder
+    return upgraded_copy(1, tmp_path_factory.mktemp("released") / "upgraded")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -59,6 +59,18 @@ TIED = "tied"
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     """Return the module the node calls, or None for any other node."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def with_ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return nodes and all that they read, directly or not."""
+    found: set[fx.Node] = set()
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += node.all_input_nodes
+    return found
 
 
 def layer_text(module: nn.Module) -> str:

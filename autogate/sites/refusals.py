@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from torch import fx, nn
 
-from autogate.sites.graph import chw, is_add, module_of, region
+from autogate.sites.graph import chw, is_add, module_of, region, with_ancestors
 from autogate.sites.network import BlockNodes, Network
 from autogate.sites.training_heads import training_only
 
@@ -56,7 +56,7 @@ def _against_block(join: fx.Node, model: nn.Module) -> str | None:
     left, right = join.all_input_nodes
     if chw(left) is None or not chw(left) == chw(right) == chw(join):
         return None
-    before = {node: _ancestors(node) for node in (left, right)}
+    before = {node: with_ancestors(node.all_input_nodes) for node in (left, right)}
     for entry, branch in ((left, right), (right, left)):
         if entry not in before[branch]:
             continue
@@ -74,7 +74,7 @@ def _against_block(join: fx.Node, model: nn.Module) -> str | None:
 
 def _leak(entry: fx.Node, branch: fx.Node, before: set[fx.Node]) -> str:
     """Return which tensor crosses the edge of a branch."""
-    after = {branch, *(node for node in before if node is not entry and entry in _ancestors(node))}
+    after = {branch, *(node for node in before if node is not entry and entry in with_ancestors(node.all_input_nodes))}
     for node in after:
         for source in node.all_input_nodes:
             if source is not entry and source not in after and source.op != "get_attr":
@@ -83,17 +83,6 @@ def _leak(entry: fx.Node, branch: fx.Node, before: set[fx.Node]) -> str:
             if node is not branch and user not in after:
                 return f"{_name(node)} in its branch is also read outside of it, by {_name(user)}"
     return "its branch reads or is read by something outside of it"
-
-
-def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    todo = [*node.all_input_nodes]
-    while todo:
-        one = todo.pop()
-        if one not in found:
-            found.add(one)
-            todo += one.all_input_nodes
-    return found
 
 
 def _chain_before(node: fx.Node) -> Iterator[fx.Node]:

@@ -6,12 +6,12 @@ one of its own that reads the first one's tensors; the training form puts the tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import fx
 
+from autogate.sites.graph import with_ancestors
 from autogate.sites.in_place import changes_state
 from autogate.sites.tracer import step_of
 
@@ -123,21 +123,10 @@ def training_only(graph: fx.Graph) -> dict[fx.Node, None]:
     """Return what only training needs, in order."""
     if result_in_training(graph) is None:
         return {}
-    needed = _ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
+    needed = with_ancestors(node for node in graph.nodes if node.op == "output" or changes_state(node))
     return {node: None for node in graph.nodes if node not in needed}
 
 
 def read_in_training(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes whose tensors are read, directly or not, by what only training needs."""
     return {source for node in training_only(graph) for source in node.all_input_nodes}
-
-
-def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    todo = list(nodes)
-    while todo:
-        node = todo.pop()
-        if node not in found:
-            found.add(node)
-            todo += node.all_input_nodes
-    return found

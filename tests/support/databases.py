@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
+from autogate import api
 from autogate.goals import SearchConfig, make_config
 from autogate.policy import DENSE
 from autogate.records import Evaluation, Job
@@ -90,6 +91,14 @@ def released(schema: int, to: Path) -> str:
     """Copy the database of a released schema, with its weights, and return its URL."""
     shutil.copytree(RELEASED / f"schema_{schema}", to)
     return f"sqlite:///{to / 'studies.db'}"
+
+
+def upgraded_copy(schema: int, to: Path) -> Path:
+    """Copy the database of a released schema, with its weights, bring it up to date, and return its folder."""
+    url = released(schema, to)
+    api.upgrade_studies(storage=url)
+    Store(url).engine.dispose()
+    return to
 
 
 def add_evaluation(store: Store, evaluation: Evaluation) -> None:
