@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 
 from autogate import api
+from autogate.policy import DENSE
 from autogate.store import Store
 from tests.support.databases import released
+
+
+def evaluations(url: str) -> set[tuple[str, str, str, int]]:
+    """Return policy, fidelity, recipe and seed of all that was trained."""
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    found = connection.execute("select policy, fidelity, recipe, seed from autogate_evaluations").fetchall()
+    connection.close()
+    return set(found)
 
 
 @pytest.mark.usefixtures("goldnet")
@@ -22,9 +31,7 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
     assert document["trials"]["total"] == len(before) == 8
     assert document["best"]["trial"] == best
     assert best in [point["trial"] for point in api.pareto("budget", storage=url).to_json()["front"]]
-    connection = sqlite3.connect(tmp_path / "old" / "studies.db")
-    trained = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
-    connection.close()
+    trained = evaluations(url)
     exported = api.export("budget", tmp_path / "out", storage=url).to_json()
     assert exported["result"]["trial"] == best
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {
@@ -48,8 +55,10 @@ def test_an_upgraded_study_is_shown_and_continued(schema: int, best: int, tmp_pa
     for name in ("number", "outcome", "policy", "val_accuracy", "reason", "seconds"):
         assert [getattr(trial, name) for trial in after] == [getattr(trial, name) for trial in before]
     assert all(trial.predicted is not None for trial in after)
-    # The old evaluations count: only what is new was trained, and what is to be measured, by the present training.
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-    evaluated = connection.execute("select count(*) from autogate_evaluations").fetchone()[0]
-    connection.close()
-    assert trained < evaluated <= trained + 4 + 4
+    # The old evaluations count: only new candidates were trained, and by the present training dense, which candidates
+    # are compared with, and what is measured.
+    new = evaluations(url) - trained
+    assert trained < evaluations(url)
+    assert len({policy for policy, fidelity, *_ in new if fidelity == "short"} - {DENSE.digest}) <= 2 * 2
+    assert sum(policy == DENSE.digest for policy, *_ in new) <= 1
+    assert sum(fidelity == "full" for _, fidelity, *_ in new) <= 2

@@ -76,8 +76,6 @@ def start(
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
-    if known is None:
-        config = _beside_other_work(config, task.target, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
@@ -89,6 +87,8 @@ def start(
                 rehearse(task, searched_space(config, task.network), backend, reporter, config.batch_size)
         drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
         sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
+        if known is None:
+            config = _beside_other_work(config, task.target, reporter)
         store = Store(url, create=True)
         if artifacts is not None:
             store.place_artifacts(artifacts)
