@@ -25,6 +25,7 @@ from autogate.nas.profiles import (
     named_profile,
     own_profile,
     searched_space,
+    settled_runtime,
 )
 from autogate.policy import Policy
 from autogate.records import Profile, Realisation, StudyFacts
@@ -50,6 +51,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     """
     check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter)
+    config, _ = settled_runtime(config, task.network, task.target, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None:
         named_profile(config, task.network)
@@ -63,6 +65,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
         "label": "predicted",
         "device": context.latency.profile.setting.device_name,
         "batch_size": config.batch_size,
+        "runtime": config.runtime,
         "dense_ms": context.latency.dense_ms,
         "lightest_ms": fastest.stat(config.latency_stat),
         "budget_ms": objective.limit_ms,

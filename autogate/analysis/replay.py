@@ -49,7 +49,13 @@ def add_replay(store: Store, source: str, name: str, **changes: Any) -> SearchCo
     load_sampler(new.sampler, new.seed)
     replay_of(store, new)
     task = None if facts.task is None else replace(facts.task, training_functions=())
-    kept = StudyFacts(task, facts.target, facts.dense, sensitivity=facts.sensitivity, short_floor=facts.short_floor)
+    kept = StudyFacts(
+        task=task,
+        target=facts.target,
+        dense=facts.dense,
+        sensitivity=facts.sensitivity,
+        short_floor=facts.short_floor,
+    )
     store.create_study(name, new, kept, code_version=code_version())
     return new
 

@@ -79,6 +79,7 @@ def profile(
         keep_profile,
         profile_network,
         searched_space,
+        settled_runtime,
         transfer_to_here,
     )
     from autogate.records import Preprocessing
@@ -92,10 +93,12 @@ def profile(
     network = check_dense(find_sites(module, size.with_channels(input_channels(module)).input_shape))
     device, strict_time_limit = resolve_device(config.device), time_s is not None
     time_s = QUICK_PROFILE_S if time_s is None else time_s
+    hears = default_reporter(reporter, progress=progress)
+    config, _ = settled_runtime(config, network, device, hears)
     check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
         store = open_store(storage, create=True) if out is None else None
-        space_here, hears = searched_space(config, network), default_reporter(reporter, progress=progress)
+        space_here = searched_space(config, network)
         try:
             if transfer_from is not None:
                 taken = transfer_to_here(

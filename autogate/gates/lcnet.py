@@ -184,7 +184,9 @@ class SkippedBlock(nn.Module):
         """Map the block's input to its result, ``[N, C, H, W] -> [N, C, H, W]``."""
         score = torch.sigmoid(self.gate.predictor(x))
         if torch.compiler.is_exporting():
-            chosen: torch.Tensor = torch.cond(score.view(()) >= self.gate.tau, self._run, _hand_on, (x, score))
+            # A scripted decision is one that the data cannot change, and a program cannot know.
+            tau = self.gate.tau if self.scripted is None else -math.inf if self.scripted else math.inf
+            chosen: torch.Tensor = torch.cond(score.view(()) >= tau, self._run, _hand_on, (x, score))
             return chosen
         is_open = score[:, 0] >= self.gate.tau
         if self.scripted is not None:

@@ -5,7 +5,7 @@ from autogate.goals.config import BUDGETS, FREE, TARGET, SearchConfig, make_conf
 from autogate.goals.goal import Budget, Budgets, EnergyBudget, Goal, GoalMode, LatencyBudget, MemoryBudget
 from autogate.goals.objective import ACCURACY, MEMORY, PREDICTED, REALISED, Direction, Objective
 from autogate.goals.option import GROUPS, Option, Setting, check_names, settings_of, taken_by
-from autogate.goals.problem import checked_size
+from autogate.goals.problem import AUTO, checked_size
 from autogate.goals.procedure import SAMPLERS
 from autogate.goals.settings import ProfileSettings, ResumeSettings, SearchSettings, SensitivitySettings
 from autogate.goals.verdict import (
@@ -18,6 +18,7 @@ from autogate.goals.verdict import (
 )
 
 __all__ = [
+    "AUTO",
     "ACCURACY",
     "binds",
     "Budget",

@@ -11,6 +11,9 @@ from autogate.goals.option import Option
 from autogate.records import LatencyStat
 from autogate.units import parse_bytes, parse_channels, parse_size
 
+AUTO = "auto"
+"""Of a setting that is chosen by what the device at hand does fastest."""
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _DATA = "digits, an image folder, a torchvision dataset, or package.module:factory."
@@ -214,12 +217,13 @@ class ProblemSettings(BaseModel):
     runtime: Annotated[
         str,
         Option(
-            "Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in.",
+            "Runtime on the target: onnxruntime, openvino, eager, on a GPU cuda_graph, or one of a plug-in; auto is "
+            "the one in which dense is fastest.",
             "target",
             on_resume="target",
             commands=("search", "profile"),
         ),
-    ] = "eager"
+    ] = AUTO
     profile: Annotated[
         str | None,
         Option(

@@ -49,7 +49,8 @@ class SearchSettings(TypedDict, total=False):
     threads: int | None
     """CPU threads on the target."""
     runtime: str
-    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
+    """Runtime on the target: onnxruntime, openvino, eager, on a GPU cuda_graph, or one of a plug-in; auto is the
+    one in which dense is fastest."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
     fresh_profile: bool
@@ -116,7 +117,8 @@ class ResumeSettings(TypedDict, total=False):
     threads: int | None
     """CPU threads on the target."""
     runtime: str
-    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
+    """Runtime on the target: onnxruntime, openvino, eager, on a GPU cuda_graph, or one of a plug-in; auto is the
+    one in which dense is fastest."""
     profile: str | None
     """Search for the device of this profile, a file or a recorded one; results stay predicted."""
     fresh_profile: bool
@@ -161,7 +163,8 @@ class ProfileSettings(TypedDict, total=False):
     threads: int | None
     """CPU threads on the target."""
     runtime: str
-    """Runtime on the target: eager, on a GPU cuda_graph, or one of a plug-in."""
+    """Runtime on the target: onnxruntime, openvino, eager, on a GPU cuda_graph, or one of a plug-in; auto is the
+    one in which dense is fastest."""
     seed: int
     """Seed of all random choices."""
 

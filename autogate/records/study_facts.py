@@ -66,6 +66,23 @@ class TargetFacts:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class RuntimeTime:
+    """What the dense network takes in one of the runtimes that a study could have searched in.
+
+    Attributes:
+        runtime: Name of the runtime.
+        dense_ms: Median time of a batch in its fastest memory layout, in milliseconds; None if it cannot run there.
+        layout: That layout.
+        reason: Why it cannot run there.
+    """
+
+    runtime: str
+    dense_ms: float | None = None
+    layout: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class MeasuredCandidate:
     """A candidate that was measured before it was trained, so that the latency model learns from it.
 
@@ -118,6 +135,7 @@ class StudyFacts:
 
     Attributes:
         task: Network and data; None before the study's first run has loaded them.
+        runtimes: The runtimes that the study chose its own among; none if one was asked for.
         target: The device searched for; None before it is known, and after the study moved to another one.
         dense: The dense network; None before it is scored.
         train_dtype: Element type that trainings compute in; None before that is decided, which is float32.
@@ -133,6 +151,7 @@ class StudyFacts:
     """
 
     task: TaskFacts | None = None
+    runtimes: tuple[RuntimeTime, ...] = ()
     target: TargetFacts | None = None
     dense: DenseFacts | None = None
     train_dtype: TrainDtype | None = None

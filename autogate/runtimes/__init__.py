@@ -10,8 +10,9 @@ from autogate.runtimes.registry import (
     no_saving_reason,
     register_runtime,
     runnable,
+    timed_by_unit,
 )
-from autogate.runtimes.runtime import Runnable, Runtime, TimedRunnable
+from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit, TimedRunnable
 
 __all__ = [
     "IsolatedNetwork",
@@ -19,6 +20,7 @@ __all__ = [
     "RUNTIMES",
     "Runnable",
     "Runtime",
+    "TimedByUnit",
     "TimedRunnable",
     "check_profiled",
     "check_runtime",
@@ -26,5 +28,6 @@ __all__ = [
     "no_saving_reason",
     "register_runtime",
     "runnable",
+    "timed_by_unit",
     "write_onnx",
 ]

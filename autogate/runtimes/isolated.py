@@ -11,16 +11,21 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from autogate.errors import DeviceError
+from autogate.gates import get_family
+from autogate.policy import Gate
+from autogate.records import Site
 from autogate.runtimes.onnx_file import OUTPUT, write_onnx
+from autogate.runtimes.onnx_units import OnnxUnits
 from autogate.runtimes.runtime import Runtime, TimedRunnable
 
 _PROGRAM = Path(__file__).with_name("isolated_child.py")
@@ -50,6 +55,8 @@ class IsolatedProcess:
         )
         self._end = weakref.finalize(self, _end, self._process, self._errors, self.folder)
         self._inputs: dict[int, tuple[int, weakref.ref[torch.Tensor]]] = {}
+        # Numbers of networks that nobody refers to any more; they are unloaded before the next one is loaded.
+        self.unneeded: list[int] = []
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and return the answer.
@@ -74,6 +81,8 @@ class IsolatedProcess:
 
     def load(self, path: Path) -> int:
         """Load the network in a file; return its number."""
+        while self.unneeded:
+            self.ask(unload=self.unneeded.pop())
         return int(self.ask(load=str(path))["index"])
 
     def input_of(self, x: torch.Tensor) -> int:
@@ -116,6 +125,7 @@ class IsolatedNetwork:
     def __init__(self, process: IsolatedProcess, path: Path) -> None:
         self._process = process
         self._number = process.load(path)
+        weakref.finalize(self, process.unneeded.append, self._number).atexit = False
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return what the network gives for an input batch: its only tensor, or all by their places."""
@@ -131,6 +141,26 @@ class IsolatedNetwork:
         return float(self._process.ask(time=self._number, input=self._process.input_of(x))["ms"])
 
 
+class IsolatedUnits:
+    """A compact network in a process that runs it, of which each unit's share of a pass is known.
+
+    Args:
+        process: The process.
+        path: Its file, in which nodes are named for their units.
+        x: An input batch, ``[N, C, H, W]``.
+    """
+
+    def __init__(self, process: IsolatedProcess, path: Path, x: torch.Tensor) -> None:
+        self._network = IsolatedNetwork(process, path)
+        answer = process.ask(profile=str(path), input=process.input_of(x), to=process.folder.name)
+        self._shares = {int(unit): float(share) for unit, share in answer["shares"].items()}
+
+    def time_ms(self, x: torch.Tensor) -> tuple[float, dict[int, float]]:
+        """Run the network once; return the milliseconds of the whole, and of each unit."""
+        whole_ms = self._network.time_ms(x)
+        return whole_ms, {unit: share * whole_ms for unit, share in self._shares.items()}
+
+
 class IsolatedRuntime(Runtime):
     """A runtime that reads ONNX files, in a process of its own.
 
@@ -138,12 +168,13 @@ class IsolatedRuntime(Runtime):
     timed against each other.
     """
 
-    profiles_networks = False
+    needs_eager_units = False
     isolated = True
     dtypes = frozenset({"float32"})
     layouts = frozenset({"contiguous"})
     _latest: weakref.ref[IsolatedProcess] | None = None
     _threads = 0
+    _units: OnnxUnits | None = None
 
     def prepare(self, module: nn.Module, example: torch.Tensor) -> TimedRunnable:
         """Write the module as an ONNX file, and load it in the process."""
@@ -151,6 +182,30 @@ class IsolatedRuntime(Runtime):
         path = process.new_path(".onnx")
         write_onnx(module, example, path)
         return IsolatedNetwork(process, path)
+
+    def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> IsolatedUnits:
+        """Join the network of units that were exported once; the runtime's own profile gives the share of each."""
+        process = self._process()
+        path = self._kept_units().write(compact, example)
+        try:
+            return IsolatedUnits(process, path, example)
+        finally:
+            path.unlink()
+
+    def prepare_all(self, compacts: Iterable[fx.GraphModule], example: torch.Tensor) -> None:
+        """Export the units of all networks that are not known yet."""
+        self._kept_units().export_ahead(compacts, example)
+
+    def _kept_units(self) -> OnnxUnits:
+        """Return what exports units; all runtimes here read the same files."""
+        units = IsolatedRuntime._units = IsolatedRuntime._units or OnnxUnits()
+        return units
+
+    def no_saving_reason(self, gate: Gate, site: Site, batch_size: int) -> str | None:
+        """A file has no branches of its own for each image of a batch."""
+        if get_family(gate.family).varies and batch_size > 1:
+            return f"decides per image, which a file for {self.name} cannot at batch {batch_size}"
+        return super().no_saving_reason(gate, site, batch_size)
 
     def unsupported_reason(self, device: torch.device) -> str | None:
         """Only CPUs are known here."""

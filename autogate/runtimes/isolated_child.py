@@ -4,7 +4,9 @@ Imports neither AutoGate nor PyTorch: their threads would wait on the same cores
 standard input and answers each with one JSON line on standard output:
 
 - ``{"load": PATH}`` loads a network, ``{"input": PATH}`` an array of NumPy; the answer has its ``index``.
-- ``{"forget": INDEX}`` frees an input.
+- ``{"forget": INDEX}`` frees an input, ``{"unload": INDEX}`` a network.
+- ``{"profile": PATH, "input": INPUT, "to": FOLDER}`` runs a network whose nodes are named ``u0/...``, ``u1/...`` for
+  their units; the answer has ``shares``, for each unit the share of a pass that its nodes take by the runtime's clock.
 - ``{"time": NETWORK, "input": INPUT}`` runs a network once; the answer has ``ms``.
 - ``{"run": NETWORK, "input": INPUT, "to": PATH}`` runs it once and stores what it returns, arrays by name.
 - ``{"convert": PATH, "to": PATH}`` writes a network in the runtime's own format.
@@ -15,14 +17,22 @@ An answer with ``error`` says in one line what went wrong.
 from __future__ import annotations
 
 import json
+import re
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Network = Callable[[np.ndarray], dict[str, np.ndarray]]
+# Passes of which the nodes are timed, after some that warm up.
+PROFILED = 9
+WARM_UP = 3
+UNIT = re.compile(r"\bu(\d+)/")
 
 
 class OnnxRuntime:
@@ -33,18 +43,47 @@ class OnnxRuntime:
 
         onnxruntime.set_default_logger_severity(3)
         self._onnxruntime = onnxruntime
-        self._options = onnxruntime.SessionOptions()
-        self._options.intra_op_num_threads = threads
-        self._options.inter_op_num_threads = 1
-        self._options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._options.add_session_config_entry("session.set_denormal_as_zero", "0")
+        self._threads = threads
+        self._options = self._made_options()
+
+    def _made_options(self) -> Any:
+        options = self._onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = self._onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.set_denormal_as_zero", "0")
+        return options
 
     def load(self, path: str) -> Network:
         """Load an ONNX file."""
-        session = self._onnxruntime.InferenceSession(path, self._options, providers=["CPUExecutionProvider"])
+        return self._loaded(path, self._options)[0]
+
+    def profile(self, path: str, images: np.ndarray, folder: str) -> list[dict[int, float]]:
+        """Return how many milliseconds the nodes of each unit took, for each of some passes."""
+        options = self._made_options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        network, session = self._loaded(path, options)
+        for _ in range(WARM_UP + PROFILED):
+            network(images)
+        file = Path(session.end_profiling())
+        events = json.loads(file.read_text(encoding="utf-8"))
+        file.unlink()
+        passes: list[list[tuple[str, float]]] = []
+        nodes: list[tuple[str, float]] = []
+        for event in sorted((one for one in events if "dur" in one), key=lambda one: one["ts"] + one["dur"]):
+            if event["name"].endswith("_kernel_time"):
+                nodes.append((event["name"], event["dur"] / 1000))
+            elif event["name"] == "model_run":
+                passes.append(nodes)
+                nodes = []
+        return [by_unit(nodes) for nodes in passes[WARM_UP:]]
+
+    def _loaded(self, path: str, options: Any) -> tuple[Network, Any]:
+        session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
-        return lambda images: dict(zip(outputs, session.run(None, {name: images}), strict=True))
+        return (lambda images: dict(zip(outputs, session.run(None, {name: images}), strict=True))), session
 
 
 class OpenVino:
@@ -66,17 +105,48 @@ class OpenVino:
 
     def load(self, path: str) -> Network:
         """Load a file of ONNX or of OpenVINO."""
-        compiled = self._core.compile_model(self._core.read_model(path), "CPU", self._settings)
+        return self._loaded(path, self._settings)[0]
+
+    def profile(self, path: str, images: np.ndarray, folder: str) -> list[dict[int, float]]:
+        """Return how many milliseconds the nodes of each unit took, for each of some passes."""
+        network, request = self._loaded(path, {**self._settings, "PERF_COUNT": True})
+        passes = []
+        for _ in range(WARM_UP + PROFILED):
+            network(images)
+            nodes = [(node.node_name, node.real_time.total_seconds() * 1000) for node in request.profiling_info]
+            passes.append(by_unit(nodes))
+        return passes[WARM_UP:]
+
+    def _loaded(self, path: str, settings: dict[str, Any]) -> tuple[Network, Any]:
+        compiled = self._core.compile_model(self._core.read_model(path), "CPU", settings)
         precision = compiled.get_property("INFERENCE_PRECISION_HINT")
         if precision != self._openvino.Type.f32:
             raise RuntimeError(f"OpenVINO computes in {precision.get_type_name()}, though float32 was asked for")
         request = compiled.create_infer_request()
         outputs = [output.any_name for output in compiled.outputs]
-        return lambda images: dict(zip(outputs, request.infer([images], share_inputs=True).values(), strict=True))
+        return (
+            lambda images: dict(zip(outputs, request.infer([images], share_inputs=True).values(), strict=True))
+        ), request
 
     def convert(self, path: str, to: str) -> None:
         """Write what is at ``path`` in OpenVINO's format, in float32."""
         self._openvino.save_model(self._core.read_model(path), to, compress_to_fp16=False)
+
+
+def by_unit(nodes: Iterable[tuple[str, float]]) -> dict[int, float]:
+    """Add up the times of nodes, in the order in which they ran; one without a unit in its name belongs to the next."""
+    found: dict[int, float] = defaultdict(float)
+    waiting, unit = 0.0, 0
+    for name, ms in nodes:
+        match = UNIT.search(name)
+        if match is None:
+            waiting += ms
+            continue
+        unit = int(match[1])
+        found[unit] += waiting + ms
+        waiting = 0.0
+    found[unit] += waiting
+    return dict(found)
 
 
 ENGINES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
@@ -91,7 +161,7 @@ class Server:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self._networks: list[Network] = []
+        self._networks: list[Network | None] = []
         self._inputs: dict[int, np.ndarray] = {}
         self._count = 0
 
@@ -103,20 +173,43 @@ class Server:
         if "forget" in request:
             del self._inputs[request["forget"]]
             return {}
+        if "unload" in request:
+            self._networks[request["unload"]] = None
+            return {}
+        if "profile" in request:
+            return {"shares": self._shares(request["profile"], self._inputs[request["input"]], request["to"])}
         if "convert" in request:
             self._engine.convert(request["convert"], request["to"])
             return {}
         if "time" in request:
-            network, images = self._networks[request["time"]], self._inputs[request["input"]]
-            start = time.perf_counter()
-            network(images)
-            return {"ms": 1000 * (time.perf_counter() - start)}
+            return {"ms": pass_ms(self._network(request["time"]), self._inputs[request["input"]])}
         if "run" in request:
-            np.savez(request["to"], **self._networks[request["run"]](self._inputs[request["input"]]))
+            arrays: dict[str, Any] = dict(self._network(request["run"])(self._inputs[request["input"]]))
+            np.savez(request["to"], **arrays)
             return {}
         self._count += 1
         self._inputs[self._count] = np.load(request["input"], allow_pickle=False)
         return {"index": self._count}
+
+    def _network(self, index: int) -> Network:
+        network = self._networks[index]
+        assert network is not None  # noqa: S101 - nobody asks for what was unloaded
+        return network
+
+    def _shares(self, path: str, images: np.ndarray, folder: str) -> dict[int, float]:
+        """Return the share of a pass that each unit takes, where the nodes are timed in other passes than the whole."""
+        network = self._engine.load(path)
+        whole_ms = statistics.median([pass_ms(network, images) for _ in range(WARM_UP + PROFILED)][WARM_UP:])
+        passes = self._engine.profile(path, images, folder)
+        units = {unit for found in passes for unit in found}
+        return {unit: statistics.median(found.get(unit, 0.0) for found in passes) / whole_ms for unit in units}
+
+
+def pass_ms(network: Network, images: np.ndarray) -> float:
+    """Run a network once, and return the milliseconds that it took."""
+    start = time.perf_counter()
+    network(images)
+    return 1000 * (time.perf_counter() - start)
 
 
 def main() -> None:

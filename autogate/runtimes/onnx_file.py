@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import nn
 
 from autogate.sites import tensors_of
+from autogate.system import onnx_registry_kept
 
 INPUT, OUTPUT = "images", "logits"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -33,24 +35,46 @@ def write_onnx(
         any_batch: Whether the file is to take batches of any size, not of ``N`` only; ``N`` is then at least 2.
         facts: Texts by name that are kept in the file.
     """
-    with _quiet(), torch.no_grad():
+    with torch.no_grad():
         places = list(tensors_of(module(example)))
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[place or OUTPUT for place in places],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if any_batch else None,
-        )
-    assert program is not None  # noqa: S101 - None only for the older exporter
-    model = program.model_proto
+    names = [place or OUTPUT for place in places]
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
+    model = exported(module, (example,), [INPUT], names, shapes)
     _name_nodes(model.graph)
     for key, value in facts.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     path.write_bytes(model.SerializeToString())
+
+
+def exported(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: Any = None,
+) -> onnx.ModelProto:
+    """Return a module in evaluation mode as PyTorch's exporter writes it.
+
+    Args:
+        module: The module.
+        examples: A value of each input.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        dynamic_shapes: Dimensions that stay free, as :func:`torch.export.export` takes them; None for none.
+    """
+    with _quiet(), onnx_registry_kept(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            examples,
+            dynamo=True,
+            verbose=False,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+        )
+    assert program is not None  # noqa: S101 - None only for the older exporter
+    return program.model_proto
 
 
 def _name_nodes(graph: Any) -> None:

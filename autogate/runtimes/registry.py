@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import nn
+from torch import fx, nn
 
 from autogate.errors import DeviceError
 from autogate.policy import Gate
 from autogate.records import Setting, Site
-from autogate.runtimes.runtime import Runnable, Runtime
+from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit
 from autogate.system import Registry, one_line, registering
 
 RUNTIMES: Registry[Runtime] = Registry(
@@ -78,8 +81,23 @@ def runnable(module: nn.Module, x: torch.Tensor, setting: Setting) -> Runnable:
     Raises:
         DeviceError: If the network cannot be compiled or captured here.
     """
-    runtime = get_runtime(setting.runtime)
+    with _in_words(setting):
+        return get_runtime(setting.runtime).prepare(module, x)
+
+
+def timed_by_unit(compact: fx.GraphModule, x: torch.Tensor, setting: Setting) -> TimedByUnit | None:
+    """Return what times the units of a compact network, if the setting's runtime does so itself; else None.
+
+    Raises:
+        DeviceError: If the network cannot be compiled here.
+    """
+    with _in_words(setting):
+        return get_runtime(setting.runtime).time_by_unit(compact, x)
+
+
+@contextmanager
+def _in_words(setting: Setting) -> Iterator[None]:
     try:
-        return runtime.prepare(module, x)
+        yield
     except Exception as error:  # compilers and drivers raise what they like
         raise DeviceError(f"the network cannot run as {setting.runtime}: {one_line(error)}; {_OTHERWISE}") from None

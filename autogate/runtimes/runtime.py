@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from autogate.gates import get_family
 from autogate.policy import Gate
@@ -29,6 +29,14 @@ class TimedRunnable(Protocol):
 
     def time_ms(self, x: torch.Tensor) -> float:
         """Run the network once on an input batch, and return the milliseconds that it took."""
+        ...
+
+
+class TimedByUnit(Protocol):
+    """A compact network whose units are timed by the runtime's own means."""
+
+    def time_ms(self, x: torch.Tensor) -> tuple[float, Mapping[int, float]]:
+        """Run the network once on an input batch; return the milliseconds of the whole, and of each unit by number."""
         ...
 
 
@@ -63,6 +71,18 @@ class Runtime(ABC):
         Module and example are on the device, in the element type and memory layout they will run in. Any exception is
         reported to the user in one line.
         """
+
+    def prepare_all(self, compacts: Iterable[fx.GraphModule], example: torch.Tensor) -> None:  # noqa: B027 - optional
+        """Get ready for :meth:`time_by_unit` of several networks, if that is faster than one after the other."""
+
+    def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> TimedByUnit | None:
+        """Return what runs a compact network and times its units; None if marks between its operators tell as much.
+
+        Args:
+            compact: The network; the number of its unit is in the ``meta`` of each node.
+            example: An input batch, ``[N, C, H, W]``.
+        """
+        return None
 
     def unsupported_reason(self, device: torch.device) -> str | None:
         """Return why networks cannot run so on ``device``, or None if they can; packages are checked elsewhere."""

@@ -44,6 +44,7 @@ def search_document(store: Store, study: str, budgets: Budgets | None = None) ->
         "batch_size": config.batch_size,
         "dtype": config.dtype,
         "runtime": None if target is None else target.setting.runtime,
+        "runtimes": [asdict(one) for one in facts.runtimes],
         "budget_ms": _budget_ms(budgets.latency, shown, facts),
         "budget_ms_search": None if target is None else target.budget_ms,
         "budget_binding": None if target is None else target.budget_binding,

@@ -6,6 +6,7 @@ from autogate.system.compat import (
     import_torch_pruning,
     insert_optuna_params,
     occupy_gpu,
+    onnx_registry_kept,
     optuna_schema,
     ray_entrypoint,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "missing_packages",
     "new_id",
     "occupy_gpu",
+    "onnx_registry_kept",
     "one_line",
     "optuna_schema",
     "printable",

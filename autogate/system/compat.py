@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,32 @@ def ray_entrypoint(text: str) -> Iterator[None]:
         yield
     finally:
         utils.get_entrypoint_name = original
+
+
+@contextmanager
+def onnx_registry_kept() -> Iterator[None]:
+    """Let ``torch.onnx.export`` use its table of operators again instead of making it anew, 0.3 s each time.
+
+    Replaces ``torch.onnx._internal.exporter._registration.ONNXRegistry.from_torchlib``, seen in PyTorch 2.11 to 2.14;
+    does nothing where it is not there.
+    """
+    registry: Any = None
+    with suppress(ImportError, AttributeError):
+        registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+        original = registry.__dict__["from_torchlib"]
+    if registry is None:
+        yield
+        return
+    registry.from_torchlib = staticmethod(_kept_registry(original.__get__(None, registry)))
+    try:
+        yield
+    finally:
+        registry.from_torchlib = original
+
+
+@functools.cache
+def _kept_registry(make: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.cache(make)
 
 
 @functools.cache

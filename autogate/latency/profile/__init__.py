@@ -13,7 +13,7 @@ from autogate.latency.profile.profile_file import (
     write_profile,
 )
 from autogate.latency.profile.soundness import is_plausible, nonsense_reason, spoiled_reason
-from autogate.latency.profile.take import begun_in, fastest_layout, take_profile
+from autogate.latency.profile.take import begun_in, fastest_layout, layouts_of, take_profile
 from autogate.latency.profile.timed_networks import Samples, time_networks
 from autogate.latency.profile.transfer import completed, transfer_profile
 
@@ -27,6 +27,7 @@ __all__ = [
     "drift_check",
     "drift_networks",
     "fastest_layout",
+    "layouts_of",
     "from_lines",
     "profile_digest",
     "is_plausible",

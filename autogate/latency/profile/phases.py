@@ -15,7 +15,14 @@ from autogate.latency.model import MIN_NETWORKS, Unit
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork
-from autogate.latency.profile.timed_networks import Samples, TimedNetwork, last_passes, needs_quiet, samples_of
+from autogate.latency.profile.timed_networks import (
+    Samples,
+    TimedNetwork,
+    last_passes,
+    needs_quiet,
+    prepare_networks,
+    samples_of,
+)
 from autogate.latency.timing import (
     TOO_NOISY,
     WARM_UP_S,
@@ -153,8 +160,9 @@ class Phases:
         Raises:
             ProfileError: If the time limit is strict and too short to run each network once.
         """
-        begun = self.instruments.clock()
         rounds = self.journal.rounds(phase)
+        self._prepare(plan[: len(rounds[0])] if rounds else plan)
+        begun = self.instruments.clock()
         if rounds:
             subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
             self._start += self.instruments.clock() - begun
@@ -172,6 +180,13 @@ class Phases:
         self._summing_s = (self.instruments.clock() - begun) / len(subjects)
         self._numbered += len(subjects)
         return samples
+
+    def _prepare(self, plan: Sequence[PlannedNetwork]) -> None:
+        """Get ready to build the networks; unless the time limit is strict, the time is not the profile's."""
+        begun = self.instruments.clock()
+        prepare_networks(self.network, plan, self.setting)
+        if not self.limit.strict:
+            self._start += self.instruments.clock() - begun
 
     def _subject(self, planned: PlannedNetwork) -> TimedNetwork:
         return self.instruments.timed_network(self.network, self.units, planned, self.setting)

@@ -42,6 +42,11 @@ _SCREEN_WIDTH = 0.02
 _PAYING = 0.97
 
 
+def layouts_of(runtime: str) -> tuple[str, ...]:
+    """Return the memory layouts in which a runtime takes inputs."""
+    return tuple(get_runtime(runtime).layouts or LAYOUTS)
+
+
 def fastest_layout(
     network: Network,
     setting_for: Callable[[str], Setting],
@@ -59,9 +64,9 @@ def fastest_layout(
     """
     last = instruments.clock() + hard_limit_s
     subjects = []
-    layouts = get_runtime(setting_for("contiguous").runtime).layouts or LAYOUTS
+    layouts = layouts_of(setting_for("contiguous").runtime)
     if len(layouts) == 1:
-        return next(iter(layouts))
+        return layouts[0]
     for layout in layouts:
         setting = setting_for(layout)
         module = prepare(compact_form(network, DENSE, {}), setting)
@@ -76,7 +81,7 @@ def fastest_layout(
             min_rounds=7,
             clock=instruments.clock,
         )
-    return list(layouts)[int(np.argmin(np.median(passes.ms, axis=1)))]
+    return layouts[int(np.argmin(np.median(passes.ms, axis=1)))]
 
 
 def take_profile(

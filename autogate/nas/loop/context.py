@@ -16,6 +16,7 @@ from autogate.nas.profiles import keep_profile, profile_for, searched_space
 from autogate.nas.proposing import paying_gates
 from autogate.policy import Gate, Policy
 from autogate.records import Profile, StudyFacts, TargetFacts
+from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
@@ -37,7 +38,7 @@ class SearchContext:
         space: The gates that can pay on it.
         fastest: The fastest policy of the space, by prediction.
         objective: What the search is after.
-        memory: Peak memory of candidates on the target; None where that is another device.
+        memory: Peak memory of candidates on the target; None where that is another device, or another process.
         smallest: Under a memory budget, the choices with the lowest peak memory found.
     """
 
@@ -92,7 +93,7 @@ def prepare_search(run: StudyRun, network: Network, device: torch.device) -> Sea
     objective = Objective.of(config, latency.dense_ms)
     memory, smallest = None, None
     fastest = fastest_policy(left, latency)
-    if not found.foreign:
+    if not found.foreign and not get_runtime(latency.profile.setting.runtime).isolated:
         with reporter.stage("observe memory"):
             memory = CandidateMemory(latency, config.budgets.memory)
             smallest = None if config.budgets.memory is None else smallest_choices(left, latency, memory)

@@ -57,6 +57,7 @@ class FinalStage:
         self.latency = latency
         self.profile = context.target.profile
         self.memory = context.memory
+        self.foreign = context.target.foreign
         self.budgets = run.config.budgets
         self.floor = floor
         self._measured_now: set[Policy] = set()
@@ -128,8 +129,7 @@ class FinalStage:
             plan = self.latency.plan(policy)
             compact = compact_form(trained.network, policy, trained.gates, plan=plan)
             costs = self._costs(policy, compact, trained.realisation)
-            here = self.memory is not None
-            comparison = self._measured(trial, policy, compact) if here else None
+            comparison = None if self.foreign else self._measured(trial, policy, compact)
         predicted = predicted_statistics(self.latency.predict(policy, trained.realisation), self.stat)
         record = FinalistRecord(
             policy,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from autogate.errors import AutoGateError, StudyError, StudyRunningError
-from autogate.goals import BUDGETS, TARGET, SearchConfig
+from autogate.goals import AUTO, BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs, Task
-from autogate.records import StudyFacts
+from autogate.records import RuntimeTime, StudyFacts
 from autogate.store import Store, holds_studies
 from autogate.store.transfer import delete_if_empty
 from autogate.studies import Reporter, StudyRun
@@ -66,7 +66,7 @@ def start(
     from autogate.latency.hardware import resolve_device
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
-    from autogate.nas.profiles import check_resources, check_setting, named_profile, searched_space
+    from autogate.nas.profiles import check_resources, check_setting, named_profile, searched_space, settled_runtime
     from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend, TrainingThreads
 
@@ -76,6 +76,11 @@ def start(
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
+    runtimes: tuple[RuntimeTime, ...] = ()
+    if config.runtime == AUTO and known is not None and name is not None:
+        config = config.model_copy(update={"runtime": known.study(name).config.runtime})
+    else:
+        config, runtimes = settled_runtime(config, task.network, task.target, reporter)
     check_setting(config, task.network, task.target)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
@@ -102,6 +107,7 @@ def start(
             _continue(run, (*BUDGETS, *TARGET) if judged_anew else ())
         else:
             begun.append(run)
+            run.update(lambda facts: replace(facts, runtimes=runtimes))
         before = dict(run.facts.stage_seconds or {})
         try:
             run_search(run, task, replace(backend, scope=name), sampler)

@@ -14,6 +14,7 @@ from autogate.nas.profiles.profiles import (
     searched_space,
     setting_here,
 )
+from autogate.nas.profiles.runtime_choice import settled_runtime
 from autogate.nas.profiles.taking import QUICK_PROFILE_S, profile_network, transfer_to_here
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "profile_network",
     "searched_space",
     "setting_here",
+    "settled_runtime",
     "transfer_to_here",
 ]

@@ -14,7 +14,7 @@ from autogate.latency.model import check_profile_matches, cut_into_units
 from autogate.latency.profile import profile_digest, read_profile
 from autogate.records import Profile, Setting
 from autogate.resources import counts_energy
-from autogate.runtimes import check_profiled, check_runtime, no_saving_reason
+from autogate.runtimes import check_profiled, check_runtime, get_runtime, no_saving_reason
 from autogate.sites import Network
 from autogate.space import parse_space
 from autogate.space.bound import BoundSpace, bind
@@ -45,6 +45,11 @@ def check_setting(config: SearchConfig, network: Network, device: torch.device) 
     searched_space(config, network)
     layout = "contiguous" if config.layout == "auto" else config.layout
     setting_for(config, device, layout)
+    if config.memory_budget is not None and get_runtime(config.runtime).isolated:
+        raise DeviceError(
+            f"--memory-budget cannot be measured in runtime {config.runtime}, which allocates in another process; "
+            "leave it out, or search with --runtime eager"
+        )
     if config.profile is None:
         check_runtime(config.runtime, device)
 

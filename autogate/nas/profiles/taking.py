@@ -9,13 +9,13 @@ import torch
 
 from autogate.errors import NoiseError, ProfileError
 from autogate.goals import SearchConfig
-from autogate.latency.hardware import LAYOUTS
 from autogate.latency.model import MIN_NETWORKS, LatencyModel
 from autogate.latency.profile import (
     REAL,
     Instruments,
     begun_in,
     fastest_layout,
+    layouts_of,
     read_profile,
     spoiled_reason,
     take_profile,
@@ -101,7 +101,7 @@ def _taken(
     setting = None
     if checkpoint_path is not None and config.layout == "auto":
         # Dense may like another layout today; what was measured is worth more.
-        settings = [setting_for(config, device, layout) for layout in LAYOUTS]
+        settings = [setting_for(config, device, layout) for layout in layouts_of(config.runtime)]
         setting = begun_in(
             network, space, settings, checkpoint_path, model=config.model, seconds=seconds, seed=config.seed
         )

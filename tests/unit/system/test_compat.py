@@ -31,6 +31,7 @@ PRIVATE = [
     ("ray", "ray._private.utils:get_entrypoint_name", "ray_entrypoint", "2.60"),
     ("torch-pruning", "torch_pruning.utils.op_counter:has_timm", "import_torch_pruning", "1.6"),
     ("torch", "torch.cuda:_sleep", "occupy_gpu", "2.11 to 2.14"),
+    ("torch", "torch.onnx._internal.exporter._registration:ONNXRegistry", "onnx_registry_kept", "2.11 to 2.14"),
     ("torch", "torch.autograd.profiler:profile", "allocation_sizes", "2.11 to 2.14"),
     ("torch", "torch.utils._python_dispatch:TorchDispatchMode", "autogate/latency/model/operators.py", "2.11 to 2.14"),
     ("torch", "torch.utils._pytree:tree_leaves", "autogate/latency/model/operators.py", "2.11 to 2.14"),

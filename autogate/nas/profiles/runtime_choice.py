@@ -1,0 +1,95 @@
+"""Which runtime a search is for: the one that is asked for, or the one in which dense is fastest on this device."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from autogate.errors import DeviceError
+from autogate.goals import AUTO, SearchConfig
+from autogate.latency.profile import REAL, Instruments, layouts_of, read_profile
+from autogate.latency.timing import WARM_UP_S, interleave, prepare, random_input
+from autogate.nas.profiles.profiles import find_profile, setting_for
+from autogate.policy import DENSE
+from autogate.records import RuntimeTime
+from autogate.runtimes import RUNTIMES, check_runtime, get_runtime
+from autogate.sites import Network
+from autogate.studies import Reporter
+from autogate.surgery import compact_form
+from autogate.system import one_line
+
+_SECONDS = 1.0
+# Threads of the runtime before have gone to sleep by then.
+_SETTLE_S = 0.2
+
+
+def settled_runtime(
+    config: SearchConfig, network: Network, device: torch.device, reporter: Reporter, instruments: Instruments = REAL
+) -> tuple[SearchConfig, tuple[RuntimeTime, ...]]:
+    """Return the configuration with a runtime in the place of ``auto``, and what it was chosen among.
+
+    Dense is timed in every runtime that is installed, runs on the device, and can be searched in, one after the other;
+    the fastest one is taken. A named profile has one already.
+
+    Args:
+        config: What is asked for.
+        network: The network.
+        device: The target.
+        reporter: Told what dense takes in each.
+        instruments: What to measure with.
+
+    Raises:
+        DeviceError: If there is no such runtime.
+        ProfileError: If the named profile cannot be read.
+    """
+    if config.runtime != AUTO:
+        return config, ()
+    if config.profile is not None:
+        return config.model_copy(update={"runtime": read_profile(find_profile(config.profile)).setting.runtime}), ()
+    found = []
+    with reporter.stage("choose runtime"):
+        for name, runtime in RUNTIMES.items():
+            if not runtime.profiles_networks or (runtime.isolated and config.budgets.memory is not None):
+                continue
+            reporter.progress(0.0, name)
+            found.append(_timed(name, config, network, device, instruments))
+    able = sorted((one for one in found if one.dense_ms is not None), key=lambda one: one.dense_ms or 0.0)
+    if not able:
+        reasons = "; ".join(f"{one.runtime}: {one.reason}" for one in found)
+        raise DeviceError(f"the network runs in no runtime here: {reasons}")
+    best = able[0]
+    if len(able) > 1:
+        times = ", ".join(f"{one.dense_ms:.3f} ms in {one.runtime}" for one in able)
+        reporter.note(f"dense takes {times}; {best.runtime} is the target (--runtime for another)")
+    return config.model_copy(update={"runtime": best.runtime}), tuple(found)
+
+
+def _timed(
+    name: str, config: SearchConfig, network: Network, device: torch.device, instruments: Instruments
+) -> RuntimeTime:
+    """Return what dense takes in one runtime, in the layout it likes best, or why it cannot run there."""
+    try:
+        check_runtime(name, device)
+        runtime = get_runtime(name)
+        if runtime.dtypes is not None and config.dtype not in runtime.dtypes:
+            return RuntimeTime(name, reason=f"it does not run {config.dtype}")
+        layouts = [one for one in layouts_of(name) if config.layout in ("auto", one)]
+        if not layouts:
+            return RuntimeTime(name, reason=f"it has no layout {config.layout}")
+        here = config.model_copy(update={"runtime": name})
+        settings = [setting_for(here, device, layout) for layout in layouts]
+        subjects = []
+        for setting in settings:
+            module = prepare(compact_form(network, DENSE, {}), setting)
+            subjects.append(instruments.timed(module, random_input(network.input_shape, setting), setting))
+        time.sleep(_SETTLE_S)
+        with instruments.exclusive(settings[0]):
+            passes = interleave(
+                subjects, seconds=_SECONDS * len(layouts), warm_up_s=WARM_UP_S, min_rounds=7, clock=instruments.clock
+            )
+    except DeviceError as error:
+        return RuntimeTime(name, reason=one_line(error))
+    medians = np.median(passes.ms, axis=1)
+    return RuntimeTime(name, float(medians.min()), layouts[int(medians.argmin())])
