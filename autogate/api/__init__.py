@@ -3,7 +3,16 @@
 Everything heavy is imported where it is used, so that reading a study loads no torch.
 """
 
-from autogate.api.devices import doctor, explain, measure, predict, predict_many, profile, validate_profile
+from autogate.api.devices import (
+    doctor,
+    explain,
+    measure,
+    measure_runtimes,
+    predict,
+    predict_many,
+    profile,
+    validate_profile,
+)
 from autogate.api.exports import load
 from autogate.api.gated_networks import apply_policy, compact_model, gate_loss
 from autogate.api.line_progress import LoggingReporter
@@ -27,6 +36,7 @@ from autogate.api.results import (
     Prediction,
     Predictions,
     Result,
+    RuntimeMeasurements,
     SensitivityResult,
     SiteInfo,
     ValidationResult,
@@ -59,6 +69,7 @@ __all__ = [
     "History",
     "LoggingReporter",
     "Measurement",
+    "RuntimeMeasurements",
     "ParetoResult",
     "Prediction",
     "Predictions",
@@ -95,6 +106,7 @@ __all__ = [
     "load",
     "load_study",
     "measure",
+    "measure_runtimes",
     "pareto",
     "predict",
     "predict_many",

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from autogate.api.progress import default_reporter
-from autogate.api.results import DoctorReport, Explanation, Measurement, Prediction, Predictions, ValidationResult
+from autogate.api.results import (
+    DoctorReport,
+    Explanation,
+    Measurement,
+    Prediction,
+    Predictions,
+    RuntimeMeasurements,
+    ValidationResult,
+)
 from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store, storage_url
-from autogate.errors import AutoGateError, NoiseError
+from autogate.errors import AutoGateError, DeviceError, NoiseError
 from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
@@ -315,7 +323,7 @@ def measure(
     batch_size: int | None = None,
     layout: str | None = None,
     threads: int | None = None,
-    runtime: str = "eager",
+    runtime: str | None = None,
     time_s: float = 20.0,
     latency_stat: LatencyStat = "p95",
     model: nn.Module | None = None,
@@ -331,7 +339,7 @@ def measure(
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
         runtime: Runtime of both networks: ``eager``, ``compiled`` by Inductor, ``cuda_graph``, ``onnxruntime``,
-            ``openvino``, or one of a plug-in.
+            ``openvino``, or one of a plug-in; None for the one it was searched for.
         time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.
@@ -354,6 +362,34 @@ def measure(
         stat=latency_stat,
     )
     return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))
+
+
+def measure_runtimes(path: str | Path, *, model: nn.Module | None = None, **how: Any) -> RuntimeMeasurements:
+    """Measure an export beside its dense network in every runtime that is installed here, one after the other.
+
+    Args:
+        path: Directory written by :func:`export`.
+        model: The dense network, if it cannot be built by name.
+        **how: As in :func:`measure`; a runtime that cannot run so is listed with the reason.
+
+    Raises:
+        ExportError: If there is no export, or it is damaged.
+        DeviceError: If it runs in no runtime here.
+    """
+    from autogate.exporters import load_export
+    from autogate.runtimes import RUNTIMES
+
+    load_export(Path(path), model)
+    rows: list[dict[str, Any]] = []
+    for name in RUNTIMES:
+        try:
+            found = measure(path, runtime=name, model=model, **how).to_json()
+            rows.append({"runtime": name, "reason": None, "measurement": found})
+        except DeviceError as error:
+            rows.append({"runtime": name, "reason": str(error), "measurement": None})
+    if not any(row["measurement"] for row in rows):
+        raise DeviceError(f"the export runs in no runtime here: {'; '.join(row['reason'] for row in rows)}")
+    return RuntimeMeasurements({"schema": "autogate.measure-runtimes/1", "label": "measured", "runtimes": rows})
 
 
 def doctor(*, storage: str | None = None) -> DoctorReport:

@@ -87,6 +87,17 @@ class Predictions(Result):
 
 
 @dataclass(frozen=True)
+class RuntimeMeasurements(Result):
+    """An exported network measured against dense in every runtime at hand."""
+
+    @property
+    def by_runtime(self) -> dict[str, Measurement]:
+        """The measurement in each runtime in which there is one."""
+        rows = self.document["runtimes"]
+        return {row["runtime"]: Measurement(row["measurement"]) for row in rows if row["measurement"] is not None}
+
+
+@dataclass(frozen=True)
 class Measurement(Result):
     """An exported network measured against dense, interleaved."""
 

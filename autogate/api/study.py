@@ -205,7 +205,7 @@ class Study:
         to: str | Path,
         trial: int | str = "best",
         *,
-        formats: Sequence[str] = ("pt2",),
+        formats: Sequence[str] = ("auto",),
         model: nn.Module | None = None,
         data: OwnData | None = None,
     ) -> ExportReport:
@@ -224,7 +224,8 @@ class Study:
         """
         from autogate.exporters import export_finalist, find_exporters
 
-        exporters = find_exporters(formats)
+        target = self.store.study(self.name).facts.target
+        exporters = find_exporters(formats, "eager" if target is None else target.setting.runtime)
         finalist, task = self.finalist(trial), self._task(model, data)
         return ExportReport(export_finalist(self.store, self.name, finalist, task, Path(to), exporters))
 

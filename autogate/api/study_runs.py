@@ -304,7 +304,7 @@ def export(
     to: str | Path,
     *,
     trial: int | str = "best",
-    formats: Sequence[str] = ("pt2",),
+    formats: Sequence[str] = ("auto",),
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
@@ -316,7 +316,7 @@ def export(
         to: Directory to write.
         trial: ``best`` for the winner, or the trial number of a finalist.
         formats: Names of the formats: ``pt2``, a program of ``torch.export``, ``onnx``, ``openvino``, or one of a
-            plug-in.
+            plug-in; ``auto`` is that of the runtime that was searched for.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; it stays as it is.
         data: The data the study was started with, if it was no name.

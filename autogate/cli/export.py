@@ -19,9 +19,11 @@ def command(
     formats: Annotated[
         str,
         typer.Option(
-            "--format", "-f", help="Formats to write, with commas between: pt2, onnx, openvino, or one of a plug-in."
+            "--format",
+            "-f",
+            help="Formats to write, with commas between: pt2, onnx, openvino, one of a plug-in, or auto: the target's.",
         ),
-    ] = "pt2",
+    ] = "auto",
     storage: Storage = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:

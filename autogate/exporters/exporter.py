@@ -71,6 +71,7 @@ class Exporter(ABC):
         files: Names of the files, or folders, that it writes into the export's directory; those of
             :data:`BASE_FILES` are taken.
         packages: What must be installed for it: name to import to name to install with pip.
+        runtimes: Names of the runtimes that it is written for; the first format of a study's runtime is its usual one.
         rounds_alike: Whether the loaded network rounds as the live one does, since it runs the same kernels.
         tolerance: Largest difference allowed between logits of the loaded network and of the live one; for a task of
             the caller's own, relative to the largest value of an output above 1.
@@ -79,6 +80,7 @@ class Exporter(ABC):
     name: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
     packages: ClassVar[Mapping[str, str]] = {}
+    runtimes: ClassVar[tuple[str, ...]] = ()
     rounds_alike: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-4
 

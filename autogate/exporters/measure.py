@@ -23,7 +23,7 @@ def measure_export(
     batch_size: int | None,
     layout: str | None,
     threads: int | None,
-    runtime: str,
+    runtime: str | None,
     seconds: float,
     stat: LatencyStat,
 ) -> Comparison:
@@ -45,7 +45,7 @@ def measure_export(
         DeviceError: If there is no such device, or the networks cannot run like that.
     """
     searched = exported.setting
-    target = resolve_device(device or searched.device)
+    target, runtime = resolve_device(device or searched.device), runtime or searched.runtime
     check_runtime(runtime, target)
 
     def setting_for(layout: str) -> Setting:

@@ -30,6 +30,7 @@ class Onnx(Exporter):
 
     name = "onnx"
     files = (ONNX_FILE,)
+    runtimes = ("onnxruntime",)
     rounds_alike = False
     packages = {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"}
 

@@ -25,6 +25,7 @@ class OpenVino(Exporter):
 
     name = "openvino"
     files = (MODEL_FILE, WEIGHTS_FILE)
+    runtimes = ("openvino",)
     rounds_alike = False
     packages = {"onnx": "onnx", "onnxscript": "onnxscript", "openvino": "openvino"}
 

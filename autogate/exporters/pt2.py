@@ -31,6 +31,7 @@ class Pt2(Exporter):
 
     name = "pt2"
     files = (PROGRAM_FILE,)
+    runtimes = ("eager", "compiled", "cuda_graph")
 
     def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:
         """A program has no branches of its own for each image of a batch."""

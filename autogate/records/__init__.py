@@ -6,6 +6,7 @@ from autogate.records.profiles import (
     ALONE,
     MEASURED,
     MIXED,
+    STRONGEST,
     WARM,
     DeviceCard,
     NetworkSample,
@@ -39,6 +40,7 @@ from autogate.records.trials import (
 
 __all__ = [
     "ALONE",
+    "STRONGEST",
     "ChoiceLoss",
     "Comparison",
     "ConvSpec",

@@ -53,6 +53,8 @@ class Measurement:
         interval: 95 % bootstrap interval of the statistic the budget binds.
         inputs: Number of different inputs.
         repeats: Repeats of each input.
+        p90: 90th percentile over inputs; None where it was not kept.
+        p99: 99th percentile over inputs; None where it was not kept.
     """
 
     mean: float
@@ -62,6 +64,8 @@ class Measurement:
     interval: tuple[float, float]
     inputs: int
     repeats: int
+    p90: float | None = None
+    p99: float | None = None
 
     def stat(self, name: LatencyStat) -> float:
         """Return one statistic over inputs, in milliseconds."""

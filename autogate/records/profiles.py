@@ -94,7 +94,7 @@ class DeviceCard:
         return asdict(self)
 
 
-ALONE, MIXED, WARM, MEASURED = "alone", "mixed", "warm", "measured"
+ALONE, MIXED, WARM, MEASURED, STRONGEST = "alone", "mixed", "warm", "measured", "strongest"
 """What a network of a profile was run for: to see one gate at a time, to see gates together, to see dense run again and
 again with no other network between, or because a search wanted to know."""
 

@@ -70,14 +70,16 @@ class OnnxRuntime:
         file = Path(session.end_profiling())
         events = json.loads(file.read_text(encoding="utf-8"))
         file.unlink()
+        spans = [one for one in events if one["name"] == "model_run" or one["name"].endswith("_kernel_time")]
         passes: list[list[tuple[str, float]]] = []
-        nodes: list[tuple[str, float]] = []
-        for event in sorted((one for one in events if "dur" in one), key=lambda one: one["ts"] + one["dur"]):
-            if event["name"].endswith("_kernel_time"):
-                nodes.append((event["name"], event["dur"] / 1000))
-            elif event["name"] == "model_run":
-                passes.append(nodes)
-                nodes = []
+        end_us = 0
+        for span in sorted(spans, key=lambda one: (one["ts"], -one["dur"])):
+            if span["name"] == "model_run":
+                passes.append([])
+                end_us = 0
+            elif passes and span["ts"] >= end_us:  # nodes inside a branch are in the time of the node that branches
+                passes[-1].append((span["name"], span["dur"] / 1000))
+                end_us = span["ts"] + span["dur"]
         return [by_unit(nodes) for nodes in passes[WARM_UP:]]
 
     def _loaded(self, path: str, options: Any) -> tuple[Network, Any]:
@@ -197,12 +199,11 @@ class Server:
         return network
 
     def _shares(self, path: str, images: np.ndarray, folder: str) -> dict[int, float]:
-        """Return the share of a pass that each unit takes, where the nodes are timed in other passes than the whole."""
-        network = self._engine.load(path)
-        whole_ms = statistics.median([pass_ms(network, images) for _ in range(WARM_UP + PROFILED)][WARM_UP:])
+        """Return the share of a pass that each unit takes."""
         passes = self._engine.profile(path, images, folder)
         units = {unit for found in passes for unit in found}
-        return {unit: statistics.median(found.get(unit, 0.0) for found in passes) / whole_ms for unit in units}
+        ms = {unit: statistics.median(found.get(unit, 0.0) for found in passes) for unit in units}
+        return {unit: taken / sum(ms.values()) for unit, taken in ms.items()}
 
 
 def pass_ms(network: Network, images: np.ndarray) -> float:

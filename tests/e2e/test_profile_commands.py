@@ -13,7 +13,7 @@ from autogate.models import load_model
 from autogate.sites import find_sites
 from tests.support.commands import Cli, Result
 
-PLACE = ("--layout", "contiguous", "--threads", "1")
+PLACE = ("--layout", "contiguous", "--threads", "1", "--runtime", "eager")
 
 
 def profile(cli: Cli, model: str, *more: str) -> Result:

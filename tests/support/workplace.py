@@ -53,7 +53,7 @@ def some_digits():
 """
 SPACE = "schema: autogate.space/1\nsites:\n  block:\n    - family: drop\n"
 TRIALS = 4
-PLACE = {"batch_size": 32, "layout": "contiguous", "threads": 1}
+PLACE = {"batch_size": 32, "layout": "contiguous", "threads": 1, "runtime": "eager"}
 
 
 @dataclass(frozen=True)

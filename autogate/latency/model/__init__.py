@@ -1,7 +1,9 @@
 """Predict the latency of a gated network from a profile: its units, their forms, and how they compose."""
 
 from autogate.latency.model.calibration import MIN_NETWORKS, upper_residual
+from autogate.latency.model.decisions import timed_decisions
 from autogate.latency.model.explain import explain_gates, explain_units
+from autogate.latency.model.forms import SAVES_NOTHING
 from autogate.latency.model.kernels import FastestKernels
 from autogate.latency.model.latency_model import VERSION, LatencyModel
 from autogate.latency.model.many import ManyPredictor
@@ -14,6 +16,7 @@ __all__ = [
     "MIN_NETWORKS",
     "ManyPredictor",
     "REMOVED",
+    "SAVES_NOTHING",
     "Unit",
     "VERSION",
     "check_profile_matches",
@@ -24,5 +27,6 @@ __all__ = [
     "operators_by_unit",
     "record_operators",
     "roofline",
+    "timed_decisions",
     "upper_residual",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from autogate.sites import Network
 # Operators after which the host must know what the device has found.
 _WAITING = ("aten.nonzero", "aten._local_scalar_dense", "aten.masked_select", "aten.unique")
 _MIN_FORMS = 40
+SAVES_NOTHING = "saves_nothing"
+"""Entry of a profile's ``method``: pairs of family and kind of site whose strongest gate saved nothing anywhere.
+
+Weaker ones were not measured then; they take at least as long."""
 
 Decisions = Mapping[str, int | None]
 
@@ -182,6 +187,8 @@ class FormTimes:
             ProfileError: If it was never measured.
         """
         key = self._key(unit, gates, decisions)
+        if key not in self._ms and (stronger := self._stronger(unit, gates)) is not None:
+            return stronger
         if key not in self._ms:
             site, gate = next(iter(gates.items()))
             raise ProfileError(
@@ -189,6 +196,18 @@ class FormTimes:
                 "a space that holds it"
             )
         return key
+
+    def _stronger(self, unit: Unit, gates: Mapping[str, Gate]) -> str | None:
+        """Return the key of the fastest form measured with the same families, if the profile says they save nothing."""
+        kinds = {(gate.family, self._network.sites[site].kind) for site, gate in gates.items()}
+        if not kinds <= self._saves_nothing:
+            return None
+        wanted = _families(unit.key(gates, {}))
+        return min((key for key in self._ms if _families(key) == wanted), key=self._ms.__getitem__, default=None)
+
+    @cached_property
+    def _saves_nothing(self) -> set[tuple[str, str]]:
+        return {(family, kind) for family, kind in self._profile.method.get(SAVES_NOTHING, ())}
 
     def _parts(self, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> Iterator[dict[str, Gate]]:
         """Divide the gates in a unit into single ones, and sets of equal ones at groups that were seen together."""
@@ -263,6 +282,12 @@ class FormTimes:
         if self._regression is None:
             return {}
         return dict(zip(self._regressed, map(float, self._regression.left_out_ms), strict=True))
+
+
+def _families(key: str) -> tuple[str, ...]:
+    """Return the type of a unit form, and the place and family of each of its gates, whatever they are set to."""
+    unit_type, *gates = key.split("|")
+    return unit_type, *(re.match(r"\d+:\w+", gate)[0] for gate in gates)  # type: ignore[index]
 
 
 def _type_of(key: str) -> str:

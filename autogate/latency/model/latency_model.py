@@ -13,6 +13,7 @@ import numpy as np
 
 from autogate.gates import Family, get_family
 from autogate.latency.model.calibration import Calibration, calibrate
+from autogate.latency.model.decisions import timed_decisions
 from autogate.latency.model.forms import FormTime, FormTimes
 from autogate.latency.model.operators import Regime, roofline, sum_of
 from autogate.latency.model.timelines import Timelines
@@ -263,7 +264,7 @@ class LatencyModel:
         return device, host, any(found.waits for found in table.values())
 
     def _ladder(self, site: str, gate: Gate) -> list[int]:
-        options = get_family(gate.family).decisions(self.network.sites[site], gate, self._batch_size)
+        options = timed_decisions(self.network.sites[site], gate, self.profile.setting)
         return [int(option or 0) for option in options]
 
     def _composed_without(self, network: NetworkSample) -> float:

@@ -38,7 +38,7 @@ from autogate.latency.timing import (
     stationary,
 )
 from autogate.policy import DENSE
-from autogate.records import ALONE, WARM, NetworkSample, Setting
+from autogate.records import ALONE, MIXED, STRONGEST, WARM, NetworkSample, Setting
 from autogate.sites import Network
 from autogate.surgery import compact_form
 
@@ -60,6 +60,8 @@ _FURTHER_S = 10.0
 # Summing up takes as long for one network as for another, about; those that ran often take longer.
 _SUMMING_MARGIN = 1.5
 _MOST_SUMMING_SHARE = 0.05
+
+_DOING = {STRONGEST: "the strongest gates", ALONE: "every gate alone", MIXED: "gates mixed"}
 
 Progress = Callable[[float, str], None]
 RoughMs = Callable[[PlannedNetwork], float]
@@ -350,8 +352,7 @@ class Phases:
         )
 
     def _report(self, phase: str, rounds: int) -> None:
-        what = "every gate alone" if phase == ALONE else "gates mixed"
-        self._say(f"{what}, round {rounds}")
+        self._say(f"{_DOING[phase]}, round {rounds}")
 
     def _say(self, text: str) -> None:
         if self.progress is not None:

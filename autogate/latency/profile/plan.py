@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from autogate.gates import get_family
-from autogate.latency.model import Unit, keys_of
+from autogate.latency.model import Unit, keys_of, timed_decisions
 from autogate.policy import DENSE, Gate, Policy
-from autogate.records import ExecutionPlan, Realisation, Site
+from autogate.records import ExecutionPlan, Realisation, Setting, Site
 from autogate.space.bound import DENSE_CHOICE, BoundSpace, Decision
 from autogate.surgery import canonical
 
@@ -22,6 +23,9 @@ _MOST_DRAWS = 1000
 _LEAST_SHARE = 0.1
 _GOLDEN = 0.618
 _HEAVIEST = 1.1
+
+
+DecisionsOf = Callable[[Site, Gate], Sequence[int | None]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class PlannedNetwork:
 
 
 def plan_alone(
-    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], batch_size: int, *, captured: bool = False
+    space: BoundSpace, sites: Mapping[str, Site], units: tuple[Unit, ...], setting: Setting, *, captured: bool = False
 ) -> list[PlannedNetwork]:
     """Return the dense network, and networks that show every gate, decision and executor alone in each unit it changes.
 
@@ -60,16 +64,14 @@ def plan_alone(
         family = get_family(gate.family)
         for turn in _turns(where, units):
             policy = canonical(Policy(dict.fromkeys(turn, gate)), sites)
-            ladders = {site: family.decisions(sites[site], gate, batch_size) for site in policy.gates}
+            ladders = {site: timed_decisions(sites[site], gate, setting) for site in policy.gates}
             steps = max((len(ladder) for ladder in ladders.values()), default=0)
             for step in range(steps):
                 decisions = {site: ladder[min(step, len(ladder) - 1)] for site, ladder in ladders.items()}
                 chosen.append(PlannedNetwork(policy, decisions))
             left_out = family.waiting_executors if captured else ()
-            ways = {
-                site: [name for name in family.executors(sites[site], gate, batch_size)[1:] if name not in left_out]
-                for site, gate in policy
-            }
+            known = {site: family.executors(sites[site], gate, setting.batch_size)[1:] for site, gate in policy}
+            ways = {site: [name for name in names if name not in left_out] for site, names in known.items()}
             for i in range(max(map(len, ways.values()), default=0)):
                 other = {site: names[i] for site, names in ways.items() if i < len(names)}
                 chosen.append(PlannedNetwork(policy, {}, other))
@@ -93,7 +95,7 @@ def plan_networks(
     space: BoundSpace,
     sites: Mapping[str, Site],
     units: tuple[Unit, ...],
-    batch_size: int,
+    setting: Setting,
     *,
     count: int,
     seed: int,
@@ -109,16 +111,17 @@ def plan_networks(
         space: The gates.
         sites: The network's sites.
         units: Its units.
-        batch_size: Images per call.
+        setting: How they will run.
         count: How many networks.
         seed: Seed of the draws.
         rough_ms: About what a network takes, in milliseconds; only the order matters.
         executors: Which executors run a policy.
     """
     rng = random.Random(seed)
+    decisions_of = partial(timed_decisions, setting=setting)
     pool = []
     for _ in range(min(_MOST_DRAWS, _DRAWS * count)):
-        drawn = random_network(space, sites, batch_size, rng, rng.uniform(_LEAST_SHARE, 1.0))
+        drawn = random_network(space, sites, decisions_of, rng, rng.uniform(_LEAST_SHARE, 1.0))
         pool.append(replace(drawn, executors=executors(drawn.policy)))
     rough = [rough_ms(network) for network in pool]
     order = sorted(range(len(pool)), key=rough.__getitem__)
@@ -144,9 +147,11 @@ def _keys(units: tuple[Unit, ...], network: PlannedNetwork) -> tuple[str, ...]:
 
 
 def random_network(
-    space: BoundSpace, sites: Mapping[str, Site], batch_size: int, rng: random.Random, share: float
+    space: BoundSpace, sites: Mapping[str, Site], decisions_of: DecisionsOf, rng: random.Random, share: float
 ) -> PlannedNetwork:
     """Draw a network with gates at about a ``share`` of its blocks, and there, or among its maps, random ones.
+
+    ``decisions_of`` a gate at a site are those that it may take.
 
     Some networks are of one family in one form wherever it stands: only so are the lightest ones drawn.
     """
@@ -167,6 +172,5 @@ def random_network(
     policy = canonical(space.policy(choices), sites)
     decisions = {}
     for site, gate in policy:
-        options = get_family(gate.family).decisions(sites[site], gate, batch_size)
-        decisions[site] = rng.choice(options)
+        decisions[site] = rng.choice(decisions_of(sites[site], gate))
     return PlannedNetwork(Policy(policy.gates), decisions)

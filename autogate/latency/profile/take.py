@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import numpy as np
 
 from autogate.gates import get_family
 from autogate.latency.hardware import LAYOUTS
-from autogate.latency.model import REMOVED, FastestKernels, Unit, cut_into_units, keys_of
+from autogate.latency.model import REMOVED, SAVES_NOTHING, FastestKernels, Unit, cut_into_units, keys_of
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
+from autogate.latency.profile.first_look import Shown, first_look, shown_by, without_savings
 from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.phases import Phases, Progress, TimeLimit
 from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_networks
+from autogate.latency.profile.timed_networks import executed_macs
 from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input
 from autogate.policy import DENSE, Gate, digest
-from autogate.records import ALONE, MIXED, WARM, Profile, Setting, UnitSample
+from autogate.records import ALONE, MIXED, STRONGEST, WARM, Profile, Setting, UnitSample
 from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
@@ -35,7 +38,9 @@ _CARD_SECONDS = 20.0
 # Gates alone: so much of the time that is left, or for the first few rounds up to twice as much.
 _SCREEN_SHARE = 0.3
 _MOST_SCREEN_SHARE = 0.6
+_FIRST_SHARE = 0.15
 _MOST_NETWORKS = 96
+_MOST_FILES = 48
 _WIDTH = 0.01
 _SCREEN_WIDTH = 0.02
 # A lone gate must bring its unit below this share of the dense time to be worth more measurements.
@@ -145,17 +150,28 @@ def take_profile(
     assert journal.card is not None  # noqa: S101 - stored above
 
     captured = not get_runtime(setting.runtime).waits_for_data
-    alone = plan_alone(space, network.sites, units, setting.batch_size, captured=captured)
+    alone = plan_alone(space, network.sites, units, setting, captured=captured)
+    look, hopeless = None, frozenset[Shown]()
+    if get_runtime(setting.runtime).isolated:
+        macs = partial(executed_macs, network, setting=setting)
+        look = first_look(alone, network.sites, lambda family: not get_family(family).is_static, macs)
+        seen = phases.run(STRONGEST, look.plan, _FIRST_SHARE * phases.left_s(), _SCREEN_WIDTH)
+        pays = _pays(network, units, space, setting.batch_size, unit_times(seen.units))
+        hopeless = without_savings(look, network.sites, pays)
+        space = space.restricted(lambda site, gate: (gate.family, network.sites[site].kind) not in hopeless)
+        alone = [alone[0], *(one for one in alone[1:] if shown_by(one, network.sites) not in hopeless)]
     left_s = phases.left_s()
     screened = phases.run(ALONE, alone, _SCREEN_SHARE * left_s, _SCREEN_WIDTH, hard_limit_s=_MOST_SCREEN_SHARE * left_s)
+    if look is not None:
+        screened = seen.joined(screened)
     unit_ms = unit_times(screened.units)
     paying_gates = space.restricted(_pays(network, units, space, setting.batch_size, unit_ms))
     mixed = plan_networks(
         paying_gates,
         network.sites,
         units,
-        setting.batch_size,
-        count=_MOST_NETWORKS,
+        setting,
+        count=_MOST_FILES if get_runtime(setting.runtime).isolated else _MOST_NETWORKS,
         seed=seed,
         executors=FastestKernels(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),
@@ -194,6 +210,7 @@ def take_profile(
         **load.facts(),
         "cache": f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
+        **({SAVES_NOTHING: sorted(map(list, hopeless))} if hopeless else {}),
         "drift": round(drift, 4),
         "seconds": round(phases.elapsed_s(), 1),
         "resumed": resumed,
@@ -278,7 +295,7 @@ def _pays(
         decision = family.decisions(place, gate, batch_size)[0]
         touched = [unit for unit in units if site in unit.sites]
         if place.kind == "block":
-            left = sum(unit_ms[unit.key({site: gate}, {site: decision})] for unit in touched)
+            left = sum(unit_ms.get(unit.key({site: gate}, {site: decision}), math.inf) for unit in touched)
             return left < _PAYING * sum(unit_ms[unit.type] for unit in touched)
         for unit in touched:
             plans = [{}, *({site: name} for name in family.executors(place, gate, batch_size)[1:])]

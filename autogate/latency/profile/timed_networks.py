@@ -80,6 +80,13 @@ def _compact(network: Network, planned: PlannedNetwork, setting: Setting) -> fx.
     return compact
 
 
+def executed_macs(network: Network, planned: PlannedNetwork, *, setting: Setting) -> int:
+    """Return how many MACs a planned network executes for a batch."""
+    compact, x = _compact(network, planned, setting), random_input(network.input_shape, setting)
+    with inference_setting(setting):
+        return sum(one.macs for operators in operators_by_unit(compact, x).values() for one in operators)
+
+
 def prepare_networks(network: Network, plan: Sequence[PlannedNetwork], setting: Setting) -> None:
     """Get ready to build several planned networks, where the runtime then builds them faster."""
     runtime = get_runtime(setting.runtime)
@@ -98,6 +105,11 @@ class Samples:
     units: list[UnitSample]
     networks: list[NetworkSample]
     forms: list[UnitForm]
+
+    def joined(self, more: Samples) -> Samples:
+        """Return these and more of them; forms that stand in both are those of ``more``."""
+        forms = {form.key: form for form in (*self.forms, *more.forms)}
+        return Samples([*self.units, *more.units], [*self.networks, *more.networks], list(forms.values()))
 
 
 def time_networks(

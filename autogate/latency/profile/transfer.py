@@ -81,7 +81,7 @@ def transfer_profile(
         space,
         network.sites,
         there.units,
-        setting.batch_size,
+        setting,
         count=networks,
         seed=seed,
         executors=there.plan,

@@ -142,11 +142,10 @@ class _Table:
         table = self.ms[which]
         latencies = self._latencies(which, table)
         resampled = [self._statistic(which, table[rows]) for rows in self._resampled_rows(_RESAMPLES)]
-        p50, p95 = np.percentile(latencies, [50, 95])
+        p50, p90, p95, p99 = map(float, np.percentile(latencies, [50, 90, 95, 99]))
         interval = _basic_interval(self._statistic(which, table), resampled)
-        return Measurement(
-            float(latencies.mean()), float(p50), float(p95), float(latencies.max()), interval, self.inputs, self.repeats
-        )
+        mean, slowest = float(latencies.mean()), float(latencies.max())
+        return Measurement(mean, p50, p95, slowest, interval, self.inputs, self.repeats, p90, p99)
 
     def _latencies(self, which: int, table: np.ndarray) -> np.ndarray:
         """Latency of each input; one for all where the cost does not vary.

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from autogate.errors import ProfileError
+from autogate.gates import get_family
 from autogate.latency.hardware import exclusive_inference, throttle_watch
 from autogate.latency.model import LatencyModel, keys_of, record_operators
 from autogate.latency.profile import PlannedNetwork, random_network
 from autogate.latency.timing import Round, interleave, prepare, quiet_passes, random_input, stationary, timed
-from autogate.policy import DENSE
-from autogate.records import Operator, Setting
+from autogate.policy import DENSE, Gate
+from autogate.records import Operator, Setting, Site
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
 from autogate.surgery import attach_gates, compact_form, script_decisions
@@ -58,8 +59,12 @@ def plan_held_out(model: LatencyModel, space: BoundSpace, count: int, seed: int)
     rng = random.Random(f"held out {seed}")
     sites, batch_size = model.network.sites, model.profile.setting.batch_size
     found: dict[tuple[str, str], PlannedNetwork] = {}
+
+    def decisions_of(site: Site, gate: Gate) -> tuple[int | None, ...]:
+        return get_family(gate.family).decisions(site, gate, batch_size)
+
     for _ in range(_CANDIDATES_PER_NETWORK * count):
-        drawn = random_network(space, sites, batch_size, rng, share=rng.random())
+        drawn = random_network(space, sites, decisions_of, rng, share=rng.random())
         found.setdefault((drawn.policy.digest, str(drawn.decisions)), drawn)
     seen = {sample.keys for sample in model.profile.networks}
     networks = [replace(drawn, executors=model.plan(drawn.policy)) for drawn in found.values() if drawn.policy.gates]

@@ -76,6 +76,8 @@ def start(
     if known is None or new_goal:
         check_resources(config, resolve_device(config.device))
     task = load_task(config, reporter, own.model, own.data, own_task=own.own_task)
+    drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
+    sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     runtimes: tuple[RuntimeTime, ...] = ()
     if config.runtime == AUTO and known is not None and name is not None:
         config = config.model_copy(update={"runtime": known.study(name).config.runtime})
@@ -90,8 +92,6 @@ def start(
         if known is None and rehearse is not None:
             with reporter.stage("try out"):
                 rehearse(task, searched_space(config, task.network), backend, reporter, config.batch_size)
-        drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
-        sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
         if known is None:
             config = _beside_other_work(config, task.target, reporter)
         store = Store(url, create=True)

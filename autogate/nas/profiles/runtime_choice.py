@@ -11,7 +11,7 @@ from autogate.errors import DeviceError
 from autogate.goals import AUTO, SearchConfig
 from autogate.latency.profile import REAL, Instruments, layouts_of, read_profile
 from autogate.latency.timing import WARM_UP_S, interleave, prepare, random_input
-from autogate.nas.profiles.profiles import find_profile, setting_for
+from autogate.nas.profiles.profiles import check_setting, find_profile, setting_for
 from autogate.policy import DENSE
 from autogate.records import RuntimeTime
 from autogate.runtimes import RUNTIMES, check_runtime, get_runtime
@@ -41,13 +41,15 @@ def settled_runtime(
         instruments: What to measure with.
 
     Raises:
-        DeviceError: If there is no such runtime.
+        AutoGateError: If anything asked for cannot be had in any runtime.
         ProfileError: If the named profile cannot be read.
     """
     if config.runtime != AUTO:
         return config, ()
     if config.profile is not None:
         return config.model_copy(update={"runtime": read_profile(find_profile(config.profile)).setting.runtime}), ()
+    # What is wrong in any runtime is said before networks are timed.
+    check_setting(config.model_copy(update={"runtime": "eager"}), network, device)
     found = []
     with reporter.stage("choose runtime"):
         for name, runtime in RUNTIMES.items():

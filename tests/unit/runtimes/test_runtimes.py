@@ -79,8 +79,10 @@ def test_a_captured_network_has_no_executor_that_waits_for_data() -> None:
     units = cut_into_units(network)
     space = bind(load_space("antidote"), network.sites)
 
+    setting = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
+
     def executors(captured: bool) -> set[str]:
-        plan = plan_alone(space, network.sites, units, 1, captured=captured)
+        plan = plan_alone(space, network.sites, units, setting, captured=captured)
         return {name for planned in plan for name in planned.executors.values()}
 
     assert executors(captured=True) == executors(captured=False) - {"halo"}

@@ -181,7 +181,14 @@ def test_a_time_too_short_is_said_in_time(device: Device, space: BoundSpace) -> 
 
 def config(**more: Any) -> SearchConfig:
     return make_config(
-        model="resnet20", space=load_space("drop").to_json(), pareto=True, device="cpu", batch_size=1, threads=1, **more
+        model="resnet20",
+        space=load_space("drop").to_json(),
+        pareto=True,
+        device="cpu",
+        batch_size=1,
+        threads=1,
+        runtime="eager",
+        **more,
     )
 
 

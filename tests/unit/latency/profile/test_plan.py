@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 
 from autogate.gates import get_family
+from autogate.latency.hardware import setting_of
 from autogate.latency.model import cut_into_units, keys_of
 from autogate.latency.profile import PlannedNetwork
 from autogate.latency.profile.plan import plan_alone, plan_networks
@@ -16,6 +18,7 @@ from autogate.space.bound import bind
 from autogate.surgery import canonical
 from tests.support.networks import FAST, SIZES, known_network
 
+SETTING = setting_of(torch.device("cpu"), batch_size=2, layout="contiguous", threads=1)
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
 
@@ -24,7 +27,7 @@ def test_every_gate_is_seen_alone_in_every_unit_it_changes(name: str) -> None:
     network = known_network(name)
     units = cut_into_units(network)
     space = bind(load_space("unified"), network.sites)
-    plan = plan_alone(space, network.sites, units, batch_size=2)
+    plan = plan_alone(space, network.sites, units, SETTING)
     assert plan[0].policy == DENSE
     seen = {key for planned in plan for key in keys_of(units, planned.policy, planned.decisions, planned.executors)}
     for site, gate in space.gates():
@@ -52,7 +55,7 @@ def test_mixtures_are_canonical_and_differ(name: str) -> None:
             space,
             network.sites,
             units,
-            2,
+            SETTING,
             count=12,
             seed=seed,
             rough_ms=lambda planned: 100.0 - len(planned.policy.gates),

@@ -46,7 +46,7 @@ def store(storage: str) -> Store:
 
 def config(**more: Any) -> SearchConfig:
     space = load_space("drop").to_json()
-    return make_config(model="resnet20", space=space, pareto=True, device="cpu", threads=1, **more)
+    return make_config(model="resnet20", space=space, pareto=True, device="cpu", threads=1, runtime="eager", **more)
 
 
 class Device:
