@@ -53,8 +53,8 @@ class Measurement:
         interval: 95 % bootstrap interval of the statistic the budget binds.
         inputs: Number of different inputs.
         repeats: Repeats of each input.
-        p90: 90th percentile over inputs; None where it was not kept.
-        p99: 99th percentile over inputs; None where it was not kept.
+        p90: 90th percentile over single passes of all inputs; None where it was not kept.
+        p99: The 99th likewise.
     """
 
     mean: float

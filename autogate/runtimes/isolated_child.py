@@ -84,7 +84,7 @@ class OnnxRuntime:
 
     def _loaded(self, path: str, options: Any) -> tuple[Network, Any]:
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+        name, outputs = session.get_inputs()[0].name, [UNIT.sub("", output.name) for output in session.get_outputs()]
         return (lambda images: dict(zip(outputs, session.run(None, {name: images}), strict=True))), session
 
 
@@ -125,7 +125,7 @@ class OpenVino:
         if precision != self._openvino.Type.f32:
             raise RuntimeError(f"OpenVINO computes in {precision.get_type_name()}, though float32 was asked for")
         request = compiled.create_infer_request()
-        outputs = [output.any_name for output in compiled.outputs]
+        outputs = [UNIT.sub("", output.any_name) for output in compiled.outputs]
         return (
             lambda images: dict(zip(outputs, request.infer([images], share_inputs=True).values(), strict=True))
         ), request

@@ -56,9 +56,17 @@ class OnnxUnits:
             models.append(form.model)
             _append(graph, form, piece, f"u{piece.unit}/{number}/", known)
         graph.input.append(onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, x.shape))
+        written: set[str] = set()
         for place, name in cut.outputs.items():
-            graph.node.append(onnx.helper.make_node("Identity", [known[name]], [place or OUTPUT], f"out/{place}"))
-            graph.output.append(onnx.helper.make_empty_tensor_value_info(place or OUTPUT))
+            # A runtime may call the node that writes a result by the result's name.
+            output, shape = f"u{cut.graphs[-1].unit}/{place or OUTPUT}", cut.results[place].shape
+            if name in written:
+                graph.node.append(onnx.helper.make_node("Identity", [known[name]], [output], output))
+            else:
+                _call(graph, known[name], output)
+                known[name] = output
+            written.add(name)
+            graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, shape))
         opsets = {(opset.domain, opset.version): opset for model in models for opset in model.opset_import}
         joined = onnx.helper.make_model(graph, opset_imports=list(opsets.values()), ir_version=models[0].ir_version)
         self._written += 1
@@ -112,6 +120,13 @@ def _append(graph: onnx.GraphProto, form: OnnxForm, piece: UnitGraph, prefix: st
         graph.initializer[-1].name = renamed(tensor.name)
     for name, inner in zip(piece.outputs, form.outputs, strict=True):
         known[name] = renamed(inner)
+
+
+def _call(graph: onnx.GraphProto, before: str, after: str) -> None:
+    """Give a tensor of a graph another name."""
+    for node in graph.node:
+        _rename_all(node.input, lambda name: after if name == before else name)
+        _rename_all(node.output, lambda name: after if name == before else name)
 
 
 def _rename(node: onnx.NodeProto, renamed: Callable[[str], str]) -> None:

@@ -85,11 +85,13 @@ class CutNetwork:
         graphs: Its pieces, in an order in which they can run.
         input: Name of the network's input.
         outputs: Name of the tensor at each place of the result, as :func:`autogate.sites.tensors_of` numbers them.
+        results: The tensor itself for the input that it was cut with.
     """
 
     graphs: tuple[UnitGraph, ...]
     input: str
     outputs: dict[str, str]
+    results: dict[str, torch.Tensor]
 
 
 def cut_by_unit(compact: fx.GraphModule, x: torch.Tensor) -> CutNetwork:
@@ -113,8 +115,9 @@ def cut_by_unit(compact: fx.GraphModule, x: torch.Tensor) -> CutNetwork:
     ]
     [result] = [node for node in compact.graph.nodes if node.op == "output"]
     returned = fx.node.map_arg(result.args[0], lambda node: values[node])
-    outputs = {place: names[id(value)] for place, value in tensors_of(returned).items()}
-    return CutNetwork(tuple(graphs), entry.name, outputs)
+    results = tensors_of(returned)
+    outputs = {place: names[id(value)] for place, value in results.items()}
+    return CutNetwork(tuple(graphs), entry.name, outputs, results)
 
 
 class _Recorder(fx.Interpreter):

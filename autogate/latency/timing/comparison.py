@@ -142,7 +142,8 @@ class _Table:
         table = self.ms[which]
         latencies = self._latencies(which, table)
         resampled = [self._statistic(which, table[rows]) for rows in self._resampled_rows(_RESAMPLES)]
-        p50, p90, p95, p99 = map(float, np.percentile(latencies, [50, 90, 95, 99]))
+        p50, p95 = map(float, np.percentile(latencies, [50, 95]))
+        p90, p99 = map(float, np.nanpercentile(table, [90, 99]))
         interval = _basic_interval(self._statistic(which, table), resampled)
         mean, slowest = float(latencies.mean()), float(latencies.max())
         return Measurement(mean, p50, p95, slowest, interval, self.inputs, self.repeats, p90, p99)

@@ -160,8 +160,7 @@ def test_settings_that_a_runtime_does_not_know_are_refused() -> None:
             setting_of(cpu, batch_size=1, layout="channels_last", runtime=name)
         with pytest.raises(DeviceError, match=f"runtime '{name}' cannot run dtype 'bfloat16'; it runs float32"):
             setting_of(cpu, batch_size=1, layout="contiguous", dtype="bfloat16", runtime=name)
-        with pytest.raises(DeviceError, match="cannot be profiled or searched in runtime"):
-            check_profiled(name)
+        check_profiled(name)
         assert list(get_runtime(name).versions()) == [name]
 
 

@@ -1,0 +1,107 @@
+"""Compact networks in pieces: each computes its part, and pieces are told apart by what they compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import fx
+
+from autogate.latency.model import cut_into_units
+from autogate.policy import Gate, Policy
+from autogate.runtimes.unit_graphs import UnitGraph, cut_by_unit
+from autogate.sites import find_sites
+from autogate.surgery import canonical
+from tests.support.networks import assert_close, forms_of, images, known_network, random_policy
+
+FAMILIES = ("drop", "magnitude", "dce", "gss", "mod", "antidote", "lcnet")
+BLOCK, MAP = "block:layer2.1", "map:layer1.0.conv1"
+
+
+def compact(gates: dict[str, Gate], name: str = "resnet20") -> fx.GraphModule:
+    network = known_network(name)
+    cut_into_units(network)
+    return forms_of(network, canonical(Policy(gates), network.sites))[1]
+
+
+def pieces(gates: dict[str, Gate], name: str = "resnet20") -> tuple[UnitGraph, ...]:
+    form = compact(gates, name)
+    return cut_by_unit(form, images(known_network(name), 1)).graphs
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pieces_that_run_one_after_the_other_give_what_the_network_gives(seed: int) -> None:
+    network = known_network("resnet20")
+    units = cut_into_units(network)
+    _, form = forms_of(network, random_policy(network, FAMILIES, seed))
+    x, other = images(network, 2).split(1)
+    cut = cut_by_unit(form, x)
+    assert {piece.unit for piece in cut.graphs} <= {unit.index for unit in units}
+    # Pieces hold for other images too, where shapes do not hang on the data.
+    for batch in (x,) if any("lcnet" in name for name, _ in form.named_modules()) else (x, other):
+        values = {cut.input: batch}
+        with torch.no_grad():
+            for piece in cut.graphs:
+                values |= zip(piece.outputs, piece.module(*map(values.__getitem__, piece.inputs)), strict=True)
+            assert_close(values[cut.outputs[""]], form(batch))
+
+
+class Several(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3)
+        self.body = torch.nn.Conv2d(8, 8, 3)
+        self.head = torch.nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> object:
+        value = self.body(self.stem(x).relu())
+        large, small = value.split(4, dim=1)
+        return {"out": self.head(value.mean((2, 3))), "parts": (large, small)}
+
+
+def test_several_outputs_and_values_of_several_tensors() -> None:
+    network = find_sites(Several().eval(), (3, 16, 16))
+    cut_into_units(network)
+    _, form = forms_of(network, Policy())
+    cut = cut_by_unit(form, images(network, 1))
+    assert list(cut.outputs) == ["out", "parts.0", "parts.1"]
+
+
+def test_equal_units_are_one_form_whatever_their_weights() -> None:
+    dense = pieces({})
+    assert len({piece.digest for piece in dense}) < len(dense)
+    assert [piece.digest for piece in pieces({})] == [piece.digest for piece in dense]
+    again = known_network("resnet20")
+    with torch.no_grad():
+        for weight in again.model.parameters():
+            weight.mul_(1.5)
+    try:
+        assert [piece.digest for piece in pieces({})] == [piece.digest for piece in dense]
+    finally:
+        with torch.no_grad():
+            for weight in again.model.parameters():
+                weight.div_(1.5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Gate("antidote", {"channel_ratio": 0.5}), Gate("antidote", {"channel_ratio": 0.25})),
+        (Gate("antidote", {"channel_ratio": 0.5}), Gate("antidote", {"column_ratio": 0.5})),
+        (Gate("magnitude", {"ratio": 0.5}), Gate("magnitude", {"ratio": 0.25})),
+        (Gate("lcnet", {"scale": "none"}), Gate("lcnet", {"scale": "score"})),
+    ],
+)
+def test_gates_of_other_genes_are_other_forms(one: Gate, other: Gate) -> None:
+    first, second = ([piece.digest for piece in pieces({MAP: gate})] for gate in (one, other))
+    assert first != second
+
+
+def test_plain_units_that_differ_in_widths_share_a_pattern_and_others_have_none() -> None:
+    half, quarter = (pieces({MAP: Gate("magnitude", {"ratio": ratio})}) for ratio in (0.5, 0.75))
+    differ = [(a, b) for a, b in zip(half, quarter, strict=True) if a.digest != b.digest]
+    assert len(differ) == 2
+    assert all(a.is_plain and a.pattern == b.pattern for a, b in differ)
+    strided = {piece.pattern for piece in half if piece.is_plain and "layer2.0.conv1" in str(piece.module)}
+    assert strided.isdisjoint({piece.pattern for piece, _ in differ})
+    gated = [piece for piece in pieces({MAP: Gate("antidote", {"channel_ratio": 0.5})}) if not piece.is_plain]
+    assert any("GatheredConv" in type(layer).__name__ for piece in gated for layer in piece.layers)
