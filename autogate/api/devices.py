@@ -102,9 +102,9 @@ def profile(
     device, strict_time_limit = resolve_device(config.device), time_s is not None
     time_s = QUICK_PROFILE_S if time_s is None else time_s
     hears = default_reporter(reporter, progress=progress)
-    config, _ = settled_runtime(config, network, device, hears)
-    check_setting(config, network, device)
     with clocks_locked(device) if lock_clocks else nullcontext():
+        config, _ = settled_runtime(config, network, device, hears)
+        check_setting(config, network, device)
         store = open_store(storage, create=True) if out is None else None
         space_here = searched_space(config, network)
         try:

@@ -73,7 +73,8 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON-ready data."""
-        return {**asdict(self), "interval": list(self.interval)}
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**known, "interval": list(self.interval)}
 
 
 @dataclass(frozen=True)

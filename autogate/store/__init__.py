@@ -1,7 +1,7 @@
 """Studies in SQL: AutoGate's tables next to Optuna's, and the queries on them."""
 
 from autogate.store.artifacts import checked_url
-from autogate.store.database import holds_studies, upgrade_database
+from autogate.store.database import check_place, holds_studies, upgrade_database
 from autogate.store.host import check_same_host, this_host
 from autogate.store.jobs import renewal_s
 from autogate.store.optuna_storage import add_params, has_known_tables, open_storage, optuna_errors, quiet_optuna
@@ -22,6 +22,7 @@ __all__ = [
     "checked_url",
     "default_storage",
     "has_known_tables",
+    "check_place",
     "holds_studies",
     "is_drop",
     "open_storage",

@@ -154,6 +154,20 @@ def _set_journal(engine: Engine, path: Path) -> None:
             connection.exec_driver_sql(f"PRAGMA journal_mode={wanted}")
 
 
+def check_place(url: str) -> None:
+    """Refuse a database file whose folder can never be made, before work is done for it.
+
+    Raises:
+        StorageError: If a file stands where a folder would have to be.
+    """
+    path = sqlite_path(parse_url(url))
+    if path is None:
+        return
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise StorageError(f"cannot make the directory {path.parent}: {there} is a file; use --storage")
+
+
 def _prepare_file(path: Path | None, url: str, create: bool) -> None:
     if path is None:
         raise StorageError(

@@ -183,7 +183,8 @@ def _config_of(session: Session, row: tables.Study) -> SearchConfig:
     stat = {} if row.latency_stat is None else {"latency_stat": row.latency_stat}
     space = {} if row.space is None else {"space": session.get_one(tables.Space, row.space).body}
     try:
-        return SearchConfig.model_validate({**row.config, **stat, **space})
+        # A study from before there was a choice ran in PyTorch.
+        return SearchConfig.model_validate({"runtime": "eager", **row.config, **stat, **space})
     except (ValueError, AutoGateError) as error:
         reason = one_line(error, 150)
         raise StorageError(

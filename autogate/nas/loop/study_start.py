@@ -13,7 +13,7 @@ from autogate.errors import AutoGateError, StudyError, StudyRunningError
 from autogate.goals import AUTO, BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs, Task
 from autogate.records import RuntimeTime, StudyFacts
-from autogate.store import Store, holds_studies
+from autogate.store import Store, check_place, holds_studies
 from autogate.store.transfer import delete_if_empty
 from autogate.studies import Reporter, StudyRun
 from autogate.system import code_version, usable_cores
@@ -70,6 +70,7 @@ def start(
     from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend, TrainingThreads
 
+    check_place(url)
     there = Store(url) if holds_studies(url) else None
     known = there if there is not None and name in there.study_names() else None
     new_goal = judged_anew and known is not None and name is not None and _is_judged_otherwise(known, name, config)
