@@ -30,7 +30,7 @@ import numpy as np
 
 Network = Callable[[np.ndarray], dict[str, np.ndarray]]
 # Passes of which the nodes are timed, after some that warm up.
-PROFILED = 9
+PROFILED = 15
 WARM_UP = 3
 UNIT = re.compile(r"\bu(\d+)/")
 
@@ -59,13 +59,16 @@ class OnnxRuntime:
         """Load an ONNX file."""
         return self._loaded(path, self._options)[0]
 
-    def profile(self, path: str, images: np.ndarray, folder: str) -> list[dict[int, float]]:
-        """Return how many milliseconds the nodes of each unit took, for each of some passes."""
+    def profile(
+        self, path: str, images: np.ndarray, folder: str, between: Callable[[], None]
+    ) -> list[dict[int, float]]:
+        """Return how many milliseconds the nodes of each unit took, in each pass; calls ``between`` before each."""
         options = self._made_options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         network, session = self._loaded(path, options)
         for _ in range(WARM_UP + PROFILED):
+            between()
             network(images)
         file = Path(session.end_profiling())
         events = json.loads(file.read_text(encoding="utf-8"))
@@ -109,11 +112,14 @@ class OpenVino:
         """Load a file of ONNX or of OpenVINO."""
         return self._loaded(path, self._settings)[0]
 
-    def profile(self, path: str, images: np.ndarray, folder: str) -> list[dict[int, float]]:
-        """Return how many milliseconds the nodes of each unit took, for each of some passes."""
+    def profile(
+        self, path: str, images: np.ndarray, folder: str, between: Callable[[], None]
+    ) -> list[dict[int, float]]:
+        """Return how many milliseconds the nodes of each unit took, in each pass; calls ``between`` before each."""
         network, request = self._loaded(path, {**self._settings, "PERF_COUNT": True})
         passes = []
         for _ in range(WARM_UP + PROFILED):
+            between()
             network(images)
             nodes = [(node.node_name, node.real_time.total_seconds() * 1000) for node in request.profiling_info]
             passes.append(by_unit(nodes))
@@ -199,11 +205,12 @@ class Server:
         return network
 
     def _shares(self, path: str, images: np.ndarray, folder: str) -> dict[int, float]:
-        """Return the share of a pass that each unit takes."""
-        passes = self._engine.profile(path, images, folder)
+        """Return the share of a pass that each unit takes; passes whose nodes are timed take turns with plain ones."""
+        network, whole_ms = self._engine.load(path), list[float]()
+        passes = self._engine.profile(path, images, folder, lambda: whole_ms.append(pass_ms(network, images)))
+        plain_ms = statistics.median(whole_ms[WARM_UP:])
         units = {unit for found in passes for unit in found}
-        ms = {unit: statistics.median(found.get(unit, 0.0) for found in passes) for unit in units}
-        return {unit: taken / sum(ms.values()) for unit, taken in ms.items()}
+        return {unit: statistics.median(found.get(unit, 0.0) for found in passes) / plain_ms for unit in units}
 
 
 def pass_ms(network: Network, images: np.ndarray) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
@@ -21,11 +22,16 @@ _AT_ONCE = 16
 _FOR_ANY_WIDTH = frozenset(
     {
         *("Add", "Concat", "Div", "Identity", "Mul", "Sub"),
-        *("AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean"),
+        *("AveragePool", "GlobalAveragePool", "MaxPool"),
+        *("Cast", "GreaterOrEqual", "If", "Reshape"),
         *("Conv", "Gemm"),
         *("Clip", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh"),
     }
 )
+
+
+# Operators whose further inputs are numbers of dimensions.
+_WITH_AXES = frozenset({"ReduceMean", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,7 @@ class OnnxForms:
         self.export_ahead([piece])
         if (found := self._exported.pop(piece.digest, None)) is not None:
             return found
-        pattern = self._patterns[piece.pattern] if piece.is_plain else None
-        if pattern is not None:
+        if (pattern := self._patterns[piece.pattern]) is not None:
             return _resized(*pattern, piece)
         return _exported([piece])[0]
 
@@ -73,20 +78,19 @@ class OnnxForms:
         for piece in pieces:
             if (digest := piece.digest) in self._exported or digest in wanted:
                 continue
-            if piece.is_plain:
-                pattern = piece.pattern
-                if pattern in begun or self._patterns.get(pattern) is not None:
-                    continue
-                begun.add(pattern)
+            if piece.pattern in begun or self._patterns.get(piece.pattern) is not None:
+                continue
+            # One that does not do for any width is exported for each.
+            if piece.pattern not in self._patterns:
+                begun.add(piece.pattern)
             wanted[digest] = piece
         ahead = list(wanted.items())
         for start in range(0, len(ahead), _AT_ONCE):
             batch = ahead[start : start + _AT_ONCE]
             for (digest, piece), form in zip(batch, _exported([piece for _, piece in batch]), strict=True):
                 self._exported[digest] = form
-                if piece.is_plain:
-                    fits = _is_for_any_width(form, piece)
-                    self._patterns.setdefault(piece.pattern, (form, piece) if fits else None)
+                fits = _is_for_any_width(form, piece)
+                self._patterns.setdefault(piece.pattern, (form, piece) if fits else None)
 
 
 class _SideBySide(nn.Module):
@@ -94,7 +98,7 @@ class _SideBySide(nn.Module):
 
     def __init__(self, pieces: Sequence[UnitGraph]) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(_without_zeros(piece.module) for piece in pieces)
+        self.parts = _without_zeros(nn.ModuleList(piece.module for piece in pieces))
         self.inputs = [len(piece.inputs) for piece in pieces]
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -113,10 +117,12 @@ def _exported(pieces: Sequence[UnitGraph]) -> list[OnnxForm]:
     model = exported(_SideBySide(pieces), tuple(examples), sum(inputs, []), sum(outputs, []))
     if model.functions:
         model = inliner.inline_local_functions(model)
-    return [
-        OnnxForm(_part_of(model, names), tuple(read), tuple(names), f"parts.{i}.")
-        for i, (read, names) in enumerate(zip(inputs, outputs, strict=True))
-    ]
+    forms = []
+    for i, (piece, read, names) in enumerate(zip(pieces, inputs, outputs, strict=True)):
+        form = OnnxForm(_part_of(model, names), tuple(read), tuple(names), f"parts.{i}.")
+        _fill(form.model, dict(_weights(piece, form.prefix)))
+        forms.append(form)
+    return forms
 
 
 def _part_of(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
@@ -147,26 +153,37 @@ def _read_by(node: onnx.NodeProto) -> list[str]:
     return names
 
 
-def _without_zeros(module: nn.Module) -> nn.Module:
-    """Return a copy in which no bias is zero: the exporter leaves these out, and a trained network has none."""
-    module = copy.deepcopy(module)
+def _without_zeros(module: nn.ModuleList) -> nn.ModuleList:
+    """Return a copy in which no bias is zero, as in a trained network: the exporter leaves such out.
+
+    Nor are two equal, as fresh ones may be: it would make one of them.
+    """
+    module, generator = copy.deepcopy(module), torch.Generator().manual_seed(0)
     for weight in itertools.chain(module.parameters(), module.buffers()):
-        if weight.is_floating_point() and not weight.any():
-            weight.data = torch.full_like(weight, 0.01)
+        if weight.is_floating_point() and bool((weight == weight.flatten()[:1]).all()):
+            weight.data = weight + 0.01 * torch.randn(weight.shape, generator=generator)
     return module
 
 
 def _is_for_any_width(form: OnnxForm, piece: UnitGraph) -> bool:
     """Whether nothing in a form but the layers' weights, as they are, depends on numbers of channels."""
+    nodes = list(_nodes(form.model.graph))
+    if not {node.op_type for node in nodes} <= _FOR_ANY_WIDTH | _WITH_AXES:
+        return False
     weights = {name: tuple(weight.shape) for name, weight in _weights(piece, form.prefix)}
     found = {tensor.name: tuple(tensor.dims) for tensor in form.model.graph.initializer}
-    averaged = {name for node in form.model.graph.node if node.op_type == "ReduceMean" for name in node.input[1:]}
-    constants = found.keys() - weights.keys() - averaged
-    return (
-        weights.items() <= found.items()
-        and all(found[name] in ((), (1,)) for name in constants)
-        and {node.op_type for node in form.model.graph.node} <= _FOR_ANY_WIDTH
-    )
+    axes = {name for node in nodes if node.op_type in _WITH_AXES for name in node.input[1:]}
+    constants = found.keys() - weights.keys() - axes
+    return weights.items() <= found.items() and all(math.prod(found[name]) <= 1 for name in constants)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph, and of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
 
 
 def _resized(form: OnnxForm, of: UnitGraph, piece: UnitGraph) -> OnnxForm:
@@ -175,24 +192,32 @@ def _resized(form: OnnxForm, of: UnitGraph, piece: UnitGraph) -> OnnxForm:
     model.CopyFrom(form.model)
     pairs = zip(_weights(of, form.prefix), _weights(piece, form.prefix), strict=True)
     weights = {name: weight for (name, _), (_, weight) in pairs}
-    for tensor in model.graph.initializer:
-        if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].detach().numpy(), tensor.name))
-    filters = {f"{form.prefix}{path}.weight": layer for (path, _), layer in zip(_layers(of), piece.layers, strict=True)}
-    for node in model.graph.node:
+    _fill(model, weights)
+    parts = zip(_parts(of), _parts(piece), strict=True)
+    filters = {f"{form.prefix}{path}.weight": layer for (path, _), (_, layer) in parts}
+    for node in _nodes(model.graph):
         layer = filters.get(node.input[1]) if node.op_type == "Conv" else None
         if layer is not None and is_depthwise(layer):
             next(one for one in node.attribute if one.name == "group").i = int(layer.groups)  # type: ignore[arg-type]
     return replace(form, model=model)
 
 
-def _layers(piece: UnitGraph) -> Iterator[tuple[str, nn.Module]]:
+def _fill(model: onnx.ModelProto, weights: Mapping[str, torch.Tensor]) -> None:
+    """Give a graph the weights of these names."""
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].detach().numpy(), tensor.name))
+
+
+def _parts(piece: UnitGraph) -> Iterator[tuple[str, nn.Module]]:
+    """Yield all modules of the layers by their paths, in the order of the layers."""
     called = [str(node.target) for node in piece.module.graph.nodes if node.op == "call_module"]
-    return zip(called, piece.layers, strict=True)
+    for path, layer in zip(called, piece.layers, strict=True):
+        yield from ((f"{path}.{below}" if below else path, part) for below, part in layer.named_modules())
 
 
 def _weights(piece: UnitGraph, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield all weights by the names that the exporter gives them, in the order of the layers."""
-    for path, layer in _layers(piece):
-        for name, weight in (*layer.named_parameters(), *layer.named_buffers()):
+    for path, part in _parts(piece):
+        for name, weight in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
             yield f"{prefix}{path}.{name}", weight

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import getitem
 from typing import Any
@@ -48,33 +48,24 @@ class UnitGraph:
         called = [node for node in self.module.graph.nodes if node.op == "call_module"]
         return [self.module.get_submodule(str(node.target)) for node in called]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it calls nothing but PyTorch's own layers, which are what their settings and weights say."""
-        reads = any(node.op == "get_attr" for node in self.module.graph.nodes)
-        return not reads and all(type(layer).__module__.startswith("torch.nn.modules") for layer in self.layers)
-
     @functools.cached_property
     def digest(self) -> str:
         """What it has in common with graphs that run the same layers on the same shapes, whatever the weights."""
-        return _digest(
-            [*map(_shape_text, self.examples), *self._constants, *itertools.chain(*map(_module_text, self.layers))]
-        )
+        return self._digest(widths=True)
 
     @functools.cached_property
     def pattern(self) -> str:
-        """What a plain graph has in common with those that differ from it in numbers of channels only."""
-        shapes = [_shape_text(example, widths=False) for example in self.examples]
-        return _digest([*shapes, *self._constants, *map(_plain_layer_text, self.layers)])
+        """What it has in common with graphs that differ from it in numbers of channels of PyTorch's layers only."""
+        return self._digest(widths=False)
 
-    @property
-    def _constants(self) -> list[str]:
+    def _digest(self, *, widths: bool) -> str:
         reads = [str(node.target) for node in self.module.graph.nodes if node.op == "get_attr"]
-        return [*_nodes_text(self.module), *(_shape_text(attribute(self.module, name)) for name in reads)]
-
-
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        tensors = [*self.examples, *(attribute(self.module, name) for name in reads)]
+        lines = [_shape_text(tensor, widths=widths) for tensor in tensors]
+        lines += _nodes_text(self.module)
+        for layer in self.layers:
+            lines += _module_text(layer, widths=widths)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -202,30 +193,34 @@ def _taken_apart(graph: fx.Graph, name: str, node: Any, value: Any) -> dict[str,
 def _nodes_text(module: fx.GraphModule) -> Iterator[str]:
     """Yield a line for each node, with numbers instead of names."""
     numbers = {node: f"%{i}" for i, node in enumerate(module.graph.nodes)}
+    modules = {path: f"module {i}" for i, (path, _) in enumerate(module.named_modules())}
     for node in module.graph.nodes:
-        target = node.target if node.op in ("call_function", "call_method") else ""
-        what = target if isinstance(target, str) else f"{target.__module__}.{getattr(target, '__qualname__', target)}"
+        target = node.target
+        if node.op == "call_module":
+            what = modules[str(target)]
+        elif node.op == "call_function":
+            what = f"{target.__module__}.{getattr(target, '__qualname__', target)}"
+        else:
+            what = str(target) if node.op == "call_method" else ""
         args = fx.node.map_arg((node.args, node.kwargs), numbers.__getitem__)
         yield f"{node.op} {what} {args}"
 
 
-def _module_text(module: nn.Module) -> Iterator[str]:
-    """Yield what a module and those below it compute, but for the values of their weights."""
-    for path, part in module.named_modules():
-        yield f"{path} {type(part).__module__}.{type(part).__qualname__}"
+def _module_text(module: nn.Module, *, widths: bool = True) -> Iterator[str]:
+    """Yield what a module and those below it compute, but for the values of their weights, and without their names."""
+    for part in module.modules():
+        yield f"{type(part).__module__}.{type(part).__qualname__} {len(list(part.children()))}"
         if isinstance(part, fx.GraphModule):
-            yield part.code
-        else:
-            yield from (f"{key}={_value_text(value)}" for key, value in vars(part).items() if key not in _INTERNALS)
-    for name, value in itertools.chain(module.named_parameters(), module.named_buffers()):
-        yield f"{name} {_shape_text(value)}"
-
-
-def _plain_layer_text(layer: nn.Module) -> str:
-    settings = {key: value for key, value in vars(layer).items() if key not in _INTERNALS | _WIDTHS}
-    if is_depthwise(layer):
-        settings["groups"] = "one per channel"
-    return f"{type(layer).__qualname__} {settings} {[name for name, _ in layer.named_parameters()]}"
+            yield from _nodes_text(part)
+            continue
+        settings = {key: value for key, value in vars(part).items() if key not in _INTERNALS}
+        if not widths and type(part).__module__.startswith("torch.nn.modules"):
+            settings = {key: value for key, value in settings.items() if key not in _WIDTHS}
+            if is_depthwise(part):
+                settings["groups"] = "one per channel"
+        yield _value_text(settings)
+        weights = itertools.chain(part.named_parameters(recurse=False), part.named_buffers(recurse=False))
+        yield from (f"{name} {_shape_text(value) if widths else value.dtype}" for name, value in weights)
 
 
 def is_depthwise(layer: nn.Module) -> bool:
@@ -237,6 +232,8 @@ def _value_text(value: Any) -> str:
     """Return what a value is; two texts are equal only if the values do the same."""
     if isinstance(value, tuple | list):
         return str([_value_text(part) for part in value])
+    if isinstance(value, dict) and all(isinstance(part, int | float) for part in value.values()):
+        return f"numbers {list(value.values())}"  # of layers, by their names
     if isinstance(value, dict):
         return str({str(key): _value_text(part) for key, part in value.items()})
     if isinstance(value, torch.Tensor):

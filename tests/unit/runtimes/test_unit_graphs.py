@@ -96,12 +96,25 @@ def test_gates_of_other_genes_are_other_forms(one: Gate, other: Gate) -> None:
     assert first != second
 
 
-def test_plain_units_that_differ_in_widths_share_a_pattern_and_others_have_none() -> None:
+def test_units_that_differ_in_widths_share_a_pattern_and_others_do_not() -> None:
     half, quarter = (pieces({MAP: Gate("magnitude", {"ratio": ratio})}) for ratio in (0.5, 0.75))
     differ = [(a, b) for a, b in zip(half, quarter, strict=True) if a.digest != b.digest]
     assert len(differ) == 2
-    assert all(a.is_plain and a.pattern == b.pattern for a, b in differ)
-    strided = {piece.pattern for piece in half if piece.is_plain and "layer2.0.conv1" in str(piece.module)}
-    assert strided.isdisjoint({piece.pattern for piece, _ in differ})
-    gated = [piece for piece in pieces({MAP: Gate("antidote", {"channel_ratio": 0.5})}) if not piece.is_plain]
-    assert any("GatheredConv" in type(layer).__name__ for piece in gated for layer in piece.layers)
+    assert all(a.pattern == b.pattern for a, b in differ)
+    # A stride, a gate, another family.
+    others = (*half[2:], *pieces({MAP: Gate("antidote", {"channel_ratio": 0.5})})[1:3], *pieces({BLOCK: Gate("mod")}))
+    strided = [piece.pattern for piece in others if "stride=(2, 2)" in str(piece.module)]
+    gated = [p.pattern for p in others if any("torch.nn" not in type(layer).__module__ for layer in p.layers)]
+    assert strided
+    assert gated
+    assert {a.pattern for a, _ in differ}.isdisjoint([*strided, *gated])
+
+
+def test_a_gated_block_shares_its_pattern_with_one_that_is_thinner_inside() -> None:
+    inside = "map:layer2.1.conv1"
+    whole, thin = (
+        next(piece for piece in pieces(gates) if any("SkippedBlock" in type(one).__name__ for one in piece.layers))
+        for gates in ({BLOCK: Gate("lcnet")}, {BLOCK: Gate("lcnet"), inside: Gate("magnitude", {"ratio": 0.5})})
+    )
+    assert whole.digest != thin.digest
+    assert whole.pattern == thin.pattern
