@@ -19,7 +19,7 @@ from autogate.api.results import (
 )
 from autogate.api.signatures import with_settings
 from autogate.api.study import Study, open_store, storage_url
-from autogate.errors import AutoGateError, DeviceError, NoiseError
+from autogate.errors import AutoGateError, NoiseError
 from autogate.goals import ProfileSettings, SearchConfig, check_names, make_config, taken_by
 from autogate.policy import Policy
 from autogate.space import load_space
@@ -348,48 +348,36 @@ def measure(
         ExportError: If there is no export, or it is damaged.
         DeviceError: If it cannot run so here.
     """
-    from autogate.exporters import load_export, measure_export, measure_memory, measurement_document
+    from autogate.exporters import MeasuringOptions, load_export, measure_export
 
-    exported = load_export(Path(path), model)
-    comparison = measure_export(
-        exported,
-        device=device,
-        batch_size=batch_size,
-        layout=layout,
-        threads=threads,
-        runtime=runtime,
-        seconds=time_s,
-        stat=latency_stat,
-    )
-    return Measurement(measurement_document(exported, comparison, measure_memory(exported, comparison.setting)))
+    options = MeasuringOptions(device, batch_size, layout, threads, time_s, latency_stat)
+    return Measurement(measure_export(load_export(Path(path), model), runtime, options))
 
 
-def measure_runtimes(path: str | Path, *, model: nn.Module | None = None, **how: Any) -> RuntimeMeasurements:
+def measure_runtimes(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    batch_size: int | None = None,
+    layout: str | None = None,
+    threads: int | None = None,
+    time_s: float = 20.0,
+    latency_stat: LatencyStat = "p95",
+    model: nn.Module | None = None,
+) -> RuntimeMeasurements:
     """Measure an export beside its dense network in every runtime that is installed here, one after the other.
 
-    Args:
-        path: Directory written by :func:`export`.
-        model: The dense network, if it cannot be built by name.
-        **how: As in :func:`measure`; a runtime that cannot run so is listed with the reason.
+    A runtime that cannot run so is listed with the reason. The arguments are those of :func:`measure`; ``time_s`` is
+    for each runtime.
 
     Raises:
         ExportError: If there is no export, or it is damaged.
         DeviceError: If it runs in no runtime here.
     """
-    from autogate.exporters import load_export
-    from autogate.runtimes import RUNTIMES
+    from autogate.exporters import MeasuringOptions, load_export, measure_in_all
 
-    load_export(Path(path), model)
-    rows: list[dict[str, Any]] = []
-    for name in RUNTIMES:
-        try:
-            found = measure(path, runtime=name, model=model, **how).to_json()
-            rows.append({"runtime": name, "reason": None, "measurement": found})
-        except DeviceError as error:
-            rows.append({"runtime": name, "reason": str(error), "measurement": None})
-    if not any(row["measurement"] for row in rows):
-        raise DeviceError(f"the export runs in no runtime here: {'; '.join(row['reason'] for row in rows)}")
-    return RuntimeMeasurements({"schema": "autogate.measure-runtimes/1", "label": "measured", "runtimes": rows})
+    options = MeasuringOptions(device, batch_size, layout, threads, time_s, latency_stat)
+    return RuntimeMeasurements(measure_in_all(load_export(Path(path), model), options))
 
 
 def doctor(*, storage: str | None = None) -> DoctorReport:

@@ -3,7 +3,7 @@
 from autogate.exporters.exporter import Deliverable, Exporter, Loaded
 from autogate.exporters.finalist import export_finalist, restore_finalist
 from autogate.exporters.load import load_export
-from autogate.exporters.measure import measure_export, measure_memory, measurement_document
+from autogate.exporters.measure import MeasuringOptions, measure_export, measure_in_all
 from autogate.exporters.pt2 import program_of
 from autogate.exporters.registry import EXPORTERS, find_exporters, register_exporter
 from autogate.exporters.rehearsal import rehearse
@@ -13,12 +13,12 @@ __all__ = [
     "EXPORTERS",
     "Exporter",
     "Loaded",
+    "MeasuringOptions",
     "export_finalist",
     "find_exporters",
     "load_export",
     "measure_export",
-    "measure_memory",
-    "measurement_document",
+    "measure_in_all",
     "program_of",
     "register_exporter",
     "rehearse",

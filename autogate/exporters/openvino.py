@@ -35,7 +35,7 @@ class OpenVino(Exporter):
             if not get_family(gate.family).varies:
                 continue
             if batch_size > 1:
-                return f"{gate.family} at {site} decides per image, which a file of batch {batch_size} cannot; "
+                return f"{gate.family} at {site} decides per image, which a file of batch {batch_size} cannot"
             if site.startswith("map:"):
                 return f"{gate.family} at {site} opens another number of channels for each image, which OpenVINO cannot"
         return None

@@ -53,8 +53,8 @@ class Measurement:
         interval: 95 % bootstrap interval of the statistic the budget binds.
         inputs: Number of different inputs.
         repeats: Repeats of each input.
-        p90: 90th percentile over single passes of all inputs; None where it was not kept.
-        p99: The 99th likewise.
+        pass_p90: 90th percentile over single passes of all inputs; None where it was not kept.
+        pass_p99: The 99th likewise.
     """
 
     mean: float
@@ -64,8 +64,8 @@ class Measurement:
     interval: tuple[float, float]
     inputs: int
     repeats: int
-    p90: float | None = None
-    p99: float | None = None
+    pass_p90: float | None = None
+    pass_p99: float | None = None
 
     def stat(self, name: LatencyStat) -> float:
         """Return one statistic over inputs, in milliseconds."""

@@ -96,7 +96,8 @@ class DeviceCard:
 
 ALONE, MIXED, WARM, MEASURED, STRONGEST = "alone", "mixed", "warm", "measured", "strongest"
 """What a network of a profile was run for: to see one gate at a time, to see gates together, to see dense run again and
-again with no other network between, or because a search wanted to know."""
+again with no other network between, because a search wanted to know, or to see whether the strongest gate of a family
+saves anything at all."""
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,18 @@ class IsolatedNetwork:
         """Run the network once, and return the milliseconds that it took in its process."""
         return float(self._process.ask(time=self._number, input=self._process.input_of(x))["ms"])
 
+    def shares(self, path: Path, x: torch.Tensor) -> dict[int, float]:
+        """Return the share of a pass that each unit takes, by the runtime's own clock.
+
+        Args:
+            path: The network's file, in which nodes are named for their units.
+            x: An input batch, ``[N, C, H, W]``.
+        """
+        answer = self._process.ask(
+            profile=str(path), beside=self._number, input=self._process.input_of(x), to=self._process.folder.name
+        )
+        return {int(unit): float(share) for unit, share in answer["shares"].items()}
+
 
 class IsolatedUnits:
     """A compact network in a process that runs it, of which each unit's share of a pass is known.
@@ -152,8 +164,7 @@ class IsolatedUnits:
 
     def __init__(self, process: IsolatedProcess, path: Path, x: torch.Tensor) -> None:
         self._network = IsolatedNetwork(process, path)
-        answer = process.ask(profile=str(path), input=process.input_of(x), to=process.folder.name)
-        self._shares = {int(unit): float(share) for unit, share in answer["shares"].items()}
+        self._shares = self._network.shares(path, x)
 
     def time_ms(self, x: torch.Tensor) -> tuple[float, dict[int, float]]:
         """Run the network once; return the milliseconds of the whole, and of each unit."""
@@ -170,6 +181,7 @@ class IsolatedRuntime(Runtime):
 
     needs_eager_units = False
     isolated = True
+    builds_slowly = True
     dtypes = frozenset({"float32"})
     layouts = frozenset({"contiguous"})
     _latest: weakref.ref[IsolatedProcess] | None = None
@@ -198,7 +210,9 @@ class IsolatedRuntime(Runtime):
 
     def _kept_units(self) -> OnnxUnits:
         """Return what exports units; all runtimes here read the same files."""
-        units = IsolatedRuntime._units = IsolatedRuntime._units or OnnxUnits()
+        units = IsolatedRuntime._units
+        if units is None or units.is_full:
+            units = IsolatedRuntime._units = OnnxUnits()
         return units
 
     def no_saving_reason(self, gate: Gate, site: Site, batch_size: int) -> str | None:

@@ -5,8 +5,9 @@ standard input and answers each with one JSON line on standard output:
 
 - ``{"load": PATH}`` loads a network, ``{"input": PATH}`` an array of NumPy; the answer has its ``index``.
 - ``{"forget": INDEX}`` frees an input, ``{"unload": INDEX}`` a network.
-- ``{"profile": PATH, "input": INPUT, "to": FOLDER}`` runs a network whose nodes are named ``u0/...``, ``u1/...`` for
-  their units; the answer has ``shares``, for each unit the share of a pass that its nodes take by the runtime's clock.
+- ``{"profile": PATH, "beside": NETWORK, "input": INPUT, "to": FOLDER}`` runs a network whose nodes are named ``u0/...``
+  and so on for their units, in turns with itself as loaded; the answer has ``shares``, for each unit the share
+  of a pass that its nodes take by the runtime's clock.
 - ``{"time": NETWORK, "input": INPUT}`` runs a network once; the answer has ``ms``.
 - ``{"run": NETWORK, "input": INPUT, "to": PATH}`` runs it once and stores what it returns, arrays by name.
 - ``{"convert": PATH, "to": PATH}`` writes a network in the runtime's own format.
@@ -185,7 +186,7 @@ class Server:
             self._networks[request["unload"]] = None
             return {}
         if "profile" in request:
-            return {"shares": self._shares(request["profile"], self._inputs[request["input"]], request["to"])}
+            return {"shares": self._shares(**request)}
         if "convert" in request:
             self._engine.convert(request["convert"], request["to"])
             return {}
@@ -204,10 +205,10 @@ class Server:
         assert network is not None  # noqa: S101 - nobody asks for what was unloaded
         return network
 
-    def _shares(self, path: str, images: np.ndarray, folder: str) -> dict[int, float]:
+    def _shares(self, profile: str, beside: int, input: int, to: str) -> dict[int, float]:
         """Return the share of a pass that each unit takes; passes whose nodes are timed take turns with plain ones."""
-        network, whole_ms = self._engine.load(path), list[float]()
-        passes = self._engine.profile(path, images, folder, lambda: whole_ms.append(pass_ms(network, images)))
+        network, images, whole_ms = self._network(beside), self._inputs[input], list[float]()
+        passes = self._engine.profile(profile, images, to, lambda: whole_ms.append(pass_ms(network, images)))
         plain_ms = statistics.median(whole_ms[WARM_UP:])
         units = {unit for found in passes for unit in found}
         return {unit: statistics.median(found.get(unit, 0.0) for found in passes) / plain_ms for unit in units}

@@ -20,7 +20,7 @@ from autogate.runtimes.onnx_file import INPUT, OUTPUT
 from autogate.runtimes.onnx_forms import OnnxForm, OnnxForms
 from autogate.runtimes.unit_graphs import UnitGraph, cut_by_unit
 
-# Forms take disk space until so many bytes are there; then all are forgotten.
+# Forms may take so much disk space, and a little more.
 _MOST_BYTES = 2 * 2**30
 _INLINE_BYTES = 1024
 
@@ -38,14 +38,17 @@ class OnnxUnits:
         self._bytes = 0
         self._written = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more forms should be kept here."""
+        return self._bytes > _MOST_BYTES
+
     def write(self, compact: fx.GraphModule, x: torch.Tensor) -> Path:
         """Write a network for input batches like ``x``, ``[N, C, H, W]``, and return the path; the caller removes it.
 
         Raises:
             Exception: Of any kind, if PyTorch's exporter refuses a unit.
         """
-        if self._bytes > _MOST_BYTES:
-            self.__init__()  # type: ignore[misc]
         cut = cut_by_unit(compact, x)
         self._export_ahead(cut.graphs)
         graph = onnx.GraphProto(name="units")

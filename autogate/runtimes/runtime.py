@@ -52,6 +52,7 @@ class Runtime(ABC):
             that composes the units. Otherwise finished networks can only be measured in it.
         needs_eager_units: Whether a profile times units operator by operator, and the whole network in this runtime.
         isolated: Whether networks run in a process of their own.
+        builds_slowly: Whether a network takes so long to get ready that a profile should do with few of them.
         waits_for_data: Whether the host may look at data while a network runs, to decide what runs next.
     """
 
@@ -63,6 +64,7 @@ class Runtime(ABC):
     needs_eager_units: ClassVar[bool] = True
     waits_for_data: ClassVar[bool] = True
     isolated: ClassVar[bool] = False
+    builds_slowly: ClassVar[bool] = False
 
     @abstractmethod
     def prepare(self, module: nn.Module, example: torch.Tensor) -> Runnable:
@@ -73,7 +75,10 @@ class Runtime(ABC):
         """
 
     def prepare_all(self, compacts: Iterable[fx.GraphModule], example: torch.Tensor) -> None:  # noqa: B027 - optional
-        """Get ready for :meth:`time_by_unit` of several networks, if that is faster than one after the other."""
+        """Get ready for :meth:`time_by_unit` of several networks, if that is faster than one after the other.
+
+        ``compacts`` yields them one at a time; they need not be kept.
+        """
 
     def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> TimedByUnit | None:
         """Return what runs a compact network and times its units; None if marks between its operators tell as much.

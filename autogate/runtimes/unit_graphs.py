@@ -101,7 +101,7 @@ def cut_by_unit(compact: fx.GraphModule, x: torch.Tensor) -> CutNetwork:
     entry = next(node for node in compact.graph.nodes if node.op == "placeholder")
     names[id(x)] = entry.name
     graphs = [
-        _piece(compact, unit, list(members), values, entry)
+        _piece(compact, unit, list(members), values)
         for unit, members in itertools.groupby(nodes, key=lambda node: int(node.meta[UNIT]))
     ]
     [result] = [node for node in compact.graph.nodes if node.op == "output"]
@@ -130,9 +130,7 @@ class _Recorder(fx.Interpreter):
         return self._values
 
 
-def _piece(
-    compact: fx.GraphModule, unit: int, members: list[fx.Node], values: dict[fx.Node, Any], entry: fx.Node
-) -> UnitGraph:
+def _piece(compact: fx.GraphModule, unit: int, members: list[fx.Node], values: dict[fx.Node, Any]) -> UnitGraph:
     graph, inside = fx.Graph(), set(members)
     known: dict[fx.Node, Any] = {}
     root: dict[str, Any] = {}
@@ -218,7 +216,10 @@ def _module_text(module: nn.Module, *, widths: bool = True) -> Iterator[str]:
             settings = {key: value for key, value in settings.items() if key not in _WIDTHS}
             if is_depthwise(part):
                 settings["groups"] = "one per channel"
-        yield _value_text(settings)
+        try:
+            yield _value_text(settings)
+        except RecursionError:  # it refers to itself
+            yield _unlike_any_other()
         weights = itertools.chain(part.named_parameters(recurse=False), part.named_buffers(recurse=False))
         yield from (f"{name} {_shape_text(value) if widths else value.dtype}" for name, value in weights)
 
@@ -229,11 +230,17 @@ def is_depthwise(layer: nn.Module) -> bool:
 
 
 def _value_text(value: Any) -> str:
-    """Return what a value is; two texts are equal only if the values do the same."""
+    """Return what a value is; two texts are equal only if the values do the same.
+
+    In a dictionary of numbers the keys do not count: they name layers.
+
+    Raises:
+        RecursionError: If the value refers to itself.
+    """
     if isinstance(value, tuple | list):
         return str([_value_text(part) for part in value])
     if isinstance(value, dict) and all(isinstance(part, int | float) for part in value.values()):
-        return f"numbers {list(value.values())}"  # of layers, by their names
+        return f"numbers {list(value.values())}"
     if isinstance(value, dict):
         return str({str(key): _value_text(part) for key, part in value.items()})
     if isinstance(value, torch.Tensor):
@@ -251,6 +258,10 @@ def _value_text(value: Any) -> str:
         return str(value)
     if hasattr(value, "__dict__"):
         return f"{type(value).__module__}.{type(value).__qualname__} {_value_text(vars(value))}"
+    return _unlike_any_other()
+
+
+def _unlike_any_other() -> str:
     return f"unlike any other: {next(_numbers)}"
 
 

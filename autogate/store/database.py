@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOTDIR
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -158,14 +159,15 @@ def check_place(url: str) -> None:
     """Refuse a database file whose folder can never be made, before work is done for it.
 
     Raises:
-        StorageError: If a file stands where a folder would have to be.
+        StorageError: If a file stands where a folder would have to be, or one must not be looked into.
     """
     path = sqlite_path(parse_url(url))
     if path is None:
         return
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    if not there.is_dir():
-        raise StorageError(f"cannot make the directory {path.parent}: {there} is a file; use --storage")
+    with _directory_of(path):
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(ENOTDIR, f"{there} is a file")
 
 
 def _prepare_file(path: Path | None, url: str, create: bool) -> None:
@@ -173,11 +175,17 @@ def _prepare_file(path: Path | None, url: str, create: bool) -> None:
         raise StorageError(
             "a database in memory is lost with its process; give a file, as in sqlite:///studies/autogate.db"
         )
-    if path.exists():
-        return
-    if not create:
-        raise NoStudiesError(f"there is no study database at {url}; `autogate search` makes one")
-    try:
+    with _directory_of(path):
+        if path.exists():
+            return
+        if not create:
+            raise NoStudiesError(f"there is no study database at {url}; `autogate search` makes one")
         path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _directory_of(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise StorageError(f"cannot make the directory {path.parent}: {error.strerror}; use --storage") from None
+        raise StorageError(f"cannot use the directory {path.parent}: {error.strerror}; use --storage") from None

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,10 @@ def onnx_registry_kept() -> Iterator[None]:
     Replaces ``torch.onnx._internal.exporter._registration.ONNXRegistry.from_torchlib``, seen in PyTorch 2.11 to 2.14;
     does nothing where it is not there.
     """
-    registry: Any = None
-    with suppress(ImportError, AttributeError):
-        registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
-        original = registry.__dict__["from_torchlib"]
-    if registry is None:
+    try:
+        registry: Any = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+        original = vars(registry)["from_torchlib"]
+    except (ImportError, AttributeError, KeyError):
         yield
         return
     registry.from_torchlib = staticmethod(_kept_registry(original.__get__(None, registry)))

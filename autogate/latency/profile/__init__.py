@@ -1,5 +1,6 @@
 """Take, store, transfer and revalidate the profile of a network on a device."""
 
+from autogate.latency.profile.dense import dense_times_ms, fastest_layout, layouts_of
 from autogate.latency.profile.drift import drift_check, drift_networks, revalidate, slowdown_of
 from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.plan import PlannedNetwork, random_network
@@ -13,7 +14,7 @@ from autogate.latency.profile.profile_file import (
     write_profile,
 )
 from autogate.latency.profile.soundness import is_plausible, nonsense_reason, spoiled_reason
-from autogate.latency.profile.take import begun_in, fastest_layout, layouts_of, take_profile
+from autogate.latency.profile.take import begun_in, take_profile
 from autogate.latency.profile.timed_networks import Samples, time_networks
 from autogate.latency.profile.transfer import completed, transfer_profile
 
@@ -24,6 +25,7 @@ __all__ = [
     "Samples",
     "begun_in",
     "completed",
+    "dense_times_ms",
     "drift_check",
     "drift_networks",
     "fastest_layout",

@@ -1,6 +1,6 @@
 """Look at the strongest gate of each family first, and leave a family out that saves nothing even so.
 
-Where networks are slow to build, as they are in runtimes that read files, this saves most of a profile's time.
+In runtimes that build networks slowly, this saves most of a profile's time.
 """
 
 from __future__ import annotations

@@ -157,18 +157,19 @@ class Phases:
         Rounds end early when the typical interval of a network's median is as narrow as ``half_width``, relative to
         the median. The first few may take until ``hard_limit_s``. With ``rough_ms``, an estimate of a network's
         time in milliseconds, only as many networks are built as can run often enough in the time that is left. Time to
-        build again what an interrupted profile had built does not count.
+        build again what an interrupted profile had built does not count, nor, unless the time limit is strict, the time
+        to get ready to build.
 
         Raises:
             ProfileError: If the time limit is strict and too short to run each network once.
         """
-        rounds = self.journal.rounds(phase)
-        self._prepare(plan[: len(rounds[0])] if rounds else plan)
-        begun = self.instruments.clock()
+        rounds, begun = self.journal.rounds(phase), self.instruments.clock()
+        prepare_networks(self.network, plan[: len(rounds[0])] if rounds else plan, self.setting)
         if rounds:
             subjects = [self._subject(planned) for planned in plan[: len(rounds[0])]]
+        if rounds or not self.limit.strict:
             self._start += self.instruments.clock() - begun
-            begun = self.instruments.clock()
+        begun = self.instruments.clock()
         # How long summing up the first phase takes is not known yet.
         begun -= min(_SUMMING_MARGIN * self._summing_s * len(plan), _MOST_SUMMING_SHARE * seconds)
         end = begun + seconds
@@ -182,13 +183,6 @@ class Phases:
         self._summing_s = (self.instruments.clock() - begun) / len(subjects)
         self._numbered += len(subjects)
         return samples
-
-    def _prepare(self, plan: Sequence[PlannedNetwork]) -> None:
-        """Get ready to build the networks; unless the time limit is strict, the time is not the profile's."""
-        begun = self.instruments.clock()
-        prepare_networks(self.network, plan, self.setting)
-        if not self.limit.strict:
-            self._start += self.instruments.clock() - begun
 
     def _subject(self, planned: PlannedNetwork) -> TimedNetwork:
         return self.instruments.timed_network(self.network, self.units, planned, self.setting)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from autogate.gates import get_family
-from autogate.latency.hardware import LAYOUTS
 from autogate.latency.model import REMOVED, SAVES_NOTHING, FastestKernels, Unit, cut_into_units, keys_of
 from autogate.latency.profile.checkpoint import ProfileCheckpoint
 from autogate.latency.profile.first_look import Shown, first_look, shown_by, without_savings
@@ -23,16 +22,14 @@ from autogate.latency.profile.instruments import REAL, Instruments
 from autogate.latency.profile.phases import Phases, Progress, TimeLimit
 from autogate.latency.profile.plan import PlannedNetwork, plan_alone, plan_networks
 from autogate.latency.profile.timed_networks import executed_macs
-from autogate.latency.timing import GROUP, WARM_UP_S, interleave, prepare, random_input
-from autogate.policy import DENSE, Gate, digest
+from autogate.latency.timing import GROUP
+from autogate.policy import Gate, digest
 from autogate.records import ALONE, MIXED, STRONGEST, WARM, Profile, Setting, UnitSample
 from autogate.runtimes import get_runtime
 from autogate.sites import Network
 from autogate.space.bound import BoundSpace
-from autogate.surgery import compact_form
 from autogate.system import HostLoad
 
-_SECONDS_PER_LAYOUT = 1.5
 _CARD_SHARE = 0.1
 _CARD_SECONDS = 20.0
 # Gates alone: so much of the time that is left, or for the first few rounds up to twice as much.
@@ -45,48 +42,6 @@ _WIDTH = 0.01
 _SCREEN_WIDTH = 0.02
 # A lone gate must bring its unit below this share of the dense time to be worth more measurements.
 _PAYING = 0.97
-
-
-def layouts_of(runtime: str) -> tuple[str, ...]:
-    """Return the memory layouts in which a runtime takes inputs."""
-    return tuple(get_runtime(runtime).layouts or LAYOUTS)
-
-
-def fastest_layout(
-    network: Network,
-    setting_for: Callable[[str], Setting],
-    *,
-    hard_limit_s: float = math.inf,
-    instruments: Instruments = REAL,
-) -> str:
-    """Return the memory layout in which the dense network runs fastest on the device.
-
-    Dense gets the same help as gated: the layout it likes best is the one both are measured in. It is found in a few
-    seconds, or in a few passes if these take longer, within ``hard_limit_s`` seconds.
-
-    Raises:
-        ProfileError: If the dense network does not run once in that time.
-    """
-    last = instruments.clock() + hard_limit_s
-    subjects = []
-    layouts = layouts_of(setting_for("contiguous").runtime)
-    if len(layouts) == 1:
-        return layouts[0]
-    for layout in layouts:
-        setting = setting_for(layout)
-        module = prepare(compact_form(network, DENSE, {}), setting)
-        x = random_input(network.input_shape, setting)
-        subjects.append(instruments.timed(module, x, setting))
-    with instruments.exclusive(setting_for("contiguous")):
-        passes = interleave(
-            subjects,
-            seconds=len(layouts) * _SECONDS_PER_LAYOUT,
-            hard_limit_s=last - instruments.clock(),
-            warm_up_s=WARM_UP_S,
-            min_rounds=7,
-            clock=instruments.clock,
-        )
-    return layouts[int(np.argmin(np.median(passes.ms, axis=1)))]
 
 
 def take_profile(
@@ -149,10 +104,11 @@ def take_profile(
         journal.add_card(instruments.take_card(setting, seconds=card_s), phases.elapsed_s())
     assert journal.card is not None  # noqa: S101 - stored above
 
-    captured = not get_runtime(setting.runtime).waits_for_data
+    runtime = get_runtime(setting.runtime)
+    captured = not runtime.waits_for_data
     alone = plan_alone(space, network.sites, units, setting, captured=captured)
     look, hopeless = None, frozenset[Shown]()
-    if get_runtime(setting.runtime).isolated:
+    if runtime.builds_slowly:
         macs = partial(executed_macs, network, setting=setting)
         look = first_look(alone, network.sites, lambda family: not get_family(family).is_static, macs)
         seen = phases.run(STRONGEST, look.plan, _FIRST_SHARE * phases.left_s(), _SCREEN_WIDTH)
@@ -171,7 +127,7 @@ def take_profile(
         network.sites,
         units,
         setting,
-        count=_MOST_FILES if get_runtime(setting.runtime).isolated else _MOST_NETWORKS,
+        count=_MOST_FILES if runtime.builds_slowly else _MOST_NETWORKS,
         seed=seed,
         executors=FastestKernels(network.sites, units, unit_ms, setting.batch_size).plan,
         rough_ms=lambda planned: rough_ms(planned, units, unit_ms),

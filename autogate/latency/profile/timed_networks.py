@@ -89,13 +89,9 @@ def executed_macs(network: Network, planned: PlannedNetwork, *, setting: Setting
 
 def prepare_networks(network: Network, plan: Sequence[PlannedNetwork], setting: Setting) -> None:
     """Get ready to build several planned networks, where the runtime then builds them faster."""
-    runtime = get_runtime(setting.runtime)
-    if not runtime.isolated:
-        return
+    compacts = (_compact(network, planned, setting) for planned in plan)
     with inference_setting(setting):
-        runtime.prepare_all(
-            (_compact(network, one, setting) for one in plan), random_input(network.input_shape, setting)
-        )
+        get_runtime(setting.runtime).prepare_all(compacts, random_input(network.input_shape, setting))
 
 
 @dataclass(frozen=True)

@@ -143,10 +143,10 @@ class _Table:
         latencies = self._latencies(which, table)
         resampled = [self._statistic(which, table[rows]) for rows in self._resampled_rows(_RESAMPLES)]
         p50, p95 = map(float, np.percentile(latencies, [50, 95]))
-        p90, p99 = map(float, np.nanpercentile(table, [90, 99]))
+        pass_p90, pass_p99 = map(float, np.nanpercentile(table, [90, 99]))
         interval = _basic_interval(self._statistic(which, table), resampled)
         mean, slowest = float(latencies.mean()), float(latencies.max())
-        return Measurement(mean, p50, p95, slowest, interval, self.inputs, self.repeats, p90, p99)
+        return Measurement(mean, p50, p95, slowest, interval, self.inputs, self.repeats, pass_p90, pass_p99)
 
     def _latencies(self, which: int, table: np.ndarray) -> np.ndarray:
         """Latency of each input; one for all where the cost does not vary.

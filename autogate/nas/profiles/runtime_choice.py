@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-import numpy as np
 import torch
 
 from autogate.errors import DeviceError
 from autogate.goals import AUTO, SearchConfig
-from autogate.latency.profile import REAL, Instruments, layouts_of, read_profile
-from autogate.latency.timing import WARM_UP_S, interleave, prepare, random_input
+from autogate.latency.profile import REAL, Instruments, dense_times_ms, layouts_of, read_profile
 from autogate.nas.profiles.profiles import check_setting, find_profile, setting_for
-from autogate.policy import DENSE
 from autogate.records import RuntimeTime
 from autogate.runtimes import RUNTIMES, check_runtime, get_runtime
 from autogate.sites import Network
 from autogate.studies import Reporter
-from autogate.surgery import compact_form
 from autogate.system import one_line
 
 _SECONDS = 1.0
@@ -82,16 +79,9 @@ def _timed(
             return RuntimeTime(name, reason=f"it has no layout {config.layout}")
         here = config.model_copy(update={"runtime": name})
         settings = [setting_for(here, device, layout) for layout in layouts]
-        subjects = []
-        for setting in settings:
-            module = prepare(compact_form(network, DENSE, {}), setting)
-            subjects.append(instruments.timed(module, random_input(network.input_shape, setting), setting))
-        time.sleep(_SETTLE_S)
-        with instruments.exclusive(settings[0]):
-            passes = interleave(
-                subjects, seconds=_SECONDS * len(layouts), warm_up_s=WARM_UP_S, min_rounds=7, clock=instruments.clock
-            )
+        seconds, settle = _SECONDS * len(layouts), partial(time.sleep, _SETTLE_S)
+        times_ms = dense_times_ms(network, settings, seconds, settle=settle, instruments=instruments)
     except DeviceError as error:
         return RuntimeTime(name, reason=one_line(error))
-    medians = np.median(passes.ms, axis=1)
-    return RuntimeTime(name, float(medians.min()), layouts[int(medians.argmin())])
+    fastest_ms = min(times_ms)
+    return RuntimeTime(name, fastest_ms, layouts[times_ms.index(fastest_ms)])

@@ -129,6 +129,6 @@ def test_files_that_are_no_database(refused: Refused, command: tuple[str, ...]) 
 def test_places_that_cannot_be_written(refused: Refused) -> None:
     # A directory below a regular file can be made by nobody, not even by root.
     Path("file").write_text("", encoding="utf-8")
-    assert "cannot make the directory file" in refused(*SEARCH, "--storage", "sqlite:///file/studies.db")
+    assert "cannot use the directory file" in refused(*SEARCH, "--storage", "sqlite:///file/studies.db")
     Path("studies").write_text("", encoding="utf-8")
     assert "use --storage" in refused(*SEARCH)

@@ -126,3 +126,14 @@ def test_a_file_that_answers_differently_is_not_delivered(tmp_path: Path) -> Non
     with pytest.raises(ExportError, match=r"differs from the live model by .* \(format onnx\)"):
         deliver(item, tmp_path / "out", [Wrong()])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("runtime", "form"), [("eager", "pt2"), ("cuda_graph", "pt2"), ("onnxruntime", "onnx"), ("openvino", "openvino")]
+)
+def test_auto_is_the_format_of_the_runtime_that_was_searched_for(runtime: str, form: str) -> None:
+    assert [exporter.name for exporter in find_exporters(["auto"], runtime)] == [form]
+    # Whatever is named beside it comes once.
+    assert [exporter.name for exporter in find_exporters([f"pt2, auto,{form}"], runtime)] == list(
+        dict.fromkeys(["pt2", form])
+    )

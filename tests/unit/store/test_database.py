@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from autogate.errors import StorageError
-from autogate.store import Store, holds_studies
+from autogate.store import Store, check_place, holds_studies
 from tests.support.databases import some_config
 
 
@@ -110,11 +111,15 @@ def test_passwords_are_not_shown() -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("no directory", encoding="utf-8")
-    with pytest.raises(StorageError, match="cannot make the directory .*; use --storage"):
+    with pytest.raises(StorageError, match="cannot use the directory .*; use --storage"):
         Store(f"sqlite:///{blocker / 'studies.db'}", create=True)
     with pytest.raises(StorageError):
         Store(f"sqlite:///{tmp_path}", create=True)  # a directory is no database
     assert blocker.read_text(encoding="utf-8") == "no directory"
+    # A name that the file system does not take fails before there is anything to make.
+    for use in (check_place, partial(Store, create=True), Store):
+        with pytest.raises(StorageError, match="cannot use the directory .*: File name too long; use --storage"):
+            use(f"sqlite:///{tmp_path / ('long' * 100) / 'studies.db'}")
 
 
 def test_empty_databases_are_started_in(tmp_path: Path) -> None:

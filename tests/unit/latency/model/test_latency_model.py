@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autogate.errors import ProfileError
-from autogate.latency.model import LatencyModel, cut_into_units
+from autogate.latency.model import SAVES_NOTHING, LatencyModel, cut_into_units
 from autogate.latency.profile import PlannedNetwork
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Realisation
@@ -249,3 +249,16 @@ def test_predictions_are_fast() -> None:
         model.predict(policy, trace)
     # A loose bound, for a loaded machine; the goal of 1 ms is checked in benchmarks/.
     assert (time.perf_counter() - start) / 50 < 0.05
+
+
+def test_gates_weaker_than_one_that_saved_nothing_take_at_least_its_time() -> None:
+    strong, weak = (Gate("lcnet", {"scale": scale}) for scale in ("none", "score"))
+    assert complete(NETWORK, MAP, strong) != complete(NETWORK, MAP, weak)
+    profile = profile_of(NETWORK, [*STATIC, (MAP, strong)])
+    policy = Policy({MAP: complete(NETWORK, MAP, weak)})
+    with pytest.raises(ProfileError, match="was never profiled on this device"):
+        LatencyModel(profile, NETWORK).predict(policy, Realisation.fully_open(policy))
+    known = replace(profile, method={**profile.method, SAVES_NOTHING: [["lcnet", "map"]]})
+    model = LatencyModel(known, NETWORK)
+    fastest_ms = DENSE_MS - units_ms(MAP) * (1 - share(strong, 0))
+    assert model.predict(policy, Realisation.fully_open(policy)).p50 == pytest.approx(fastest_ms)
