@@ -12,7 +12,7 @@ from autogate.runtimes.registry import (
     runnable,
     timed_by_unit,
 )
-from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit, TimedRunnable
+from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit, TimedRunnable, UnitTimes
 
 __all__ = [
     "IsolatedNetwork",
@@ -22,6 +22,7 @@ __all__ = [
     "Runtime",
     "TimedByUnit",
     "TimedRunnable",
+    "UnitTimes",
     "check_profiled",
     "check_runtime",
     "get_runtime",

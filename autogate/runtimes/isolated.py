@@ -7,12 +7,14 @@ up to a half.
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ from autogate.errors import DeviceError
 from autogate.gates import get_family
 from autogate.policy import Gate
 from autogate.records import Site
-from autogate.runtimes.onnx_file import OUTPUT, write_onnx
+from autogate.runtimes.onnx_file import OUTPUT, write_nothing, write_onnx
 from autogate.runtimes.onnx_units import OnnxUnits
-from autogate.runtimes.runtime import Runtime, TimedRunnable
+from autogate.runtimes.runtime import Runtime, TimedRunnable, UnitTimes
+from autogate.runtimes.unit_shares import NodesBetween, unit_shares
 
 _PROGRAM = Path(__file__).with_name("isolated_child.py")
 _LONGEST_REASON = 300
+_CALLS = 51
 
 
 class IsolatedProcess:
@@ -85,6 +89,15 @@ class IsolatedProcess:
             self.ask(unload=self.unneeded.pop())
         return int(self.ask(load=str(path))["index"])
 
+    @cached_property
+    def call_ms(self) -> float:
+        """What a pass of a network takes that computes nothing, in milliseconds."""
+        path = self.new_path(".onnx")
+        write_nothing(path)
+        network, x = IsolatedNetwork(self, path), torch.zeros(1)
+        path.unlink()
+        return statistics.median(network.time_ms(x) for _ in range(_CALLS))
+
     def input_of(self, x: torch.Tensor) -> int:
         """Send an input over, unless it is there already; return its number."""
         known, alive = self._inputs.get(id(x), (0, None))
@@ -137,11 +150,11 @@ class IsolatedNetwork:
         return found[OUTPUT] if found.keys() == {OUTPUT} else found
 
     def time_ms(self, x: torch.Tensor) -> float:
-        """Run the network once, and return the milliseconds that it took in its process."""
+        """Run the network twice, and return the milliseconds that the second pass took in its process."""
         return float(self._process.ask(time=self._number, input=self._process.input_of(x))["ms"])
 
-    def shares(self, path: Path, x: torch.Tensor) -> dict[int, float]:
-        """Return the share of a pass that each unit takes, by the runtime's own clock.
+    def nodes(self, path: Path, x: torch.Tensor) -> tuple[list[NodesBetween], float]:
+        """Return what nodes take by the runtime's own clock, and what a pass takes, in milliseconds.
 
         Args:
             path: The network's file, in which nodes are named for their units.
@@ -150,7 +163,7 @@ class IsolatedNetwork:
         answer = self._process.ask(
             profile=str(path), beside=self._number, input=self._process.input_of(x), to=self._process.folder.name
         )
-        return {int(unit): float(share) for unit, share in answer["shares"].items()}
+        return [NodesBetween(*row) for row in answer["nodes"]], float(answer["ms"])
 
 
 class IsolatedUnits:
@@ -164,12 +177,16 @@ class IsolatedUnits:
 
     def __init__(self, process: IsolatedProcess, path: Path, x: torch.Tensor) -> None:
         self._network = IsolatedNetwork(process, path)
-        self._shares = self._network.shares(path, x)
+        nodes, pass_ms = self._network.nodes(path, x)
+        self._shares = unit_shares(nodes, pass_ms, process.call_ms)
 
-    def time_ms(self, x: torch.Tensor) -> tuple[float, dict[int, float]]:
-        """Run the network once; return the milliseconds of the whole, and of each unit."""
-        whole_ms = self._network.time_ms(x)
-        return whole_ms, {unit: share * whole_ms for unit, share in self._shares.items()}
+    def time_ms(self, x: torch.Tensor) -> UnitTimes:
+        """Run the network twice; return what the second pass took."""
+        whole_ms, shares = self._network.time_ms(x), self._shares
+        units_ms, entries_ms = (
+            {i: share * whole_ms for i, share in of.items()} for of in (shares.units, shares.entries)
+        )
+        return UnitTimes(whole_ms, units_ms, entries_ms)
 
 
 class IsolatedRuntime(Runtime):

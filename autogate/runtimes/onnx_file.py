@@ -18,6 +18,7 @@ from autogate.sites import tensors_of
 from autogate.system import onnx_registry_kept
 
 INPUT, OUTPUT = "images", "logits"
+_NOTHING_OPSET = 17
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -45,6 +46,16 @@ def write_onnx(
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     path.write_bytes(model.SerializeToString())
+
+
+def write_nothing(path: Path) -> None:
+    """Write a network of one cheap node, for a vector of one number."""
+    given, returned = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in (INPUT, OUTPUT)
+    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", [INPUT], [OUTPUT])], "nothing", [given], [returned])
+    opsets = [onnx.helper.make_opsetid("", _NOTHING_OPSET)]
+    path.write_bytes(onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString())
 
 
 def exported(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import fx, nn
@@ -28,15 +28,30 @@ class TimedRunnable(Protocol):
         ...
 
     def time_ms(self, x: torch.Tensor) -> float:
-        """Run the network once on an input batch, and return the milliseconds that it took."""
+        """Run the network on an input batch, and return the milliseconds that a pass takes."""
         ...
+
+
+class UnitTimes(NamedTuple):
+    """A pass and its units.
+
+    Attributes:
+        whole_ms: Time of the pass, in milliseconds.
+        units_ms: Time of each unit by its number, in milliseconds.
+        entries_ms: Time before each unit, by its number, to bring what it reads into the layout that it reads; no
+            entry where there is nothing to be done.
+    """
+
+    whole_ms: float
+    units_ms: Mapping[int, float]
+    entries_ms: Mapping[int, float] = {}
 
 
 class TimedByUnit(Protocol):
     """A compact network whose units are timed by the runtime's own means."""
 
-    def time_ms(self, x: torch.Tensor) -> tuple[float, Mapping[int, float]]:
-        """Run the network once on an input batch; return the milliseconds of the whole, and of each unit by number."""
+    def time_ms(self, x: torch.Tensor) -> UnitTimes:
+        """Run the network on an input batch; return what a pass takes."""
         ...
 
 
@@ -51,7 +66,7 @@ class Runtime(ABC):
         profiles_networks: Whether networks can be profiled, and so searched, in it: unit by unit, by a latency model
             that composes the units. Otherwise finished networks can only be measured in it.
         needs_eager_units: Whether a profile times units operator by operator, and the whole network in this runtime.
-        isolated: Whether networks run in a process of their own.
+        isolated: Whether networks run in a process of their own, where every timed pass follows another of the same.
         builds_slowly: Whether a network takes so long to get ready that a profile should do with few of them.
         waits_for_data: Whether the host may look at data while a network runs, to decide what runs next.
     """

@@ -6,6 +6,7 @@ from autogate.latency.model.explain import explain_gates, explain_units
 from autogate.latency.model.forms import SAVES_NOTHING
 from autogate.latency.model.kernels import FastestKernels
 from autogate.latency.model.latency_model import VERSION, LatencyModel
+from autogate.latency.model.layouts import entries
 from autogate.latency.model.many import ManyPredictor
 from autogate.latency.model.operators import operators_by_unit, record_operators, roofline
 from autogate.latency.model.units import REMOVED, Unit, check_profile_matches, cut_into_units, keys_of
@@ -21,6 +22,7 @@ __all__ = [
     "VERSION",
     "check_profile_matches",
     "cut_into_units",
+    "entries",
     "explain_gates",
     "explain_units",
     "keys_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from autogate.errors import ProfileError
 from autogate.gates import get_family
 from autogate.latency.model.kernels import FastestKernels
+from autogate.latency.model.layouts import NO_ENTRY, Entry, LayoutChanges, is_entry
 from autogate.latency.model.regression import Counts, FormRegression
 from autogate.latency.model.units import REMOVED, Region, Unit, check_profile_matches
 from autogate.policy import Gate, Policy
@@ -38,11 +39,13 @@ class FormTime:
         device_ms: On the device, in milliseconds.
         host_ms: For the host to launch it, in milliseconds; 0 on a CPU.
         waits: Whether the host needs the device's results first.
+        entry: What comes before it, by the layout in which the network's data is.
     """
 
     device_ms: float
     host_ms: float
     waits: bool
+    entry: Entry = NO_ENTRY
 
 
 _NOTHING = FormTime(0.0, 0.0, False)
@@ -67,7 +70,9 @@ class FormTimes:
         self._units = units
         self._samples: dict[str, list[int]] = defaultdict(list)
         for i, sample in enumerate(profile.units):
-            self._samples[sample.key].append(i)
+            if not is_entry(sample.key):
+                self._samples[sample.key].append(i)
+        self._layouts = LayoutChanges(profile.units)
         self._ms = {key: self._median(rows, "ms") for key, rows in self._samples.items()}
         self.on_two_timelines = any(sample.host_ms for sample in profile.units)
         self._host_ms = {key: self._median(rows, "host_ms") for key, rows in self._samples.items()}
@@ -100,11 +105,17 @@ class FormTimes:
         key = self._key(unit, gates, decisions)
         if key == REMOVED:
             return _NOTHING
+        return self._entered(key, self._inside(key, unit, gates, decisions))
+
+    def _inside(self, key: str, unit: Unit, gates: Mapping[str, Gate], decisions: Decisions) -> FormTime:
         if key in self._ms:
             return FormTime(self._ms[key], self._host_ms[key], self._waits(key))
         if key not in self._composed:
             self._composed[key] = self._compose(key, unit, gates, decisions)
         return self._composed[key]
+
+    def _entered(self, key: str, found: FormTime) -> FormTime:
+        return replace(found, entry=self._layouts.entry(key)) if self._layouts.known else found
 
     def is_measured(self, unit: Unit, gates: Mapping[str, Gate]) -> bool:
         """Whether a unit was run with these gates, of which none varies, or nothing is left of it."""
@@ -117,8 +128,10 @@ class FormTimes:
         If no other network has shown the form, it is what is estimated without it.
         """
         key = network.keys[unit.index]
-        if key == REMOVED:
-            return _NOTHING
+        return _NOTHING if key == REMOVED else self._entered(key, self._inside_without(network, unit, gates))
+
+    def _inside_without(self, network: NetworkSample, unit: Unit, gates: Mapping[str, Gate]) -> FormTime:
+        key = network.keys[unit.index]
         others = [i for i in self._samples[key] if self._profile.units[i].network != network.network]
         if others:
             return FormTime(self._median(others, "ms"), self._host_ms[key], self._waits(key))

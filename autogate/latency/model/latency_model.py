@@ -15,6 +15,7 @@ from autogate.gates import Family, get_family
 from autogate.latency.model.calibration import Calibration, calibrate
 from autogate.latency.model.decisions import timed_decisions
 from autogate.latency.model.forms import FormTime, FormTimes
+from autogate.latency.model.layouts import NO_ENTRY, Entry
 from autogate.latency.model.operators import Regime, roofline, sum_of
 from autogate.latency.model.timelines import Timelines
 from autogate.latency.model.units import Unit, cut_into_units
@@ -34,7 +35,7 @@ from autogate.records import (
 from autogate.sites import Network
 
 # Part of every stored prediction; another number, other predictions from the same profile.
-VERSION = "4"
+VERSION = "5"
 
 Traces = Mapping[str, np.ndarray]
 """Kept count per batch, by site: images per batch for blocks, channels for maps."""
@@ -111,9 +112,9 @@ class LatencyModel:
         traces = self._batched_traces(policy, None)
         lines, parts = self.timelines(1), []
         for unit in self.units:
-            device_ms, host_ms, waits = self._unit_time(unit, policy.gates, traces)
-            lines.run(device_ms, host_ms, waits)
-            parts.append((self._limits[unit.index], float(np.max(device_ms))))
+            times = self._unit_time(unit, policy.gates, traces)
+            lines.run(*times)
+            parts.append((self._limits[unit.index], float(np.max(times[0]))))
         if lines.launch_bound.any():
             return "launch-bound"
         limits = sum_of(parts)
@@ -166,8 +167,8 @@ class LatencyModel:
 
     def open_time(self, unit: Unit, policy: Policy) -> FormTime:
         """Return the time of one unit under a canonical policy, with gates whose cost varies fully open."""
-        device, host, waits = self._unit_time(unit, policy.gates, self._batched_traces(policy, None))
-        return FormTime(float(np.max(device)), float(np.max(host)), waits)
+        device, host, waits, entry = self._unit_time(unit, policy.gates, self._batched_traces(policy, None))
+        return FormTime(float(np.max(device)), float(np.max(host)), waits, entry)
 
     def timelines(self, policies: int) -> Timelines:
         """Return timelines on which the units of so many policies can be run."""
@@ -235,20 +236,20 @@ class LatencyModel:
 
     def _unit_time(
         self, unit: Unit, gates: Mapping[str, Gate], traces: Traces
-    ) -> tuple[np.ndarray | float, np.ndarray | float, bool]:
-        """Times of one unit, on the device and for the host, and whether the host waits.
+    ) -> tuple[np.ndarray | float, np.ndarray | float, bool, Entry]:
+        """Times of one unit, on the device and for the host, whether the host waits, and what comes before.
 
-        They are numbers in milliseconds, or one per batch if a gate in the unit varies.
+        Times are numbers in milliseconds, or one per batch if a gate in the unit varies.
         """
         sites = unit.shaped_by(gates)
         if sites is None:
-            return 0.0, 0.0, False
+            return 0.0, 0.0, False, NO_ENTRY
         varying = [site for site in sites if site in traces]
         # By what the varying gates decide; empty for a form in which none varies.
         table = self._known.setdefault((unit.index, *map(gates.get, sites)), {})
         if not varying:
             found = table.get(()) or table.setdefault((), self._forms.time(unit, gates, {}))
-            return found.device_ms, found.host_ms, found.waits
+            return found.device_ms, found.host_ms, found.waits, found.entry
         ladders = [self._ladder(site, gates[site]) for site in varying]
 
         def form_time(steps: tuple[int, ...]) -> FormTime:
@@ -261,7 +262,7 @@ class LatencyModel:
         host: np.ndarray | float = 0.0
         if self._forms.on_two_timelines:
             host = _interpolated(lambda steps: form_time(steps).host_ms, ladders, counts)
-        return device, host, any(found.waits for found in table.values())
+        return device, host, any(found.waits for found in table.values()), next(iter(table.values())).entry
 
     def _ladder(self, site: str, gate: Gate) -> list[int]:
         options = timed_decisions(self.network.sites[site], gate, self.profile.setting)
@@ -273,7 +274,7 @@ class LatencyModel:
         gates = Policy.from_json(network.policy).gates
         for unit in self.units:
             found = self._forms.without(network, unit, gates)
-            lines.run(found.device_ms, found.host_ms, found.waits)
+            lines.run(found.device_ms, found.host_ms, found.waits, found.entry)
         return float(lines.device_ms[0])
 
 

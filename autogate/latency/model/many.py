@@ -9,6 +9,7 @@ import numpy as np
 from autogate.gates import Family, get_family
 from autogate.latency.model.forms import FormTime
 from autogate.latency.model.latency_model import LatencyModel
+from autogate.latency.model.layouts import NO_ENTRY, Entry
 from autogate.latency.model.units import Unit
 from autogate.policy import Gate, Policy
 from autogate.space.bound import BoundSpace
@@ -110,11 +111,14 @@ class _UnitTimes:
         self.marks = {site: rng.integers(0, 2**63, len(its), dtype=np.int64) for site, its in self.gates.items()}
         self.seen = np.zeros(0, dtype=np.int64)
         self.device_ms, self.host_ms, self.waits = np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)
+        self.entries: list[Entry] = []
 
     def look_up(
         self, at: Mapping[str, np.ndarray], model: LatencyModel
-    ) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | bool]:
-        """Return what the unit takes on the device, for the host, and whether the host waits, ``[policies]`` each.
+    ) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | bool, Entry]:
+        """Return what the unit takes on the device, for the host, whether the host waits, and what comes before.
+
+        They are ``[policies]`` each.
 
         ``at`` has the gates' positions by site, ``[policies]`` each.
         """
@@ -132,10 +136,19 @@ class _UnitTimes:
             self.device_ms = np.concatenate([self.device_ms, [one.device_ms for one in found]])[order]
             self.host_ms = np.concatenate([self.host_ms, [one.host_ms for one in found]])[order]
             self.waits = np.concatenate([self.waits, [one.waits for one in found]])[order]
+            both = [*self.entries, *(one.entry for one in found)]
+            self.entries = [both[i] for i in order]
             where = self._where(mark)
+        entry = self._entry(where)
         if not self.host_ms.any():
-            return self.device_ms[where], 0.0, False
-        return self.device_ms[where], self.host_ms[where], self.waits[where]
+            return self.device_ms[where], 0.0, False, entry
+        return self.device_ms[where], self.host_ms[where], self.waits[where], entry
+
+    def _entry(self, where: np.ndarray) -> Entry:
+        if all(one is NO_ENTRY for one in self.entries):
+            return NO_ENTRY
+        fields = zip(*((one.from_own_ms, one.from_plain_ms, one.leaves) for one in self.entries), strict=True)
+        return Entry(*(np.array(field)[where] for field in fields))
 
     def _where(self, mark: np.ndarray) -> np.ndarray:
         """Return the position of each combination among those seen; -1 where it is new."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from autogate.latency.model.layouts import NO_ENTRY, Entry
+
 
 class Timelines:
     """Where host and device are after the units so far, for many policies at once.
@@ -21,16 +23,22 @@ class Timelines:
         host_ms: Time at which the host is done, in milliseconds, float64 ``[policies]``.
         device_ms: Time at which the device is done, in milliseconds, float64 ``[policies]``.
         busy_ms: Time the device has worked, in milliseconds, float64 ``[policies]``.
+        is_plain: Whether the data is in the plain memory layout, not in the runtime's own, bool ``[policies]``.
     """
 
     def __init__(self, policies: int, synchronous: bool = False) -> None:
         self.host_ms = np.zeros(policies)
         self.device_ms = np.zeros(policies)
         self.busy_ms = np.zeros(policies)
+        self.is_plain = np.zeros(policies, dtype=bool)
         self._synchronous = synchronous
 
     def run(
-        self, device_ms: np.ndarray | float, host_ms: np.ndarray | float = 0.0, syncs: np.ndarray | bool = False
+        self,
+        device_ms: np.ndarray | float,
+        host_ms: np.ndarray | float = 0.0,
+        syncs: np.ndarray | bool = False,
+        entry: Entry = NO_ENTRY,
     ) -> None:
         """Run one unit.
 
@@ -38,7 +46,11 @@ class Timelines:
             device_ms: Its time on the device, in milliseconds, ``[policies]``.
             host_ms: Time the host takes to launch it, in milliseconds, ``[policies]``.
             syncs: Whether the host needs the device's results first, bool ``[policies]``.
+            entry: What comes before it, by the layout of the data.
         """
+        if entry is not NO_ENTRY:
+            device_ms = device_ms + np.where(self.is_plain, entry.from_plain_ms, entry.from_own_ms)
+            self.is_plain = np.where(np.equal(entry.leaves, -1), self.is_plain, np.equal(entry.leaves, 1))
         self.busy_ms = self.busy_ms + device_ms
         if self._synchronous:
             self.device_ms = self.host_ms = self.busy_ms

@@ -138,15 +138,18 @@ def _whole_rows(text: str) -> list[dict[str, Any]]:
 
 
 def _to_json(one: Pass) -> list[Any]:
-    return [one.whole_ms, list(one.units_ms.items()), list(one.host_ms.items()), one.group, one.throttled]
+    units, host, entries = (list(of.items()) for of in (one.units_ms, one.host_ms, one.entries_ms))
+    return [one.whole_ms, units, host, one.group, one.throttled, entries]
 
 
 def _from_json(data: list[Any]) -> Pass:
-    whole_ms, units, host, group, *throttled = data  # older files end before the last
+    whole_ms, units, host, group, *more = data  # older files end before the last two
+    throttled, entries = more[:1], more[1] if len(more) > 1 else ()
     return Pass(
         float(whole_ms),
         {int(i): float(ms) for i, ms in units},
         {int(i): float(ms) for i, ms in host},
         int(group),
         any(throttled),
+        {int(i): float(ms) for i, ms in entries},
     )

@@ -164,7 +164,7 @@ def take_profile(
         "attempts": phases.attempts_made,
         **phases.watched,
         **load.facts(),
-        "cache": f"cold, after another network; phase {WARM!r}: after itself",
+        "cache": "after itself" if runtime.isolated else f"cold, after another network; phase {WARM!r}: after itself",
         "rounds": {phase: len(journal.rounds(phase)) for phase in (ALONE, MIXED)},
         **({SAVES_NOTHING: sorted(map(list, hopeless))} if hopeless else {}),
         "drift": round(drift, 4),

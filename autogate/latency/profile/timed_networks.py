@@ -12,7 +12,7 @@ import torch
 from torch import fx
 
 from autogate.latency.hardware import exclusive_inference, inference_setting, throttle_watch
-from autogate.latency.model import REMOVED, Unit, keys_of, operators_by_unit
+from autogate.latency.model import REMOVED, Unit, entries, keys_of, operators_by_unit
 from autogate.latency.profile.plan import PlannedNetwork
 from autogate.latency.timing import (
     Clock,
@@ -29,7 +29,7 @@ from autogate.latency.timing import (
     stationary,
 )
 from autogate.records import NetworkSample, Setting, UnitForm, UnitSample
-from autogate.runtimes import get_runtime, runnable, timed_by_unit
+from autogate.runtimes import UnitTimes, get_runtime, runnable, timed_by_unit
 from autogate.sites import Network
 from autogate.surgery import attach_gates, compact_form, script_decisions
 
@@ -65,11 +65,22 @@ class TimedNetwork:
         whole = None
         with exclusive_inference(setting):
             if (by_unit := timed_by_unit(compact, x, setting)) is not None:
-                return lambda: Pass(*by_unit.time_ms(x))
+                return lambda: self._pass(by_unit.time_ms(x))
             if get_runtime(setting.runtime).needs_eager_units:
                 whole = runnable(compact, x, setting)
         marked = MarkedNetwork(compact, Clock(torch.device(setting.device)), whole)
         return lambda: marked.run(x)
+
+    def _pass(self, times: UnitTimes) -> Pass:
+        """Return a pass in which the time before a unit is its own, unless layouts change there."""
+        apart = {index for index, _ in entries(self.keys)}
+        units_ms = dict(times.units_ms)
+        for index, ms in times.entries_ms.items():
+            if index not in apart:
+                units_ms[index] = units_ms.get(index, 0.0) + ms
+        return Pass(
+            times.whole_ms, units_ms, entries_ms={index: times.entries_ms.get(index, 0.0) for index in sorted(apart)}
+        )
 
 
 def _compact(network: Network, planned: PlannedNetwork, setting: Setting) -> fx.GraphModule:
@@ -165,7 +176,9 @@ def needs_quiet(rounds: Sequence[Sequence[Pass]], fewest: int) -> bool:
 def samples_of(
     subjects: Sequence[TimedNetwork], rounds: Sequence[Sequence[Pass]], phase: str, first_number: int
 ) -> Samples:
-    """Return one sample per unit of every network, and one per network, over the undisturbed passes.
+    """Return one sample per unit of every network, one for each place before which layouts change, and one per network.
+
+    They are over the undisturbed passes.
 
     Args:
         subjects: The networks.
@@ -192,6 +205,9 @@ def samples_of(
             median, iqr = median_iqr(unit_ms)
             host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
             units.append(UnitSample(key, median, iqr, kept, number, host_ms))
+        for index, key in entries(subject.keys) if passes[0].entries_ms else ():
+            entry_ms = undisturbed.of(row, np.array([one.entries_ms.get(index, 0.0) for one in passes]))
+            units.append(UnitSample(key, *median_iqr(entry_ms), kept, number))
         times = undisturbed.of(row, whole_ms[row])
         median, iqr = median_iqr(times)
         policy = subject.planned.policy.to_json()

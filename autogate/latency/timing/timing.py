@@ -74,6 +74,7 @@ class Pass:
             Includes waiting for results of the unit that the host needs before it can go on.
         group: Number of the group within its round.
         throttled: Whether the device was throttled during the run.
+        entries_ms: Time before units to bring what they read into their layout, in milliseconds, by position.
     """
 
     whole_ms: float
@@ -81,6 +82,7 @@ class Pass:
     host_ms: Mapping[int, float] = field(default_factory=dict)
     group: int = 0
     throttled: bool = False
+    entries_ms: Mapping[int, float] = field(default_factory=dict)
 
 
 class _Mark(nn.Module):
