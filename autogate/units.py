@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from autogate.errors import UnitError
 
@@ -127,3 +127,20 @@ def in_mib(size_bytes: float) -> str:
 def in_joules(joules: float) -> str:
     """Return an energy for people, such as ``12.3 mJ``."""
     return f"{joules * 1e3:,.3g} mJ" if joules < 1 else f"{joules:,.3g} J"
+
+
+def score_text(score: float | None, digits: int = 2) -> str:
+    """Write a score for people: an accuracy as a percentage, any other number as it is, none as nothing.
+
+    Args:
+        score: A fraction, or what a caller's own function returned.
+        digits: Digits of a percentage behind the point.
+    """
+    if score is None:
+        return ""
+    return f"{score:.{digits}%}" if 0 <= score <= 1 else f"{score:.4g}"
+
+
+def score_format(scores: Iterable[float], digits: int) -> str:
+    """Return the format, as Plotly takes it, of an axis of scores: percentages if all are fractions, else numbers."""
+    return f".{digits}%" if all(0 <= score <= 1 for score in scores) else ".4~g"

@@ -2,9 +2,11 @@
 
     python benchmarks/latency_model.py [--only NETWORK ...] [--batch-size N ...] [--time 5m]
     python benchmarks/latency_model.py --device cuda:0 [--runtime cuda_graph] ...
+    python benchmarks/latency_model.py --runtime onnxruntime|openvino ...
 
 For each network and batch size: a profile, then held-out networks from the lightest to dense, measured twice, beside
-simpler predictors given the same measurements; then the times of single units with gates in them, in other networks.
+simpler predictors given the same measurements; then, where units are timed by marks, the times of single units with
+gates in them, in other networks.
 ``--ridge`` adds a ridge regression over the gates of 300 networks, with what measuring them costs.
 ``--transfer THREADS`` carries each profile over to so many threads, as to another device, with 20 networks measured
 there, and validates that.
@@ -44,6 +46,7 @@ from autogate.nas.profiles import searched_space
 from autogate.nas.proposing import paying_gates
 from autogate.policy import Gate, Policy
 from autogate.records import Realisation, UnitSample
+from autogate.runtimes import get_runtime
 from autogate.sites import find_sites
 from autogate.space import load_space
 from autogate.space.bound import BoundSpace
@@ -66,7 +69,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--batch-size", nargs="+", type=int)
     parser.add_argument("--threads", type=int, help="CPU threads [default: all cores]")
-    parser.add_argument("--runtime", choices=("eager", "cuda_graph"), default="eager")
+    parser.add_argument("--runtime", choices=("eager", "cuda_graph", "onnxruntime", "openvino"), default="eager")
     parser.add_argument("--time", default="5m", help="time for each profile")
     parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
     parser.add_argument("--networks", type=int, default=60, help="held-out networks")
@@ -78,7 +81,8 @@ def main() -> None:
     parser.add_argument("--units", action="store_true", help="of what is done and kept, measure single units again")
     args = parser.parse_args()
     kind = torch.device(args.device).type
-    out = Path(__file__).parent / "results" / f"latency_model_{kind}.json"
+    by_marks = not get_runtime(args.runtime).isolated
+    out = Path(__file__).parent / "results" / f"latency_model_{kind if by_marks else args.runtime}.json"
     results: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     for network in args.only:
         for batch_size in args.batch_size or BATCHES[kind]:
@@ -128,9 +132,10 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
         ).to_json()
         taken_s = round(read_profile(profile).method["seconds"])
         document["per_second"] = speed(network, profile, args.seed)
-        document["units_with_gates"] = units_with_gates(
-            network, profile, held_out_s / 2, args.seed, keep=args.keep is not None
-        )
+        if not get_runtime(args.runtime).isolated:
+            document["units_with_gates"] = units_with_gates(
+                network, profile, held_out_s / 2, args.seed, keep=args.keep is not None
+            )
         if args.transfer:
             document["transfer"] = transferred(network, profile, held_out_s, args)
         if args.ridge:

@@ -9,6 +9,7 @@ from abc import abstractmethod
 
 from autogate.records import TrialRecord
 from autogate.studies import Reporter
+from autogate.units import score_text
 
 _HEARTBEAT_S = 30.0
 _log = logging.getLogger("autogate")
@@ -76,9 +77,9 @@ class LineReporter(Reporter):
 
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Say one line per proposal."""
-        accuracy = "" if record.val_accuracy is None else f", accuracy {record.val_accuracy:.2%}"
+        accuracy = "" if record.val_accuracy is None else f", accuracy {score_text(record.val_accuracy)}"
         predicted = "" if record.predicted is None else f", predicted {record.predicted['p50']:.3f} ms"
-        leader = "" if best is None else f"; best so far {best.val_accuracy:.2%} (trial {best.number})"
+        leader = "" if best is None else f"; best so far {score_text(best.val_accuracy)} (trial {best.number})"
         self._line(f"trial {record.number} ({done} of {wanted}): {record.outcome}{accuracy}{predicted}{leader}")
 
     def _line(self, text: str) -> None:

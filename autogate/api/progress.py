@@ -13,6 +13,7 @@ from autogate.api.line_progress import LineReporter, LoggingReporter
 from autogate.records import TrialRecord
 from autogate.studies import Reporter
 from autogate.system import printable
+from autogate.units import score_text
 
 _resume: str | None = None
 
@@ -114,9 +115,9 @@ class TerminalReporter(Reporter):
     def trial(self, record: TrialRecord, best: TrialRecord | None, done: int, wanted: int) -> None:
         """Write one line per proposal."""
         self._trials += 1
-        accuracy = "" if record.val_accuracy is None else f"{record.val_accuracy:7.2%}"
+        accuracy = f"{score_text(record.val_accuracy):>7}"
         predicted = "" if record.predicted is None else f"{record.predicted['p50']:8.3f} ms"
-        leader = "" if best is None else f"best {best.val_accuracy:.2%} (trial {best.number})"
+        leader = "" if best is None else f"best {score_text(best.val_accuracy)} (trial {best.number})"
         left = (time.monotonic() - self._start) / self._trials * max(0, wanted - done)
         self.console.print(
             f"trial {record.number:>4}  {record.outcome:<9} {accuracy:>8} {predicted:>12}  {leader}  ~{left:.0f} s left"

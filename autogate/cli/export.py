@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import autogate
 from autogate.cli.options import Storage, StudyName
 from autogate.cli.printing import console, print_json
+from autogate.units import score_text
 
 
 def command(
@@ -39,6 +40,16 @@ def command(
         f"wrote {to}: {', '.join(files)}\n"
         f"reloaded and compared on {verified['images']} images: largest difference {verified['max_difference']:.1e}, "
         f"{verified['changed_predictions']} predictions changed\n"
-        f"measure it with: autogate measure {to}",
+        + "".join(_quantised(name, one["quantised"]) for name, one in report["formats"].items() if "quantised" in one)
+        + f"measure it with: autogate measure {to}",
         markup=False,
     )
+
+
+def _quantised(name: str, found: dict[str, Any]) -> str:
+    """Return a line on a format in eight bits."""
+    line = f"format {name} is in int8: {found['changed_predictions']} predictions changed"
+    if found["accuracy"] is not None:
+        right, in_float = score_text(found["accuracy"]), score_text(found["float_accuracy"])
+        line += f"; {right} of these images right, {in_float} in float32"
+    return line + "\n"

@@ -14,6 +14,8 @@ from autogate.cli.settings import parsed, takes_settings
 
 _ALL = "all"
 _STATISTICS = ("mean", "p50", "p95", "max")
+_NETWORKS = ("dense", "gated")
+_TIMES = ("p50 ms", "p99 of passes")
 _TAILS = {"pass_p90": "p90 of passes", "pass_p99": "p99 of passes"}
 
 
@@ -50,7 +52,7 @@ def command(
             str(result[name]["repeats"]),
             *(f"{result[name][key]:.3f}" for key in _TAILS),
         )
-        for name in ("dense", "gated")
+        for name in _NETWORKS
     ]
     low, high = result["ratio_interval"]
     print_table(
@@ -81,13 +83,20 @@ def _print_runtimes(document: dict[str, Any], output: Format) -> None:
             reasons.append(row["reason"])
             continue
         low, high = found["ratio_interval"]
-        times = (f"{found[name][key]:.3f}" for name in ("dense", "gated") for key in ("p50", "pass_p99"))
+        times = (f"{found[name][key]:.3f}" for name in _NETWORKS for key in ("p50", "pass_p99"))
         verdict = "faster" if high < 1 else "slower" if low > 1 else "as fast"
-        rows.append((row["runtime"], *times, f"{found['ratio']:.3f} [{low:.3f}, {high:.3f}]", verdict))
+        ratio = f"{found['ratio']:.3f} [{low:.3f}, {high:.3f}]"
+        rows.append((row["runtime"], found["setting"]["dtype"], *times, ratio, verdict))
     setting = next(row["measurement"]["setting"] for row in document["runtimes"] if row["measurement"] is not None)
     print_table(
         f"measured on {setting['device_name']}, batch {setting['batch_size']}, {setting['threads']} threads",
-        ("runtime", "dense p50 ms", "p99 of passes", "gated p50 ms", "p99 of passes", "gated / dense", "gated is"),
+        (
+            "runtime",
+            "dtype",
+            *(f"{name} {what}" for name in ("dense", "gated") for what in _TIMES),
+            "ratio",
+            "gated is",
+        ),
         rows,
     )
     for reason in reasons:

@@ -13,7 +13,7 @@ from autogate.cli.options import Format, FormatOption, Storage, StudyName
 from autogate.cli.printing import console, print_front, print_json, print_table, sparkline
 from autogate.cli.settings import parsed, takes_settings
 from autogate.errors import AutoGateError
-from autogate.units import in_mib
+from autogate.units import in_mib, score_text
 
 
 @takes_settings("pareto", unless_given="the study's")
@@ -58,14 +58,18 @@ def command(
     if best is None:
         out.print("no trained candidate is predicted to meet it; start a search with this budget")
     else:
-        out.print(f"best predicted within it: trial {best['trial']}, {best['val_accuracy']:.2%} after short training")
+        out.print(
+            f"best predicted within it: trial {best['trial']}, {score_text(best['val_accuracy'])} after short training"
+        )
     measured = document["best_measured"]
     if profile is not None:
         out.print("write it with `autogate export`, copy it to that device, and run `autogate measure` there")
     elif measured is None:
         out.print("no finalist meets it")
     else:
-        out.print(f"best finalist within it: trial {measured['trial']}, test accuracy {measured['test_accuracy']:.2%}")
+        out.print(
+            f"best finalist within it: trial {measured['trial']}, test accuracy {score_text(measured['test_accuracy'])}"
+        )
 
 
 def _print_history(document: Mapping[str, Any], output: Format) -> None:
@@ -77,7 +81,7 @@ def _print_history(document: Mapping[str, Any], output: Format) -> None:
     for point in document["points"]:
         reached = (point["hypervolume"], point["best_trial"])
         if reached != before:
-            best = "" if point["best_val_accuracy"] is None else f"{point['best_val_accuracy']:.2%}"
+            best = score_text(point["best_val_accuracy"])
             rows.append((point["trial"], f"{point['hypervolume']:.4f}", len(point["front"]), best, point["best_trial"]))
         before = reached
     columns = ("after trial", "hypervolume", "front", "best val accuracy", "of trial")

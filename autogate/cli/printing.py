@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autogate.units import in_joules, in_mib
+from autogate.units import in_joules, in_mib, score_text
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _BARS = "▁▂▃▄▅▆▇█"
@@ -90,8 +90,8 @@ def print_finalist(document: Mapping[str, Any], finalist: Mapping[str, Any]) -> 
         f"{document['device']}, batch {document['batch_size']}, {document['dtype']}, {document['runtime']}",
         ("quantity", "dense", "gated", "ratio"),
         [
-            ("validation accuracy", f"{dense['val_accuracy']:.2%}", f"{finalist['val_accuracy']:.2%}", ""),
-            ("test accuracy", _percent(dense["test_accuracy"]), f"{finalist['test_accuracy']:.2%}", ""),
+            ("validation accuracy", score_text(dense["val_accuracy"]), score_text(finalist["val_accuracy"]), ""),
+            ("test accuracy", score_text(dense["test_accuracy"]), score_text(finalist["test_accuracy"]), ""),
             ("paper MACs", *_pair(dense["macs"], finalist["macs_paper"])),
             ("realisable MACs", *_pair(dense["macs"], finalist["macs_realisable"])),
             ("parameters", *_pair(dense["params"], finalist["params"])),
@@ -148,7 +148,7 @@ def print_front(title: str, document: Mapping[str, Any]) -> None:
         rows.append(
             (
                 str(point["trial"]),
-                f"{point['val_accuracy']:.2%}",
+                score_text(point["val_accuracy"]),
                 f"{point['predicted_ms']['p50']:.3f}",
                 f"{point['predicted_ms']['upper']:.3f}",
                 "" if measured is None else f"{measured[stat]:.3f}",
@@ -167,10 +167,6 @@ def sparkline(values: list[float], width: int = 60) -> str:
     picked = [values[i * len(values) // min(width, len(values))] for i in range(min(width, len(values)))]
     top = max(picked, default=0.0)
     return "".join(_BARS[round(value / top * (len(_BARS) - 1))] if top > 0 else _BARS[0] for value in picked)
-
-
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{fraction:.2%}"
 
 
 def _pair(dense: float, gated: float) -> tuple[str, str, str]:

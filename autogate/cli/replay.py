@@ -11,6 +11,7 @@ from autogate.api import terminal_reporter
 from autogate.cli.options import Format, FormatOption, Storage, StudyName, duration_s
 from autogate.cli.printing import print_facts, print_json
 from autogate.cli.settings import parsed, takes_settings
+from autogate.units import score_text
 
 
 @takes_settings("replay", unless_given="the study's")
@@ -43,7 +44,10 @@ def command(
             f"{counts['total']}: {counts['complete']} answered, {counts['rejected']} rejected, "
             f"{counts['reused']} repeated",
         ),
-        ("best within the goal", "none" if accuracy is None else f"{accuracy:.2%} (trial {document['best_trial']})"),
+        (
+            "best within the goal",
+            "none" if accuracy is None else f"{score_text(accuracy)} (trial {document['best_trial']})",
+        ),
         ("hypervolume", f"{document['hypervolume']:.4f}"),
         ("time", f"{document['seconds']:.1f} s, of it {document['sampler_seconds']:.1f} s in the sampler"),
     ]

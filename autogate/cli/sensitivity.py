@@ -13,6 +13,7 @@ from autogate.api import terminal_reporter
 from autogate.cli.options import Format, FormatOption, numbers
 from autogate.cli.printing import console, print_json, print_table
 from autogate.cli.settings import parsed, takes_settings
+from autogate.units import score_text
 
 
 class Tie(StrEnum):
@@ -48,10 +49,10 @@ def command(
     columns = max((curve["values"] for curve in document["curves"]), key=len)
     print_table(
         f"{document['family']} alone, validation accuracy on {document['images']} images "
-        f"(dense: {document['dense_accuracy']:.1%})",
+        f"(dense: {score_text(document['dense_accuracy'], 1)})",
         ("site", "ratio", *(f"{value:g}" for value in columns), *([] if columns else ["accuracy"])),
         [
-            (curve["site"], curve["ratio"] or "", *(f"{accuracy:.1%}" for accuracy in curve["accuracies"]))
+            (curve["site"], curve["ratio"] or "", *(score_text(accuracy, 1) for accuracy in curve["accuracies"]))
             for curve in document["curves"]
         ],
     )

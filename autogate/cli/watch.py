@@ -15,6 +15,7 @@ from autogate.cli.options import Format
 from autogate.cli.printing import console, print_json, sparkline
 from autogate.store import Store, default_storage
 from autogate.studies import watch_document
+from autogate.units import score_text
 
 _LATEST = 8
 
@@ -57,7 +58,7 @@ def _view(document: dict[str, Any]) -> Group:
     reached = Text(
         "no candidate within the goal yet"
         if best is None
-        else f"best within the goal: trial {best['trial']}, {best['val_accuracy']:.2%} after short training"
+        else f"best within the goal: trial {best['trial']}, {score_text(best['val_accuracy'])} after short training"
     )
     table = Table(header_style="bold")
     for column in ("trial", "outcome", "val accuracy", "predicted p50 ms", "seconds"):
@@ -67,7 +68,7 @@ def _view(document: dict[str, Any]) -> Group:
         table.add_row(
             str(trial["trial"]),
             trial["outcome"],
-            "" if accuracy is None else f"{accuracy:.2%}",
+            score_text(accuracy),
             "" if predicted is None else f"{predicted:.3f}",
             f"{trial['seconds']:.1f}",
         )

@@ -40,6 +40,10 @@ class Split(ABC):
         _, height, width = self.shape
         return max(1, min(_EVALUATION_BATCH, _EVALUATION_BATCH * _USUAL_SIZE**2 // (height * width)))
 
+    def first_images(self, count: int) -> Tensor:
+        """Return the first ``count`` images, or all if they are fewer, normalised, float32 ``[N, C, H, W]``."""
+        return torch.cat([images for images, _ in self.batches(_EVALUATION_BATCH, limit=count)])
+
     def batches(
         self,
         batch_size: int,

@@ -28,7 +28,7 @@ from autogate.exporters.exporter import (
 )
 from autogate.exporters.load import load_export
 from autogate.exporters.registry import EXPORTERS
-from autogate.exporters.verification import verify
+from autogate.exporters.verification import verify, verify_quantised
 from autogate.models import stored_once
 from autogate.system import one_line
 
@@ -105,8 +105,11 @@ def _write(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dic
     rebuilt = load_export(draft, item.dense).gated
     worst = verify(item, "the network rebuilt from policy and weights", rebuilt, _TOLERANCE).max_difference
     for exporter in exporters:
-        loaded = _load(exporter, draft)
-        found = verify(item, f"format {exporter.name}", loaded, exporter.tolerance, rounds_alike=exporter.rounds_alike)
+        loaded, what = _load(exporter, draft), f"format {exporter.name}"
+        if item.calibration is not None and exporter.quantises:
+            formats[exporter.name]["quantised"] = asdict(verify_quantised(item, what, loaded))
+            continue
+        found = verify(item, what, loaded, exporter.tolerance, rounds_alike=exporter.rounds_alike)
         formats[exporter.name] |= asdict(found)
         worst = max(worst, found.max_difference)
     report["verified"] = {"images": len(images), "max_difference": worst, "changed_predictions": 0}

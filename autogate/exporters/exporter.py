@@ -44,6 +44,9 @@ class Deliverable:
         dense: The dense network, if it cannot be loaded by name.
         score_output: Place of the class scores in what the network returns; None for the only tensor.
         own_task: Whether training and score are the caller's, so that nothing is known of what the network returns.
+        labels: Class of each image, int64 ``[N]``; None where targets are no classes.
+        calibration: Images that show how large activations become, float32 ``[N, C, H, W]``, if formats that can are to
+            hold the network in eight bits; else None.
     """
 
     compact: nn.Module
@@ -57,6 +60,8 @@ class Deliverable:
     dense: nn.Module | None = None
     score_output: str | None = None
     own_task: bool = False
+    labels: torch.Tensor | None = None
+    calibration: torch.Tensor | None = None
 
     def batch(self, start: int, size: int) -> torch.Tensor:
         """Return ``size`` images from ``start`` on, ``[size, C, H, W]``; after the last one comes the first again."""
@@ -71,6 +76,7 @@ class Exporter(ABC):
         files: Names of the files, or folders, that it writes into the export's directory; those of
             :data:`BASE_FILES` are taken.
         packages: What must be installed for it: name to import to name to install with pip.
+        quantises: Whether it holds a network in eight bits if that is asked for; others stay in float32.
         runtimes: Names of the runtimes that it is written for; the first format of a study's runtime is its usual one.
         rounds_alike: Whether the loaded network rounds as the live one does, since it runs the same kernels.
         tolerance: Largest difference allowed between logits of the loaded network and of the live one; for a task of
@@ -81,6 +87,7 @@ class Exporter(ABC):
     files: ClassVar[tuple[str, ...]]
     packages: ClassVar[Mapping[str, str]] = {}
     runtimes: ClassVar[tuple[str, ...]] = ()
+    quantises: ClassVar[bool] = False
     rounds_alike: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-4
 

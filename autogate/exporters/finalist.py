@@ -19,6 +19,7 @@ from autogate.nas.evaluating import Task
 from autogate.nas.loop import study_latency
 from autogate.policy import Policy
 from autogate.records import ExecutionPlan, FinalistRecord
+from autogate.runtimes import CALIBRATION_IMAGES, INT8
 from autogate.store import Store, StudyRecord
 from autogate.studies import choose, finalist_document, floor_of
 from autogate.surgery import restore_compact
@@ -52,12 +53,13 @@ def export_finalist(
     plan = _plan(store, study, finalist, task)
     compact = restore_finalist(store, study, finalist, task)
     limit = max(1, min(_VERIFY_IMAGES, _VERIFY_BYTES // (4 * math.prod(task.preprocessing.input_shape))))
-    images = torch.cat([batch for batch, _ in task.data.test.batches(100, limit=limit)])
+    images, target = task.data.test.first_images(limit), facts.target.setting
+    is_classified = task.data.num_classes is not None and not facts.own_task
     comparison = finalist.comparison
     report = {
         "study": study,
         "label": "predicted" if comparison is None else "measured",
-        "setting": (facts.target.setting if comparison is None else comparison.setting).to_json(),
+        "setting": (target if comparison is None else comparison.setting).to_json(),
         "result": finalist_document(finalist, config.budgets, floor_of(config, facts)),
         "dense": {**asdict(facts.dense), "measured_ms": None if comparison is None else comparison.dense.to_json()},
         "class_names": list(facts.task.class_names),
@@ -76,6 +78,8 @@ def export_finalist(
         task.network.model if is_brought(config.model) else None,
         task.score_output,
         facts.own_task,
+        task.data.test.labels[: len(images)] if is_classified else None,
+        task.data.train.first_images(CALIBRATION_IMAGES) if target.dtype == INT8 else None,
     )
     return deliver(item, to, exporters)
 

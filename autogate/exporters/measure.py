@@ -13,7 +13,7 @@ from autogate.latency.timing import compare
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, peak_memory_bytes, policy_varies
-from autogate.runtimes import RUNTIMES, check_runtime, get_runtime
+from autogate.runtimes import INT8, RUNTIMES, check_runtime, get_runtime
 from autogate.system import usable_cores
 
 
@@ -85,12 +85,14 @@ def _compared(exported: Exported, runtime: str, options: MeasuringOptions) -> Co
     searched, threads = exported.setting, options.threads
     target = resolve_device(options.device or searched.device)
     check_runtime(runtime, target)
+    # A network in eight bits is float32 where there is no such.
+    dtype = "float32" if searched.dtype == INT8 and not _runs_int8(runtime) else searched.dtype
 
     def setting_for(layout: str) -> Setting:
         return setting_of(
             target,
             batch_size=searched.batch_size if options.batch_size is None else options.batch_size,
-            dtype=searched.dtype,
+            dtype=dtype,
             layout=layout,
             threads=min(searched.threads, usable_cores()) if threads is None else threads,
             runtime=runtime,
@@ -114,6 +116,10 @@ def _compared(exported: Exported, runtime: str, options: MeasuringOptions) -> Co
         seconds=options.seconds,
     )
     return replace(comparison, energy=energy_beside_dense(exported.dense, exported.gated, inputs, setting))
+
+
+def _runs_int8(runtime: str) -> bool:
+    return INT8 in (get_runtime(runtime).dtypes or ())
 
 
 def _peak_memory(exported: Exported, setting: Setting) -> PeakMemory | None:

@@ -14,7 +14,7 @@ from autogate.exporters.exporter import Deliverable, Exporter, Loaded
 from autogate.exporters.registry import register_exporter
 from autogate.gates import get_family
 from autogate.policy import Policy
-from autogate.runtimes import IsolatedNetwork, IsolatedProcess, write_onnx
+from autogate.runtimes import IsolatedNetwork, IsolatedProcess, quantise, write_onnx
 from autogate.system import one_line
 
 ONNX_FILE = "model.onnx"
@@ -29,6 +29,7 @@ class Onnx(Exporter):
     """
 
     name = "onnx"
+    quantises = True
     files = (ONNX_FILE,)
     runtimes = ("onnxruntime",)
     rounds_alike = False
@@ -53,6 +54,8 @@ class Onnx(Exporter):
 def write_deliverable(item: Deliverable, path: Path) -> str | int:
     """Write a network as an ONNX file, and return the batch size that it takes: ``any``, or a number.
 
+    It is in eight bits if there are images to calibrate it with.
+
     Raises:
         ExportError: If the network cannot be expressed.
     """
@@ -66,6 +69,8 @@ def write_deliverable(item: Deliverable, path: Path) -> str | int:
     example = item.batch(0, 2 if any_batch else item.batch_size)
     try:
         write_onnx(item.compact, example, path, any_batch=any_batch, facts=facts)
+        if item.calibration is not None:
+            quantise(path, path, item.calibration, None if any_batch else item.batch_size)
     except Exception as error:  # the exporter raises many kinds; all mean that this network cannot be expressed
         raise ExportError(f"torch.onnx refuses this network: {one_line(error)}") from error
     return "any" if any_batch else item.batch_size

@@ -21,9 +21,10 @@ MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
 
 @register_exporter
 class OpenVino(Exporter):
-    """Write ``model.xml`` and ``model.bin``, with float32 weights, by way of ONNX."""
+    """Write ``model.xml`` and ``model.bin``, by way of ONNX; weights are in float32, or in eight bits."""
 
     name = "openvino"
+    quantises = True
     files = (MODEL_FILE, WEIGHTS_FILE)
     runtimes = ("openvino",)
     rounds_alike = False

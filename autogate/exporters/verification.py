@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,63 @@ class Agreement:
     decided_otherwise: int = 0
 
 
+@dataclass(frozen=True)
+class QuantisedAgreement:
+    """How a network in eight bits compares with the live one in float32.
+
+    Attributes:
+        changed_predictions: Images for which it predicts another class.
+        accuracy: Its accuracy on the images compared, as a fraction; None where targets are no classes.
+        float_accuracy: That of the live network.
+    """
+
+    changed_predictions: int
+    accuracy: float | None = None
+    float_accuracy: float | None = None
+
+
+def verify_quantised(item: Deliverable, what: str, loaded: Loaded) -> QuantisedAgreement:
+    """Run a loaded network in eight bits on every image, and compare what it predicts.
+
+    Args:
+        item: The live network, and the images.
+        what: What was loaded, for errors.
+        loaded: The loaded network.
+
+    Raises:
+        ExportError: If it cannot run, or returns something else than the live network, or numbers that are not finite.
+    """
+    apart, changed, right = [], [], []
+    for live, found, batch in _results(item, what, loaded):
+        apart.append(_apart(live, found, len(batch), relative=True))
+        changed.append(_changed(item, live, found, len(batch)))
+        if item.labels is not None:
+            labels = item.labels[batch]
+            right.append([class_scores(one, item.score_output).argmax(1) == labels for one in (found, live)])
+    count = len(item.images)
+    if not torch.cat(apart)[:count].isfinite().all():
+        raise ExportError(f"{what} does not return what the live model does; please report this network")
+    changes = int(torch.cat(changed)[:count].sum())
+    if not right:
+        return QuantisedAgreement(changes)
+    accuracies = (float(torch.cat(of)[:count].float().mean()) for of in zip(*right, strict=True))
+    return QuantisedAgreement(changes, *accuracies)
+
+
+def _results(item: Deliverable, what: str, loaded: Loaded) -> Iterator[tuple[Any, Any, torch.Tensor]]:
+    """Yield what the live and the loaded network return for each batch, and which images are in it, int64 ``[N]``."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for start in range(0, len(item.images), item.batch_size):
+            which = torch.arange(start, start + item.batch_size) % len(item.images)
+            batch = item.images[which]
+            live = item.compact(batch)
+            try:
+                yield live, loaded(batch), which
+            except Exception as error:  # runtimes raise what they like
+                raise ExportError(f"{what} was loaded and cannot run: {one_line(error, with_type=True)}") from error
+
+
 def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, rounds_alike: bool = True) -> Agreement:
     """Compare a loaded network with the live one on every image.
 
@@ -53,17 +111,9 @@ def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, ro
     chooses = any(not get_family(gate.family).is_static for _, gate in item.policy)
     most_otherwise = max(1, len(item.images) // _ONE_IN) if chooses and not rounds_alike else 0
     apart, changed = [], []
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        for start in range(0, len(item.images), item.batch_size):
-            batch = item.batch(start, item.batch_size)
-            live = item.compact(batch)
-            try:
-                found = loaded(batch)
-                apart.append(_apart(live, found, len(batch), relative=item.own_task or not rounds_alike))
-                changed.append(_changed(item, live, found, len(batch)))
-            except Exception as error:  # runtimes raise what they like
-                raise ExportError(f"{what} was loaded and cannot run: {one_line(error, with_type=True)}") from error
+    for live, found, which in _results(item, what, loaded):
+        apart.append(_apart(live, found, len(which), relative=item.own_task or not rounds_alike))
+        changed.append(_changed(item, live, found, len(which)))
     differences, changes = torch.cat(apart), torch.cat(changed)
     alike = differences <= tolerance  # nan is no agreement
     otherwise = int((~alike).sum())

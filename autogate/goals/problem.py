@@ -194,7 +194,7 @@ class ProblemSettings(BaseModel):
     dtype: Annotated[
         str,
         Option(
-            "Element type on the target: float32, float16 or bfloat16.",
+            "Element type on the target: float32, float16, bfloat16, or int8 in a runtime of files.",
             "target",
             on_resume="target",
             commands=("search", "profile"),

@@ -43,7 +43,7 @@ class SearchSettings(TypedDict, total=False):
     batch_size: int
     """Images per call on the target."""
     dtype: str
-    """Element type on the target: float32, float16 or bfloat16."""
+    """Element type on the target: float32, float16, bfloat16, or int8 in a runtime of files."""
     layout: Literal["auto", "contiguous", "channels_last"]
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None
@@ -111,7 +111,7 @@ class ResumeSettings(TypedDict, total=False):
     batch_size: int
     """Images per call on the target."""
     dtype: str
-    """Element type on the target: float32, float16 or bfloat16."""
+    """Element type on the target: float32, float16, bfloat16, or int8 in a runtime of files."""
     layout: Literal["auto", "contiguous", "channels_last"]
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None
@@ -157,7 +157,7 @@ class ProfileSettings(TypedDict, total=False):
     batch_size: int
     """Images per call on the target."""
     dtype: str
-    """Element type on the target: float32, float16 or bfloat16."""
+    """Element type on the target: float32, float16, bfloat16, or int8 in a runtime of files."""
     layout: Literal["auto", "contiguous", "channels_last"]
     """Memory layout on the target; auto is the one in which dense is fastest."""
     threads: int | None

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autogate.records import FinalistRecord, LatencyStat, TrialRecord
+from autogate.units import score_format
 
 
 def front_figure(
@@ -49,10 +50,11 @@ def front_figure(
             )
     if document["budget_ms"] is not None:
         figure.add_vline(x=document["budget_ms"], line_dash="dash", annotation_text="budget")
+    scores = [trial.val_accuracy for trial in trained if trial.val_accuracy is not None]
     figure.update_layout(
         title={"text": f"{document['study']} on {document['device']}, batch {document['batch_size']}"},
         xaxis={"title": {"text": f"latency in ms ({stat})"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "validation accuracy"}, "tickformat": ".1%"},
+        yaxis={"title": {"text": "validation accuracy"}, "tickformat": score_format(scores, 1)},
     )
     return figure
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from autogate.report.page import write_page
+from autogate.units import score_format
 
 
 def write_sensitivity_plot(document: Mapping[str, Any], path: Path) -> None:
@@ -31,6 +32,7 @@ def write_sensitivity_plot(document: Mapping[str, Any], path: Path) -> None:
         figure.add_trace(trace, row=1, col=column)
         figure.update_xaxes(title_text=curve["ratio"] or "site", col=column)
     figure.add_hline(y=document["dense_accuracy"], line_dash="dot", annotation_text="dense")
-    figure.update_yaxes(title_text="validation accuracy", tickformat=".0%", col=1)
+    scores = [document["dense_accuracy"], *(score for curve in document["curves"] for score in curve["accuracies"])]
+    figure.update_yaxes(title_text="validation accuracy", tickformat=score_format(scores, 0), col=1)
     figure.update_layout(title=f"{document['family']} alone at each place of {document['model']}, without training")
     write_page(figure, path)

@@ -2,6 +2,8 @@
 
 from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
 from autogate.runtimes.onnx_file import write_onnx
+from autogate.runtimes.quantised import CALIBRATION_IMAGES, INT8, quantise
+from autogate.runtimes.quantised_network import QuantisedNetwork
 from autogate.runtimes.registry import (
     RUNTIMES,
     check_profiled,
@@ -15,8 +17,11 @@ from autogate.runtimes.registry import (
 from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit, TimedRunnable, UnitTimes
 
 __all__ = [
+    "CALIBRATION_IMAGES",
+    "INT8",
     "IsolatedNetwork",
     "IsolatedProcess",
+    "QuantisedNetwork",
     "RUNTIMES",
     "Runnable",
     "Runtime",
@@ -27,6 +32,7 @@ __all__ = [
     "check_runtime",
     "get_runtime",
     "no_saving_reason",
+    "quantise",
     "register_runtime",
     "runnable",
     "timed_by_unit",

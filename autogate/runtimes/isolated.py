@@ -28,6 +28,7 @@ from autogate.policy import Gate
 from autogate.records import Site
 from autogate.runtimes.onnx_file import OUTPUT, write_nothing, write_onnx
 from autogate.runtimes.onnx_units import OnnxUnits
+from autogate.runtimes.quantised import INT8, quantise
 from autogate.runtimes.runtime import Runtime, TimedRunnable, UnitTimes
 from autogate.runtimes.unit_shares import NodesBetween, unit_shares
 
@@ -59,7 +60,8 @@ class IsolatedProcess:
         )
         self._end = weakref.finalize(self, _end, self._process, self._errors, self.folder)
         self._inputs: dict[int, tuple[int, weakref.ref[torch.Tensor]]] = {}
-        # Numbers of networks that nobody refers to any more; they are unloaded before the next one is loaded.
+        # Numbers of inputs and of networks that nobody refers to any more; they go before the next one comes.
+        self._gone: list[int] = []
         self.unneeded: list[int] = []
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -103,13 +105,13 @@ class IsolatedProcess:
         known, alive = self._inputs.get(id(x), (0, None))
         if alive is not None and alive() is x:
             return known
-        if alive is not None:
-            self.ask(forget=known)
+        while self._gone:
+            self.ask(forget=self._gone.pop())
         path = self.new_path(".npy")
         np.save(path, x.detach().numpy())
         number = int(self.ask(input=str(path))["index"])
         path.unlink()
-        self._inputs[id(x)] = number, weakref.ref(x)
+        self._inputs[id(x)] = number, weakref.ref(x, lambda _: self._gone.append(number))
         return number
 
     def new_path(self, suffix: str) -> Path:
@@ -199,27 +201,48 @@ class IsolatedRuntime(Runtime):
     needs_eager_units = False
     isolated = True
     builds_slowly = True
-    dtypes = frozenset({"float32"})
+    dtypes = frozenset({"float32", INT8})
     layouts = frozenset({"contiguous"})
     _latest: weakref.ref[IsolatedProcess] | None = None
     _threads = 0
+    _quantises = False
     _units: OnnxUnits | None = None
+    _for_int8: IsolatedRuntime | None = None
 
     def prepare(self, module: nn.Module, example: torch.Tensor) -> TimedRunnable:
         """Write the module as an ONNX file, and load it in the process."""
         process = self._process()
         path = process.new_path(".onnx")
         write_onnx(module, example, path)
-        return IsolatedNetwork(process, path)
+        return IsolatedNetwork(process, self._in_dtype(process, path, example))
 
     def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> IsolatedUnits:
         """Join the network of units that were exported once; the runtime's own profile gives the share of each."""
         process = self._process()
         path = self._kept_units().write(compact, example)
+        run = self._in_dtype(process, path, example)
         try:
-            return IsolatedUnits(process, path, example)
+            return IsolatedUnits(process, run, example)
         finally:
-            path.unlink()
+            for file in {path, run}:
+                file.unlink()
+
+    def of_dtype(self, dtype: str) -> IsolatedRuntime:
+        """Return the runtime itself, or for ``int8`` the one that quantises what it prepares."""
+        if dtype != INT8:
+            return self
+        if self._for_int8 is None:
+            self._for_int8 = type(self)()
+            self._for_int8._quantises = True
+        return self._for_int8
+
+    def _in_dtype(self, process: IsolatedProcess, path: Path, example: torch.Tensor) -> Path:
+        """Return the file to run; how fast a quantised network is does not depend on what it was calibrated with."""
+        if not self._quantises:
+            return path
+        quantised = process.new_path(".onnx")
+        quantise(path, quantised, example, len(example))
+        return quantised
 
     def prepare_all(self, compacts: Iterable[fx.GraphModule], example: torch.Tensor) -> None:
         """Export the units of all networks that are not known yet."""

@@ -82,7 +82,7 @@ def runnable(module: nn.Module, x: torch.Tensor, setting: Setting) -> Runnable:
         DeviceError: If the network cannot be compiled or captured here.
     """
     with _in_words(setting):
-        return get_runtime(setting.runtime).prepare(module, x)
+        return get_runtime(setting.runtime).of_dtype(setting.dtype).prepare(module, x)
 
 
 def timed_by_unit(compact: fx.GraphModule, x: torch.Tensor, setting: Setting) -> TimedByUnit | None:
@@ -92,7 +92,7 @@ def timed_by_unit(compact: fx.GraphModule, x: torch.Tensor, setting: Setting) ->
         DeviceError: If the network cannot be compiled here.
     """
     with _in_words(setting):
-        return get_runtime(setting.runtime).time_by_unit(compact, x)
+        return get_runtime(setting.runtime).of_dtype(setting.dtype).time_by_unit(compact, x)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class Runtime(ABC):
     Attributes:
         name: Name in configurations and profiles.
         packages: What must be installed for it: name to import to name to install with pip.
-        dtypes: Element types it can run; None for all.
+        dtypes: Element types it can run; None for all floating-point ones.
         layouts: Memory layouts of its inputs; None for all.
         profiles_networks: Whether networks can be profiled, and so searched, in it: unit by unit, by a latency model
             that composes the units. Otherwise finished networks can only be measured in it.
@@ -103,6 +103,13 @@ class Runtime(ABC):
             example: An input batch, ``[N, C, H, W]``.
         """
         return None
+
+    def of_dtype(self, dtype: str) -> Runtime:
+        """Return the runtime that computes in an element type of :attr:`dtypes`; modules and inputs come in it.
+
+        Those of ``int8`` come in float32: what is prepared of a module is to be quantised.
+        """
+        return self
 
     def unsupported_reason(self, device: torch.device) -> str | None:
         """Return why networks cannot run so on ``device``, or None if they can; packages are checked elsewhere."""

@@ -79,3 +79,23 @@ def test_memory_is_not_limited_where_it_is_not_seen(workplace: Workplace, storag
     settings = {**workplace.quick, "runtime": "onnxruntime"}
     with pytest.raises(DeviceError, match="--memory-budget cannot be measured in runtime onnxruntime"):
         api.search(memory_budget="50%", latency_budget="90%", study="small", storage=storage, **settings)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "openvino"])
+def test_a_search_in_eight_bits(runtime: str, workplace: Workplace, storage: str) -> None:
+    settings = {**workplace.quick, "runtime": runtime, "dtype": "int8"}
+    study = api.search(latency_budget="900%", trials=3, study=f"int8-{runtime}", storage=storage, **settings)
+    document = study.document()
+    assert document["dtype"] == "int8"
+    assert document["runtime"] in ("onnxruntime", "openvino")
+    reasons = {one["runtime"]: one["reason"] for one in document.get("runtimes") or ()}
+    assert reasons.get("eager", "it does not run int8") == "it does not run int8"
+    found = winner(document)
+    to = workplace.root / f"out-int8-{runtime}"
+    report = study.export(to, str(found["trial"])).to_json()
+    [quantised] = [one["quantised"] for one in report["formats"].values()]
+    assert 0 <= quantised["accuracy"] <= 1
+    assert report["setting"]["dtype"] == "int8"
+    table = api.measure_runtimes(to, time_s=0.5).to_json()["runtimes"]
+    dtypes = {row["runtime"]: row["measurement"]["setting"]["dtype"] for row in table if row["measurement"]}
+    assert dtypes == {"eager": "float32", "compiled": "float32", "onnxruntime": "int8", "openvino": "int8"}

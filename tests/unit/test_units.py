@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from autogate.errors import UnitError
-from autogate.units import in_joules, in_mib, parse_bytes, parse_channels, parse_duration, parse_percentage_points
+from autogate.units import (
+    in_joules,
+    in_mib,
+    parse_bytes,
+    parse_channels,
+    parse_duration,
+    parse_percentage_points,
+    score_format,
+    score_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +64,16 @@ def test_channels() -> None:
     for text in ("0.5,", "a,b,c", ""):
         with pytest.raises(UnitError, match=f"'{text}' must be numbers, one per channel; write it like 0.485,"):
             parse_channels(text)
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [(0.98765, "98.77%"), (1.0, "100.00%"), (0.0, "0.00%"), (-0.3217, "-0.3217"), (31.416, "31.42"), (None, "")],
+)
+def test_scores_that_are_no_fraction_are_no_percentage(score: float | None, text: str) -> None:
+    assert score_text(score) == text
+
+
+def test_axes_of_scores_are_percentages_only_for_fractions() -> None:
+    assert score_format([0.5, 1.0], 1) == ".1%"
+    assert "%" not in score_format([0.5, -1.0], 1)

@@ -12,10 +12,11 @@ import torch
 from autogate.device_lock import measurement
 from autogate.errors import DeviceError
 from autogate.records import Setting
-from autogate.runtimes import get_runtime
+from autogate.runtimes import INT8, get_runtime
 from autogate.system import usable_cores
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""What modules and inputs are brought into; in int8 they stay float32, and the runtime quantises."""
 _MOST_IMAGES = 65_536
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -70,13 +71,13 @@ def setting_of(
             f"--threads {threads} needs as many cores, and this process may use {cores} (by the machine, taskset, or "
             f"the CPU limit of a container or batch job); lower it to {cores}, or allow more"
         )
-    if dtype not in DTYPES:
-        raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    if dtype not in (known := (*DTYPES, INT8)):
+        raise DeviceError(f"unknown dtype {dtype!r}; known: {', '.join(known)}")
     if layout not in LAYOUTS:
         raise DeviceError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
     runs = get_runtime(runtime)
-    if runs.dtypes is not None and dtype not in runs.dtypes:
-        raise DeviceError(f"runtime {runtime!r} cannot run dtype {dtype!r}; it runs {', '.join(sorted(runs.dtypes))}")
+    if dtype not in (able := runs.dtypes or DTYPES):
+        raise DeviceError(f"runtime {runtime!r} cannot run dtype {dtype!r}; it runs {', '.join(sorted(able))}")
     if runs.layouts is not None and layout not in runs.layouts:
         raise DeviceError(
             f"runtime {runtime!r} has no layout {layout!r}; use {', '.join(sorted(runs.layouts))} or auto"

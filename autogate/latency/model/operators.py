@@ -117,7 +117,7 @@ def roofline(operators: Sequence[Operator], card: DeviceCard, setting: Setting) 
     bound = [0.0, 0.0, 0.0]
     for operator in operators:
         limits = (
-            2 * operator.macs / (card.matmul_tflops[setting.dtype] * 1e9),
+            2 * operator.macs / (card.matmul_tflops.get(setting.dtype, card.matmul_tflops["float32"]) * 1e9),
             operator.moved_bytes / (card.copy_gb_per_s * 1e6),
             card.launch_us * 1e-3,
         )

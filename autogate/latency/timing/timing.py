@@ -241,15 +241,20 @@ def pass_ms(network: Runnable, x: torch.Tensor, clock: Clock) -> float:
     return clock.between_ms(start, clock.now())
 
 
+def _dtype(setting: Setting) -> torch.dtype:
+    """Return the element type of modules and inputs."""
+    return DTYPES.get(setting.dtype, torch.float32)
+
+
 def prepare(module: nn.Module, setting: Setting) -> nn.Module:
     """Bring a compact network into the setting's device, dtype and layout."""
-    module = module.to(device=setting.device, dtype=DTYPES[setting.dtype])
+    module = module.to(device=setting.device, dtype=_dtype(setting))
     return module.to(memory_format=LAYOUTS[setting.layout])
 
 
 def prepare_input(x: torch.Tensor, setting: Setting) -> torch.Tensor:
     """Bring an input batch, ``[N, C, H, W]``, into the setting's device, dtype and layout."""
-    x = x.to(device=setting.device, dtype=DTYPES[setting.dtype])
+    x = x.to(device=setting.device, dtype=_dtype(setting))
     return x.contiguous(memory_format=LAYOUTS[setting.layout])
 
 

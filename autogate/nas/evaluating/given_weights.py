@@ -26,7 +26,7 @@ def about_given_weights(config: SearchConfig, data: ImageData, accuracy: float) 
     if data.num_classes is None or config.weights is None or config.new_head or len(data.val) < _LEAST_IMAGES:
         return []
     chance = 1 / data.num_classes
-    if accuracy > chance + _NEAR_CHANCE * (1 - chance):
+    if not 0 <= accuracy <= chance + _NEAR_CHANCE * (1 - chance):  # below 0 it is the caller's own score
         return []
     names = ", ".join(data.class_names[:_SHOWN]) + (" …" if data.num_classes > _SHOWN else "")
     return [

@@ -30,6 +30,7 @@ from autogate.nas.executors.ray_cluster import connect
 from autogate.nas.workers import PARTS, Where, train_one
 from autogate.records import MOST_ATTEMPTS, EvaluationKey
 from autogate.store import Store, this_host
+from autogate.units import score_text
 
 _WAIT_S = 0.2
 _REDUCTION = 3
@@ -216,7 +217,7 @@ class StudySearcher(Searcher):
                 self._driver.lose(number, result[_REASON])
             elif result is not None and _PART in result:
                 self._driver.stop(
-                    number, f"stopped after part {result[_PART]} at {result[_METRIC]:.2%}, below the best third"
+                    number, f"stopped after part {result[_PART]} at {score_text(result[_METRIC])}, below the best third"
                 )
         except AutoGateError as problem:
             self.failure = problem

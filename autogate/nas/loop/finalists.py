@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from autogate.errors import TrainingError
+from autogate.gates import get_family
 from autogate.goals import energy_excess, judge
 from autogate.latency.hardware import noise_sources_of
 from autogate.nas.evaluating import Trained, TrainingEvaluator
@@ -14,7 +15,7 @@ from autogate.nas.executors import Executor, request_evaluation, wait_for_evalua
 from autogate.nas.loop.context import SearchContext
 from autogate.nas.proposing import Pick
 from autogate.policy import Policy
-from autogate.records import Comparison, FinalistRecord, Realisation
+from autogate.records import Comparison, ExecutionPlan, FinalistRecord, Realisation
 from autogate.resources import (
     FinalistBenchmark,
     is_disturbed,
@@ -25,6 +26,7 @@ from autogate.resources import (
     predicted_statistics,
     realisable_macs,
 )
+from autogate.runtimes import CALIBRATION_IMAGES, INT8, QuantisedNetwork
 from autogate.surgery import attach_gates, compact_form, pack, training_form
 from autogate.system import HostLoad
 from autogate.training import Fidelity, clone
@@ -122,11 +124,10 @@ class FinalStage:
         if known is not None:
             return known
         trained, artifact = self._trained(trial, policy)
-        form, task = training_form(trained.network, trained.gates), self.evaluator.task
+        plan = self.latency.plan(policy)
         with self.reporter.stage("score finalists"):
-            test_accuracy, _ = self.evaluator.backend.score(form, task.data.test, "test", device=task.trainer)
+            val_accuracy, test_accuracy = self._accuracies(policy, trained, plan)
         with self.reporter.stage("measure finalists"):
-            plan = self.latency.plan(policy)
             compact = compact_form(trained.network, policy, trained.gates, plan=plan)
             costs = self._costs(policy, compact, trained.realisation)
             comparison = None if self.foreign else self._measured(trial, policy, compact)
@@ -135,7 +136,7 @@ class FinalStage:
             policy,
             self.profile,
             trial,
-            trained.val_accuracy,
+            val_accuracy,
             test_accuracy,
             costs,
             {**predicted, "dense": self.latency.dense_ms},
@@ -147,6 +148,21 @@ class FinalStage:
         record = replace(record, verdict=judge(record, self.budgets, self.floor))
         self.store.add_finalist(self.study, record)
         return record
+
+    def _accuracies(self, policy: Policy, trained: Trained, plan: ExecutionPlan) -> tuple[float, float]:
+        """Return accuracies on validation and test images: of the network as it is deployed, if that is quantised."""
+        backend, task, setting = self.evaluator.backend, self.evaluator.task, self.bench.setting
+        if setting.dtype != INT8:
+            form = training_form(trained.network, trained.gates)
+            test_accuracy, _ = backend.score(form, task.data.test, "test", device=task.trainer)
+            return trained.val_accuracy, test_accuracy
+        compact = compact_form(trained.network, policy, trained.gates, plan=plan).cpu()
+        any_batch = all(get_family(gate.family).is_static for _, gate in policy)
+        images = task.data.train.first_images(CALIBRATION_IMAGES)
+        deployed = QuantisedNetwork(compact, setting, images, None if any_batch else setting.batch_size)
+        val_accuracy, _ = backend.score(deployed, task.data.val, "val", device=task.trainer)
+        test_accuracy, _ = backend.score(deployed, task.data.test, "test", device=task.trainer)
+        return val_accuracy, test_accuracy
 
     def judge_again(self) -> None:
         """Store the verdict on every finalist that was measured here under other budgets, or by an older version."""

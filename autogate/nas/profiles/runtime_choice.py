@@ -9,6 +9,7 @@ import torch
 
 from autogate.errors import DeviceError
 from autogate.goals import AUTO, SearchConfig
+from autogate.latency.hardware import DTYPES
 from autogate.latency.profile import REAL, Instruments, dense_times_ms, layouts_of, read_profile
 from autogate.nas.profiles.profiles import check_setting, find_profile, setting_for
 from autogate.records import RuntimeTime
@@ -46,7 +47,8 @@ def settled_runtime(
     if config.profile is not None:
         return config.model_copy(update={"runtime": read_profile(find_profile(config.profile)).setting.runtime}), ()
     # What is wrong in any runtime is said before networks are timed.
-    check_setting(config.model_copy(update={"runtime": "eager"}), network, device)
+    any_runtime = next((name for name, one in RUNTIMES.items() if config.dtype in (one.dtypes or ())), "eager")
+    check_setting(config.model_copy(update={"runtime": any_runtime}), network, device)
     found = []
     with reporter.stage("choose runtime"):
         for name, runtime in RUNTIMES.items():
@@ -72,7 +74,7 @@ def _timed(
     try:
         check_runtime(name, device)
         runtime = get_runtime(name)
-        if runtime.dtypes is not None and config.dtype not in runtime.dtypes:
+        if config.dtype not in (runtime.dtypes or DTYPES):
             return RuntimeTime(name, reason=f"it does not run {config.dtype}")
         layouts = [one for one in layouts_of(name) if config.layout in ("auto", one)]
         if not layouts:

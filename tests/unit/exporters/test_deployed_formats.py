@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,26 @@ def test_a_file_that_answers_differently_is_not_delivered(tmp_path: Path) -> Non
 def test_auto_is_the_format_of_the_runtime_that_was_searched_for(runtime: str, form: str) -> None:
     assert [exporter.name for exporter in find_exporters(["auto"], runtime)] == [form]
     # Whatever is named beside it comes once.
-    assert [exporter.name for exporter in find_exporters([f"pt2, auto,{form}"], runtime)] == list(
+    assert [exporter.name for exporter in find_exporters(f"pt2, auto,{form}", runtime)] == list(
         dict.fromkeys(["pt2", form])
     )
+
+
+def test_files_in_eight_bits_are_judged_beside_the_live_network(tmp_path: Path) -> None:
+    plain = deliverable(CASES["static"], images=20)
+    labels = plain.compact(plain.images).argmax(1)
+    labels[:5] = (labels[:5] + 1) % 10
+    item = replace(plain, labels=labels, calibration=plain.images)
+    report = deliver(item, tmp_path / "out", find_exporters(["pt2", "onnx", "openvino"]))
+    assert report["formats"]["pt2"]["max_difference"] <= 1e-4
+    for form in ("onnx", "openvino"):
+        found = report["formats"][form]["quantised"]
+        assert found["float_accuracy"] == 0.75
+        assert abs(found["accuracy"] - 0.75) <= found["changed_predictions"] / 20 <= 0.25
+        quantised = torch.as_tensor(find_exporters([form])[0].load(tmp_path / "out")(item.images))
+        with torch.no_grad():
+            assert not torch.equal(quantised, item.compact(item.images))
+    whole = deliver(plain, tmp_path / "whole", find_exporters(["onnx", "openvino"]))
+    assert all("quantised" not in one for one in whole["formats"].values())
+    sizes = [(tmp_path / where / "model.onnx").stat().st_size for where in ("out", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
