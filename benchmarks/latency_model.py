@@ -2,7 +2,7 @@
 
     python benchmarks/latency_model.py [--only NETWORK ...] [--batch-size N ...] [--time 5m]
     python benchmarks/latency_model.py --device cuda:0 [--runtime cuda_graph] ...
-    python benchmarks/latency_model.py --runtime onnxruntime|openvino ...
+    python benchmarks/latency_model.py --runtime onnxruntime|openvino [--dtype int8] ...
 
 For each network and batch size: a profile, then held-out networks from the lightest to dense, measured twice, beside
 simpler predictors given the same measurements; then, where units are timed by marks, the times of single units with
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--batch-size", nargs="+", type=int)
     parser.add_argument("--threads", type=int, help="CPU threads [default: all cores]")
     parser.add_argument("--runtime", choices=("eager", "cuda_graph", "onnxruntime", "openvino"), default="eager")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--time", default="5m", help="time for each profile")
     parser.add_argument("--held-out-time", default="2m", help="time for measuring the held-out networks")
     parser.add_argument("--networks", type=int, default=60, help="held-out networks")
@@ -87,6 +88,7 @@ def main() -> None:
     for network in args.only:
         for batch_size in args.batch_size or BATCHES[kind]:
             name = f"{network}, batch {batch_size}" + (", CUDA graph" if args.runtime == "cuda_graph" else "")
+            name += "" if args.dtype == "float32" else f", {args.dtype}"
             if args.units and args.keep:
                 made = made_by(args.keep)
                 found = units_with_gates(
@@ -126,6 +128,7 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
                 batch_size=batch_size,
                 threads=args.threads,
                 runtime=args.runtime,
+                dtype=args.dtype,
             )
         document = autogate.validate_profile(
             str(profile), networks=args.networks, time_s=held_out_s, seed=args.seed
@@ -151,7 +154,8 @@ def validated(network: str, batch_size: int, args: argparse.Namespace) -> dict[s
 def kept(args: argparse.Namespace, network: str, batch_size: int) -> Path:
     """Return the file that keeps a profile."""
     folder: Path = args.keep
-    return folder / f"{network}-batch{batch_size}-{args.runtime}.jsonl"
+    dtype = "" if args.dtype == "float32" else f"-{args.dtype}"
+    return folder / f"{network}-batch{batch_size}-{args.runtime}{dtype}.jsonl"
 
 
 def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpace]:
@@ -162,7 +166,12 @@ def model_and_space(network: str, profile: Path) -> tuple[LatencyModel, BoundSpa
     space = load_space("unified").to_json()
     setting = taken.setting
     config = make_config(
-        model=network, space=space, pareto=True, batch_size=setting.batch_size, runtime=setting.runtime
+        model=network,
+        space=space,
+        pareto=True,
+        batch_size=setting.batch_size,
+        runtime=setting.runtime,
+        dtype=setting.dtype,
     )
     return model, paying_gates(searched_space(config, traced), model)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
@@ -36,6 +37,9 @@ def write_onnx(
         any_batch: Whether the file is to take batches of any size, not of ``N`` only; ``N`` is then at least 2.
         facts: Texts by name that are kept in the file.
     """
+    if not all(weight.is_contiguous() for weight in module.parameters()):
+        # Else the exporter writes how results lie in memory into the file, which not every runtime reads alike.
+        module = copy.deepcopy(module).to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         places = list(tensors_of(module(example)))
     names = [place or OUTPUT for place in places]

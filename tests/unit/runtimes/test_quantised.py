@@ -77,7 +77,7 @@ def test_every_convolution_reads_integers(tmp_path: Path) -> None:
 def test_a_quantised_network_gives_about_what_the_network_gives(
     name: str, policy: Policy, batch_size: int | None, apart: float
 ) -> None:
-    form, x = compact(policy), images(NETWORK, 64)
+    form, x = compact(policy).to(memory_format=torch.channels_last), images(NETWORK, 64)
     quantised = QuantisedNetwork(form, setting(name), x, batch_size)
     with torch.no_grad():
         expected = form(x)
