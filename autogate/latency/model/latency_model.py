@@ -6,13 +6,14 @@ what marking adds, and what they still deviate by gives the upper bound.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autogate.gates import Family, get_family
-from autogate.latency.model.calibration import Calibration, calibrate
+from autogate.latency.model.calibration import Calibration, Kind, calibrate
 from autogate.latency.model.decisions import timed_decisions
 from autogate.latency.model.forms import FormTime, FormTimes
 from autogate.latency.model.layouts import NO_ENTRY, Entry
@@ -32,6 +33,7 @@ from autogate.records import (
     UnitForm,
     UnitSample,
 )
+from autogate.runtimes import get_runtime
 from autogate.sites import Network
 
 # Part of every stored prediction; another number, other predictions from the same profile.
@@ -83,14 +85,26 @@ class LatencyModel:
             [row for row in profile.networks if row.phase in (MIXED, MEASURED)],
             self._composed_without,
             lambda row: self.regime(Policy.from_json(row.policy)),
+            lambda row: self._kinds(Policy.from_json(row.policy)),
         )
         self._calibration = Calibration(
             self.slowdown * fitted.offset_ms,
             self.slowdown * fitted.slope,
             self._stale(fitted.error),
             {regime: self._stale(error) for regime, error in fitted.error_in.items()},
+            {kind: self.slowdown * ms for kind, ms in fitted.kinds_ms.items()},
         )
         self.dense_ms = self.predict(DENSE).p50
+
+    def _kinds(self, policy: Policy) -> Counter[Kind]:
+        """Count the gates of each kind, in runtimes that fuse operators of several units."""
+        if get_runtime(self.profile.setting.runtime).isolated:
+            return Counter((gate.family, self.network.sites[site].kind) for site, gate in policy)
+        return Counter()
+
+    def gate_ms(self, site: str, gate: Gate) -> float:
+        """Return what a gate adds to a network besides what its units show, in milliseconds."""
+        return self._calibration.kinds_ms.get((gate.family, self.network.sites[site].kind), 0.0)
 
     def _stale(self, error: float) -> float:
         return (1 + error) * (1 + self._stale_error) - 1
@@ -232,7 +246,7 @@ class LatencyModel:
         lines = self.timelines(max([len(trace) for trace in traces.values()], default=1))
         for unit in self.units:
             lines.run(*self._unit_time(unit, policy.gates, traces))
-        return self.whole_ms(lines.device_ms)
+        return self.whole_ms(lines.device_ms) + sum(self.gate_ms(site, gate) for site, gate in policy)
 
     def _unit_time(
         self, unit: Unit, gates: Mapping[str, Gate], traces: Traces

@@ -43,6 +43,11 @@ class ManyPredictor:
                     known.append(gate)
             self._codes.append(codes)
         self._clashes = _clashes(self._gates, model)
+        more_ms = {
+            site: np.array([0.0 if gate is None else model.gate_ms(site, gate) for gate in gates])
+            for site, gates in self._gates.items()
+        }
+        self._gates_ms = {site: table for site, table in more_ms.items() if table.any()}
         self._units = [_UnitTimes(unit, self._gates) for unit in model.units]
 
     def predict_ms(self, choices: np.ndarray) -> np.ndarray:
@@ -63,7 +68,10 @@ class ManyPredictor:
         lines = self._model.timelines(len(choices))
         for unit in self._units:
             lines.run(*unit.look_up(at, self._model))
-        return self._model.whole_ms(lines.device_ms)
+        whole_ms = self._model.whole_ms(lines.device_ms)
+        for site, more_ms in self._gates_ms.items():
+            whole_ms = whole_ms + more_ms[at[site]]
+        return whole_ms
 
 
 def _clashes(gates: Mapping[str, Sequence[Gate | None]], model: LatencyModel) -> list[tuple[str, str, np.ndarray]]:

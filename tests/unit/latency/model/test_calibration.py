@@ -58,3 +58,31 @@ def test_few_residuals_give_a_bound_beyond_the_largest() -> None:
     assert upper_residual(residuals) >= residuals.max()
     covered = [rng.normal() <= upper_residual(rng.normal(size=8)) for _ in range(4000)]
     assert np.mean(covered) >= 0.94
+
+
+DROP, MOD = ("drop", "block"), ("mod", "block")
+
+
+@pytest.mark.parametrize("count", [12, 48])
+def test_what_gates_do_to_the_units_around_them_is_found_for_each_kind(count: int) -> None:
+    rng = np.random.default_rng(1)
+    composed = rng.uniform(0.2, 1.0, count)
+    held = [{DROP: int(rng.integers(0, 6)), MOD: int(rng.integers(0, 4))} for _ in range(count)]
+    measured = composed + np.array([0.010 * one[DROP] - 0.006 * one[MOD] for one in held])
+    rows = networks(measured * np.exp(0.002 * rng.normal(size=count)))
+    plain = calibrate(rows, lambda row: float(composed[row.network]), lambda _: None)
+    found = calibrate(rows, lambda row: float(composed[row.network]), lambda _: None, lambda row: held[row.network])
+    assert not plain.kinds_ms
+    # A kind counts for little until many networks show it.
+    assert 0.3 * 0.010 < found.kinds_ms[DROP] < 0.011
+    assert -0.007 < found.kinds_ms[MOD] < 0.3 * -0.006
+    assert found.error < 0.7 * plain.error
+
+
+def test_gates_that_do_nothing_to_their_neighbours_have_next_to_no_time_of_their_own() -> None:
+    rng = np.random.default_rng(2)
+    composed = rng.uniform(0.2, 1.0, 48)
+    held = [{DROP: int(rng.integers(0, 6))} for _ in range(48)]
+    rows = networks(composed * np.exp(0.02 * rng.normal(size=48)))
+    found = calibrate(rows, lambda row: float(composed[row.network]), lambda _: None, lambda row: held[row.network])
+    assert abs(found.kinds_ms[DROP]) < 0.002

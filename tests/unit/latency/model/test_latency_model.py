@@ -10,10 +10,12 @@ import pytest
 
 from autogate.errors import ProfileError
 from autogate.gates import get_family
-from autogate.latency.model import SAVES_NOTHING, LatencyModel, cut_into_units
+from autogate.latency.model import SAVES_NOTHING, LatencyModel, ManyPredictor, cut_into_units
 from autogate.latency.profile import PlannedNetwork
 from autogate.policy import DENSE, Gate, Policy
 from autogate.records import Realisation
+from autogate.space import load_space
+from autogate.space.bound import bind
 from autogate.surgery import canonical
 from tests.support.networks import known_network
 from tests.support.profiles import base_ms, complete, profile_of, share
@@ -264,3 +266,19 @@ def test_gates_weaker_than_one_that_saved_nothing_take_at_least_its_time() -> No
     lightest = get_family("lcnet").decisions(NETWORK.sites[MAP], strong, 1)[0]
     fastest_ms = DENSE_MS - units_ms(MAP) * (1 - share(strong, lightest))
     assert model.predict(policy).p50 == pytest.approx(fastest_ms)
+
+
+def test_in_a_runtime_that_fuses_units_gates_of_a_kind_have_a_time_of_their_own() -> None:
+    plain = profile_of(NETWORK, STATIC, networks=60)
+    drops = [sum(gate["family"] == "drop" for gate in row.policy["gates"].values()) for row in plain.networks]
+    slower = tuple(replace(row, ms=row.ms - 0.2 * count) for row, count in zip(plain.networks, drops, strict=True))
+    one = policy_of(block=DROP)
+    eager = LatencyModel(replace(plain, networks=slower), NETWORK)
+    assert eager.gate_ms(BLOCK, DROP) == 0.0
+    setting = replace(plain.setting, runtime="onnxruntime")
+    model = LatencyModel(replace(plain, networks=slower, setting=setting), NETWORK)
+    # Most of it is already in the slope, since whatever is dropped makes the sum of the units smaller, too.
+    assert model.gate_ms(BLOCK, DROP) < -0.01
+    space = bind(load_space("drop"), NETWORK.sites)
+    choices = np.array([[1 if site.name == BLOCK else 0 for site in space.decisions], [0] * len(space.decisions)])
+    assert ManyPredictor(model, space).predict_ms(choices) == pytest.approx([model.predict(one).p50, model.dense_ms])
