@@ -47,7 +47,7 @@ def settled_runtime(
     if config.profile is not None:
         return config.model_copy(update={"runtime": read_profile(find_profile(config.profile)).setting.runtime}), ()
     # What is wrong in any runtime is said before networks are timed.
-    any_runtime = next((name for name, one in RUNTIMES.items() if config.dtype in (one.dtypes or ())), "eager")
+    any_runtime = next((name for name, one in RUNTIMES.items() if config.dtype in (one.dtypes or DTYPES)), "eager")
     check_setting(config.model_copy(update={"runtime": any_runtime}), network, device)
     found = []
     with reporter.stage("choose runtime"):
