@@ -78,7 +78,7 @@ def profile(
         "schema": "autogate.profile-summary/1",
         "model": model,
         "setting": taken.setting.to_json(),
-        "unit_forms": len({sample.key for sample in taken.units}),
+        "unit_forms": len(taken.forms),
         "networks": len(mixed),
         "passes": dense.passes,
         "dense_ms": dense.ms,

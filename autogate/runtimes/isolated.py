@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -214,18 +214,15 @@ class IsolatedRuntime(Runtime):
         process = self._process()
         path = process.new_path(".onnx")
         write_onnx(module, example, path)
-        return IsolatedNetwork(process, self._in_dtype(process, path, example))
+        with self._file_of(path, process, example) as file:
+            return IsolatedNetwork(process, file)
 
     def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> IsolatedUnits:
         """Join the network of units that were exported once; the runtime's own profile gives the share of each."""
         process = self._process()
         path = self._kept_units().write(compact, example)
-        run = self._in_dtype(process, path, example)
-        try:
-            return IsolatedUnits(process, run, example)
-        finally:
-            for file in {path, run}:
-                file.unlink()
+        with self._file_of(path, process, example) as file:
+            return IsolatedUnits(process, file, example)
 
     def of_dtype(self, dtype: str) -> IsolatedRuntime:
         """Return the runtime itself, or for ``int8`` the one that quantises what it prepares."""
@@ -236,13 +233,20 @@ class IsolatedRuntime(Runtime):
             self._for_int8._quantises = True
         return self._for_int8
 
-    def _in_dtype(self, process: IsolatedProcess, path: Path, example: torch.Tensor) -> Path:
-        """Return the file to run; how fast a quantised network is does not depend on what it was calibrated with."""
-        if not self._quantises:
-            return path
-        quantised = process.new_path(".onnx")
-        quantise(path, quantised, example, len(example))
-        return quantised
+    @contextmanager
+    def _file_of(self, path: Path, process: IsolatedProcess, example: torch.Tensor) -> Iterator[Path]:
+        """Enter with the file to run, and remove it afterwards.
+
+        How fast a quantised network is does not depend on what it was calibrated with.
+        """
+        file = process.new_path(".onnx") if self._quantises else path
+        try:
+            if self._quantises:
+                quantise(path, file, example, len(example))
+            yield file
+        finally:
+            path.unlink()
+            file.unlink(missing_ok=True)
 
     def prepare_all(self, compacts: Iterable[fx.GraphModule], example: torch.Tensor) -> None:
         """Export the units of all networks that are not known yet."""

@@ -24,7 +24,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +41,10 @@ class Node(NamedTuple):
     clocks: float
 
 
-# Passes of which the nodes are timed, after some that warm up.
-PROFILED = 15
-WARM_UP = 3
+# Passes of which the nodes are timed, after some that warm up: as many as can be in a time, or a few.
+MOST_PROFILED, LEAST_PROFILED = 15, 5
+WARM_UP = 2
+PROFILED_S = 0.8
 UNIT = re.compile(r"(?:\b|_)u(\d+)/")
 # The clock of a node inside another lengthens that by writing down what it saw, too: 9 us instead of 2.
 CLOCKS_INSIDE = 4.5
@@ -81,7 +82,7 @@ class OnnxRuntime:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         network, session = self._loaded(path, options)
-        for _ in range(WARM_UP + PROFILED):
+        for _ in profiled_passes():
             between()
             network(images)
             network(images)
@@ -134,7 +135,7 @@ class OpenVino:
         """Return the nodes that ran in each pass, in order; calls ``between`` before each."""
         network, request = self._loaded(path, {**self._settings, "PERF_COUNT": True})
         passes = []
-        for _ in range(WARM_UP + PROFILED):
+        for _ in profiled_passes():
             between()
             network(images)
             network(images)
@@ -163,6 +164,15 @@ class OpenVino:
     def convert(self, path: str, to: str) -> None:
         """Write what is at ``path`` in OpenVINO's format, in float32."""
         self._openvino.save_model(self._core.read_model(path), to, compress_to_fp16=False)
+
+
+def profiled_passes() -> Iterator[int]:
+    """Count passes, those that warm up first, until there are enough."""
+    begun = time.perf_counter()
+    for number in range(WARM_UP + MOST_PROFILED):
+        if number >= WARM_UP + LEAST_PROFILED and time.perf_counter() - begun > PROFILED_S:
+            return
+        yield number
 
 
 def by_place(nodes: Sequence[Node]) -> dict[tuple[int, int], Node]:
