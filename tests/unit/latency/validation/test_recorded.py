@@ -90,7 +90,7 @@ def test_networks_that_no_profile_has_seen_are_predicted(name: str) -> None:
 @pytest.mark.e2e  # of all networks together
 @pytest.mark.parametrize("device", ["intel", "amd"])
 def test_bounds_hold_as_often_as_they_say_and_budgets_are_kept(device: str) -> None:
-    found = [replayed(name) for name in names(HELD_OUT) if name.startswith(device)]
+    found = [replayed(name) for name in names(HELD_OUT) if name.startswith(device) and "-eager-" in name]
     upper, measured = (np.concatenate([getattr(one, key) for one in found]) for key in ("upper_ms", "measured_ms"))
     assert len(measured) >= 300
     share, (low, high) = coverage(upper, measured)
