@@ -13,7 +13,7 @@ from autogate.records import ALONE, MIXED
 from tests.support.profiles import CARD
 
 FIRST = [Pass(2.0, {0: 0.5, 1: 1.5}), Pass(1.0, {0: 0.5, 1: 0.5}, {0: 0.1, 1: 0.2})]
-SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.0, 1: 0.5})]
+SECOND = [Pass(2.5, {0: 1.0, 1: 1.5}, group=1, throttled=True), Pass(1.5, {0: 1.0, 1: 0.5}, entries_ms={1: 0.25})]
 
 
 @pytest.fixture
