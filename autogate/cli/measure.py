@@ -93,7 +93,7 @@ def _print_runtimes(document: dict[str, Any], output: Format) -> None:
         (
             "runtime",
             "dtype",
-            *(f"{name} {what}" for name in ("dense", "gated") for what in _TIMES),
+            *(f"{name} {what}" for name in _NETWORKS for what in _TIMES),
             "ratio",
             "gated is",
         ),

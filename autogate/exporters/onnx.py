@@ -15,6 +15,7 @@ from autogate.exporters.registry import register_exporter
 from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.runtimes import IsolatedNetwork, IsolatedProcess, quantise, write_onnx
+from autogate.surgery import decides_on_data
 from autogate.system import one_line
 
 ONNX_FILE = "model.onnx"
@@ -59,7 +60,7 @@ def write_deliverable(item: Deliverable, path: Path) -> str | int:
     Raises:
         ExportError: If the network cannot be expressed.
     """
-    any_batch = all(get_family(gate.family).is_static for _, gate in item.policy)
+    any_batch = not decides_on_data(item.policy)
     facts = {
         "autogate.policy": json.dumps(item.policy.to_json()),
         "autogate.policy_digest": item.policy.digest,
@@ -69,8 +70,8 @@ def write_deliverable(item: Deliverable, path: Path) -> str | int:
     example = item.batch(0, 2 if any_batch else item.batch_size)
     try:
         write_onnx(item.compact, example, path, any_batch=any_batch, facts=facts)
-        if item.calibration is not None:
-            quantise(path, path, item.calibration, None if any_batch else item.batch_size)
     except Exception as error:  # the exporter raises many kinds; all mean that this network cannot be expressed
         raise ExportError(f"torch.onnx refuses this network: {one_line(error)}") from error
+    if item.calibration is not None:
+        quantise(path, path, item.calibration, None if any_batch else item.batch_size)
     return "any" if any_batch else item.batch_size

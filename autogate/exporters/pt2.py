@@ -16,6 +16,7 @@ from autogate.exporters.exporter import Deliverable, Exporter, Loaded
 from autogate.exporters.registry import register_exporter
 from autogate.gates import get_family
 from autogate.policy import Policy
+from autogate.surgery import decides_on_data
 from autogate.system import one_line
 
 PROGRAM_FILE = "model.pt2"
@@ -42,7 +43,7 @@ class Pt2(Exporter):
 
     def write(self, item: Deliverable, folder: Path) -> Mapping[str, Any]:
         """Write the program, and say which batch sizes it takes."""
-        any_batch = all(get_family(gate.family).is_static for _, gate in item.policy)
+        any_batch = not decides_on_data(item.policy)
         content = program_of(item.compact, item.batch(0, 2 if any_batch else item.batch_size), any_batch)
         (folder / PROGRAM_FILE).write_bytes(content)
         return {"batch": "any" if any_batch else item.batch_size}

@@ -13,13 +13,12 @@ import torch
 
 from autogate.errors import AutoGateError, ExportError, TrainingError
 from autogate.exporters.pt2 import Pt2, program_of
-from autogate.gates import get_family
 from autogate.nas.evaluating import Task
 from autogate.policy import DENSE, Policy
 from autogate.sites import tensors_of
 from autogate.space.bound import BoundSpace
 from autogate.studies import Reporter
-from autogate.surgery import attach_gates, by_path, canonical, pack, restore_compact, training_form
+from autogate.surgery import attach_gates, by_path, canonical, decides_on_data, pack, restore_compact, training_form
 from autogate.system import one_line
 from autogate.training import Recipe, TrainingBackend, clone, gate_loss
 
@@ -50,7 +49,7 @@ def rehearse(task: Task, space: BoundSpace, backend: TrainingBackend, reporter: 
         with torch.random.fork_rng(devices=[]):  # new gates draw their weights
             compact = _stored_and_loaded(task, policy, images, backend)
         if Pt2().unsupported_reason(policy, batch_size) is None:
-            any_batch = all(get_family(gate.family).is_static for _, gate in policy)
+            any_batch = not decides_on_data(policy)
             try:
                 program_of(compact, images if any_batch else images[:1], any_batch and len(images) > 1)
             except ExportError as error:

@@ -12,8 +12,8 @@ import torch
 
 from autogate.errors import ExportError
 from autogate.exporters.exporter import Deliverable, Loaded
-from autogate.gates import get_family
 from autogate.sites import tensors_of
+from autogate.surgery import decides_on_data
 from autogate.system import one_line
 from autogate.training import class_scores
 
@@ -108,7 +108,7 @@ def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, ro
     Raises:
         ExportError: If it differs by more, or predicts another class for an image that gates decide alike on.
     """
-    chooses = any(not get_family(gate.family).is_static for _, gate in item.policy)
+    chooses = decides_on_data(item.policy)
     most_otherwise = max(1, len(item.images) // _ONE_IN) if chooses and not rounds_alike else 0
     apart, changed = [], []
     for live, found, which in _results(item, what, loaded):

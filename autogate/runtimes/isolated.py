@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from autogate.errors import DeviceError
 from autogate.gates import get_family
@@ -59,10 +60,10 @@ class IsolatedProcess:
             bufsize=1,
         )
         self._end = weakref.finalize(self, _end, self._process, self._errors, self.folder)
-        self._inputs: dict[int, tuple[int, weakref.ref[torch.Tensor]]] = {}
-        # Numbers of inputs and of networks that nobody refers to any more; they go before the next one comes.
-        self._gone: list[int] = []
+        self._inputs = WeakTensorKeyDictionary()
+        # Numbers of networks and of inputs that nobody refers to any more; they go before the next one comes.
         self.unneeded: list[int] = []
+        self._unneeded_inputs: list[int] = []
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and return the answer.
@@ -102,16 +103,16 @@ class IsolatedProcess:
 
     def input_of(self, x: torch.Tensor) -> int:
         """Send an input over, unless it is there already; return its number."""
-        known, alive = self._inputs.get(id(x), (0, None))
-        if alive is not None and alive() is x:
-            return known
-        while self._gone:
-            self.ask(forget=self._gone.pop())
+        if x in self._inputs:
+            return int(self._inputs[x])
+        while self._unneeded_inputs:
+            self.ask(forget=self._unneeded_inputs.pop())
         path = self.new_path(".npy")
         np.save(path, x.detach().numpy())
         number = int(self.ask(input=str(path))["index"])
         path.unlink()
-        self._inputs[id(x)] = number, weakref.ref(x, lambda _: self._gone.append(number))
+        self._inputs[x] = number
+        weakref.finalize(x, self._unneeded_inputs.append, number).atexit = False
         return number
 
     def new_path(self, suffix: str) -> Path:
@@ -200,6 +201,7 @@ class IsolatedRuntime(Runtime):
 
     needs_eager_units = False
     isolated = True
+    fuses_units = True
     builds_slowly = True
     dtypes = frozenset({"float32", INT8})
     layouts = frozenset({"contiguous"})

@@ -111,7 +111,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """OpenVINO on the CPU, in float32: by itself it would compute in bfloat16 where the CPU can."""
+    """OpenVINO on the CPU; what is not quantised is float32: by itself it would be bfloat16 where the CPU can."""
 
     def __init__(self, threads: int) -> None:
         import openvino
@@ -162,7 +162,7 @@ class OpenVino:
         return run, request
 
     def convert(self, path: str, to: str) -> None:
-        """Write what is at ``path`` in OpenVINO's format, in float32."""
+        """Write what is at ``path`` in OpenVINO's format; weights stay in their element type."""
         self._openvino.save_model(self._core.read_model(path), to, compress_to_fp16=False)
 
 
@@ -180,16 +180,25 @@ def by_place(nodes: Sequence[Node]) -> dict[tuple[int, int], Node]:
 
     A node with two units in its name stands between these, one with none between those of the nodes around it.
     """
-    units = [[int(unit) for unit in UNIT.findall(node.name)] for node in nodes]
-    named = [i for i, found in enumerate(units) if found]
     places: dict[tuple[int, int], Node] = {}
-    for i, node in enumerate(nodes):
-        if not (around := units[i]):
-            before, after = [j for j in named if j < i][-1:], [j for j in named if j > i][:1]
-            around = [units[(before or after)[0]][-1], units[(after or before)[0]][0]]
-        place = around[0], around[-1]
+
+    def add(place: tuple[int, int], node: Node) -> None:
         known = places.get(place, Node("", 0.0, 0))
         places[place] = Node("", known.ms + node.ms, known.clocks + node.clocks)
+
+    before: int | None = None
+    waiting: list[Node] = []
+    for node in nodes:
+        units = [int(unit) for unit in UNIT.findall(node.name)]
+        if not units:
+            waiting.append(node)
+            continue
+        for one in waiting:
+            add((units[0] if before is None else before, units[0]), one)
+        add((units[0], units[-1]), node)
+        before, waiting = units[-1], []
+    for one in waiting:
+        add((before or 0, before or 0), one)
     return places
 
 

@@ -67,6 +67,7 @@ class Runtime(ABC):
             that composes the units. Otherwise finished networks can only be measured in it.
         needs_eager_units: Whether a profile times units operator by operator, and the whole network in this runtime.
         isolated: Whether networks run in a process of their own, where every timed pass follows another of the same.
+        fuses_units: Whether operators of neighbouring units run as one, so that a gate changes the units around it.
         builds_slowly: Whether a network takes so long to get ready that a profile should do with few of them.
         waits_for_data: Whether the host may look at data while a network runs, to decide what runs next.
     """
@@ -79,6 +80,7 @@ class Runtime(ABC):
     needs_eager_units: ClassVar[bool] = True
     waits_for_data: ClassVar[bool] = True
     isolated: ClassVar[bool] = False
+    fuses_units: ClassVar[bool] = False
     builds_slowly: ClassVar[bool] = False
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from autogate.surgery.compact_network import UNIT, compact_form, script_decisions
 from autogate.surgery.dense_check import check_dense
 from autogate.surgery.head_switch import run_heads
-from autogate.surgery.policies import canonical, training_knobs
+from autogate.surgery.policies import canonical, decides_on_data, training_knobs
 from autogate.surgery.sliced_layers import Selected, selections
 from autogate.surgery.training_network import attach_gates, by_path, dense_parts, gate_path, site_at, training_form
 from autogate.surgery.weights import pack, restore_compact, restore_gates, unpack
@@ -16,6 +16,7 @@ __all__ = [
     "canonical",
     "check_dense",
     "compact_form",
+    "decides_on_data",
     "dense_parts",
     "gate_path",
     "pack",

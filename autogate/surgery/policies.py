@@ -10,6 +10,11 @@ from autogate.policy import Gate, GeneValue, Policy, knob_key
 from autogate.records import Site
 
 
+def decides_on_data(policy: Policy) -> bool:
+    """Whether a gate picks by what it reads; a network without such a gate can be written for batches of any size."""
+    return any(not get_family(gate.family).is_static for _, gate in policy)
+
+
 def canonical(policy: Policy, sites: Mapping[str, Site], *, strict: bool = False) -> Policy:
     """Return the canonical form of ``policy``; two policies that do the same have the same form.
 

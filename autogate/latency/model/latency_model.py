@@ -98,7 +98,7 @@ class LatencyModel:
 
     def _kinds(self, policy: Policy) -> Counter[Kind]:
         """Count the gates of each kind, in runtimes that fuse operators of several units."""
-        if get_runtime(self.profile.setting.runtime).isolated:
+        if get_runtime(self.profile.setting.runtime).fuses_units:
             return Counter((gate.family, self.network.sites[site].kind) for site, gate in policy)
         return Counter()
 

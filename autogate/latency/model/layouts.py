@@ -36,6 +36,10 @@ class Entry:
     from_plain_ms: float | np.ndarray = 0.0
     leaves: int | np.ndarray = -1
 
+    def at(self, where: np.ndarray) -> Entry:
+        """Return what comes before it for some of the policies, or for one several times, by their positions."""
+        return Entry(*(np.asarray(field)[where] for field in (self.from_own_ms, self.from_plain_ms, self.leaves)))
+
 
 NO_ENTRY = Entry()
 
@@ -103,9 +107,7 @@ class LayoutChanges:
                         best, better = now, True
                     else:
                         sides[name] = not sides[name]
-        self._costs = {
-            place: float(np.median(found)) for place, found in self._changes().items() if isinstance(place, tuple)
-        }
+        self._costs = {place: float(np.median(found)) for place, found in self._changes().items() if place is not None}
 
     @property
     def known(self) -> bool:

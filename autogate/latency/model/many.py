@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -119,7 +120,7 @@ class _UnitTimes:
         self.marks = {site: rng.integers(0, 2**63, len(its), dtype=np.int64) for site, its in self.gates.items()}
         self.seen = np.zeros(0, dtype=np.int64)
         self.device_ms, self.host_ms, self.waits = np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)
-        self.entries: list[Entry] = []
+        self.entry = NO_ENTRY
 
     def look_up(
         self, at: Mapping[str, np.ndarray], model: LatencyModel
@@ -144,19 +145,12 @@ class _UnitTimes:
             self.device_ms = np.concatenate([self.device_ms, [one.device_ms for one in found]])[order]
             self.host_ms = np.concatenate([self.host_ms, [one.host_ms for one in found]])[order]
             self.waits = np.concatenate([self.waits, [one.waits for one in found]])[order]
-            both = [*self.entries, *(one.entry for one in found)]
-            self.entries = [both[i] for i in order]
+            self.entry = _joined(self.entry, [one.entry for one in found], order)
             where = self._where(mark)
-        entry = self._entry(where)
+        entry = self.entry if self.entry is NO_ENTRY else self.entry.at(where)
         if not self.host_ms.any():
             return self.device_ms[where], 0.0, False, entry
         return self.device_ms[where], self.host_ms[where], self.waits[where], entry
-
-    def _entry(self, where: np.ndarray) -> Entry:
-        if all(one is NO_ENTRY for one in self.entries):
-            return NO_ENTRY
-        fields = zip(*((one.from_own_ms, one.from_plain_ms, one.leaves) for one in self.entries), strict=True)
-        return Entry(*(np.array(field)[where] for field in fields))
 
     def _where(self, mark: np.ndarray) -> np.ndarray:
         """Return the position of each combination among those seen; -1 where it is new."""
@@ -168,3 +162,16 @@ class _UnitTimes:
     def _work_out(self, row: int, at: Mapping[str, np.ndarray], model: LatencyModel) -> FormTime:
         present = {site: its[int(at[site][row])] for site, its in self.gates.items()}
         return model.open_time(self.unit, Policy({site: gate for site, gate in present.items() if gate is not None}))
+
+
+def _joined(known: Entry, more: Sequence[Entry], order: np.ndarray) -> Entry:
+    """Return what comes before a unit in the combinations known and in more of them, in a new order.
+
+    It is nothing for all of them if no combination has anything.
+    """
+    if known is NO_ENTRY and all(one is NO_ENTRY for one in more):
+        return NO_ENTRY
+    columns = zip(*(dataclasses.astuple(one) for one in more), strict=True)
+    before = np.full(len(order) - len(more), 0)
+    parts = dataclasses.astuple(known) if known is not NO_ENTRY else (before, before, before - 1)
+    return Entry(*(np.concatenate([part, column])[order] for part, column in zip(parts, columns, strict=True)))

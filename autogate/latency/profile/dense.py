@@ -30,7 +30,6 @@ def dense_times_ms(
     seconds: float,
     *,
     hard_limit_s: float = math.inf,
-    settle: Callable[[], None] = lambda: None,
     instruments: Instruments = REAL,
 ) -> list[float]:
     """Return the median time of the dense network in each of several settings of one runtime, in milliseconds.
@@ -40,7 +39,6 @@ def dense_times_ms(
         settings: How to run it; all but the layout are alike.
         seconds: Time for the passes of all, or for a few of each if these take longer.
         hard_limit_s: Time that must not be exceeded, building included.
-        settle: Called when the networks are built, before they run.
         instruments: What to measure with.
 
     Raises:
@@ -52,7 +50,6 @@ def dense_times_ms(
     for setting in settings:
         module = prepare(compact_form(network, DENSE, {}), setting)
         subjects.append(instruments.timed(module, random_input(network.input_shape, setting), setting))
-    settle()
     with instruments.exclusive(settings[0]):
         passes = interleave(
             subjects,

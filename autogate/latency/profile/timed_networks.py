@@ -49,6 +49,7 @@ class TimedNetwork:
         compact = _compact(network, planned, setting)
         x = random_input(network.input_shape, setting)
         self.keys = keys_of(units, planned.policy, planned.decisions, planned.executors)
+        self.entries = dict(entries(self.keys))
         executed = operators_by_unit(compact, x)
         self.macs = sum(one.macs for operators in executed.values() for one in operators) // setting.batch_size
         self.forms = {key: UnitForm(key, executed.get(i, ())) for i, key in enumerate(self.keys) if key != REMOVED}
@@ -73,14 +74,12 @@ class TimedNetwork:
 
     def _pass(self, times: UnitTimes) -> Pass:
         """Return a pass in which the time before a unit is its own, unless layouts change there."""
-        apart = {index for index, _ in entries(self.keys)}
         units_ms = dict(times.units_ms)
         for index, ms in times.entries_ms.items():
-            if index not in apart:
+            if index not in self.entries:
                 units_ms[index] = units_ms.get(index, 0.0) + ms
-        return Pass(
-            times.whole_ms, units_ms, entries_ms={index: times.entries_ms.get(index, 0.0) for index in sorted(apart)}
-        )
+        entries_ms = {index: times.entries_ms.get(index, 0.0) for index in self.entries}
+        return Pass(times.whole_ms, units_ms, entries_ms=entries_ms)
 
 
 def _compact(network: Network, planned: PlannedNetwork, setting: Setting) -> fx.GraphModule:
@@ -205,9 +204,9 @@ def samples_of(
             median, iqr = median_iqr(unit_ms)
             host_ms = float(np.median([one.host_ms.get(index, 0.0) for one in passes]))
             units.append(UnitSample(key, median, iqr, kept, number, host_ms))
-        for index, key in entries(subject.keys) if passes[0].entries_ms else ():
-            entry_ms = undisturbed.of(row, np.array([one.entries_ms.get(index, 0.0) for one in passes]))
-            units.append(UnitSample(key, *median_iqr(entry_ms), kept, number))
+        for index in passes[0].entries_ms:
+            entry_ms = undisturbed.of(row, np.array([one.entries_ms[index] for one in passes]))
+            units.append(UnitSample(subject.entries[index], *median_iqr(entry_ms), kept, number))
         times = undisturbed.of(row, whole_ms[row])
         median, iqr = median_iqr(times)
         policy = subject.planned.policy.to_json()

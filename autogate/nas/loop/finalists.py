@@ -7,7 +7,6 @@ from dataclasses import replace
 from torch import nn
 
 from autogate.errors import TrainingError
-from autogate.gates import get_family
 from autogate.goals import energy_excess, judge
 from autogate.latency.hardware import noise_sources_of
 from autogate.nas.evaluating import Trained, TrainingEvaluator
@@ -27,7 +26,7 @@ from autogate.resources import (
     realisable_macs,
 )
 from autogate.runtimes import CALIBRATION_IMAGES, INT8, QuantisedNetwork
-from autogate.surgery import attach_gates, compact_form, pack, training_form
+from autogate.surgery import attach_gates, compact_form, decides_on_data, pack, training_form
 from autogate.system import HostLoad
 from autogate.training import Fidelity, clone
 
@@ -157,7 +156,7 @@ class FinalStage:
             test_accuracy, _ = backend.score(form, task.data.test, "test", device=task.trainer)
             return trained.val_accuracy, test_accuracy
         compact = compact_form(trained.network, policy, trained.gates, plan=plan).cpu()
-        any_batch = all(get_family(gate.family).is_static for _, gate in policy)
+        any_batch = not decides_on_data(policy)
         images = task.data.train.first_images(CALIBRATION_IMAGES)
         deployed = QuantisedNetwork(compact, setting, images, None if any_batch else setting.batch_size)
         val_accuracy, _ = backend.score(deployed, task.data.val, "val", device=task.trainer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import torch
 
@@ -81,8 +80,8 @@ def _timed(
             return RuntimeTime(name, reason=f"it has no layout {config.layout}")
         here = config.model_copy(update={"runtime": name})
         settings = [setting_for(here, device, layout) for layout in layouts]
-        seconds, settle = _SECONDS * len(layouts), partial(time.sleep, _SETTLE_S)
-        times_ms = dense_times_ms(network, settings, seconds, settle=settle, instruments=instruments)
+        time.sleep(_SETTLE_S)
+        times_ms = dense_times_ms(network, settings, _SECONDS * len(layouts), instruments=instruments)
     except DeviceError as error:
         return RuntimeTime(name, reason=one_line(error))
     fastest_ms = min(times_ms)

@@ -132,6 +132,21 @@ def test_inputs_are_sent_once_and_forgotten_with_their_tensor(tmp_path: Path) ->
         assert len(list(Path(process.folder.name).iterdir())) == 1  # what it printed
 
 
+def test_a_process_ends_at_once_when_nobody_refers_to_it_whatever_it_was_sent(tmp_path: Path) -> None:
+    write_onnx(Net().eval(), noise(), tmp_path / "net.onnx")
+    before, x = set(psutil.Process().children()), noise()
+    gc.collect()
+    gc.disable()
+    try:
+        network = IsolatedNetwork(IsolatedProcess("onnxruntime", 1), tmp_path / "net.onnx")
+        network(x)
+        assert len(set(psutil.Process().children()) - before) == 1
+        del network
+        assert set(psutil.Process().children()) == before
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_fails_there_is_told_in_a_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"no network")

@@ -56,3 +56,5 @@ def test_nodes_find_their_place_by_their_names_or_by_those_around_them() -> None
         (2, 13): (16.0, 1),
         (13, 13): (96.0, 5),
     }
+    # Of a network of one unit, or of nodes that a runtime gave names of its own, all are the first unit's.
+    assert by_place(nodes[:1]) == {(0, 0): Node("", 1.0, 1)}
