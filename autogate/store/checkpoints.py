@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+import hashlib
+
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from autogate.store import tables
-from autogate.store.artifacts import Artifacts
+from autogate.store.artifacts import Artifacts, artifact_row
 from autogate.store.retries import retry_on_disconnect
 from autogate.store.session import now_utc
 
@@ -37,29 +40,45 @@ class Checkpoints(Artifacts):
         Raises:
             StudyError: If the study was deleted meanwhile.
         """
-        artifact = self.add_artifact(KIND, content)
-        row = tables.Checkpoint(slot=slot, study=study, artifact=artifact, images=images, saved_utc=now_utc())
+        sha256 = hashlib.sha256(content).hexdigest()
+        new, store = not self._known(sha256), self._store()
+        row = tables.Checkpoint(slot=slot, study=study, artifact=sha256, images=images, saved_utc=now_utc())
         try:
+            # One transaction: a process that is killed leaves no state that nothing refers to.
             with self.session() as session, session.begin():
+                if new:
+                    store.write(session, artifact_row(KIND, sha256, content), content)
                 before = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
                 session.merge(row)
+                session.flush()
+                file = None if before in {None, sha256} else self._delete_unused(session, before)
         except IntegrityError as error:
+            if new and self._known(sha256):  # a training that lost its lease, and lives, came to the same state
+                return
             raise self._refused(study, error) from None
-        if before is not None and before != artifact:
-            self._delete_unused(before)
+        if file is not None:
+            self._delete_file(file)
+
+    def end_checkpoint(self, slot: str) -> None:
+        """Remove the state of a finished training."""
+        self._end(tables.Checkpoint.slot == slot)
+
+    def end_checkpoints(self, study: str) -> None:
+        """Remove the states of all trainings of a finished study, those that died on the way included."""
+        self._end(tables.Checkpoint.study == study)
 
     @retry_on_disconnect
-    def end_checkpoints(self, slot: str) -> None:
-        """Remove the state of a finished training."""
+    def _end(self, which: ColumnElement[bool]) -> None:
         with self.session() as session, session.begin():
-            artifact = session.scalar(select(tables.Checkpoint.artifact).where(tables.Checkpoint.slot == slot))
-            session.execute(delete(tables.Checkpoint).where(tables.Checkpoint.slot == slot))
-        if artifact is not None:
-            self._delete_unused(artifact)
+            artifacts = session.scalars(select(tables.Checkpoint.artifact).where(which)).all()
+            session.execute(delete(tables.Checkpoint).where(which))
+            files = [self._delete_unused(session, artifact) for artifact in artifacts]
+        for file in files:
+            if file is not None:
+                self._delete_file(file)
 
-    def _delete_unused(self, artifact: str) -> None:
-        with self.session() as session:
-            used = session.scalar(select(tables.Checkpoint.slot).where(tables.Checkpoint.artifact == artifact).limit(1))
-            there = session.get(tables.Artifact, artifact) is not None
-        if used is None and there:
-            self.delete_artifact(artifact)
+    def _delete_unused(self, session: Session, artifact: str) -> tables.Artifact | None:
+        """Delete a state in a transaction, unless a training refers to it; return the row that names its file."""
+        c = tables.Checkpoint
+        used = session.scalar(select(c.slot).where(c.artifact == artifact).limit(1))
+        return None if used is not None else self._delete_row(session, artifact)

@@ -44,7 +44,7 @@ class StoreCheckpointer:
 
     def end(self) -> None:
         """Remove the state: the training is over."""
-        self._store.end_checkpoints(self._slot)
+        self._store.end_checkpoint(self._slot)
 
 
 def _seconds() -> float:

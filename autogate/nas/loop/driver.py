@@ -300,7 +300,7 @@ class Driver:
         """Remove a trial's job, and how far its training came: nobody is to go on with it."""
         if (job := self.store.find_job(trial.key)) is not None:
             self.store.end_job(job.id)
-        self.store.end_checkpoints(slot_of(trial.key))
+        self.store.end_checkpoint(slot_of(trial.key))
 
     def _reject(self, number: int, policy: Policy, reason: str, start_s: float) -> None:
         self._keep(self._record(number, "rejected", policy, None, self.latency.predict(policy), reason, start_s))

@@ -83,6 +83,7 @@ def run_search(run: StudyRun, task: Task, backend: TrainingBackend, sampler: Bas
             driver = make_driver(context, evaluator, sensitivity, limits, measurer, sampler)
             _drive(driver, executor)
         _finish(context, evaluator, executor)
+    store.end_checkpoints(run.name)
     run.update(lambda facts: replace(facts, ended=True))
 
 

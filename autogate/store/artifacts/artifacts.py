@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from autogate.errors import StorageError
 from autogate.store import tables
@@ -33,11 +34,10 @@ class Artifacts(Database):
         sha256 = hashlib.sha256(content).hexdigest()
         if self._known(sha256):
             return sha256
-        row = tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content), path=None)
         store = self._store()
         try:
             with self.session() as session, session.begin():
-                store.write(session, row, content)
+                store.write(session, artifact_row(kind, sha256, content), content)
         except IntegrityError:
             if not self._known(sha256):
                 raise
@@ -76,14 +76,10 @@ class Artifacts(Database):
 
     def delete_artifact(self, sha256: str, *, keep_file: bool = False) -> None:
         """Remove weights that nothing refers to; ``keep_file`` if another database may refer to their file."""
-        row = self._row(sha256)
         with self.session() as session, session.begin():
-            if row is not None and row.path is None:
-                self._store_of(row).delete(session, row)
-            session.delete(session.get_one(tables.Artifact, sha256))
-        if row is not None and row.path is not None and not keep_file:
-            with self.session() as session:
-                self._store_of(row).delete(session, row)
+            row = self._delete_row(session, sha256)
+        if row is not None and not keep_file:
+            self._delete_file(row)
 
     def artifacts_url(self) -> str | None:
         """Return the URL that was given for the weights, or None."""
@@ -121,6 +117,21 @@ class Artifacts(Database):
         store = self._store()
         return default_artifact_folder(self.engine.url) if isinstance(store, RowArtifacts) else store
 
+    def _delete_row(self, session: Session, sha256: str) -> tables.Artifact | None:
+        """Delete weights, but for their file, in a transaction; return the row that names the file, if there is one."""
+        row = session.get(tables.Artifact, sha256)
+        if row is None:  # another process was first
+            return None
+        if row.path is None:
+            self._store_of(row).delete(session, row)
+        session.delete(row)
+        session.flush()
+        return None if row.path is None else row
+
+    def _delete_file(self, row: tables.Artifact) -> None:
+        with self.session() as session:
+            self._store_of(row).delete(session, row)
+
     def _known(self, sha256: str) -> bool:
         row = self._row(sha256)
         if row is None or row.path is None:
@@ -135,6 +146,11 @@ class Artifacts(Database):
             if row is not None:
                 session.expunge(row)
             return row
+
+
+def artifact_row(kind: str, sha256: str, content: bytes) -> tables.Artifact:
+    """Return a row for weights that are not stored yet."""
+    return tables.Artifact(sha256=sha256, kind=kind, size_bytes=len(content), path=None)
 
 
 def default_artifact_folder(url: URL) -> FolderArtifacts:

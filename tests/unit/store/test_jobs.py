@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from autogate.errors import StorageError, StudyError
 from autogate.policy import Gate, Policy
@@ -214,10 +217,40 @@ def test_checkpoints_replace_each_other_and_go_at_the_end(anywhere: str) -> None
     store.save_checkpoint("other", "one", b"most", 5)
     assert store.checkpoint("slot") == b"most"
     assert len(store.artifacts()) == 1
-    store.end_checkpoints("slot")
+    store.end_checkpoint("slot")
     assert store.checkpoint("slot") is None
     assert store.checkpoint("other") == b"most"
-    store.end_checkpoints("other")
+    store.end_checkpoint("other")
+    assert store.artifacts() == {}
+
+
+def test_whoever_is_killed_while_it_stores_a_checkpoint_leaves_none_unreferred_to(anywhere: str) -> None:
+    store = opened(anywhere)
+    store.save_checkpoint("slot", "one", b"first", 10)
+    for statement in itertools.count():
+        killed = Store(anywhere)
+        left = iter(range(statement))
+
+        def kill(*_: object, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        event.listen(killed.engine, "before_cursor_execute", kill)
+        event.listen(killed.engine, "commit", kill)
+        try:
+            killed.save_checkpoint("slot", "one", f"state {statement}".encode(), 10)
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        finally:
+            killed.engine.dispose()
+        assert len(store.artifacts()) == 1
+        assert store.checkpoint("slot") in {b"first", f"state {statement}".encode()}
+    assert statement > 5
+    assert store.checkpoint("slot") == f"state {statement}".encode()
+    store.save_checkpoint("of the dead", "one", b"half", 5)
+    store.end_checkpoints("one")
     assert store.artifacts() == {}
 
 

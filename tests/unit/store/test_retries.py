@@ -92,6 +92,7 @@ def test_which_errors_are_drops(postgres: str) -> None:
 def test_a_dropped_connection_is_replaced(postgres: str) -> None:
     store = Store(postgres, create=True)
     store.create_study("one", some_config())
-    execute(postgres, "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+    others = "datname = current_database() and pid <> pg_backend_pid()"
+    execute(postgres, f"select pg_terminate_backend(pid) from pg_stat_activity where {others}")  # noqa: S608
     store.update_facts("one", lambda facts: replace(facts, short_floor=0.5))
     assert store.study("one").facts.short_floor == 0.5
