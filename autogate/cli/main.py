@@ -48,6 +48,7 @@ def main() -> None:
         for name in ("SIGTERM", "SIGHUP"):
             if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
+        sys.unraisablehook = _interrupt_again
     try:
         with _shown_warnings():
             code = app(sys.argv[1:] or ["--help"], prog_name="autogate", standalone_mode=False)
@@ -73,6 +74,16 @@ def main() -> None:
     if code == INTERRUPTED:  # typer turns the interruption itself into this code
         _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Deliver an interruption once more that came while Python cleared an object away, where none can be raised."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 @contextmanager
