@@ -7,22 +7,34 @@ ascent, and the ramps of Targeted Dropout (for-ai/TD), in which a target is drop
 rounding and tie handling; that the mask comes after a pooling layer where one follows, and that what is kept in
 training is not scaled up; the form of ratio ascent, in which each gate ascends from 0.1 in steps of 0.05 of equal
 length, so that all reach their ratios together; that a layer's MACs shrink by both shares, and that the compact form
-gathers a slice of the weights per image. Strips of columns and the order of the two masks are choices of this
-implementation, and so is that a map read by a linear layer, such as the last of VGG, has no gate. With several images
-the outputs that kept columns reach differ between them, so that one executor alone is there for columns.
+gathers a slice of the weights per image. Strips of columns, groups of channels and the order of the two masks are
+choices of this implementation, and so is that a map read by a linear layer, such as the last of VGG, has no gate. With
+several images the outputs that kept columns reach differ between them, so that one executor alone is there for columns.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, kept_count, soften, top_k_mask
-from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, Chosen, GatheredConv
-from autogate.gates.gene import TARGETED_DROPOUT, Gene
+from autogate.gates.family import (
+    CompactEditor,
+    DenseParts,
+    Family,
+    Knobs,
+    TrainingGate,
+    indivisible_reason,
+    kept_count,
+    soften,
+    top_k_mask,
+)
+from autogate.gates.gathered_channels import ChannelGatheredConv, channel_executors
+from autogate.gates.gathered_columns import COLUMN_EXECUTORS, ColumnGatheredConv
+from autogate.gates.gathered_conv import Chosen
+from autogate.gates.gene import GRANULARITY, TARGETED_DROPOUT, Gene
 from autogate.gates.registry import register_family
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
@@ -68,17 +80,25 @@ class Selection:
         column_ratio: Share of the columns left out.
         strip: Columns side by side that are kept or left out together; it divides the map's width.
         channels_first: Whether columns are judged by the kept channels only.
+        granularity: Neighbouring channels that are kept or left out together; it divides the map's channels.
     """
 
     channel_ratio: float
     column_ratio: float
     strip: int = 1
     channels_first: bool = False
+    granularity: int = 1
+
+    def kept_groups(self, channels: int) -> int | None:
+        """Number of groups of channels kept; None if all are."""
+        groups = channels // self.granularity
+        kept = kept_count(groups, self.channel_ratio)
+        return None if kept == groups else kept
 
     def kept_channels(self, channels: int) -> int | None:
         """Number of channels kept; None if all are."""
-        kept = kept_count(channels, self.channel_ratio)
-        return None if kept == channels else kept
+        groups = self.kept_groups(channels)
+        return None if groups is None else groups * self.granularity
 
     def kept_strips(self, height: int, width: int) -> int | None:
         """Number of strips kept; None if all are."""
@@ -91,15 +111,21 @@ class Selection:
         attention = column_attention(value)
         return attention if self.strip == 1 else attention.view(len(value), -1, self.strip).mean(dim=2)
 
+    def group_attention(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each group of channels, ``[N, C, H, W] -> [N, C / granularity]``."""
+        attention = channel_attention(value)
+        return attention if self.granularity == 1 else attention.view(len(value), -1, self.granularity).mean(dim=2)
+
     def __call__(self, value: torch.Tensor) -> Chosen:
-        """Return kept channels ``[N, k]`` and kept columns ``[N, m]`` of a map ``[N, C, H, W]``."""
+        """Return kept groups of channels ``[N, k]`` and kept columns ``[N, m]`` of a map ``[N, C, H, W]``."""
         _, c, h, w = value.shape
         channels = columns = None
-        if (k := self.kept_channels(c)) is not None:
-            attention = channel_attention(value)
+        if (k := self.kept_groups(c)) is not None:
+            attention = self.group_attention(value)
             channels = attention.topk(k, dim=1).indices
             if self.channels_first:
-                value = value * top_k_mask(attention, k)[:, :, None, None]
+                mask = top_k_mask(attention, k).repeat_interleave(self.granularity, dim=1)
+                value = value * mask[:, :, None, None]
         if (k := self.kept_strips(h, w)) is not None:
             strips = self.strip_attention(value).topk(k, dim=1).indices
             columns = (strips[:, :, None] * self.strip + torch.arange(self.strip, device=value.device)).flatten(1)
@@ -141,8 +167,9 @@ class AttentionMask(TrainingGate):
         mask = value.new_ones(1, 1, 1, 1)
         with torch.no_grad():
             judged = value
-            if (k := selection.kept_channels(c)) is not None:
-                mask = soften(top_k_mask(channel_attention(value), k), dropout).view(n, c, 1, 1)
+            if (k := selection.kept_groups(c)) is not None:
+                groups = soften(top_k_mask(selection.group_attention(value), k), dropout)
+                mask = groups.repeat_interleave(selection.granularity, dim=1).view(n, c, 1, 1)
                 if selection.channels_first:
                     judged = value * mask
             if (k := selection.kept_strips(h, w)) is not None:
@@ -159,7 +186,7 @@ class AttentionMask(TrainingGate):
         channel_ratio, column_ratio = (
             share * self._ascended(ratio) for ratio in (self.selection.channel_ratio, self.selection.column_ratio)
         )
-        return Selection(channel_ratio, column_ratio, self.selection.strip, self.selection.channels_first), dropout
+        return replace(self.selection, channel_ratio=channel_ratio, column_ratio=column_ratio), dropout
 
     def _ascended(self, ratio: float) -> float:
         steps = math.ceil((ratio - _ASCENT_START) / _ASCENT_STEP - _EPS)
@@ -191,22 +218,25 @@ class Antidote(Family):
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
         """``channel_ratio`` and ``column_ratio``: shares left out; ``strip``: columns that stay or go together.
 
-        ``order``: whether columns are judged by all channels, or by the kept ones only.
+        ``order``: whether columns are judged by all channels, or by the kept ones only. ``granularity``: neighbouring
+        channels that stay or go together, by their mean.
         """
         return (
             Gene("channel_ratio", 0.0, low=0.0, high=0.97, prunes=True),
             Gene("column_ratio", 0.0, low=0.0, high=0.97, prunes=True),
             Gene("strip", 1, low=1, high=64),
             Gene("order", "both", choices=("both", "channels_first")),
+            GRANULARITY,
         )
 
     def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
-        """Channels, columns, and both in either order."""
+        """Channels, alone and in groups, columns, and both in either order."""
         return (
             {"channel_ratio": 0.3},
+            {"channel_ratio": 0.5, "granularity": 4},
             {"column_ratio": 0.5},
             {"channel_ratio": 0.5, "column_ratio": 0.25},
-            {"channel_ratio": 0.5, "column_ratio": 0.5, "strip": 2, "order": "channels_first"},
+            {"channel_ratio": 0.5, "column_ratio": 0.5, "strip": 2, "order": "channels_first", "granularity": 2},
         )
 
     def fill(self, site: Site, gate: Gate) -> Gate:
@@ -216,16 +246,17 @@ class Antidote(Family):
         channels, columns = self._counts(site, filled)
         if channels is None:
             genes |= {"channel_ratio": 0.0, "order": "both"}
+            genes.pop(GRANULARITY.name, None)
         if columns is None:
             genes |= {"column_ratio": 0.0, "strip": 1, "order": "both"}
         return Gate(self.name, genes)
 
     def invalid_reason(self, site: Site, gate: Gate) -> str | None:
-        """Strips must fill each row."""
-        width, strip = site.shape[2], int(gate.genes["strip"])
-        if width % strip:
-            return f"strip={strip} does not divide the map's width of {width}"
-        return None
+        """Strips must fill each row, and groups the channels."""
+        selection, width = _selection(gate), site.shape[2]
+        if width % selection.strip:
+            return f"strip={selection.strip} does not divide the map's width of {width}"
+        return indivisible_reason(site, gate)
 
     def is_open(self, site: Site, gate: Gate) -> bool:
         """Two ratios that leave nothing out change nothing."""
@@ -239,12 +270,14 @@ class Antidote(Family):
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
         """Let the consumer gather."""
         executor = editor.executor(site.name) or self.executors(site, gate, batch_size=1)[0]
-        editor.replace_consumer(site.name, lambda conv: GatheredConv(conv, _selection(gate), executor))
+        selection = _selection(gate)
+        gathered = ColumnGatheredConv if executor in COLUMN_EXECUTORS else ChannelGatheredConv
+        editor.replace_consumer(site.name, lambda conv: gathered(conv, selection, executor, selection.granularity))
 
     def executors(self, site: Site, gate: Gate, batch_size: int) -> tuple[str, ...]:
-        """Gather per image, or multiply matrices; where columns go, scatter what is kept or compute what it reaches."""
+        """Gather per image in one of two ways; where columns go, scatter what is kept or compute what it reaches."""
         if self._counts(site, gate)[1] is None:
-            return CHANNEL_EXECUTORS
+            return channel_executors(site.consumer.stride)
         # How many outputs are reached depends on the image.
         return COLUMN_EXECUTORS if batch_size == 1 else COLUMN_EXECUTORS[:1]
 
@@ -269,4 +302,5 @@ def _selection(gate: Gate) -> Selection:
         float(genes["column_ratio"]),
         int(genes["strip"]),
         genes["order"] == "channels_first",
+        int(genes.get(GRANULARITY.name, 1)),
     )

@@ -13,7 +13,7 @@ from torch import nn
 
 from autogate.errors import PolicyError
 from autogate.gates.float32 import in_float32
-from autogate.gates.gene import Gene
+from autogate.gates.gene import GRANULARITY, Gene
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
@@ -218,6 +218,8 @@ class Family(ABC):
     def fill(self, site: Site, gate: Gate) -> Gate:
         """Return ``gate`` with every gene present and checked; genes without effect take their defaults.
 
+        A silent gene at its default is left out.
+
         Raises:
             PolicyError: If the family does not fit the site, or a gene is unknown or out of range.
         """
@@ -229,7 +231,8 @@ class Family(ABC):
             known = ", ".join(genes) or "none"
             raise PolicyError(f"{where}: unknown gene {unknown[0]!r}; known genes: {known}")
         values = {name: gene.check(gate.genes.get(name, gene.default), where) for name, gene in genes.items()}
-        return Gate(self.name, values)
+        silent = {name for name, gene in genes.items() if gene.silent and values[name] == gene.default}
+        return Gate(self.name, {name: value for name, value in values.items() if name not in silent})
 
     def complete(self, site: Site, gate: Gate) -> Gate:
         """Return the filled gate.
@@ -295,6 +298,14 @@ class Family(ABC):
     def extra_macs(self, site: Site, gate: Gate) -> int:
         """Return the MACs per image of the gate itself."""
         return 0
+
+
+def indivisible_reason(site: Site, gate: Gate) -> str | None:
+    """Return why groups of channels do not fill the site's, or None if they do."""
+    granularity = int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))
+    if site.channels % granularity == 0:
+        return None
+    return f"granularity={granularity} does not divide the map's {site.channels} channels"
 
 
 def kept_count(total: int, ratio: float) -> int:

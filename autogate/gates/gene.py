@@ -19,6 +19,8 @@ class Gene:
         high: Largest value allowed, for numbers.
         choices: Values allowed, for text.
         prunes: Whether the value is a share that is left out.
+        silent: Whether a complete gate does not name it at its default: policies from before the gene was there keep
+            their digests.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Gene:
     high: float | None = None
     choices: tuple[str, ...] = ()
     prunes: bool = False
+    silent: bool = False
 
     def check(self, value: GeneValue, where: str) -> GeneValue:
         """Return ``value`` in the gene's own type.
@@ -60,3 +63,6 @@ def _shown(value: float) -> str:
 
 TARGETED_DROPOUT = Gene("targeted_dropout", 1.0, low=0.0, high=1.0)
 """Probability with which a training step really drops what the gate drops in evaluation."""
+
+GRANULARITY = Gene("granularity", 1, low=1, high=1024, silent=True)
+"""Neighbouring channels of a map that are chosen together, per input: gathering runs of memory pays sooner."""

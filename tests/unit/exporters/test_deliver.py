@@ -50,7 +50,7 @@ def deliverable(
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("ratios", "executor"), [("column_ratio", "halo"), ("channel_ratio", "unfolded")])
+@pytest.mark.parametrize(("ratios", "executor"), [("column_ratio", "halo"), ("channel_ratio", "transposed")])
 def test_planned_executors_are_delivered(ratios: str, executor: str, tmp_path: Path) -> None:
     policy = Policy({MAP: Gate("antidote", {ratios: 0.6})})
     item = deliverable(policy, plan={MAP: executor})

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from autogate.gates import antidote, get_family
 from autogate.gates.antidote import AttentionMask, Selection, ascending_ratio, targeted_ramp
-from autogate.gates.gathered_conv import CHANNEL_EXECUTORS, COLUMN_EXECUTORS, GatheredConv
+from autogate.gates.gathered_channels import ChannelGatheredConv
+from autogate.gates.gathered_columns import COLUMN_EXECUTORS, ColumnGatheredConv
+from autogate.gates.gathered_conv import GatheredConv
 from autogate.models import load_model
 from autogate.policy import Gate, Policy
 from autogate.sites import find_sites
@@ -23,7 +25,11 @@ from tests.support.networks import forms_of, images, known_network
 SITE = "map:layer1.0.conv1"
 # For maps of 8 channels, 9 rows and 12 columns.
 SELECTIONS_AND_EXECUTORS = [
-    *((Selection(0.4, 0.0), executor) for executor in CHANNEL_EXECUTORS),
+    *(
+        (Selection(0.4, 0.0, granularity=granularity), executor)
+        for executor in ("grouped", "unfolded", "transposed")
+        for granularity in (1, 2)
+    ),
     *(
         (selection, executor)
         for selection in (
@@ -31,6 +37,7 @@ SELECTIONS_AND_EXECUTORS = [
             Selection(0.6, 0.5),
             Selection(0.6, 0.5, strip=4),
             Selection(0.6, 0.5, strip=3, channels_first=True),
+            Selection(0.6, 0.5, granularity=2, channels_first=True),
             Selection(0.9, 0.97),
         )
         for executor in COLUMN_EXECUTORS
@@ -47,6 +54,8 @@ class TestAntidote(FamilySuite):
         (SITE, {"column_ratio": "half"}, "column_ratio must be a number"),
         (SITE, {"column_ratio": 0.5, "strip": 5}, "strip=5 does not divide the map's width of 32"),
         (SITE, {"column_ratio": 0.5, "channel_ratio": 0.5, "order": "last"}, "order must be one of"),
+        (SITE, {"channel_ratio": 0.5, "granularity": 5}, "granularity=5 does not divide the map's 16 channels"),
+        (SITE, {"channel_ratio": 0.5, "granularity": 0}, "granularity must be in [1, 1024], not 0"),
     ]
     unfit = ("resnet20", "block:layer1.1", "antidote stands at map sites only")
 
@@ -130,6 +139,9 @@ class TestAntidote(FamilySuite):
             (3, 1, 2, 2),
             ((1, 3), 1, (0, 1), 1),
             (3, 3, 0, 1),
+            (1, 1, 1, 1),
+            ((1, 3), 1, (2, 1), 1),
+            (3, 1, 0, 2),
         ],
     )
     @pytest.mark.parametrize(("selection", "executor"), SELECTIONS_AND_EXECUTORS)
@@ -143,9 +155,13 @@ class TestAntidote(FamilySuite):
         executor: str,
         bias: bool,
     ) -> None:
+        if executor == "transposed" and stride != 1:
+            return  # nobody is offered it
         torch.manual_seed(0)
         conv = nn.Conv2d(8, 6, kernel, stride, padding, dilation, bias=bias).double()
-        gathered, mask = GatheredConv(conv, selection, executor), AttentionMask(selection).eval()
+        kind = ColumnGatheredConv if executor in COLUMN_EXECUTORS else ChannelGatheredConv
+        gathered = kind(conv, selection, executor, selection.granularity)
+        mask = AttentionMask(selection).eval()
         for batch in (1, 3):
             value = torch.rand(batch, 8, 9, 12, dtype=torch.float64)
             torch.testing.assert_close(gathered(value), conv(mask(value, value)))
@@ -157,6 +173,22 @@ class TestAntidote(FamilySuite):
         assert (kept.all(dim=3) == kept.any(dim=3)).all()
         means = value.mean(dim=1).view(5, 8, 4).mean(dim=2)
         assert torch.equal(kept.any(dim=3).flatten(1), torch.zeros(5, 8).scatter_(1, means.topk(4).indices, 1) > 0)
+
+    def test_groups_of_channels_stay_or_go_together_by_their_mean(self) -> None:
+        value = torch.rand(5, 12, 4, 4)
+        shown = AttentionMask(Selection(0.5, 0.0, granularity=3)).eval()(value, value)
+        kept = (shown.abs().sum(dim=(2, 3)) > 0).view(5, 4, 3)
+        assert (kept.all(dim=2) == kept.any(dim=2)).all()
+        means = value.mean(dim=(2, 3)).view(5, 4, 3).mean(dim=2)
+        assert torch.equal(kept.any(dim=2), torch.zeros(5, 4).scatter_(1, means.topk(2).indices, 1) > 0)
+
+    def test_policies_from_before_there_were_groups_keep_their_digests(self) -> None:
+        sites = known_network("resnet20").sites
+        for genes in ({"channel_ratio": 0.5}, {"channel_ratio": 0.5, "granularity": 1}):
+            [(_, gate)] = canonical(Policy({SITE: Gate("antidote", genes)}), sites)
+            assert set(gate.genes) == {"channel_ratio", "column_ratio", "strip", "order"}
+        [(_, gate)] = canonical(Policy({SITE: Gate("antidote", {"column_ratio": 0.5, "granularity": 4})}), sites)
+        assert "granularity" not in gate.genes
 
     def test_order_of_the_two_masks(self) -> None:
         # The left column lives in the second channel, which is the weaker one.

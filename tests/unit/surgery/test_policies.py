@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autogate.errors import PolicyError
-from autogate.gates.gathered_conv import GatheredConv
+from autogate.gates.gathered_channels import ChannelGatheredConv
 from autogate.policy import DENSE, Gate, Policy
 from autogate.surgery import canonical, compact_form, training_knobs
 from tests.support.networks import assert_close, forms_of, images, known_network, lively_gates, network_of
@@ -193,7 +193,9 @@ def test_names_that_differ_only_in_punctuation_keep_their_own_gates() -> None:
     for gates in ({"map:a.b": few, "map:a_b": many}, {"map:a.b": many, "map:a_b": few}):
         policy = canonical(Policy(gates), network.sites)
         compact = compact_form(network, policy, lively_gates(network, policy))
-        kept = [module.choose.kept_channels(8) for module in compact.modules() if isinstance(module, GatheredConv)]
+        kept = [
+            module.choose.kept_channels(8) for module in compact.modules() if isinstance(module, ChannelGatheredConv)
+        ]
         assert sorted(kept) == [2, 6]
         results.append(compact(x))
     assert not torch.allclose(*results)

@@ -123,8 +123,8 @@ def test_the_fastest_executor_of_each_gate_is_planned_and_predicted() -> None:
     units = {site: [base_ms(u, UNITS) for u in UNITS if site in u.sites] for site, _ in gates}
     slow = LatencyModel(profile_of(NETWORK, gates), NETWORK)
     assert slow.plan(policy) == {}
-    fast = LatencyModel(profile_of(NETWORK, gates, fast_executors=("unfolded",)), NETWORK)
-    assert fast.plan(policy) == {MAP: "unfolded"}
+    fast = LatencyModel(profile_of(NETWORK, gates, fast_executors=("transposed",)), NETWORK)
+    assert fast.plan(policy) == {MAP: "transposed"}
     left = share(complete(NETWORK, MAP, channels), None)
     assert slow.predict(policy).p50 - fast.predict(policy).p50 == pytest.approx(0.5 * left * sum(units[MAP]))
 
