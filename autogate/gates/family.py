@@ -153,8 +153,8 @@ class CompactEditor(Protocol):
     def replace_consumer(self, site: str, make: Callable[[nn.Conv2d], nn.Module]) -> None:
         """Put ``make(consumer)`` in place of the convolution that reads the map."""
 
-    def select_channels(self, site: str, select: nn.Module) -> None:
-        """Run producer and consumer on the channels that ``select(producer input)`` returns."""
+    def select_channels(self, site: str, select: nn.Module, granularity: int = 1) -> None:
+        """Run producer and consumer on the groups of channels that ``select(producer input)`` returns."""
 
 
 class Family(ABC):

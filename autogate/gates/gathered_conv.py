@@ -41,7 +41,7 @@ class GatheredConv(nn.Module):
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Return what the convolution gives on the masked map, ``[N, C, H, W] -> [N, O, H', W']``."""
-        return self._run(value).contiguous(memory_format=_layout(value))
+        return self._run(value).contiguous(memory_format=layout_of(value))
 
     def _run(self, value: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -65,6 +65,7 @@ class GatheredConv(nn.Module):
         return result if self.bias is None else result + self.bias.view(1, -1, 1, 1)
 
 
-def _layout(x: torch.Tensor) -> torch.memory_format:
+def layout_of(x: torch.Tensor) -> torch.memory_format:
+    """Return the memory layout of a map, ``[N, C, H, W]``."""
     channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if channels_last else torch.contiguous_format

@@ -20,8 +20,8 @@ from torch import nn
 
 from autogate.gates.budget_loss import budget_loss
 from autogate.gates.estimators import ESTIMATORS
-from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate
-from autogate.gates.gene import Gene
+from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, indivisible_reason
+from autogate.gates.gene import GRANULARITY, Gene
 from autogate.gates.registry import register_family
 from autogate.gates.slices import filter_norms
 from autogate.policy import Gate, GeneValue
@@ -33,7 +33,7 @@ _HEAD_START = 1.5
 _SCALES = {"score": 1.0, "2score": 2.0}
 # Channels that kernels compute together.
 _BLOCK = 8
-# Channels of a map that run at the least.
+# Channels of a map that run at the least: no kernel runs on none, and torch.export needs to know of two.
 _FEWEST = 2
 
 
@@ -128,6 +128,10 @@ class ThresholdGate(TrainingGate):
         return gate
 
 
+def _fewest_groups(groups: int, granularity: int) -> int:
+    return min(groups, math.ceil(_FEWEST / granularity))
+
+
 def _head_start(norms: torch.Tensor) -> torch.Tensor:
     """Return, by the rank of their filters, what channels' logits start above or below the others', ``[C] -> [C]``."""
     ranks = norms.argsort().argsort().to(torch.float32)
@@ -163,11 +167,24 @@ class LayerGate(ThresholdGate):
 
 
 class ChannelGate(ThresholdGate):
-    """C-Net in training form: each channel of a map, open or shut per image."""
+    """C-Net in training form: each channel of a map, or group of neighbouring ones, open or shut per image."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        macs: Mapping[str, int],
+        genes: Mapping[str, GeneValue],
+        knobs: Knobs,
+    ) -> None:
+        super().__init__(predictor, macs, genes, knobs)
+        self.granularity = int(genes.get(GRANULARITY.name, GRANULARITY.default))
 
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the scaled map, ``[N, C, H, W]``; ``context`` is the producer's input."""
-        return value * self.open_and_scale(context)[:, :, None, None]
+        factor = self.open_and_scale(context).repeat_interleave(self.granularity, dim=1)
+        if self.decision is not None:
+            self.decision = self.decision * self.granularity
+        return value * factor[:, :, None, None]
 
 
 class SkippedBlock(nn.Module):
@@ -222,21 +239,21 @@ class ChannelSelect(nn.Module):
     def __init__(self, gate: ChannelGate) -> None:
         super().__init__()
         self.gate = gate
-        self.fewest = min(_FEWEST, gate.predictor.score.out_features)
+        self.fewest = _fewest_groups(gate.predictor.score.out_features, gate.granularity)
         self.scripted: int | None = None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the channels to run, int64 ``[k]``, and their factors, ``[N, k]``."""
+        """Return the groups of channels to run, int64 ``[k]``, and their factors, ``[N, k]``."""
         score = torch.sigmoid(self.gate.predictor(x))
         is_open = score >= self.gate.tau
         if self.scripted is not None:
-            index = score.mean(dim=0).topk(self.scripted).indices
+            index = score.mean(dim=0).topk(self.scripted // self.gate.granularity).indices
             is_open = torch.ones_like(is_open)
         else:
             needed = is_open.any(dim=0)
-            # No kernel runs on no channel, and torch.export needs to know of two: the first ones run where fewer
-            # are open, with a factor of 0.
-            needed = torch.cat([needed[:_FEWEST] | (needed.sum() < _FEWEST), needed[_FEWEST:]])
+            # The first ones run where fewer are open, with a factor of 0.
+            few = self.fewest
+            needed = torch.cat([needed[:few] | (needed.sum() < few), needed[few:]])
             index = needed.nonzero()[:, 0]
             torch._check(index.shape[0] >= self.fewest)
             torch._check(index.shape[0] <= score.shape[1])
@@ -262,19 +279,23 @@ class LcNet(Family):
     )
 
     def genes(self, kind: SiteKind) -> tuple[Gene, ...]:
-        """``target``: mean opening aimed at; ``tau``: threshold; ``scale``: of what is kept."""
-        return (
+        """``target``: mean opening aimed at; ``tau``: threshold; ``scale``: of what is kept.
+
+        At a map also ``granularity``: neighbouring channels that open or shut together, by one score.
+        """
+        genes = (
             Gene("target", 0.5, low=0.0, high=1.0),
             Gene("tau", 0.5, low=0.01, high=0.99),
             Gene("scale", "score", choices=("score", "2score", "none")),
             Gene("reduction", 16, low=1, high=1024),
         )
+        return (*genes, GRANULARITY) if kind == "map" else genes
 
     def test_genes(self, kind: SiteKind) -> tuple[Mapping[str, GeneValue], ...]:
         """A high threshold, so that gates shut, with each scale of what is kept."""
         if kind == "block":
             return ({"tau": 0.9}, {"scale": "none", "tau": 0.899})
-        return ({"tau": 0.9}, {"tau": 0.9, "scale": "2score"})
+        return ({"tau": 0.9}, {"tau": 0.9, "scale": "2score"}, {"tau": 0.9, "granularity": 4})
 
     def unsupported_reason(self, site: Site) -> str | None:
         """A channel gate needs a producer, and no per-channel weights between producer and consumer."""
@@ -284,15 +305,20 @@ class LcNet(Family):
             return "no single convolution writes the map"
         return None if site.plain_chain else "layers with per-channel weights stand between producer and consumer"
 
+    def invalid_reason(self, site: Site, gate: Gate) -> str | None:
+        """Groups must fill the channels."""
+        return indivisible_reason(site, gate) if site.kind == "map" else None
+
     def build_training_gate(self, site: Site, gate: Gate, dense: DenseParts, knobs: Knobs) -> ThresholdGate:
         """Return the gate with about 0.9 of it open."""
         reduction = int(gate.genes["reduction"])
         macs = {conv.name: conv.macs for conv in site.convs}
         if site.kind == "block":
             return LayerGate(Predictor(site.channels, 1, reduction), macs, gate.genes, knobs, site.residual)
-        predictor = Predictor(site.convs[0].in_channels, site.channels, reduction)
+        norms = filter_norms(dense).view(-1, int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))).mean(dim=1)
+        predictor = Predictor(site.convs[0].in_channels, len(norms), reduction)
         bias = predictor.score.bias.data
-        bias += _head_start(filter_norms(dense)).to(bias.device)
+        bias += _head_start(norms).to(bias.device)
         return ChannelGate(predictor, macs, gate.genes, knobs)
 
     def compact(self, site: Site, gate: Gate, trained: TrainingGate, editor: CompactEditor) -> None:
@@ -301,7 +327,7 @@ class LcNet(Family):
             editor.replace_block(site.name, lambda branch, finish: SkippedBlock(trained, branch, finish))
         else:
             assert isinstance(trained, ChannelGate)  # noqa: S101 - attach() made it
-            editor.select_channels(site.name, ChannelSelect(trained))
+            editor.select_channels(site.name, ChannelSelect(trained), trained.granularity)
 
     def no_saving_reason(self, site: Site, batch_size: int) -> str | None:
         """Channels chosen per image leave a batch of several with nearly all of them."""
@@ -314,11 +340,15 @@ class LcNet(Family):
 
         Kernels work on blocks of channels: one channel more than a full block may cost as much as a further block.
         """
-        full, lowest = (batch_size, 0) if site.kind == "block" else (site.channels, min(_FEWEST, site.channels))
-        steps = {lowest, *(max(lowest, 1, full * quarter // 4) for quarter in (1, 2, 3, 4))}
-        if site.kind == "map":
-            steps |= {step + 1 for step in steps if step % _BLOCK == 0 and step < full}
-        return tuple(sorted(steps))
+        if site.kind == "block":
+            return tuple(sorted({0, *(max(1, batch_size * quarter // 4) for quarter in (1, 2, 3, 4))}))
+        step = int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))
+        groups = site.channels // step
+        fewest = _fewest_groups(groups, step)
+        counts = {fewest, *(max(fewest, groups * quarter // 4) for quarter in (1, 2, 3, 4))}
+        if step == 1:
+            counts |= {count + 1 for count in counts if count % _BLOCK == 0 and count < groups}
+        return tuple(step * count for count in sorted(counts))
 
     def expected(self, site: Site, gate: Gate, batch_size: int) -> float:
         """The target share of the images or channels."""

@@ -153,8 +153,8 @@ class _Editor(GraphCopy):
         assert isinstance(conv, nn.Conv2d)  # noqa: S101 - canonical policies have no two gates at one consumer
         self._replace(node, make(conv), (node.all_input_nodes[0],), gate_path(site))
 
-    def select_channels(self, site: str, select: nn.Module) -> None:
-        """Run producer and consumer on the channels that ``select(producer input)`` returns."""
+    def select_channels(self, site: str, select: nn.Module, granularity: int = 1) -> None:
+        """Run producer and consumer on the groups of channels that ``select(producer input)`` returns."""
         nodes = self.network.map(site)
         assert nodes.producer is not None  # noqa: S101 - the family asked for one
         producer, consumer = self.nodes[nodes.producer], self.nodes[nodes.consumer]
@@ -166,9 +166,9 @@ class _Editor(GraphCopy):
             factor = self.graph.call_function(pick_factor, (choice,))
         for node in (choice, index, factor):
             node.meta = dict(producer.meta)
-        self._swap(producer, SelectedConv.around)
+        self._swap(producer, lambda conv: SelectedConv.around(conv).writes_groups_of(granularity))
         producer.kwargs = {**producer.kwargs, "outputs": index}
-        self._swap(consumer, SelectedConv.around)
+        self._swap(consumer, lambda conv: SelectedConv.around(conv).reads_groups_of(granularity))
         consumer.kwargs = {**consumer.kwargs, "inputs": index, "factor": factor}
 
     def _module(self, node: fx.Node) -> nn.Module | None:

@@ -31,6 +31,7 @@ POLICIES = {
     "mod": Policy({BLOCK: Gate("mod", {"c": 8})}),
     "lcnet at a block": Policy({BLOCK: Gate("lcnet")}),
     "lcnet at a map": Policy({MAP: Gate("lcnet")}),
+    "lcnet at groups of a map": Policy({MAP: Gate("lcnet", {"granularity": 4})}),
     "lcnet at both": Policy({BLOCK: Gate("lcnet"), MAP: Gate("lcnet")}),
     "lcnet inside lcnet": Policy({BLOCK: Gate("lcnet"), "map:layer2.1.conv1": Gate("lcnet")}),
 }
@@ -63,7 +64,7 @@ def test_planned_executors_are_delivered(ratios: str, executor: str, tmp_path: P
         assert_close(item.compact(item.images[:1]), default(item.images[:1]))
 
 
-SLOW = ("lcnet at a block", "lcnet at a map", "lcnet at both")
+SLOW = ("lcnet at a block", "lcnet at a map", "lcnet at groups of a map", "lcnet at both")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.e2e if n in SLOW else ()) for n in POLICIES])

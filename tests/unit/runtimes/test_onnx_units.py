@@ -71,6 +71,7 @@ CASES = {
     "drop": {"block:blocks.1": Gate("drop")},
     "magnitude": {"map:blocks.0.conv1": Gate("magnitude", {"ratio": 0.5})},
     "antidote": {"map:blocks.2.conv1": Gate("antidote", {"channel_ratio": 0.5, "column_ratio": 0.5})},
+    "groups": {"map:blocks.2.conv1": Gate("antidote", {"channel_ratio": 0.5, "granularity": 4})},
     "mod": {"block:blocks.2": Gate("mod", {"c": 8})},
     "lcnet": {"block:blocks.0": Gate("lcnet")},
 }
