@@ -26,6 +26,7 @@ from autogate.nas.profiles import (
     own_profile,
     searched_space,
     settled_runtime,
+    settled_space,
 )
 from autogate.policy import Policy
 from autogate.records import Profile, Realisation, StudyFacts
@@ -33,7 +34,7 @@ from autogate.resources import predicted_statistics
 from autogate.sites import find_sites
 from autogate.space import SpaceSpec, load_space, parse_space
 from autogate.space.bound import bind
-from autogate.store import Store
+from autogate.store import Store, holds_studies
 from autogate.studies import Reporter, StudyRun, best_within, pareto_front, point_document
 from autogate.surgery import canonical
 
@@ -53,6 +54,7 @@ def reach_document(config: SearchConfig, url: str, reporter: Reporter) -> dict[s
     task = load_task(config, reporter)
     config, _ = settled_runtime(config, task.network, task.target, reporter)
     check_setting(config, task.network, task.target)
+    config = settled_space(config, task.target, reporter, Store(url) if holds_studies(url) else None)
     if config.profile is not None:
         named_profile(config, task.network)
     # A study of no name is none that is stored.

@@ -88,6 +88,7 @@ def profile(
         profile_network,
         searched_space,
         settled_runtime,
+        settled_space,
         transfer_to_here,
     )
     from autogate.records import Preprocessing
@@ -106,6 +107,7 @@ def profile(
         config, _ = settled_runtime(config, network, device, hears)
         check_setting(config, network, device)
         store = open_store(storage, create=True) if out is None else None
+        config = settled_space(config, device, hears, store)
         space_here = searched_space(config, network)
         try:
             if transfer_from is not None:

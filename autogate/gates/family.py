@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -245,6 +246,10 @@ class Family(ABC):
             raise PolicyError(f"{self.name} at {site.name}: {reason}")
         return filled
 
+    def aligned(self, site: Site, gate: Gate, step: int) -> Gate:
+        """Return a complete gate with a number of channels that is a multiple of ``step``, as far as it sets one."""
+        return gate
+
     def profile_alias(self, gate: Gate) -> Gate:
         """Return the gate whose compact form is the same, with all its genes, so that the two are profiled as one."""
         return gate
@@ -311,6 +316,11 @@ def indivisible_reason(site: Site, gate: Gate) -> str | None:
 def kept_count(total: int, ratio: float) -> int:
     """Return ``total - floor(ratio * total)``, robust against binary fractions such as 0.29 * 100."""
     return total - int(ratio * total + 1e-9)
+
+
+def nearest_multiple(count: int, step: int, most: int) -> int:
+    """Return the multiple of ``step`` nearest to ``count``, the smaller of two, but at least one and at most all."""
+    return min(most, step * max(1, math.ceil(count / step - 0.5)))
 
 
 def largest(values: torch.Tensor, k: int) -> torch.Tensor:

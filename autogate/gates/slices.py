@@ -13,6 +13,7 @@ from autogate.gates.family import (
     Holder,
     TrainingGate,
     kept_count,
+    nearest_multiple,
     soften,
 )
 from autogate.gates.gene import Gene
@@ -118,6 +119,13 @@ class SliceFamily(Family):
         if (reason := super().unsupported_reason(site)) is not None:
             return reason
         return None if site.has_producer else "no single convolution writes the map"
+
+    def aligned(self, site: Site, gate: Gate, step: int) -> Gate:
+        """Keep the nearest number of channels that is a multiple of ``step``."""
+        kept = nearest_multiple(self.kept(site, gate), step, site.channels)
+        if kept == self.kept(site, gate):
+            return gate
+        return Gate(gate.family, {**gate.genes, "ratio": (site.channels - kept) / site.channels})
 
     def profile_alias(self, gate: Gate) -> Gate:
         """As any slice of so many channels, however they were found."""

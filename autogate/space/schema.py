@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,22 @@ from autogate.system import one_line, read_yaml, shipped_folder, why_unreadable
 SCHEMA = "autogate.space/1"
 FIRST_STAGE = "first_stage"
 """Gene value that stands for the width of the network's first stage, its narrowest."""
+
+
+AUTO_STEP = "auto"
+"""Says that the step between numbers of channels is to be found on the device."""
+
+
+class FoundStep(BaseModel):
+    """The step that was found on a device.
+
+    Attributes:
+        auto: Channels in one step.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    auto: int = Field(ge=1, strict=True)
 
 
 class GateOption(BaseModel):
@@ -83,6 +99,8 @@ class SpaceSpec(BaseModel):
     Attributes:
         description: One line for the user.
         tie: Which sites choose alike: for every kind of site, or by kind.
+        align: Numbers of channels that stay are multiples of this one where channels go for good; ``auto`` is the step
+            in which the runtime's own time grows, which a search finds on the device and puts here.
         sites: What may stand at each kind of site.
         training: Values of the training knobs, by the knob's name; a knob that is not named keeps its default.
     """
@@ -92,6 +110,7 @@ class SpaceSpec(BaseModel):
     schema_: Literal["autogate.space/1"] = Field(alias="schema")
     description: str = ""
     tie: Tie | dict[SiteKind, Tie] = "site"
+    align: Literal["auto"] | FoundStep | Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
     sites: SiteOptions
     training: dict[str, KnobValues] = Field(default_factory=dict)
 
@@ -110,13 +129,23 @@ class SpaceSpec(BaseModel):
         """Return which sites of a kind choose alike."""
         return self.tie.get(kind, "site") if isinstance(self.tie, dict) else self.tie
 
+    @property
+    def step(self) -> int:
+        """Numbers of channels that stay are multiples of this one; 1 before a step was found."""
+        if isinstance(self.align, FoundStep):
+            return self.align.auto
+        return 1 if self.align == AUTO_STEP else int(self.align)
+
     def options_of(self, kind: SiteKind) -> list[GateOption]:
         """Return what may stand at sites of a kind."""
         return {"block": self.sites.block, "map": self.sites.map, "group": self.sites.group}[kind]
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON-ready data."""
-        return self.model_dump(mode="json", by_alias=True)
+        data = self.model_dump(mode="json", by_alias=True)
+        if self.align == 1:  # spaces of older versions have none
+            del data["align"]
+        return data
 
 
 def parse_space(data: Any, where: str) -> SpaceSpec:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autogate.gates.gathered_conv import layout_of
+from autogate.gates import layout_of
 
 
 class SelectedConv(nn.Module):

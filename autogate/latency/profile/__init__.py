@@ -1,5 +1,6 @@
 """Take, store, transfer and revalidate the profile of a network on a device."""
 
+from autogate.latency.profile.channel_steps import channel_step
 from autogate.latency.profile.dense import dense_times_ms, fastest_layout, layouts_of
 from autogate.latency.profile.drift import drift_check, drift_networks, revalidate, slowdown_of
 from autogate.latency.profile.instruments import REAL, Instruments
@@ -24,6 +25,7 @@ __all__ = [
     "REAL",
     "Samples",
     "begun_in",
+    "channel_step",
     "completed",
     "dense_times_ms",
     "drift_check",

@@ -13,6 +13,7 @@ from autogate.errors import AutoGateError, StudyError, StudyRunningError
 from autogate.goals import AUTO, BUDGETS, TARGET, SearchConfig
 from autogate.nas.evaluating import CallerInputs, Task
 from autogate.records import RuntimeTime, StudyFacts
+from autogate.space import AUTO_STEP
 from autogate.store import Store, check_place, holds_studies
 from autogate.store.transfer import delete_if_empty
 from autogate.studies import Reporter, StudyRun
@@ -66,7 +67,14 @@ def start(
     from autogate.latency.hardware import resolve_device
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
-    from autogate.nas.profiles import check_resources, check_setting, named_profile, searched_space, settled_runtime
+    from autogate.nas.profiles import (
+        check_resources,
+        check_setting,
+        named_profile,
+        searched_space,
+        settled_runtime,
+        settled_space,
+    )
     from autogate.nas.proposing import load_sampler
     from autogate.training import TrainingBackend, TrainingThreads
 
@@ -80,11 +88,15 @@ def start(
     drawn = 0 if known is None or name is None else known.count_trials(name)["total"]
     sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     runtimes: tuple[RuntimeTime, ...] = ()
+    if config.space.get("align") == AUTO_STEP and known is not None and name is not None:
+        found = known.study(name).config.space.get("align", 1)
+        config = config.model_copy(update={"space": {**config.space, "align": found}})
     if config.runtime == AUTO and known is not None and name is not None:
         config = config.model_copy(update={"runtime": known.study(name).config.runtime})
     else:
         config, runtimes = settled_runtime(config, task.network, task.target, reporter)
     check_setting(config, task.network, task.target)
+    config = settled_space(config, task.target, reporter, there)
     if config.profile is not None and (known is None or new_goal):
         named_profile(config, task.network)
     with _no_empty_study_left() as begun, ExitStack() as stack:

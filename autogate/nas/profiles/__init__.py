@@ -1,5 +1,6 @@
 """The latency profile that a search works with: named, stored, or taken now."""
 
+from autogate.nas.profiles.alignment import settled_space
 from autogate.nas.profiles.choosing import profile_for
 from autogate.nas.profiles.profiles import (
     check_resources,
@@ -33,5 +34,6 @@ __all__ = [
     "searched_space",
     "setting_here",
     "settled_runtime",
+    "settled_space",
     "transfer_to_here",
 ]

@@ -21,6 +21,7 @@ from autogate.latency.profile import (
     take_profile,
     transfer_profile,
 )
+from autogate.nas.profiles.alignment import with_step
 from autogate.nas.profiles.profiles import find_profile, setting_for
 from autogate.records import Profile, Setting
 from autogate.sites import Network
@@ -76,7 +77,7 @@ def profile_network(
         )
         spoiled = None if allow_noisy else spoiled_reason(LatencyModel(taken, network))
         if spoiled is None:
-            return taken
+            return with_step(taken, config)
         if take + 1 < takes:
             reporter.info(f"noise spoiled the profile, which is taken again: {spoiled}")
             with reporter.stage("wait for a quiet machine"):
@@ -173,7 +174,7 @@ def transfer_to_here(
         reporter.note(f"{measured} of {networks} networks were measured; more do not fit into the time")
     if not allow_noisy and (spoiled := spoiled_reason(LatencyModel(taken, network))) is not None:
         raise too_noisy(spoiled)
-    return taken
+    return with_step(taken, config)
 
 
 def too_noisy(how: str) -> NoiseError:

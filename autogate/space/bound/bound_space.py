@@ -119,7 +119,7 @@ class BoundSpace:
 
 
 def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
-    """Bind ``spec`` to a network's sites.
+    """Bind ``spec`` to a network's sites; ``align: auto`` counts as 1 until the device's step is there.
 
     Raises:
         SpaceError: If a family or gene is unknown or out of range, or no gate of the space fits anywhere.
@@ -138,8 +138,9 @@ def bind(spec: SpaceSpec, sites: Mapping[str, Site]) -> BoundSpace:
         options: dict[str, Mapping[str, Gate]] = {DENSE_CHOICE: {}}
         for option in spec.options_of(kind):
             for gate in _gates(option, first_stage):
-                fitting = _fitting(gate, [site for site in members if _is_place(option.place, site)], refused)
-                if fitting:
+                places = [site for site in members if _is_place(option.place, site)]
+                fitting = _fitting(gate, places, spec.step, refused)
+                if fitting and fitting not in options.values():
                     options[str(gate)] = fitting
         decisions.append(Decision(name, kind, options))
     space = BoundSpace(tuple(decisions), {})
@@ -230,8 +231,11 @@ def _gates(option: GateOption, first_stage: int) -> Iterable[Gate]:
         yield Gate(option.family, dict(zip(names, resolved, strict=True)))
 
 
-def _fitting(gate: Gate, members: Iterable[Site], refused: list[str]) -> dict[str, Gate]:
-    """The filled gate at each site it fits; wrong genes are errors, unfit sites go to ``refused`` with the reason."""
+def _fitting(gate: Gate, members: Iterable[Site], step: int, refused: list[str]) -> dict[str, Gate]:
+    """The filled gate at each site it fits; wrong genes are errors, unfit sites go to ``refused`` with the reason.
+
+    Channels that stay are multiples of ``step``.
+    """
     found = {}
     try:
         family = get_family(gate.family)
@@ -242,8 +246,10 @@ def _fitting(gate: Gate, members: Iterable[Site], refused: list[str]) -> dict[st
                 reason = family.invalid_reason(site, filled)
             if reason is not None:
                 refused.append(f"{family.name} at {site.name}: {reason}")
-            elif not family.is_open(site, filled):
-                found[site.name] = filled
+            elif family.is_open(site, aligned := family.aligned(site, filled, step)):
+                refused.append(f"{gate} at {site.name}: all {site.channels} channels stay, in steps of {step}")
+            else:
+                found[site.name] = aligned
     except PolicyError as error:
         raise SpaceError(f"search space: {error}") from None
     return found

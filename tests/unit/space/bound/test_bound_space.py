@@ -7,6 +7,7 @@ import pytest
 from torch import Tensor, nn
 
 from autogate.errors import SpaceError
+from autogate.gates import get_family
 from autogate.policy import DENSE, Gate, Policy
 from autogate.sites import find_sites
 from autogate.space import load_space, parse_space
@@ -212,3 +213,41 @@ def test_ties_by_kind_of_site() -> None:
     names = [decision.name for decision in space.decisions if len(decision.options) > 1]
     assert len([name for name in names if name.startswith("map:")]) == 32
     assert [name for name in names if name.startswith("group:")] == [f"group:stage{i}" for i in (1, 2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("align", "kept"),
+    # Of 16, 32 and 64 channels with 0.125, 0.25, 0.5 and 0.75 of them removed.
+    [
+        (1, [{14, 12, 8, 4}, {28, 24, 16, 8}, {56, 48, 32, 16}]),
+        (8, [{8}, {24, 16, 8}, {56, 48, 32, 16}]),
+        ({"auto": 16}, [set(), {16}, {48, 32, 16}]),
+        ("auto", [{14, 12, 8, 4}, {28, 24, 16, 8}, {56, 48, 32, 16}]),
+    ],
+)
+def test_channels_that_stay_are_whole_steps(align: object, kept: list[set[int]]) -> None:
+    sites = known_network("resnet20").sites
+    spec = parse_space({**load_space("magnitude").to_json(), "align": align}, "here")
+    space = bind(spec, sites)
+    family = get_family("magnitude")
+    for stage, expected in enumerate(kept, start=1):
+        name = f"map:layer{stage}.0.conv1"
+        found = {family.kept(sites[name], gate) for site, gate in space.gates() if site == name}
+        assert found == expected
+    for decision in space.decisions:
+        options = list(decision.options.values())
+        assert all(options.count(option) == 1 for option in options)
+    assert parse_space(spec.to_json(), "again") == spec
+
+
+def test_a_step_that_leaves_every_channel_is_told() -> None:
+    sites = known_network("resnet20").sites
+    spec = parse_space({**load_space("magnitude").to_json(), "align": 128}, "here")
+    with pytest.raises(SpaceError, match=r"all 16 channels stay, in steps of 128"):
+        bind(spec, sites)
+
+
+@pytest.mark.parametrize("align", [0, -8, 2.5, "sometimes", {"auto": 0}, {"found": 8}, True])
+def test_a_step_that_is_none_is_refused(align: object) -> None:
+    with pytest.raises(SpaceError, match="here: align"):
+        parse_space({**load_space("magnitude").to_json(), "align": align}, "here")
