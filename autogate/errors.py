@@ -45,6 +45,10 @@ class ProfileError(AutoGateError):
     """A latency profile that is damaged, foreign or incomplete."""
 
 
+class UnprofiledGateError(ProfileError):
+    """A profile does not hold a gate."""
+
+
 class NoiseError(ProfileError):
     """Measurements that other work on the machine spoiled, again and again."""
 

@@ -14,8 +14,10 @@ from autogate.latency.model.operators import Regime
 from autogate.records import NetworkSample
 
 _LEVEL = 0.95
-# What a gate adds to the units around it is about this share of a network's time, where networks spread by the other.
+# What a gate adds to the units around it is about this share of a network's time, and what is outside of all units
+# about that one, where networks spread by the last.
 _PER_GATE = 0.003
+_OUTSIDE = 0.02
 _NOISE = 0.02
 
 Kind = tuple[str, str]
@@ -126,7 +128,10 @@ def _error(residuals: np.ndarray) -> float:
 
 
 def _relative_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Least squares of relative errors, each row weighted by 1 / y; all but the first two columns count for little.
+    """Least squares of relative errors, each row weighted by 1 / y; all columns but the second count for little.
+
+    Noise in composed times flattens the line through them. Were the time outside of the units free, it would take up
+    the difference, and networks much lighter than those measured would be predicted too slow.
 
     Args:
         columns: Ones, composed times, and numbers of gates, ``[networks, columns]``.
@@ -135,8 +140,8 @@ def _relative_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns:
         A factor for each column, ``[columns]``.
     """
-    little = np.zeros((columns.shape[1] - 2, columns.shape[1]))
-    little[:, 2:] = np.eye(len(little)) * _NOISE / (_PER_GATE * np.median(y))
+    shares = np.array([_OUTSIDE, *[_PER_GATE] * (columns.shape[1] - 2)])
+    little = np.delete(np.eye(columns.shape[1]), 1, axis=0) * _NOISE / (shares * np.median(y))[:, None]
     a = np.concatenate([columns / y[:, None], little])
     b = np.concatenate([np.ones(len(y)), np.zeros(len(little))])
     found: np.ndarray = np.linalg.lstsq(a, b, rcond=None)[0]

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autogate.errors import ProfileError
+from autogate.errors import UnprofiledGateError
 from autogate.gates import get_family
 from autogate.latency.model.kernels import FastestKernels
 from autogate.latency.model.layouts import NO_ENTRY, Entry, LayoutChanges, is_entry
@@ -204,7 +204,7 @@ class FormTimes:
             return stronger
         if key not in self._ms:
             site, gate = next(iter(gates.items()))
-            raise ProfileError(
+            raise UnprofiledGateError(
                 f"{gate} at {site} was never profiled on this device; profile it with `autogate profile --space` and "
                 "a space that holds it"
             )

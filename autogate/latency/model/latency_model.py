@@ -37,7 +37,7 @@ from autogate.runtimes import get_runtime
 from autogate.sites import Network
 
 # Part of every stored prediction; another number, other predictions from the same profile.
-VERSION = "5"
+VERSION = "6"
 
 Traces = Mapping[str, np.ndarray]
 """Kept count per batch, by site: images per batch for blocks, channels for maps."""

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autogate.errors import UnprofiledGateError
 from autogate.gates import brief
 from autogate.latency.model import LatencyModel
 from autogate.policy import Gate, Policy
@@ -240,19 +241,32 @@ def savings(space: BoundSpace, latency: LatencyModel) -> dict[tuple[str, str], f
 
 
 def paying_gates(space: BoundSpace, latency: LatencyModel) -> tuple[BoundSpace, list[str]]:
-    """Take out every gate that cannot pay at its site on this device; return the space and the reasons."""
+    """Take out every gate that cannot pay at its site on this device; return the space and the reasons.
+
+    So go gates that the profile does not hold, as one that was taken with another space.
+
+    Raises:
+        ProfileError: If it holds none of those that may pay.
+    """
     reasons: dict[str, list[str]] = {}
     setting = latency.profile.setting
+    unprofiled: list[UnprofiledGateError] = []
 
     def keep(site: str, gate: Gate) -> bool:
         limit = no_saving_reason(gate, latency.network.sites[site], setting.batch_size, setting.runtime)
-        if limit is None and latency.coverage(space.alone(site, gate)).saved_ms <= 0:
-            limit = "runs no faster than dense there on this device"
+        try:
+            if limit is None and latency.coverage(space.alone(site, gate)).saved_ms <= 0:
+                limit = "runs no faster than dense there on this device"
+        except UnprofiledGateError as error:
+            unprofiled.append(error)
+            limit = "the profile does not hold it"
         if limit is not None:
             reasons.setdefault(f"{brief(gate)}: {limit}", []).append(site)
         return limit is None
 
     left = space.restricted(keep)
+    if unprofiled and not left.gates():
+        raise unprofiled[0]
     return left, [f"{reason} ({len(sites)} sites)" for reason, sites in reasons.items()]
 
 
