@@ -15,7 +15,7 @@ from autogate.records import NetworkSample
 
 _LEVEL = 0.95
 # What a gate adds to the units around it is about this share of a network's time, and what is outside of all units
-# about that one, where networks spread by the last.
+# about that one, where networks spread by the last, or more.
 _PER_GATE = 0.003
 _OUTSIDE = 0.02
 _NOISE = 0.02
@@ -140,9 +140,14 @@ def _relative_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns:
         A factor for each column, ``[columns]``.
     """
+    relative = columns / y[:, None]
     shares = np.array([_OUTSIDE, *[_PER_GATE] * (columns.shape[1] - 2)])
-    little = np.delete(np.eye(columns.shape[1]), 1, axis=0) * _NOISE / (shares * np.median(y))[:, None]
-    a = np.concatenate([columns / y[:, None], little])
+    little = np.delete(np.eye(columns.shape[1]), 1, axis=0) / (shares * np.median(y))[:, None]
     b = np.concatenate([np.ones(len(y)), np.zeros(len(little))])
-    found: np.ndarray = np.linalg.lstsq(a, b, rcond=None)[0]
-    return found
+
+    def fitted(noise: float) -> np.ndarray:
+        found: np.ndarray = np.linalg.lstsq(np.concatenate([relative, noise * little]), b, rcond=None)[0]
+        return found
+
+    # Noisier networks say less about what should count for little.
+    return fitted(max(_NOISE, float(np.std(relative @ fitted(_NOISE)))))
