@@ -208,6 +208,7 @@ class Study:
         formats: Sequence[str] = ("auto",),
         model: nn.Module | None = None,
         data: OwnData | None = None,
+        time_s: float = 3.0,
     ) -> ExportReport:
         """Write a finalist to the directory ``to``, reload it and verify it.
 
@@ -217,6 +218,7 @@ class Study:
             formats: As in :func:`autogate.export`.
             model: The module the study was started with, if it was one; it stays as it is.
             data: The data the study was started with, if it was no name.
+            time_s: Longest time to time each format for; 0 for not at all.
 
         Raises:
             StudyError: If there is no such finalist, or ``model`` or ``data`` is needed.
@@ -227,7 +229,7 @@ class Study:
         target = self.store.study(self.name).facts.target
         exporters = find_exporters(formats, "eager" if target is None else target.setting.runtime)
         finalist, task = self.finalist(trial), self._task(model, data)
-        return ExportReport(export_finalist(self.store, self.name, finalist, task, Path(to), exporters))
+        return ExportReport(export_finalist(self.store, self.name, finalist, task, Path(to), exporters, seconds=time_s))
 
     def _task(self, model: nn.Module | None, data: OwnData | None) -> Task:
         from autogate.nas.evaluating import CallerInputs, load_task

@@ -308,8 +308,11 @@ def export(
     storage: str | None = None,
     model: nn.Module | None = None,
     data: OwnData | None = None,
+    time_s: float = 3.0,
 ) -> ExportReport:
     """Write a finalist as policy, weights and report, and in formats that run without AutoGate; reload and verify it.
+
+    Each format is timed on this machine, beside the dense network in the same format.
 
     Args:
         study: Name of the study.
@@ -320,8 +323,9 @@ def export(
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; it stays as it is.
         data: The data the study was started with, if it was no name.
+        time_s: Longest time to time each format for; 0 for not at all.
 
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
     """
-    return Study(study, storage).export(to, trial, formats=formats, model=model, data=data)
+    return Study(study, storage).export(to, trial, formats=formats, model=model, data=data, time_s=time_s)

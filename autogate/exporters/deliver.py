@@ -13,8 +13,9 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
-from autogate.errors import AutoGateError, ExportError
+from autogate.errors import AutoGateError, DeviceError, ExportError
 from autogate.exporters.exporter import (
     BASE_FILES,
     INPUTS_FILE,
@@ -28,19 +29,35 @@ from autogate.exporters.exporter import (
 )
 from autogate.exporters.load import load_export
 from autogate.exporters.registry import EXPORTERS
+from autogate.exporters.timing import time_beside_dense, untimed_reason
 from autogate.exporters.verification import verify, verify_quantised
 from autogate.models import stored_once
+from autogate.records import Setting
 from autogate.system import one_line
 
 _TOLERANCE = 1e-4
 _INPUT_BYTES = 4 * 2**20
 
 
-def deliver(item: Deliverable, to: Path, exporters: Sequence[Exporter]) -> dict[str, Any]:
+def deliver(
+    item: Deliverable,
+    to: Path,
+    exporters: Sequence[Exporter],
+    *,
+    dense: nn.Module | None = None,
+    seconds: float = 3.0,
+) -> dict[str, Any]:
     """Write ``item`` to the directory ``to``, verify it there, and return the report.
 
     Policy, weights and a few inputs are always written, the network in the formats of ``exporters`` besides. The
     directory is written whole or not at all.
+
+    Args:
+        item: What is to be written.
+        to: The directory.
+        exporters: The formats.
+        dense: The compact dense network, beside which each format is timed; None to time none.
+        seconds: Longest time for the passes of each.
 
     Raises:
         ExportError: If it cannot be written, or what was written does not do what the live model does.
@@ -55,6 +72,10 @@ def deliver(item: Deliverable, to: Path, exporters: Sequence[Exporter]) -> dict[
         raise ExportError(f"cannot write to {to.parent}: {error.strerror}; choose another directory") from None
     try:
         report = _write(item, draft, exporters)
+        if dense is not None:
+            for exporter in exporters:
+                report["formats"][exporter.name] |= _timed(item, dense, exporter, draft, seconds)
+        (draft / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         _let_others_read(draft)
         if to.exists():
             shutil.rmtree(to)
@@ -86,6 +107,40 @@ def _let_others_read(folder: Path) -> None:
 
 
 def _write(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dict[str, Any]:
+    """Write an export into a folder, verify it, and return the report."""
+    report = _write_unverified(item, draft, exporters)
+    formats, images = report["formats"], item.images
+    rebuilt = load_export(draft, item.dense).gated
+    worst = verify(item, "the network rebuilt from policy and weights", rebuilt, _TOLERANCE).max_difference
+    for exporter in exporters:
+        loaded, what = _load(exporter, draft), f"format {exporter.name}"
+        if item.calibration is not None and exporter.quantises:
+            found_quantised = verify_quantised(item, what, loaded)
+            formats[exporter.name] |= {"accuracy": found_quantised.accuracy, "quantised": asdict(found_quantised)}
+            continue
+        found = verify(item, what, loaded, exporter.tolerance, rounds_alike=exporter.rounds_alike)
+        formats[exporter.name] |= asdict(found)
+        worst = max(worst, found.max_difference)
+    report["verified"] = {"images": len(images), "max_difference": worst, "changed_predictions": 0}
+    return report
+
+
+def _timed(item: Deliverable, dense: nn.Module, exporter: Exporter, draft: Path, seconds: float) -> dict[str, Any]:
+    """Return what a written format takes beside dense in the same one, or why that is not known."""
+    searched = Setting.from_json(item.report["setting"])
+    if (reason := untimed_reason(exporter, searched)) is not None:
+        return {"measured": None, "untimed": reason}
+
+    def write(twin: Deliverable, folder: Path) -> None:
+        _write_unverified(twin, folder, [exporter])
+
+    try:
+        return {"measured": time_beside_dense(item, dense, exporter, draft, write, searched, seconds)}
+    except (DeviceError, ExportError) as error:
+        return {"measured": None, "untimed": one_line(error)}
+
+
+def _write_unverified(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dict[str, Any]:
     (draft / POLICY_FILE).write_text(json.dumps(item.policy.to_json(), indent=2) + "\n", encoding="utf-8")
     safetensors.torch.save_file(stored_once(item.compact), str(draft / WEIGHTS_FILE))
     images = item.images
@@ -102,18 +157,6 @@ def _write(item: Deliverable, draft: Path, exporters: Sequence[Exporter]) -> dic
     }
     # Reloading needs the report; what the comparison finds is added afterwards.
     (draft / REPORT_FILE).write_text(json.dumps(report), encoding="utf-8")
-    rebuilt = load_export(draft, item.dense).gated
-    worst = verify(item, "the network rebuilt from policy and weights", rebuilt, _TOLERANCE).max_difference
-    for exporter in exporters:
-        loaded, what = _load(exporter, draft), f"format {exporter.name}"
-        if item.calibration is not None and exporter.quantises:
-            formats[exporter.name]["quantised"] = asdict(verify_quantised(item, what, loaded))
-            continue
-        found = verify(item, what, loaded, exporter.tolerance, rounds_alike=exporter.rounds_alike)
-        formats[exporter.name] |= asdict(found)
-        worst = max(worst, found.max_difference)
-    report["verified"] = {"images": len(images), "max_difference": worst, "changed_predictions": 0}
-    (draft / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
 
@@ -133,7 +176,12 @@ def _write_format(exporter: Exporter, item: Deliverable, draft: Path) -> dict[st
             f"format {exporter.name} wrote {', '.join(sorted(written)) or 'nothing'}, and says that it writes "
             f"{', '.join(exporter.files)}; correct its `files`"
         )
-    return {"files": list(exporter.files), **facts}
+    size = sum(path.stat().st_size for name in written for path in _files_of(draft / name))
+    return {"files": list(exporter.files), "bytes": size, **facts}
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 def _load(exporter: Exporter, draft: Path) -> Loaded:

@@ -17,19 +17,26 @@ from autogate.exporters.exporter import Deliverable, Exporter
 from autogate.goals import is_brought
 from autogate.nas.evaluating import Task
 from autogate.nas.loop import study_latency
-from autogate.policy import Policy
+from autogate.policy import DENSE, Policy
 from autogate.records import ExecutionPlan, FinalistRecord
 from autogate.runtimes import CALIBRATION_IMAGES, INT8
 from autogate.store import Store, StudyRecord
 from autogate.studies import choose, finalist_document, floor_of
-from autogate.surgery import restore_compact
+from autogate.surgery import compact_form, restore_compact
 
 _VERIFY_IMAGES = 500
 _VERIFY_BYTES = 2**29
 
 
 def export_finalist(
-    store: Store, study: str, finalist: FinalistRecord, task: Task, to: Path, exporters: Sequence[Exporter]
+    store: Store,
+    study: str,
+    finalist: FinalistRecord,
+    task: Task,
+    to: Path,
+    exporters: Sequence[Exporter],
+    *,
+    seconds: float = 3.0,
 ) -> dict[str, Any]:
     """Write ``finalist`` to the directory ``to``, verify it there, and return its report.
 
@@ -40,6 +47,7 @@ def export_finalist(
         task: The study's network, whose weights are replaced by the finalist's, and its data.
         to: Directory to write.
         exporters: The formats to write.
+        seconds: Longest time to time each format for, beside the dense network in the same format; 0 for not at all.
 
     Raises:
         ExportError: If it cannot be written, cannot be expressed, or does not do what the live model does.
@@ -81,7 +89,8 @@ def export_finalist(
         task.data.test.labels[: len(images)] if is_classified else None,
         task.data.train.first_images(CALIBRATION_IMAGES) if target.dtype == INT8 else None,
     )
-    return deliver(item, to, exporters)
+    dense = compact_form(task.network, DENSE, {}) if seconds else None
+    return deliver(item, to, exporters, dense=dense, seconds=seconds)
 
 
 def restore_finalist(store: Store, study: str, finalist: FinalistRecord, task: Task) -> nn.Module:

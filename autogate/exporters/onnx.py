@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autogate.errors import ExportError
 from autogate.exporters.exporter import Deliverable, Exporter, Loaded
 from autogate.exporters.registry import register_exporter
 from autogate.gates import get_family
 from autogate.policy import Policy
-from autogate.runtimes import IsolatedNetwork, IsolatedProcess, quantise, write_onnx
+from autogate.runtimes import isolated_runtime, quantise, write_onnx
 from autogate.surgery import decides_on_data
 from autogate.system import one_line
 
@@ -49,7 +47,7 @@ class Onnx(Exporter):
 
     def load(self, folder: Path) -> Loaded:
         """Load the file in ONNX Runtime, in a process that knows neither AutoGate nor PyTorch."""
-        return IsolatedNetwork(IsolatedProcess("onnxruntime", torch.get_num_threads()), folder / ONNX_FILE)
+        return isolated_runtime("onnxruntime").load(folder / ONNX_FILE)
 
 
 def write_deliverable(item: Deliverable, path: Path) -> str | int:

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autogate.exporters.exporter import Deliverable, Exporter, Loaded
 from autogate.exporters.onnx import write_deliverable
 from autogate.exporters.registry import register_exporter
 from autogate.gates import get_family
 from autogate.policy import Policy
-from autogate.runtimes import IsolatedNetwork, IsolatedProcess
+from autogate.runtimes import isolated_runtime
 
 MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
 
@@ -46,13 +44,9 @@ class OpenVino(Exporter):
         with tempfile.TemporaryDirectory() as draft:
             path = Path(draft) / "model.onnx"
             batch = write_deliverable(item, path)
-            _process().ask(convert=str(path), to=str(folder / MODEL_FILE))
+            isolated_runtime("openvino").convert(path, folder / MODEL_FILE)
         return {"batch": batch}
 
     def load(self, folder: Path) -> Loaded:
         """Load the files in OpenVINO, in a process that knows neither AutoGate nor PyTorch."""
-        return IsolatedNetwork(_process(), folder / MODEL_FILE)
-
-
-def _process() -> IsolatedProcess:
-    return IsolatedProcess("openvino", torch.get_num_threads())
+        return isolated_runtime("openvino").load(folder / MODEL_FILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,13 @@ class Agreement:
     Attributes:
         max_difference: Largest difference of an output, over the images that gates decide alike on.
         decided_otherwise: Images on which a gate chose another of nearly equal candidates.
+        accuracy: Accuracy of the loaded network on the images compared, as a fraction; None where targets are no
+            classes.
     """
 
     max_difference: float
     decided_otherwise: int = 0
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,25 @@ def verify_quantised(item: Deliverable, what: str, loaded: Loaded) -> QuantisedA
     for live, found, batch in _results(item, what, loaded):
         apart.append(_apart(live, found, len(batch), relative=True))
         changed.append(_changed(item, live, found, len(batch)))
-        if item.labels is not None:
-            labels = item.labels[batch]
-            right.append([class_scores(one, item.score_output).argmax(1) == labels for one in (found, live)])
+        right.append([_is_right(item, one, batch) for one in (found, live)])
     count = len(item.images)
     if not torch.cat(apart)[:count].isfinite().all():
         raise ExportError(f"{what} does not return what the live model does; please report this network")
     changes = int(torch.cat(changed)[:count].sum())
-    if not right:
-        return QuantisedAgreement(changes)
-    accuracies = (float(torch.cat(of)[:count].float().mean()) for of in zip(*right, strict=True))
-    return QuantisedAgreement(changes, *accuracies)
+    return QuantisedAgreement(changes, *(_share(of, count) for of in zip(*right, strict=True)))
+
+
+def _is_right(item: Deliverable, result: Any, which: torch.Tensor) -> torch.Tensor | None:
+    """Return for which images the class is predicted, bool ``[N]``; None where targets are no classes."""
+    if item.labels is None:
+        return None
+    return class_scores(result, item.score_output).argmax(1) == item.labels[which]
+
+
+def _share(right: Sequence[torch.Tensor | None], count: int) -> float | None:
+    """Return the share of the first ``count`` images that are right, of all batches; None if nobody knows."""
+    known = [one for one in right if one is not None]
+    return float(torch.cat(known)[:count].float().mean()) if known else None
 
 
 def _results(item: Deliverable, what: str, loaded: Loaded) -> Iterator[tuple[Any, Any, torch.Tensor]]:
@@ -110,8 +121,9 @@ def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, ro
     """
     chooses = decides_on_data(item.policy)
     most_otherwise = max(1, len(item.images) // _ONE_IN) if chooses and not rounds_alike else 0
-    apart, changed = [], []
+    apart, changed, right = [], [], []
     for live, found, which in _results(item, what, loaded):
+        right.append(_is_right(item, found, which))
         apart.append(_apart(live, found, len(which), relative=item.own_task or not rounds_alike))
         changed.append(_changed(item, live, found, len(which)))
     differences, changes = torch.cat(apart), torch.cat(changed)
@@ -124,7 +136,8 @@ def verify(item: Deliverable, what: str, loaded: Loaded, tolerance: float, *, ro
             f"what was exported differs from the live model by {worst:.2g} and changes {int(changes.sum())} of "
             f"{len(item.images)} predictions ({what}); please report this network"
         )
-    return Agreement(float(differences[alike].max()) if bool(alike.any()) else 0.0, otherwise)
+    worst = float(differences[alike].max()) if bool(alike.any()) else 0.0
+    return Agreement(worst, otherwise, _share(right, len(item.images)))
 
 
 def _changed(item: Deliverable, live: Any, found: Any, images: int) -> torch.Tensor:

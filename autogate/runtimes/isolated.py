@@ -219,6 +219,14 @@ class IsolatedRuntime(Runtime):
         with self._file_of(path, process, example) as file:
             return IsolatedNetwork(process, file)
 
+    def load(self, path: Path) -> IsolatedNetwork:
+        """Load a network that lies in a file, in the process."""
+        return IsolatedNetwork(self._process(), path)
+
+    def convert(self, path: Path, to: Path) -> None:
+        """Write an ONNX file in the runtime's own format."""
+        self._process().ask(convert=str(path), to=str(to))
+
     def time_by_unit(self, compact: fx.GraphModule, example: torch.Tensor) -> IsolatedUnits:
         """Join the network of units that were exported once; the runtime's own profile gives the share of each."""
         process = self._process()

@@ -11,6 +11,7 @@ from torch import fx, nn
 from autogate.errors import DeviceError
 from autogate.policy import Gate
 from autogate.records import Setting, Site
+from autogate.runtimes.isolated import IsolatedRuntime
 from autogate.runtimes.runtime import Runnable, Runtime, TimedByUnit
 from autogate.system import Registry, one_line, registering
 
@@ -37,6 +38,13 @@ def get_runtime(name: str) -> Runtime:
         DeviceError: If there is none; names the closest ones. If its package is broken; names the package.
     """
     return RUNTIMES.find(name)
+
+
+def isolated_runtime(name: str) -> IsolatedRuntime:
+    """Return the runtime called ``name``, which is known to read files."""
+    found = get_runtime(name)
+    assert isinstance(found, IsolatedRuntime)  # noqa: S101 - the caller knows
+    return found
 
 
 def no_saving_reason(gate: Gate, site: Site, batch_size: int, runtime: str) -> str | None:

@@ -50,6 +50,10 @@ def test_export_and_measure(cli: Cli, document: dict[str, Any], workplace: Workp
     written = cli("export", "first", "--to", out, "--trial", winner(document)["trial"])
     assert written.code == 0, written.err
     assert "0 predictions changed" in written.out
+    assert "formats, each beside dense in the same format" in written.out
+    assert "ratio to dense" in written.out
+    untimed = cli("export", "first", "--to", out, "--trial", winner(document)["trial"], "--time", "0", "--json").json
+    assert all("measured" not in one for one in untimed["formats"].values())
     measured = cli("measure", out, "--time", "1s")
     assert measured.code == 0, measured.err
     assert "gated / dense = " in measured.out

@@ -1,7 +1,7 @@
 """Time networks: single passes, interleaved rounds, comparisons with dense."""
 
 from autogate.latency.timing.card import take_card
-from autogate.latency.timing.comparison import compare
+from autogate.latency.timing.comparison import compare, compare_runs
 from autogate.latency.timing.disturbance import TOO_NOISY, quiet_passes
 from autogate.latency.timing.drift_filter import (
     median_interval,
@@ -31,6 +31,7 @@ __all__ = [
     "TOO_NOISY",
     "WARM_UP_S",
     "compare",
+    "compare_runs",
     "interleave",
     "median_interval",
     "median_iqr",

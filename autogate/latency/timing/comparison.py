@@ -14,7 +14,7 @@ from autogate.latency.timing.disturbance import quiet_passes
 from autogate.latency.timing.interleaving import Round, interleave
 from autogate.latency.timing.timing import Clock, pass_ms, prepare, prepare_input
 from autogate.records import Comparison, LatencyStat, Measurement, Setting
-from autogate.runtimes import runnable
+from autogate.runtimes import Runnable, runnable
 
 _MIN_REPEATS = 15
 _MIN_VARYING_REPEATS = 10
@@ -55,6 +55,32 @@ def compare(
     """
     modules = [prepare(dense, setting), prepare(gated, setting)]
     batches = [prepare_input(x, setting) for x in inputs]
+    with exclusive_inference(setting):
+        runs = runnable(modules[0], batches[0], setting), runnable(modules[1], batches[0], setting)
+        return compare_runs(runs, batches, setting, varies=varies, stat=stat, seconds=seconds, seed=seed)
+
+
+def compare_runs(
+    networks: tuple[Runnable, Runnable],
+    batches: Sequence[torch.Tensor],
+    setting: Setting,
+    *,
+    varies: bool,
+    stat: LatencyStat = "p95",
+    seconds: float = 20.0,
+    seed: int = 0,
+) -> Comparison:
+    """Time two networks that are ready to run against each other, as :func:`compare` does; the caller has the device.
+
+    Args:
+        networks: The dense network and the gated one.
+        batches: Input batches as the networks take them.
+        setting: How they run.
+        varies: Whether the gated network's cost depends on the input.
+        stat: The statistic whose ratio is reported.
+        seconds: Longest time to spend.
+        seed: Seed of the order of passes and of the bootstrap.
+    """
     clock = Clock(torch.device(setting.device))
     times: tuple[list[float], list[float]] = ([], [])
 
@@ -77,26 +103,24 @@ def compare(
         low, high = _Table(times, len(batches), varies, stat, seed).ratio_interval(resamples=100)
         return (high - low) / 2 < _HALF_WIDTH
 
-    with exclusive_inference(setting):
-        networks = [runnable(module, batches[0], setting) for module in modules]
-        start = time.monotonic()
-        for _ in range(_WARM_UP_PASSES):
-            both()
-        if varies:
-            rounds_in_time = seconds * _WARM_UP_PASSES / (time.monotonic() - start)
-            batches = batches[: max(_MIN_VARYING_INPUTS, int(rounds_in_time / _MIN_VARYING_REPEATS))]
-        repeats = _MIN_VARYING_REPEATS * len(batches) if varies else max(_MIN_REPEATS, len(batches))
-        for passes in times:
-            passes.clear()
-        interleave(
-            [lambda: timed(0), lambda: timed(1)],
-            seconds=seconds,
-            warm_up=0,
-            max_rounds=20_000,
-            min_rounds=repeats,
-            seed=seed,
-            done=narrow,
-        )
+    start = time.monotonic()
+    for _ in range(_WARM_UP_PASSES):
+        both()
+    if varies:
+        rounds_in_time = seconds * _WARM_UP_PASSES / (time.monotonic() - start)
+        batches = batches[: max(_MIN_VARYING_INPUTS, int(rounds_in_time / _MIN_VARYING_REPEATS))]
+    repeats = _MIN_VARYING_REPEATS * len(batches) if varies else max(_MIN_REPEATS, len(batches))
+    for passes in times:
+        passes.clear()
+    interleave(
+        [lambda: timed(0), lambda: timed(1)],
+        seconds=seconds,
+        warm_up=0,
+        max_rounds=20_000,
+        min_rounds=repeats,
+        seed=seed,
+        done=narrow,
+    )
     table = _Table(times, len(batches), varies, stat, seed)
     return Comparison(table.summary(0), table.summary(1), table.ratio(), table.ratio_interval(_RESAMPLES), setting)
 

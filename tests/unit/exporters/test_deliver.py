@@ -150,7 +150,10 @@ class Texts(Exporter):
 def test_several_formats_are_written_verified_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     item, to = deliverable(POLICIES["dense"]), tmp_path / "out"
     report = deliver(item, to, [*PT2, Texts()])
-    assert report["formats"]["texts"] == {"files": ["texts"], "lines": 1, "max_difference": 0.0, "decided_otherwise": 0}
+    found = report["formats"]["texts"]
+    assert found.pop("bytes") == sum(file.stat().st_size for file in (tmp_path / "out" / "texts").iterdir())
+    expected = {"files": ["texts"], "lines": 1, "max_difference": 0.0, "decided_otherwise": 0, "accuracy": None}
+    assert found == expected
     assert report["formats"]["pt2"]["max_difference"] <= report["verified"]["max_difference"] <= 1e-4
     assert (to / "texts").stat().st_mode & 0o777 == 0o755
     assert (to / "texts" / "policy.txt").stat().st_mode & 0o777 == 0o644

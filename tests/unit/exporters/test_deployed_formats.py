@@ -18,11 +18,14 @@ from autogate.errors import ExportError
 from autogate.exporters import Deliverable, find_exporters
 from autogate.exporters.deliver import deliver
 from autogate.exporters.exporter import BASE_FILES, INPUTS_FILE
-from autogate.policy import Gate, Policy
-from tests.support.networks import assert_close
+from autogate.latency.hardware import setting_of
+from autogate.policy import DENSE, Gate, Policy
+from autogate.surgery import compact_form
+from tests.support.networks import assert_close, known_network
 from tests.unit.exporters.test_deliver import BLOCK, MAP, POLICIES, deliverable
 
 pytestmark = pytest.mark.e2e  # other processes
+CPU = setting_of(torch.device("cpu"), batch_size=1, layout="contiguous", threads=1)
 RUN = {
     "onnx": "import onnxruntime\n"
     "options = onnxruntime.SessionOptions()\n"
@@ -161,3 +164,35 @@ def test_files_in_eight_bits_are_judged_beside_the_live_network(tmp_path: Path) 
     assert all("quantised" not in one for one in whole["formats"].values())
     sizes = [(tmp_path / where / "model.onnx").stat().st_size for where in ("out", "whole")]
     assert sizes[0] < 0.6 * sizes[1]
+
+
+@pytest.mark.parametrize("name", ["static", "mod"])
+def test_each_format_is_timed_as_a_file_beside_dense_in_the_same_format(name: str, tmp_path: Path) -> None:
+    item, network = deliverable(CASES[name], images=4), known_network("resnet20")
+    item = replace(item, labels=torch.tensor([0, 1, 2, 3]), report={**item.report, "setting": CPU.to_json()})
+    dense = compact_form(network, DENSE, {})
+    forms = ("pt2", "onnx", "openvino")
+    report = deliver(item, tmp_path / "out", find_exporters(forms), dense=dense, seconds=0.5)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    with torch.no_grad():
+        right = float((item.compact(item.images).argmax(1) == item.labels).float().mean())
+    for form in forms:
+        found = report["formats"][form]
+        assert found["bytes"] == sum((tmp_path / "out" / file).stat().st_size for file in found["files"])
+        assert found["accuracy"] == right
+        measured = found["measured"]
+        assert measured["setting"]["runtime"] == find_exporters([form])[0].runtimes[0]
+        assert 0 < measured["gated"]["p50"] <= measured["gated"]["pass_p90"] <= measured["gated"]["pass_p99"]
+        low, high = measured["ratio_interval"]
+        assert measured["gated_is"] == ("faster" if high < 1 else "slower" if low > 1 else "as fast")
+    # Half of the network's work, or more, is gone.
+    assert name == "mod" or report["formats"]["onnx"]["measured"]["ratio"] < 1
+
+
+def test_what_is_searched_for_elsewhere_is_not_timed_here(tmp_path: Path) -> None:
+    item = deliverable(CASES["static"], images=2)
+    item = replace(item, report={**item.report, "setting": replace(CPU, device="cuda:0").to_json()})
+    dense = compact_form(known_network("resnet20"), DENSE, {})
+    [found] = deliver(item, tmp_path / "out", find_exporters(["onnx"]), dense=dense)["formats"].values()
+    assert found["measured"] is None
+    assert "measure it there with `autogate measure`" in found["untimed"]
