@@ -41,6 +41,8 @@ class SearchConfig(ProcedureSettings, ProblemSettings):  # Pydantic takes the fi
         check_sampler(self.sampler)
         if self.fresh_profile and self.profile is not None:
             raise ValueError("--fresh-profile and --profile exclude each other; leave one out")
+        if self.score_quantized and self.dtype != "int8":
+            raise ValueError(f"--score-quantized needs --dtype int8, not {self.dtype}")
         if self.backend == "ray" and self.workers == 0:
             raise ValueError("--workers must be at least 1 with --backend ray, not 0")
         if self.backend != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):

@@ -137,6 +137,10 @@ class ProcedureSettings(BaseModel):
             default_help="as many as pay on the cores that are free",
         ),
     ] = None
+    score_quantized: Annotated[
+        bool,
+        Option("Score candidates in int8, too, as the runtime computes them (needs --dtype int8).", "training"),
+    ] = False
     epochs: Annotated[
         int | None,
         Field(gt=0),

@@ -75,6 +75,8 @@ class SearchSettings(TypedDict, total=False):
     """Element type that trainings compute in; auto is bfloat16 where a step is clearly faster in it."""
     train_threads: int | None
     """CPU threads that train, on this machine and in all."""
+    score_quantized: bool
+    """Score candidates in int8, too, as the runtime computes them (needs --dtype int8)."""
     epochs: int | None
     """Epochs to train a finalist."""
     trial_epochs: int | None

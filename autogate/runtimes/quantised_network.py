@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from autogate.records import Setting
 from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
 from autogate.runtimes.onnx_file import write_onnx
 from autogate.runtimes.quantised import calibration_batches, quantise
@@ -18,7 +17,8 @@ class QuantisedNetwork(nn.Module):
 
     Args:
         compact: The network, in evaluation mode on the CPU.
-        setting: Names the runtime and its threads.
+        runtime: Name of the runtime.
+        threads: CPU threads that compute there.
         images: Calibration images, float32 ``[N, C, H, W]``.
         batch_size: Images per call that the network can be written for; None for any number.
 
@@ -26,9 +26,11 @@ class QuantisedNetwork(nn.Module):
         DeviceError: If the network cannot be quantised or run.
     """
 
-    def __init__(self, compact: nn.Module, setting: Setting, images: torch.Tensor, batch_size: int | None) -> None:
+    def __init__(
+        self, compact: nn.Module, runtime: str, threads: int, images: torch.Tensor, batch_size: int | None
+    ) -> None:
         super().__init__()
-        process = IsolatedProcess(setting.runtime, setting.threads)
+        process = IsolatedProcess(runtime, threads)
         plain, quantised = process.new_path(".onnx"), process.new_path(".onnx")
         example = next(calibration_batches(images, batch_size or 2))
         write_onnx(compact, example, plain, any_batch=batch_size is None)

@@ -83,7 +83,7 @@ def test_memory_is_not_limited_where_it_is_not_seen(workplace: Workplace, storag
 
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 def test_a_search_in_eight_bits(runtime: str, workplace: Workplace, storage: str) -> None:
-    settings = {**workplace.quick, "runtime": runtime, "dtype": "int8"}
+    settings = {**workplace.quick, "runtime": runtime, "dtype": "int8", "score_quantized": runtime == "openvino"}
     study = api.search(latency_budget="900%", trials=3, study=f"int8-{runtime}", storage=storage, **settings)
     document = study.document()
     assert document["dtype"] == "int8"

@@ -2,6 +2,7 @@
 
 from autogate.nas.evaluating.caller_inputs import CallerInputs
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
+from autogate.nas.evaluating.deployment import Deployment
 from autogate.nas.evaluating.evaluator import Evaluator
 from autogate.nas.evaluating.given_weights import about_given_weights
 from autogate.nas.evaluating.peak_memory import CandidateMemory, smallest_choices
@@ -23,6 +24,7 @@ from autogate.nas.evaluating.training_evaluator import Trained, TrainingEvaluato
 __all__ = [
     "CallerInputs",
     "CandidateMemory",
+    "Deployment",
     "Evaluator",
     "OwnData",
     "StoreCheckpointer",

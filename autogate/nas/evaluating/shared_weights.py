@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import safetensors.torch
+import torch
 
 from autogate.errors import TrainingError
 from autogate.gates import TrainingGate, get_family
 from autogate.goals import SearchConfig
 from autogate.nas.evaluating.checkpointer import StoreCheckpointer
+from autogate.nas.evaluating.deployment import Deployment
 from autogate.nas.evaluating.task import Task
 from autogate.nas.evaluating.training_evaluator import TrainingEvaluator
 from autogate.policy import Gate, Policy, digest
@@ -59,8 +61,11 @@ def make_evaluator(
         "short": short_recipe(images, config.lr, config.trial_epochs, bfloat16=bfloat16),
         "full": full_recipe(images, config.epochs, config.lr, bfloat16=bfloat16),
     }
+    deployment = None
+    if config.score_quantized:
+        deployment = Deployment(config.runtime, torch.get_num_threads(), config.batch_size)
     return TrainingEvaluator(
-        task, facts.task.digest, network, bank, facts.shared_artifact, config.seed, backend, recipes
+        task, facts.task.digest, network, bank, facts.shared_artifact, config.seed, backend, recipes, deployment
     )
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autogate.gates import TrainingGate
+from autogate.nas.evaluating.deployment import Deployment
 from autogate.nas.evaluating.task import Task
 from autogate.policy import DENSE, Policy, digest
 from autogate.records import Evaluation, EvaluationKey, Realisation
@@ -19,7 +20,16 @@ from autogate.resources import paper_macs
 from autogate.sites import Network
 from autogate.space.bound import DENSE_CHOICE, BoundSpace
 from autogate.studies import Reporter
-from autogate.surgery import attach_gates, by_path, canonical, gate_path, pack, restore_gates, training_form
+from autogate.surgery import (
+    attach_gates,
+    by_path,
+    canonical,
+    compact_form,
+    gate_path,
+    pack,
+    restore_gates,
+    training_form,
+)
 from autogate.system import freed_memory_kept
 from autogate.training import (
     Checkpointer,
@@ -66,6 +76,7 @@ class TrainingEvaluator:
         seed: Seed of the training.
         backend: How to train and score.
         recipes: The recipe of each fidelity.
+        deployment: Where networks are quantised to be scored after a short training; None to score them as trained.
     """
 
     def __init__(
@@ -78,6 +89,7 @@ class TrainingEvaluator:
         seed: int,
         backend: TrainingBackend,
         recipes: Mapping[Fidelity, Recipe],
+        deployment: Deployment | None = None,
     ) -> None:
         self.task = task
         self.task_digest = task_digest
@@ -87,10 +99,14 @@ class TrainingEvaluator:
         self.seed = seed
         self.backend = backend
         self.recipes = recipes
+        self.deployment = deployment
 
     def key(self, policy: Policy, fidelity: Fidelity) -> EvaluationKey:
         """Return the key under which the evaluation is stored; a caller's own functions count by their names."""
-        how = digest([self.recipes[fidelity].digest, self.start_digest, self.backend.names])
+        parts = [self.recipes[fidelity].digest, self.start_digest, self.backend.names]
+        if (deployment := self._deployment(fidelity)) is not None:
+            parts.append(["int8", deployment.runtime])
+        how = digest(parts)
         return EvaluationKey(policy.digest, self.task_digest, how, fidelity, self.seed)
 
     def evaluate(
@@ -143,10 +159,18 @@ class TrainingEvaluator:
         )
         recalibrate(form, data.train, seed=self.seed, device=device)
         accuracy, traces = self.backend.score(form, data.val, "val", device=device)
+        if (deployment := self._deployment(fidelity)) is not None:
+            # What the gates decided is known of the network as trained alone.
+            deployed = deployment.network(compact_form(network, policy, gates), policy, data)
+            accuracy, _ = self.backend.score(deployed, data.val, "val", device=device)
         by_place = {gate_path(site): site for site, _ in policy}
         decisions = {by_place[path]: trace for path, trace in traces.decisions.items()}
         network.model.eval()
         return Trained(network, gates, accuracy, Realisation(decisions))
+
+    def _deployment(self, fidelity: Fidelity) -> Deployment | None:
+        """Return where networks of a fidelity are quantised to be scored; finalists are scored so where they end."""
+        return self.deployment if fidelity == "short" else None
 
     def restore(self, policy: Policy, evaluation: Evaluation, weights: bytes) -> Trained:
         """Return a trained finalist from its stored weights."""

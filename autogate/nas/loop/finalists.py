@@ -9,7 +9,7 @@ from torch import nn
 from autogate.errors import TrainingError
 from autogate.goals import energy_excess, judge
 from autogate.latency.hardware import noise_sources_of
-from autogate.nas.evaluating import Trained, TrainingEvaluator
+from autogate.nas.evaluating import Deployment, Trained, TrainingEvaluator
 from autogate.nas.executors import Executor, request_evaluation, wait_for_evaluation
 from autogate.nas.loop.context import SearchContext
 from autogate.nas.proposing import Pick
@@ -25,8 +25,8 @@ from autogate.resources import (
     predicted_statistics,
     realisable_macs,
 )
-from autogate.runtimes import CALIBRATION_IMAGES, INT8, QuantisedNetwork
-from autogate.surgery import attach_gates, compact_form, decides_on_data, pack, training_form
+from autogate.runtimes import INT8
+from autogate.surgery import attach_gates, compact_form, pack, training_form
 from autogate.system import HostLoad
 from autogate.training import Fidelity, clone
 
@@ -155,10 +155,8 @@ class FinalStage:
             form = training_form(trained.network, trained.gates)
             test_accuracy, _ = backend.score(form, task.data.test, "test", device=task.trainer)
             return trained.val_accuracy, test_accuracy
-        compact = compact_form(trained.network, policy, trained.gates, plan=plan).cpu()
-        any_batch = not decides_on_data(policy)
-        images = task.data.train.first_images(CALIBRATION_IMAGES)
-        deployed = QuantisedNetwork(compact, setting, images, None if any_batch else setting.batch_size)
+        compact = compact_form(trained.network, policy, trained.gates, plan=plan)
+        deployed = Deployment(setting.runtime, setting.threads, setting.batch_size).network(compact, policy, task.data)
         val_accuracy, _ = backend.score(deployed, task.data.val, "val", device=task.trainer)
         test_accuracy, _ = backend.score(deployed, task.data.test, "test", device=task.trainer)
         return val_accuracy, test_accuracy

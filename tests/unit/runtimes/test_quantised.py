@@ -78,7 +78,7 @@ def test_a_quantised_network_gives_about_what_the_network_gives(
     name: str, policy: Policy, batch_size: int | None, apart: float
 ) -> None:
     form, x = compact(policy).to(memory_format=torch.channels_last), images(NETWORK, 64)
-    quantised = QuantisedNetwork(form, setting(name), x, batch_size)
+    quantised = QuantisedNetwork(form, name, 1, x, batch_size)
     with torch.no_grad():
         expected = form(x)
     # Batches of any size, also those that the file does not take.
