@@ -340,8 +340,8 @@ def measure(
         batch_size: Images per call; None likewise.
         layout: Memory layout, or ``auto`` for the one dense runs fastest in; None likewise.
         threads: CPU threads; None likewise, but no more than there are cores.
-        runtime: Runtime of both networks: ``eager``, ``compiled`` by Inductor, ``cuda_graph``, ``onnxruntime``,
-            ``openvino``, or one of a plug-in; None for the one it was searched for.
+        runtime: Runtime of both networks: ``eager``, ``inductor`` (compiled ahead of time), ``cuda_graph``,
+            ``onnxruntime``, ``openvino``, or one of a plug-in; None for the one it was searched for.
         time_s: Time to measure latency for, in seconds, at most.
         latency_stat: Statistic over inputs whose ratio is reported.
         model: The dense network, if it cannot be built by name.

@@ -318,8 +318,8 @@ def export(
         study: Name of the study.
         to: Directory to write.
         trial: ``best`` for the winner, or the trial number of a finalist.
-        formats: Names of the formats: ``pt2``, a program of ``torch.export``, ``onnx``, ``openvino``, or one of a
-            plug-in; ``auto`` is that of the runtime that was searched for.
+        formats: Names of the formats: ``pt2``, a program of ``torch.export``, ``onnx``, ``openvino``, ``aoti``, or
+            one of a plug-in; ``auto`` is that of the runtime that was searched for.
         storage: SQLAlchemy URL of the database.
         model: The module the study was started with, if it was one; it stays as it is.
         data: The data the study was started with, if it was no name.

@@ -24,7 +24,8 @@ def command(
         typer.Option(
             "--format",
             "-f",
-            help="Formats to write, with commas between: pt2, onnx, openvino, one of a plug-in, or auto: the target's.",
+            help="Formats to write, with commas between: pt2, onnx, openvino, aoti, one of a plug-in, or auto, the "
+            "target's.",
         ),
     ] = "auto",
     time: Annotated[str, typer.Option(help="Time to time each format for, at most; 0 for not at all.")] = "3s",

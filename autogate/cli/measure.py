@@ -25,7 +25,7 @@ def command(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="Runtime of both: eager, compiled, cuda_graph, onnxruntime, openvino, one of a plug-in, or all "
+            help="Runtime of both: eager, inductor, cuda_graph, onnxruntime, openvino, one of a plug-in, or all "
             "[default: as searched].",
             show_default=False,
         ),

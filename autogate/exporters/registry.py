@@ -14,7 +14,12 @@ EXPORTERS: Registry[Exporter] = Registry(
     "export format",
     "autogate.exporters",
     ExportError,
-    built_in=("autogate.exporters.pt2", "autogate.exporters.onnx", "autogate.exporters.openvino"),
+    built_in=(
+        "autogate.exporters.pt2",
+        "autogate.exporters.onnx",
+        "autogate.exporters.openvino",
+        "autogate.exporters.aoti",
+    ),
 )
 register_exporter = registering(EXPORTERS, Exporter)  # type: ignore[type-abstract]
 

@@ -1,5 +1,6 @@
 """Ways to run a network on a device: one file each, and the registry that finds them by name."""
 
+from autogate.runtimes.inductor_package import load_package, write_package
 from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
 from autogate.runtimes.onnx_file import write_onnx
 from autogate.runtimes.quantised import CALIBRATION_IMAGES, INT8, quantise
@@ -33,10 +34,12 @@ __all__ = [
     "check_runtime",
     "get_runtime",
     "isolated_runtime",
+    "load_package",
     "no_saving_reason",
     "quantise",
     "register_runtime",
     "runnable",
     "timed_by_unit",
     "write_onnx",
+    "write_package",
 ]

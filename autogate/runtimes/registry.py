@@ -22,7 +22,7 @@ RUNTIMES: Registry[Runtime] = Registry(
     built_in=(
         "autogate.runtimes.eager",
         "autogate.runtimes.cuda_graph",
-        "autogate.runtimes.compiled",
+        "autogate.runtimes.inductor",
         "autogate.runtimes.onnxruntime",
         "autogate.runtimes.openvino",
     ),

@@ -69,7 +69,7 @@ def test_an_export_is_measured_in_every_runtime(deployed: api.Study, workplace: 
     to = workplace.root / "out-all"
     api.export("deployed", to, trial=str(winner(deployed.document())["trial"]), storage=deployed.storage)
     found = api.measure_runtimes(to, time_s=0.5)
-    assert found.by_runtime.keys() == {"eager", "compiled", "onnxruntime", "openvino"}
+    assert found.by_runtime.keys() == {"eager", "inductor", "onnxruntime", "openvino"}
     assert all(one.latency_ms > 0 for one in found.by_runtime.values())
     [left_out] = [row for row in found.to_json()["runtimes"] if row["measurement"] is None]
     assert (left_out["runtime"], "runs on a GPU" in left_out["reason"]) == ("cuda_graph", True)
@@ -100,4 +100,4 @@ def test_a_search_in_eight_bits(runtime: str, workplace: Workplace, storage: str
     assert report["setting"]["dtype"] == "int8"
     table = api.measure_runtimes(to, time_s=0.5).to_json()["runtimes"]
     dtypes = {row["runtime"]: row["measurement"]["setting"]["dtype"] for row in table if row["measurement"]}
-    assert dtypes == {"eager": "float32", "compiled": "float32", "onnxruntime": "int8", "openvino": "int8"}
+    assert dtypes == {"eager": "float32", "inductor": "float32", "onnxruntime": "int8", "openvino": "int8"}

@@ -346,8 +346,8 @@ def test_a_runtime_of_gpus_on_a_cpu(refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--runtime", "egaer"), "unknown runtime 'egaer'; did you mean eager? (known: eager, cuda_graph, compiled"),
-        (("--runtime", "compiled"), "networks cannot be profiled or searched in runtime 'compiled'; use one of eager"),
+        (("--runtime", "egaer"), "unknown runtime 'egaer'; did you mean eager? (known: eager, cuda_graph, inductor"),
+        (("--runtime", "inductor"), "networks cannot be profiled or searched in runtime 'inductor'; use one of eager"),
         (("--sampler", "bayes"), "sampler must be tpe, random, gp, nsgaii or package.module:factory, not 'bayes'"),
         (("--sampler", "nowhere:make"), "cannot import 'nowhere' for nowhere:make"),
     ],

@@ -108,6 +108,16 @@ def test_gates_that_a_format_cannot_express_are_refused_before_anything_is_writt
     assert "another number of channels for each image" in str(ir.unsupported_reason(channels, 1))
 
 
+def test_a_package_of_inductor_answers_as_the_live_network(tmp_path: Path) -> None:
+    item = deliverable(CASES["groups of channels"], images=4)
+    report = deliver(item, tmp_path / "out", find_exporters(["aoti"]))
+    assert report["verified"]["changed_predictions"] == 0
+    assert report["formats"]["aoti"]["files"] == ["model.aoti.pt2"]
+    varying = deliverable(POLICIES["lcnet at a block"]).policy
+    reason = find_exporters(["aoti"])[0].unsupported_reason(varying, 1)
+    assert "decides while the network runs, which Inductor does not compile" in str(reason)
+
+
 def test_all_formats_lie_in_one_export(tmp_path: Path) -> None:
     report = deliver(
         deliverable(POLICIES["mod"], images=3), tmp_path / "out", find_exporters(["pt2", "onnx", "openvino"])

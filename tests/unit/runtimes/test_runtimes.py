@@ -29,8 +29,8 @@ def test_what_cannot_be_compiled_is_said_in_a_line() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("not\nhere")
 
-    with pytest.raises(DeviceError, match="cannot run as compiled: .*use --runtime eager"):
-        runnable(Odd(), torch.zeros(1), replace(CPU, runtime="compiled"))
+    with pytest.raises(DeviceError, match="cannot run as inductor: .*use --runtime eager"):
+        runnable(Odd(), torch.zeros(1), replace(CPU, runtime="inductor"))
 
 
 def test_runtimes_that_are_not_to_be_had() -> None:
@@ -44,9 +44,9 @@ def test_a_runtime_that_profiles_nothing_cannot_be_searched_in() -> None:
     check_profiled("eager")
     check_profiled("cuda_graph")
     with pytest.raises(
-        DeviceError, match="cannot be profiled or searched in runtime 'compiled'; use one of eager, cuda_"
+        DeviceError, match="cannot be profiled or searched in runtime 'inductor'; use one of eager, cuda_"
     ):
-        check_profiled("compiled")
+        check_profiled("inductor")
 
 
 def test_element_types_packages_and_failures_of_a_runtime_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
