@@ -9,10 +9,9 @@ from typing import Any, cast
 import torch
 
 from autogate.errors import ExportError
-from autogate.exporters.exporter import Deliverable, Exporter, Loaded
+from autogate.exporters.exporter import Deliverable, Exporter, Loaded, varying_gate
 from autogate.exporters.pt2 import exported_program
 from autogate.exporters.registry import register_exporter
-from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.runtimes import get_runtime, load_package, write_package
 from autogate.system import one_line
@@ -31,7 +30,7 @@ class Aoti(Exporter):
 
     def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:
         """Inductor compiles no branches that are chosen while the network runs."""
-        varying = next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)
+        varying = varying_gate(policy)
         return None if varying is None else f"{varying} decides while the network runs, which Inductor does not compile"
 
     def missing_reason(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.records import Preprocessing
 from autogate.system import missing_packages
@@ -113,3 +114,8 @@ class Exporter(ABC):
     def missing_reason(self) -> str | None:
         """Return which packages are missing, and how to install them; None if there are all."""
         return missing_packages(f"format {self.name}", self.packages)
+
+
+def varying_gate(policy: Policy) -> str | None:
+    """Name a gate whose cost depends on the image, and its site; None if there is none."""
+    return next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)

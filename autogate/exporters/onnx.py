@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autogate.errors import ExportError
-from autogate.exporters.exporter import Deliverable, Exporter, Loaded
+from autogate.exporters.exporter import Deliverable, Exporter, Loaded, varying_gate
 from autogate.exporters.registry import register_exporter
-from autogate.gates import get_family
 from autogate.policy import Policy
 from autogate.runtimes import isolated_runtime, quantise, write_onnx
 from autogate.surgery import decides_on_data
@@ -36,7 +35,7 @@ class Onnx(Exporter):
 
     def unsupported_reason(self, policy: Policy, batch_size: int) -> str | None:
         """A file has no branches of its own for each image of a batch."""
-        varying = next((f"{gate.family} at {site}" for site, gate in policy if get_family(gate.family).varies), None)
+        varying = varying_gate(policy)
         if varying is None or batch_size == 1:
             return None
         return f"{varying} decides per image, which a file of batch {batch_size} cannot; search with --batch-size 1"
