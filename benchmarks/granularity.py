@@ -2,9 +2,9 @@
 
     python benchmarks/granularity.py [--model NAME] [--runtimes NAME ...] [--threads N] [--seconds S]
 
-`antidote` leaves out 60 % of the channels at every map; `lcnet` has a threshold that shuts about half of them, as many as
-the result says. Random weights, batch 1. Each gate runs by the executor that its kernel and resolution like best
-in runtimes of files, and in PyTorch by the default one.
+`antidote` leaves out 60 % of the channels at every map; `lcnet` has a threshold that shuts about half of them, as many
+as the result says. Random weights, batch 1. Each gate runs by the executor that its kernel and resolution like best in
+runtimes of files, and in PyTorch by the default one.
 """
 
 from __future__ import annotations
