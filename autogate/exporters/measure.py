@@ -7,13 +7,13 @@ from typing import Any
 
 from autogate.errors import DeviceError
 from autogate.exporters.load import Exported
-from autogate.latency.hardware import resolve_device, setting_of
+from autogate.latency.hardware import DTYPES, resolve_device, setting_of
 from autogate.latency.profile import fastest_layout
 from autogate.latency.timing import compare
 from autogate.policy import DENSE
 from autogate.records import Comparison, LatencyStat, PeakMemory, Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, energy_beside_dense, peak_memory_bytes, policy_varies
-from autogate.runtimes import INT8, RUNTIMES, check_runtime, get_runtime
+from autogate.runtimes import RUNTIMES, check_runtime, get_runtime
 from autogate.system import usable_cores
 
 
@@ -85,8 +85,8 @@ def _compared(exported: Exported, runtime: str, options: MeasuringOptions) -> Co
     searched, threads = exported.setting, options.threads
     target = resolve_device(options.device or searched.device)
     check_runtime(runtime, target)
-    # A network in eight bits is float32 where there is no such.
-    dtype = "float32" if searched.dtype == INT8 and not _runs_int8(runtime) else searched.dtype
+    # What a runtime does not compute in is float32 there.
+    dtype = searched.dtype if searched.dtype in (get_runtime(runtime).dtypes or DTYPES) else "float32"
 
     def setting_for(layout: str) -> Setting:
         return setting_of(
@@ -116,10 +116,6 @@ def _compared(exported: Exported, runtime: str, options: MeasuringOptions) -> Co
         seconds=options.seconds,
     )
     return replace(comparison, energy=energy_beside_dense(exported.dense, exported.gated, inputs, setting))
-
-
-def _runs_int8(runtime: str) -> bool:
-    return INT8 in (get_runtime(runtime).dtypes or ())
 
 
 def _peak_memory(exported: Exported, setting: Setting) -> PeakMemory | None:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from autogate.exporters.exporter import Deliverable, Exporter
-from autogate.latency.hardware import exclusive_inference, setting_of
+from autogate.exporters.exporter import Deliverable, Exporter, Loaded
+from autogate.latency.hardware import DTYPES, exclusive_inference, setting_of
 from autogate.latency.timing import compare_runs
 from autogate.policy import DENSE
 from autogate.records import Setting
 from autogate.resources import FIXED_INPUTS, VARYING_INPUTS, policy_varies
-from autogate.runtimes import INT8, check_runtime
+from autogate.runtimes import INT8, check_runtime, get_runtime, isolated_runtime
 
 Write = Callable[[Deliverable, Path], Any]
 _CPU = torch.device("cpu")
@@ -58,11 +58,10 @@ def time_beside_dense(
     """
     [runtime, *_] = exporter.runtimes
     check_runtime(runtime, _CPU)
-    quantised = exporter.quantises and item.calibration is not None
     setting = setting_of(
         _CPU,
         batch_size=item.batch_size,
-        dtype=INT8 if quantised else "float32",
+        dtype=_dtype(item, exporter, runtime, searched),
         layout="contiguous",
         threads=searched.threads,
         runtime=runtime,
@@ -73,8 +72,22 @@ def time_beside_dense(
     with tempfile.TemporaryDirectory() as twin:
         write(replace(item, compact=dense, policy=DENSE), Path(twin))
         with exclusive_inference(setting):
-            runs = exporter.load(Path(twin)), exporter.load(folder)
+            runs = _loaded(exporter, Path(twin), setting), _loaded(exporter, folder, setting)
             found = compare_runs(runs, inputs, setting, varies=varies, stat="p50", seconds=seconds)
     low, high = found.ratio_interval
     is_faster, is_slower = high < 1, low > 1
     return {**found.to_json(), "gated_is": "faster" if is_faster else "slower" if is_slower else "as fast"}
+
+
+def _dtype(item: Deliverable, exporter: Exporter, runtime: str, searched: Setting) -> str:
+    """Return the element type to time a format in: that of the search, if the search was for its runtime."""
+    if exporter.quantises and item.calibration is not None:
+        return INT8
+    return searched.dtype if runtime == searched.runtime and get_runtime(runtime).isolated else "float32"
+
+
+def _loaded(exporter: Exporter, folder: Path, setting: Setting) -> Loaded:
+    """Load a format; that it computes in half precision is the runtime's doing, and not in the file."""
+    if setting.dtype in DTYPES and setting.dtype != "float32":
+        return isolated_runtime(setting.runtime).of_dtype(setting.dtype).load(folder / exporter.files[0])
+    return exporter.load(folder)

@@ -1,10 +1,10 @@
 """Ways to run a network on a device: one file each, and the registry that finds them by name."""
 
+from autogate.runtimes.deployed_network import DeployedNetwork
 from autogate.runtimes.inductor_package import load_package, write_package
 from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
 from autogate.runtimes.onnx_file import write_onnx
 from autogate.runtimes.quantised import CALIBRATION_IMAGES, INT8, quantise
-from autogate.runtimes.quantised_network import QuantisedNetwork
 from autogate.runtimes.registry import (
     RUNTIMES,
     check_profiled,
@@ -23,7 +23,7 @@ __all__ = [
     "INT8",
     "IsolatedNetwork",
     "IsolatedProcess",
-    "QuantisedNetwork",
+    "DeployedNetwork",
     "RUNTIMES",
     "Runnable",
     "Runtime",

@@ -44,15 +44,16 @@ class IsolatedProcess:
     Args:
         engine: Name of the runtime, as :mod:`autogate.runtimes.isolated_child` knows it.
         threads: CPU threads of a network.
+        dtype: Element type that networks compute in.
     """
 
-    def __init__(self, engine: str, threads: int) -> None:
+    def __init__(self, engine: str, threads: int, dtype: str = "float32") -> None:
         self.engine = engine
         self.folder = tempfile.TemporaryDirectory(prefix="autogate-runtime-")
         self._errors = (Path(self.folder.name) / "errors").open("w+", encoding="utf-8", errors="replace")
         # Isolated from this process's paths and variables: what runs there is what users deploy.
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-I", str(_PROGRAM), engine, str(threads)],
+            [sys.executable, "-I", str(_PROGRAM), engine, str(threads), dtype],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -205,11 +206,13 @@ class IsolatedRuntime(Runtime):
     builds_slowly = True
     dtypes = frozenset({"float32", INT8})
     layouts = frozenset({"contiguous"})
-    _latest: weakref.ref[IsolatedProcess] | None = None
-    _threads = 0
-    _quantises = False
     _units: OnnxUnits | None = None
-    _for_int8: IsolatedRuntime | None = None
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self._dtype = dtype
+        self._others: dict[str, IsolatedRuntime] = {}
+        self._latest: weakref.ref[IsolatedProcess] | None = None
+        self._threads = 0
 
     def prepare(self, module: nn.Module, example: torch.Tensor) -> TimedRunnable:
         """Write the module as an ONNX file, and load it in the process."""
@@ -235,13 +238,12 @@ class IsolatedRuntime(Runtime):
             return IsolatedUnits(process, file, example)
 
     def of_dtype(self, dtype: str) -> IsolatedRuntime:
-        """Return the runtime itself, or for ``int8`` the one that quantises what it prepares."""
-        if dtype != INT8:
+        """Return the runtime itself, or the one that computes in another type, or quantises what it prepares."""
+        if dtype == self._dtype:
             return self
-        if self._for_int8 is None:
-            self._for_int8 = type(self)()
-            self._for_int8._quantises = True
-        return self._for_int8
+        if dtype not in self._others:
+            self._others[dtype] = type(self)(dtype)
+        return self._others[dtype]
 
     @contextmanager
     def _file_of(self, path: Path, process: IsolatedProcess, example: torch.Tensor) -> Iterator[Path]:
@@ -249,9 +251,9 @@ class IsolatedRuntime(Runtime):
 
         How fast a quantised network is does not depend on what it was calibrated with.
         """
-        file = process.new_path(".onnx") if self._quantises else path
+        file = process.new_path(".onnx") if self._dtype == INT8 else path
         try:
-            if self._quantises:
+            if self._dtype == INT8:
                 quantise(path, file, example, len(example))
             yield file
         finally:
@@ -287,6 +289,6 @@ class IsolatedRuntime(Runtime):
         threads = torch.get_num_threads()
         process = self._latest() if self._latest is not None and self._threads == threads else None
         if process is None:
-            process = IsolatedProcess(self.name, threads)
+            process = IsolatedProcess(self.name, threads, self._dtype)
             self._latest, self._threads = weakref.ref(process), threads
         return process

@@ -11,9 +11,10 @@ from autogate.runtimes.registry import register_runtime
 
 @register_runtime
 class OpenVino(IsolatedRuntime):
-    """Run networks in OpenVINO on the CPU, in float32."""
+    """Run networks in OpenVINO on the CPU, in no other element type than the one that is asked for."""
 
     name = "openvino"
+    dtypes = IsolatedRuntime.dtypes | {"bfloat16", "float16"}
     packages = {"onnx": "onnx", "onnxscript": "onnxscript", "openvino": "openvino"}
 
     def no_saving_reason(self, gate: Gate, site: Site, batch_size: int) -> str | None:

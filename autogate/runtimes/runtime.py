@@ -109,7 +109,8 @@ class Runtime(ABC):
     def of_dtype(self, dtype: str) -> Runtime:
         """Return the runtime that computes in an element type of :attr:`dtypes`; modules and inputs come in it.
 
-        Those of ``int8`` come in float32: what is prepared of a module is to be quantised.
+        Those for ``int8`` come in float32, since what is prepared is to be quantised, and all of an isolated runtime,
+        which reads files in float32.
         """
         return self
 

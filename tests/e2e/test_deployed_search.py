@@ -101,3 +101,23 @@ def test_a_search_in_eight_bits(runtime: str, workplace: Workplace, storage: str
     table = api.measure_runtimes(to, time_s=0.5).to_json()["runtimes"]
     dtypes = {row["runtime"]: row["measurement"]["setting"]["dtype"] for row in table if row["measurement"]}
     assert dtypes == {"eager": "float32", "inductor": "float32", "onnxruntime": "int8", "openvino": "int8"}
+
+
+def test_a_search_in_half_precision(workplace: Workplace, storage: str) -> None:
+    settings = {**workplace.quick, "runtime": "openvino", "dtype": "bfloat16"}
+    try:
+        study = api.search(latency_budget="900%", trials=3, study="half", storage=storage, **settings)
+    except DeviceError as error:
+        assert "OpenVINO computes in f32 on this CPU, and not in bf16" in str(error)  # noqa: PT017 - not every CPU can
+        pytest.skip("this CPU has no bfloat16")
+    found = winner(study.document())
+    to = workplace.root / "out-half"
+    report = study.export(to, str(found["trial"])).to_json()
+    assert report["formats"]["openvino"]["measured"]["setting"]["dtype"] == "bfloat16"
+    # The file itself holds float32.
+    assert report["verified"]["max_difference"] < 1e-3
+    assert abs(found["test_accuracy"] - report["formats"]["openvino"]["accuracy"]) < 0.05
+    table = api.measure_runtimes(to, time_s=0.5).to_json()["runtimes"]
+    dtypes = {row["runtime"]: row["measurement"]["setting"]["dtype"] for row in table if row["measurement"]}
+    assert dtypes["openvino"] == "bfloat16"
+    assert dtypes["onnxruntime"] == "float32"

@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from autogate.latency.hardware import DTYPES, LAYOUTS, inference_setting
 from autogate.records import Setting
-from autogate.runtimes import Runnable, TimedRunnable, runnable
+from autogate.runtimes import Runnable, TimedRunnable, get_runtime, runnable
 from autogate.sites import attribute
 from autogate.surgery import UNIT
 from autogate.system import occupy_gpu
@@ -242,7 +242,9 @@ def pass_ms(network: Runnable, x: torch.Tensor, clock: Clock) -> float:
 
 
 def _dtype(setting: Setting) -> torch.dtype:
-    """Return the element type of modules and inputs."""
+    """Return the element type of modules and inputs; a runtime that reads files computes in another by itself."""
+    if get_runtime(setting.runtime).isolated:
+        return torch.float32
     return DTYPES.get(setting.dtype, torch.float32)
 
 

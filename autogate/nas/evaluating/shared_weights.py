@@ -63,7 +63,7 @@ def make_evaluator(
     }
     deployment = None
     if config.score_quantized:
-        deployment = Deployment(config.runtime, torch.get_num_threads(), config.batch_size)
+        deployment = Deployment(config.runtime, config.dtype, torch.get_num_threads(), config.batch_size)
     return TrainingEvaluator(
         task, facts.task.digest, network, bank, facts.shared_artifact, config.seed, backend, recipes, deployment
     )

@@ -25,7 +25,7 @@ from autogate.resources import (
     predicted_statistics,
     realisable_macs,
 )
-from autogate.runtimes import INT8
+from autogate.runtimes import get_runtime
 from autogate.surgery import attach_gates, compact_form, pack, training_form
 from autogate.system import HostLoad
 from autogate.training import Fidelity, clone
@@ -149,14 +149,16 @@ class FinalStage:
         return record
 
     def _accuracies(self, policy: Policy, trained: Trained, plan: ExecutionPlan) -> tuple[float, float]:
-        """Return accuracies on validation and test images: of the network as it is deployed, if that is quantised."""
+        """Return accuracies on validation and test images: in eight bits or half precision, of the network deployed."""
         backend, task, setting = self.evaluator.backend, self.evaluator.task, self.bench.setting
-        if setting.dtype != INT8:
+        if setting.dtype == "float32" or not get_runtime(setting.runtime).isolated:
             form = training_form(trained.network, trained.gates)
             test_accuracy, _ = backend.score(form, task.data.test, "test", device=task.trainer)
             return trained.val_accuracy, test_accuracy
         compact = compact_form(trained.network, policy, trained.gates, plan=plan)
-        deployed = Deployment(setting.runtime, setting.threads, setting.batch_size).network(compact, policy, task.data)
+        deployed = Deployment(setting.runtime, setting.dtype, setting.threads, setting.batch_size).network(
+            compact, policy, task.data
+        )
         val_accuracy, _ = backend.score(deployed, task.data.val, "val", device=task.trainer)
         test_accuracy, _ = backend.score(deployed, task.data.test, "test", device=task.trainer)
         return val_accuracy, test_accuracy

@@ -18,7 +18,7 @@ from torch import nn
 
 from autogate.errors import DeviceError
 from autogate.latency.hardware import exclusive_inference, setting_of
-from autogate.latency.timing import compare
+from autogate.latency.timing import compare, prepare, prepare_input
 from autogate.policy import Gate
 from autogate.runtimes import (
     IsolatedNetwork,
@@ -173,10 +173,10 @@ def test_settings_that_a_runtime_does_not_know_are_refused() -> None:
             DeviceError, match=f"runtime '{name}' has no layout 'channels_last'; use contiguous or auto"
         ):
             setting_of(cpu, batch_size=1, layout="channels_last", runtime=name)
-        with pytest.raises(DeviceError, match=f"runtime '{name}' cannot run dtype 'bfloat16'; it runs float32"):
-            setting_of(cpu, batch_size=1, layout="contiguous", dtype="bfloat16", runtime=name)
         check_profiled(name)
         assert list(get_runtime(name).versions()) == [name]
+    with pytest.raises(DeviceError, match="runtime 'onnxruntime' cannot run dtype 'bfloat16'; it runs (float32, int8|int8, float32|float32)"):
+        setting_of(cpu, batch_size=1, layout="contiguous", dtype="bfloat16", runtime="onnxruntime")
 
 
 def test_gates_that_a_runtime_cannot_run() -> None:
@@ -196,3 +196,21 @@ def test_the_program_prints_nothing_but_answers() -> None:
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [list(answer) for answer in answers] == [["error"]] * 3
+
+
+def test_openvino_computes_in_the_element_type_that_is_asked_for_or_not_at_all() -> None:
+    asks = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
+    able = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout.split()
+    module, x = Net(8).eval(), noise()
+    with torch.no_grad():
+        expected = module(x)
+    for dtype, capability in (("float32", "FP32"), ("bfloat16", "BF16"), ("float16", "FP16")):
+        setting = replace(CPU, runtime="openvino", dtype=dtype)
+        if capability not in able:
+            with pytest.raises(DeviceError, match=r"OpenVINO computes in \w+ on this CPU, and not in (bf16|f16)"):
+                runnable(prepare(module, setting), prepare_input(x, setting), setting)
+            continue
+        found = runnable(prepare(module, setting), prepare_input(x, setting), setting)(x)
+        apart = float((found - expected).abs().max() / expected.abs().max())
+        assert (apart < 1e-5) == (dtype == "float32")
+        assert apart < 0.05

@@ -13,7 +13,7 @@ from autogate.errors import DeviceError
 from autogate.latency.hardware import setting_of
 from autogate.policy import Gate, Policy
 from autogate.records import Setting
-from autogate.runtimes import INT8, QuantisedNetwork, get_runtime, quantise, runnable, write_onnx
+from autogate.runtimes import INT8, DeployedNetwork, get_runtime, quantise, runnable, write_onnx
 from autogate.surgery import canonical
 from tests.support.networks import forms_of, images, known_network
 
@@ -78,7 +78,7 @@ def test_a_quantised_network_gives_about_what_the_network_gives(
     name: str, policy: Policy, batch_size: int | None, apart: float
 ) -> None:
     form, x = compact(policy).to(memory_format=torch.channels_last), images(NETWORK, 64)
-    quantised = QuantisedNetwork(form, name, 1, x, batch_size)
+    quantised = DeployedNetwork(form, name, INT8, 1, x, batch_size)
     with torch.no_grad():
         expected = form(x)
     # Batches of any size, also those that the file does not take.

@@ -1,4 +1,4 @@
-"""A network as a runtime of files computes it in eight bits: what its accuracy is judged by."""
+"""A network as a runtime of files computes it in its own element type: what its accuracy is judged by."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import nn
 
 from autogate.runtimes.isolated import IsolatedNetwork, IsolatedProcess
 from autogate.runtimes.onnx_file import write_onnx
-from autogate.runtimes.quantised import calibration_batches, quantise
+from autogate.runtimes.quantised import INT8, calibration_batches, quantise
 
 
-class QuantisedNetwork(nn.Module):
-    """A compact network as a runtime computes it in eight bits.
+class DeployedNetwork(nn.Module):
+    """A compact network as a runtime of files computes it.
 
     Args:
         compact: The network, in evaluation mode on the CPU.
         runtime: Name of the runtime.
+        dtype: Element type that it computes in there.
         threads: CPU threads that compute there.
         images: Calibration images, float32 ``[N, C, H, W]``.
         batch_size: Images per call that the network can be written for; None for any number.
@@ -27,15 +28,16 @@ class QuantisedNetwork(nn.Module):
     """
 
     def __init__(
-        self, compact: nn.Module, runtime: str, threads: int, images: torch.Tensor, batch_size: int | None
+        self, compact: nn.Module, runtime: str, dtype: str, threads: int, images: torch.Tensor, batch_size: int | None
     ) -> None:
         super().__init__()
-        process = IsolatedProcess(runtime, threads)
-        plain, quantised = process.new_path(".onnx"), process.new_path(".onnx")
+        process = IsolatedProcess(runtime, threads, dtype)
+        plain = file = process.new_path(".onnx")
         example = next(calibration_batches(images, batch_size or 2))
         write_onnx(compact, example, plain, any_batch=batch_size is None)
-        quantise(plain, quantised, images, batch_size)
-        self._network = IsolatedNetwork(process, quantised)
+        if dtype == INT8:
+            quantise(plain, file := process.new_path(".onnx"), images, batch_size)
+        self._network = IsolatedNetwork(process, file)
         self._batch_size = batch_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
