@@ -18,6 +18,7 @@ from autogate.models import load_model
 from autogate.nas.evaluating import CallerInputs, OwnData, load_model_and_data, load_task, traced_network
 from autogate.nas.loop import prepare_search, study_latency
 from autogate.nas.profiles import (
+    at_step_of,
     check_resources,
     check_setting,
     find_profile,
@@ -207,7 +208,7 @@ def explanation_document(
         "units": [{**asdict(unit), "sites": list(unit.sites)} for unit in explain_units(latency)],
         "gates": [
             {**vars(found), "gate": brief(found.gate)}
-            for found in explain_gates(latency, bind(spec, latency.network.sites))
+            for found in explain_gates(latency, bind(at_step_of(spec, latency.profile), latency.network.sites))
         ],
     }
 

@@ -13,7 +13,7 @@ from autogate.latency.model import LatencyModel
 from autogate.latency.profile import drift_networks, revalidate, slowdown_of
 from autogate.latency.validation import measure_held_out, plan_held_out, validation_document
 from autogate.models import load_model
-from autogate.nas.profiles import may_be_stale, profile_called, searched_space, setting_here
+from autogate.nas.profiles import at_step_of, may_be_stale, profile_called, searched_space, setting_here
 from autogate.nas.proposing import paying_gates
 from autogate.records import Profile, Setting
 from autogate.sites import find_sites
@@ -61,7 +61,7 @@ def validate_profile(
     name = model or taken.model
     config = make_config(
         model=name,
-        space=space.to_json(),
+        space=at_step_of(space, taken).to_json(),
         pareto=True,
         device=setting.device,
         batch_size=setting.batch_size,

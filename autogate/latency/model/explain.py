@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autogate.errors import UnprofiledGateError
 from autogate.gates import get_family
 from autogate.latency.model.latency_model import LatencyModel
 from autogate.latency.model.operators import operators_by_unit, roofline
@@ -80,7 +81,11 @@ def explain_gates(model: LatencyModel, space: BoundSpace) -> list[GateTime]:
             found.append(GateTime(site, gate, 0.0, 0.0, limit))
             continue
         together = space.alone(site, gate)
-        saved_ms = model.coverage(together).saved_ms
+        try:
+            saved_ms = model.coverage(together).saved_ms
+        except UnprofiledGateError:
+            found.append(GateTime(site, gate, 0.0, 0.0, "the profile does not hold it"))
+            continue
         reason = None
         if saved_ms <= 0:
             alike = (gate, tuple(unit.type for unit in model.units if site in unit.sites))

@@ -11,7 +11,7 @@ from autogate.goals import SearchConfig
 from autogate.latency.profile import REAL, Instruments, channel_step, layouts_of, read_profile
 from autogate.nas.profiles.profiles import find_profile, setting_for
 from autogate.records import Profile
-from autogate.space import AUTO_STEP, FoundStep, parse_space
+from autogate.space import AUTO_STEP, FoundStep, SpaceSpec, parse_space
 from autogate.store import Store
 from autogate.studies import Reporter
 
@@ -49,7 +49,7 @@ def settled_space(
     if config.space.get("align") != AUTO_STEP:
         return config
     if config.profile is not None:
-        step = int(read_profile(find_profile(config.profile)).method.get(_KEY, 1))
+        step = step_of(read_profile(find_profile(config.profile)))
     elif (known := _known_step(config, device, store)) is not None:
         step = known
     else:
@@ -61,12 +61,24 @@ def settled_space(
     return config.model_copy(update={"space": {**config.space, "align": FoundStep(auto=step).model_dump()}})
 
 
+def step_of(profile: Profile) -> int:
+    """Return the step that a profile was taken with; 1 if it was none that was found on the device."""
+    return int(profile.method.get(_KEY, 1))
+
+
+def at_step_of(space: SpaceSpec, profile: Profile) -> SpaceSpec:
+    """Return the space whose ``align: auto`` is the step that a profile was taken with."""
+    if space.align != AUTO_STEP:
+        return space
+    return space.model_copy(update={"align": FoundStep(auto=step_of(profile))})
+
+
 def _known_step(config: SearchConfig, device: torch.device, store: Store | None) -> int | None:
     """Return the step of a profile of the database that was taken in the same setting; None if there is none."""
     for profile in store.profiles(config.model) if store is not None else ():
         here = setting_for(config, device, profile.setting.layout)
         if _KEY in profile.method and profile.setting.agrees_with(here):
-            return int(profile.method[_KEY])
+            return step_of(profile)
     return None
 
 

@@ -175,7 +175,10 @@ def test_settings_that_a_runtime_does_not_know_are_refused() -> None:
             setting_of(cpu, batch_size=1, layout="channels_last", runtime=name)
         check_profiled(name)
         assert list(get_runtime(name).versions()) == [name]
-    with pytest.raises(DeviceError, match="runtime 'onnxruntime' cannot run dtype 'bfloat16'; it runs (float32, int8|int8, float32|float32)"):
+    with pytest.raises(
+        DeviceError,
+        match="runtime 'onnxruntime' cannot run dtype 'bfloat16'; it runs (float32, int8|int8, float32|float32)",
+    ):
         setting_of(cpu, batch_size=1, layout="contiguous", dtype="bfloat16", runtime="onnxruntime")
 
 
