@@ -11,8 +11,9 @@ import torch
 
 from autogate.errors import DeviceError
 from autogate.goals import SearchConfig, make_config
+from autogate.latency.model import LatencyModel, explain_gates
 from autogate.latency.profile import write_profile
-from autogate.nas.profiles import keep_profile, settled_space
+from autogate.nas.profiles import at_step_of, keep_profile, settled_space
 from autogate.nas.profiles.alignment import with_step
 from autogate.space import load_space, parse_space
 from autogate.space.bound import bind
@@ -78,6 +79,19 @@ def test_a_stored_profile_of_the_same_setting_says_it_too(tmp_path: Path) -> Non
     assert step_of(settled_space(config, CPU, Reporter(), store, measure=not_asked)) == 16
     elsewhere = config.model_copy(update={"batch_size": 8})
     assert step_of(settled_space(elsewhere, CPU, Reporter(), store, measure=found(32))) == 32
+
+
+def test_a_profile_is_explained_with_the_step_it_was_taken_with() -> None:
+    settled = settled_space(config_of("auto"), CPU, Reporter(), measure=found(16))
+    space = bind(parse_space(settled.space, "here"), NETWORK.sites)
+    profile = with_step(profile_of(NETWORK, space.gates()), settled)
+    auto, by_hand = (parse_space(config_of(align).space, "here") for align in ("auto", 8))
+    assert bind(at_step_of(auto, profile), NETWORK.sites).gates() == space.gates()
+    assert at_step_of(by_hand, profile) is by_hand
+    explained = explain_gates(LatencyModel(profile, NETWORK), bind(by_hand, NETWORK.sites))
+    unknown = [one for one in explained if one.reason == "the profile does not hold it"]
+    assert unknown
+    assert len(unknown) < len(explained)
 
 
 def test_a_device_that_cannot_run_the_layers_says_so() -> None:
