@@ -94,7 +94,10 @@ def test_a_runtime_in_which_the_network_fails_is_passed_over() -> None:
 
 def test_what_cannot_be_had_in_a_runtime_rules_it_out() -> None:
     assert settled(Device(ALL), layout="channels_last")[0].runtime == "eager"
-    assert settled(Device(ALL), dtype="bfloat16")[0].runtime == "eager"
+    assert settled(Device(ALL), dtype="bfloat16")[0].runtime == "openvino"
+    assert {one.runtime: one.reason for one in settled(Device(ALL), dtype="bfloat16")[1]}["onnxruntime"] == (
+        "it does not run bfloat16"
+    )
     assert settled(Device(ALL), memory_budget="50%")[0].runtime == "eager"
 
 
