@@ -15,7 +15,7 @@ COMMANDS = {
     "worker": "Train candidates of a study that another process runs; it can be stopped at any time.",
     "show": "Show a study, or one of its finalists: policy per site, cost columns, predicted and measured.",
     "pareto": "Show the front of a stored study, under its budgets or others, or for another device; trains nothing.",
-    "export": "Write policy, weights and report of a finalist, and the network in the formats; reload, verify and time them.",
+    "export": "Write policy, weights and report of a finalist, and the network in the formats; verify and time them.",
     "measure": "Measure latency, peak memory and energy of an export beside its dense network, on this device.",
     "predict": "Predict the latency of a policy.",
     "explain": "Show where a network's time goes on a device, and which gates pay there, or why they do not.",

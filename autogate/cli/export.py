@@ -32,7 +32,7 @@ def command(
     storage: Storage = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
-    """Write policy, weights and report of a finalist, and the network in the formats; reload, verify and time them."""
+    """Write policy, weights and report of a finalist, and the network in the formats; verify and time them."""
     time_s = 0.0 if time.strip() == "0" else duration_s(time, "time")
     wanted = formats.split(",")
     report = autogate.export(study, to, trial=trial, formats=wanted, storage=storage, time_s=time_s).to_json()
