@@ -34,7 +34,7 @@ from autogate.gates.family import (
 from autogate.gates.gathered_channels import ChannelGatheredConv, channel_executors
 from autogate.gates.gathered_columns import COLUMN_EXECUTORS, ColumnGatheredConv
 from autogate.gates.gathered_conv import Chosen
-from autogate.gates.gene import GRANULARITY, TARGETED_DROPOUT, Gene
+from autogate.gates.gene import GRANULARITY, TARGETED_DROPOUT, Gene, granularity_of
 from autogate.gates.registry import register_family
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
@@ -302,5 +302,5 @@ def _selection(gate: Gate) -> Selection:
         float(genes["column_ratio"]),
         int(genes["strip"]),
         genes["order"] == "channels_first",
-        int(genes.get(GRANULARITY.name, 1)),
+        granularity_of(genes),
     )

@@ -14,7 +14,7 @@ from torch import nn
 
 from autogate.errors import PolicyError
 from autogate.gates.float32 import in_float32
-from autogate.gates.gene import GRANULARITY, Gene
+from autogate.gates.gene import Gene, granularity_of
 from autogate.policy import Gate, GeneValue
 from autogate.records import Site, SiteKind
 
@@ -307,7 +307,7 @@ class Family(ABC):
 
 def indivisible_reason(site: Site, gate: Gate) -> str | None:
     """Return why groups of channels do not fill the site's, or None if they do."""
-    granularity = int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))
+    granularity = granularity_of(gate.genes)
     if site.channels % granularity == 0:
         return None
     return f"granularity={granularity} does not divide the map's {site.channels} channels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autogate.errors import PolicyError
@@ -66,3 +67,8 @@ TARGETED_DROPOUT = Gene("targeted_dropout", 1.0, low=0.0, high=1.0)
 
 GRANULARITY = Gene("granularity", 1, low=1, high=1024, silent=True)
 """Neighbouring channels of a map that are chosen together, per input: gathering runs of memory pays sooner."""
+
+
+def granularity_of(genes: Mapping[str, GeneValue]) -> int:
+    """Return how many channels are chosen together."""
+    return int(genes.get(GRANULARITY.name, GRANULARITY.default))

@@ -21,7 +21,7 @@ from torch import nn
 from autogate.gates.budget_loss import budget_loss
 from autogate.gates.estimators import ESTIMATORS
 from autogate.gates.family import CompactEditor, DenseParts, Family, Knobs, TrainingGate, indivisible_reason
-from autogate.gates.gene import GRANULARITY, Gene
+from autogate.gates.gene import GRANULARITY, Gene, granularity_of
 from autogate.gates.registry import register_family
 from autogate.gates.slices import filter_norms
 from autogate.policy import Gate, GeneValue
@@ -75,6 +75,7 @@ class ThresholdGate(TrainingGate):
         self.tau = float(genes["tau"])
         self.scale = str(genes["scale"])
         self.target = float(genes["target"])
+        self.granularity = granularity_of(genes)
         self.estimator = ESTIMATORS[str(knobs["estimator"])]
         self.budget_weight = float(knobs["budget_weight"])
         self.warm_up = float(knobs["warm_up"])
@@ -115,7 +116,7 @@ class ThresholdGate(TrainingGate):
         else:
             tau = torch.quantile(score, 1.0 - self.target) if self.as_trained else self.tau
             gate = (score >= tau).to(score.dtype)
-            self.decision = gate.sum(dim=1).long()
+            self.decision = gate.sum(dim=1).long() * self.granularity
         factor: torch.Tensor = gate * scale_of(score, self.scale)
         return factor
 
@@ -169,21 +170,9 @@ class LayerGate(ThresholdGate):
 class ChannelGate(ThresholdGate):
     """C-Net in training form: each channel of a map, or group of neighbouring ones, open or shut per image."""
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        macs: Mapping[str, int],
-        genes: Mapping[str, GeneValue],
-        knobs: Knobs,
-    ) -> None:
-        super().__init__(predictor, macs, genes, knobs)
-        self.granularity = int(genes.get(GRANULARITY.name, GRANULARITY.default))
-
     def forward(self, value: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the scaled map, ``[N, C, H, W]``; ``context`` is the producer's input."""
         factor = self.open_and_scale(context).repeat_interleave(self.granularity, dim=1)
-        if self.decision is not None:
-            self.decision = self.decision * self.granularity
         return value * factor[:, :, None, None]
 
 
@@ -315,7 +304,7 @@ class LcNet(Family):
         macs = {conv.name: conv.macs for conv in site.convs}
         if site.kind == "block":
             return LayerGate(Predictor(site.channels, 1, reduction), macs, gate.genes, knobs, site.residual)
-        norms = filter_norms(dense).view(-1, int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))).mean(dim=1)
+        norms = filter_norms(dense).view(-1, granularity_of(gate.genes)).mean(dim=1)
         predictor = Predictor(site.convs[0].in_channels, len(norms), reduction)
         bias = predictor.score.bias.data
         bias += _head_start(norms).to(bias.device)
@@ -342,7 +331,7 @@ class LcNet(Family):
         """
         if site.kind == "block":
             return tuple(sorted({0, *(max(1, batch_size * quarter // 4) for quarter in (1, 2, 3, 4))}))
-        step = int(gate.genes.get(GRANULARITY.name, GRANULARITY.default))
+        step = granularity_of(gate.genes)
         groups = site.channels // step
         fewest = _fewest_groups(groups, step)
         counts = {fewest, *(max(fewest, groups * quarter // 4) for quarter in (1, 2, 3, 4))}

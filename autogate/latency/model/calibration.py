@@ -14,10 +14,8 @@ from autogate.latency.model.operators import Regime
 from autogate.records import NetworkSample
 
 _LEVEL = 0.95
-# What a gate adds to the units around it is about this share of a network's time, and what is outside of all units
-# about that one, where networks spread by the last, or more.
+# What a gate adds to the units around it is about this share of a network's time, where networks spread by the other.
 _PER_GATE = 0.003
-_OUTSIDE = 0.02
 _NOISE = 0.02
 
 Kind = tuple[str, str]
@@ -128,10 +126,7 @@ def _error(residuals: np.ndarray) -> float:
 
 
 def _relative_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Least squares of relative errors, each row weighted by 1 / y; all columns but the second count for little.
-
-    Noise in composed times flattens the line through them. Were the time outside of the units free, it would take up
-    the difference, and networks much lighter than those measured would be predicted too slow.
+    """Least squares of relative errors, each row weighted by 1 / y; all but the first two columns count for little.
 
     Args:
         columns: Ones, composed times, and numbers of gates, ``[networks, columns]``.
@@ -140,14 +135,9 @@ def _relative_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns:
         A factor for each column, ``[columns]``.
     """
-    relative = columns / y[:, None]
-    shares = np.array([_OUTSIDE, *[_PER_GATE] * (columns.shape[1] - 2)])
-    little = np.delete(np.eye(columns.shape[1]), 1, axis=0) / (shares * np.median(y))[:, None]
+    little = np.zeros((columns.shape[1] - 2, columns.shape[1]))
+    little[:, 2:] = np.eye(len(little)) * _NOISE / (_PER_GATE * np.median(y))
+    a = np.concatenate([columns / y[:, None], little])
     b = np.concatenate([np.ones(len(y)), np.zeros(len(little))])
-
-    def fitted(noise: float) -> np.ndarray:
-        found: np.ndarray = np.linalg.lstsq(np.concatenate([relative, noise * little]), b, rcond=None)[0]
-        return found
-
-    # Noisier networks say less about what should count for little.
-    return fitted(max(_NOISE, float(np.std(relative @ fitted(_NOISE)))))
+    found: np.ndarray = np.linalg.lstsq(a, b, rcond=None)[0]
+    return found
