@@ -10,7 +10,6 @@ import torch
 
 from autogate.errors import ExportError
 from autogate.exporters.exporter import Deliverable, Exporter, Loaded, varying_gate
-from autogate.exporters.pt2 import exported_program
 from autogate.exporters.registry import register_exporter
 from autogate.policy import Policy
 from autogate.runtimes import get_runtime, load_package, write_package
@@ -39,9 +38,8 @@ class Aoti(Exporter):
 
     def write(self, item: Deliverable, folder: Path) -> Mapping[str, Any]:
         """Compile the network."""
-        program = exported_program(item.compact, item.batch(0, item.batch_size), any_batch=False)
         try:
-            write_package(program, folder / PACKAGE_FILE)
+            write_package(item.compact, item.batch(0, item.batch_size), folder / PACKAGE_FILE)
         except Exception as error:  # the compiler raises many kinds; all mean that this network cannot be compiled
             raise ExportError(f"Inductor refuses this network: {one_line(error)}") from error
         return {"batch": item.batch_size, "threads": torch.get_num_threads()}

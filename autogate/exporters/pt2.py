@@ -65,25 +65,17 @@ def program_of(compact: nn.Module, example: torch.Tensor, any_batch: bool) -> by
     Raises:
         ExportError: If the network cannot be expressed.
     """
-    content = io.BytesIO()
-    program = exported_program(compact, example, any_batch)
-    try:
-        _name_types(program)
-        torch.export.save(program, content)
-    except Exception as error:
-        raise ExportError(f"torch.export cannot save this network: {one_line(error)}") from error
-    return content.getvalue()
-
-
-def exported_program(compact: nn.Module, example: torch.Tensor, any_batch: bool) -> torch.export.ExportedProgram:
-    """Return a compact network as a program; arguments and errors are those of :func:`program_of`."""
     shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(compact, (example,), dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(compact, (example,), dynamic_shapes=shapes, strict=False)
+            _name_types(program)
+            content = io.BytesIO()
+            torch.export.save(program, content)
     except Exception as error:  # torch.export raises many kinds; all mean that this network cannot be exported
         raise ExportError(f"torch.export refuses this network: {one_line(error)}") from error
+    return content.getvalue()
 
 
 def _name_types(program: torch.export.ExportedProgram) -> None:

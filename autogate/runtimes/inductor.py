@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 import torch
@@ -41,10 +40,7 @@ class Inductor(Runtime):
         """Compile the module for this shape, and load the package."""
         with tempfile.TemporaryDirectory(prefix="autogate-inductor-") as folder:
             path = Path(folder) / "network.pt2"
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
-                program = torch.export.export(module, (example,), strict=False)
-            write_package(program, path)
+            write_package(module, example, path)
             run = load_package(path)
         with torch.no_grad():
             if (apart := difference(run(example), module(example), _TOLERANCE)) is not None:

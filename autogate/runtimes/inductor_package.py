@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
 from autogate.runtimes.runtime import Runnable
 
 
-def write_package(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Compile a program into an AOTInductor package, for as many threads as PyTorch has now."""
+def write_package(module: nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Compile a network into an AOTInductor package, for as many threads as PyTorch has now.
+
+    Args:
+        module: The network, in evaluation mode.
+        example: An input batch, ``[N, C, H, W]``; the package takes no other shape.
+        path: The file to write. Any exception of the compiler means that it cannot be compiled.
+    """
     with warnings.catch_warnings(), torch.no_grad(), _quiet():
         warnings.simplefilter("ignore")
+        program = torch.export.export(module, (example,), strict=False)
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
 
 
