@@ -10,7 +10,7 @@ from autogate.gates import FAMILIES, get_family
 from autogate.policy import Gate, Policy
 from autogate.resources import dense_macs, paper_macs, realisable_macs
 from autogate.surgery import attach_gates, canonical, training_form
-from tests.support.networks import FAST, SIZES, forms_of, images, known_network, own_copy, random_policy
+from tests.support.networks import FAST, SIZES, assert_close, forms_of, images, known_network, own_copy, random_policy
 
 NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) for name in SIZES]
 
@@ -19,24 +19,17 @@ NETWORKS = [pytest.param(name, marks=() if name in FAST else pytest.mark.e2e) fo
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mixed_policies_are_the_same_in_both_forms(name: str, seed: int) -> None:
     network = known_network(name)
-    policy = random_policy(network, tuple(FAMILIES), 100 + seed, share=0.7)
+    policy = random_policy(network, tuple(FAMILIES), 200 + seed, share=0.7)
     masked, compact = forms_of(network, policy)
-    found, expected = [], []
     with torch.no_grad():
         for batch in (1, 5):
             x = images(network, batch, seed)
-            found += compact(x)
-            expected += masked(x)
-    # Gates one after the other may choose, of two candidates that are equal but for rounding, another one for an image.
-    alike = [
-        bool((one - other).abs().max() <= 1e-5 * other.abs().max()) for one, other in zip(found, expected, strict=True)
-    ]
-    assert sum(alike) >= len(alike) - 1
+            assert_close(compact(x), masked(x))
 
 
 def test_mixtures_hold_every_family() -> None:
     network = known_network("resnet20")
-    seen = {gate.family for seed in range(5) for _, gate in random_policy(network, tuple(FAMILIES), 100 + seed, 0.7)}
+    seen = {gate.family for seed in range(5) for _, gate in random_policy(network, tuple(FAMILIES), 200 + seed, 0.7)}
     assert seen == set(FAMILIES)
 
 
@@ -53,7 +46,7 @@ def test_the_registry_names_itself() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_mixed_policies_train(name: str, seed: int) -> None:
     network = own_copy(known_network(name))
-    policy = random_policy(network, tuple(FAMILIES), 100 + seed, share=0.7)
+    policy = random_policy(network, tuple(FAMILIES), 200 + seed, share=0.7)
     gates = attach_gates(network, policy)
     form = training_form(network, gates).train()
     for gate in gates.values():
