@@ -76,8 +76,8 @@ class SelectedConv(nn.Module):
         if inputs is not None and not self.by_input:
             weight = _pick(weight, reads, inputs, self.reads)
         if factor is not None:
-            scaled = x.reshape(len(x), -1, self.reads, *x.shape[2:]) * factor[:, :, None, None, None]
-            x = scaled.reshape(x.shape)
+            of_channels = factor if self.reads == 1 else factor.repeat_interleave(self.reads, dim=1)
+            x = x * of_channels[:, :, None, None]
         if not self.by_input:
             return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
         product = torch.matmul(weight.flatten(1).t(), x.flatten(2)).view(len(x), -1, *x.shape[2:])
