@@ -68,6 +68,7 @@ def start(
     from autogate.nas.evaluating import load_task
     from autogate.nas.loop.search import run_search
     from autogate.nas.profiles import (
+        at_step_there,
         check_resources,
         check_setting,
         named_profile,
@@ -89,8 +90,7 @@ def start(
     sampler = own.sampler or load_sampler(config.sampler, config.seed, drawn)
     runtimes: tuple[RuntimeTime, ...] = ()
     if config.space.get("align") == AUTO_STEP and known is not None and name is not None:
-        found = known.study(name).config.space.get("align", 1)
-        config = config.model_copy(update={"space": {**config.space, "align": found}})
+        config = config.model_copy(update={"space": at_step_there(config.space, known.study(name).config.space)})
     if config.runtime == AUTO and known is not None and name is not None:
         config = config.model_copy(update={"runtime": known.study(name).config.runtime})
     else:

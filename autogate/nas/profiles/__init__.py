@@ -1,6 +1,6 @@
 """The latency profile that a search works with: named, stored, or taken now."""
 
-from autogate.nas.profiles.alignment import at_step_of, settled_space
+from autogate.nas.profiles.alignment import at_step_of, at_step_there, settled_space
 from autogate.nas.profiles.choosing import profile_for
 from autogate.nas.profiles.profiles import (
     check_resources,
@@ -21,6 +21,7 @@ from autogate.nas.profiles.taking import QUICK_PROFILE_S, profile_network, trans
 __all__ = [
     "QUICK_PROFILE_S",
     "at_step_of",
+    "at_step_there",
     "check_resources",
     "check_setting",
     "find_profile",

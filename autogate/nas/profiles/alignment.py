@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from autogate.store import Store
 from autogate.studies import Reporter
 
 _SECONDS = 1.0
+_ALIGN = "align"
 # In a profile's method.
 _KEY = "channel_step"
 
@@ -46,7 +48,7 @@ def settled_space(
         ProfileError: If the named profile cannot be read.
         DeviceError: If the runtime cannot run.
     """
-    if config.space.get("align") != AUTO_STEP:
+    if config.space.get(_ALIGN) != AUTO_STEP:
         return config
     if config.profile is not None:
         step = step_of(read_profile(find_profile(config.profile)))
@@ -58,7 +60,7 @@ def settled_space(
             step = measure(setting_for(config, device, layout), _SECONDS, instruments=instruments)
         if step > 1:
             reporter.note(f"{config.runtime} takes channels in steps of {step}, and so do the candidates")
-    return config.model_copy(update={"space": {**config.space, "align": FoundStep(auto=step).model_dump()}})
+    return config.model_copy(update={"space": {**config.space, _ALIGN: FoundStep(auto=step).model_dump()}})
 
 
 def step_of(profile: Profile) -> int:
@@ -71,6 +73,12 @@ def at_step_of(space: SpaceSpec, profile: Profile) -> SpaceSpec:
     if space.align != AUTO_STEP:
         return space
     return space.model_copy(update={"align": FoundStep(auto=step_of(profile))})
+
+
+def at_step_there(space: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space with the step of a study that is there; one from before there were steps has none."""
+    rest = {key: value for key, value in space.items() if key != _ALIGN}
+    return {**rest, _ALIGN: there[_ALIGN]} if _ALIGN in there else rest
 
 
 def _known_step(config: SearchConfig, device: torch.device, store: Store | None) -> int | None:

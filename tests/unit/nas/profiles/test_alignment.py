@@ -13,7 +13,7 @@ from autogate.errors import DeviceError
 from autogate.goals import SearchConfig, make_config
 from autogate.latency.model import LatencyModel, explain_gates
 from autogate.latency.profile import write_profile
-from autogate.nas.profiles import at_step_of, keep_profile, settled_space
+from autogate.nas.profiles import at_step_of, at_step_there, keep_profile, settled_space
 from autogate.nas.profiles.alignment import with_step
 from autogate.space import load_space, parse_space
 from autogate.space.bound import bind
@@ -92,6 +92,13 @@ def test_a_profile_is_explained_with_the_step_it_was_taken_with() -> None:
     unknown = [one for one in explained if one.reason == "the profile does not hold it"]
     assert unknown
     assert len(unknown) < len(explained)
+
+
+def test_a_study_that_is_there_keeps_its_step_or_that_it_has_none() -> None:
+    asked, before = load_space("magnitude").to_json(), {"sites": {}, "tie": "site"}
+    assert at_step_there(asked, {**before, "align": {"auto": 16}}) == {**asked, "align": {"auto": 16}}
+    assert at_step_there(asked, {**before, "align": 8})["align"] == 8
+    assert "align" not in at_step_there(asked, before)
 
 
 def test_a_device_that_cannot_run_the_layers_says_so() -> None:
